@@ -1,0 +1,60 @@
+"""What goes wrong because of the user's input, each with one clear message.
+
+Every message says where, what was got and what would be right. The command line prints the message alone;
+a traceback means a fault of ours.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SelfsupError(Exception):
+    """Base of every error caused by input; the message is meant for the user as it is."""
+
+
+class ConfigError(SelfsupError, ValueError):
+    """A config that cannot be built; the message lists every problem with its path in the config."""
+
+
+class RegistryError(SelfsupError, KeyError):
+    """A name that no registry knows, or one that is registered twice."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class DataError(SelfsupError, ValueError):
+    """Images that are missing, unreadable beyond the tolerated share, or too few."""
+
+
+class DecodeError(DataError):
+    """One image that cannot be decoded."""
+
+
+class CheckpointError(SelfsupError, RuntimeError):
+    """A checkpoint that cannot be read, is not safe to read, or does not fit the model."""
+
+
+class NonFiniteError(SelfsupError, ArithmeticError):
+    """A loss or gradient that is not finite."""
+
+
+def did_you_mean(name: str, choices: Iterable[str], *, show: int = 12) -> str:
+    """The end of an error message about an unknown name.
+
+    Args:
+        name: what was asked for.
+        choices: every name that would have been right.
+        show: how many choices to list when none is near.
+
+    Returns:
+        ``"; did you mean 'x'?"`` when a choice is near, else ``"; choose from a, b, c"``, or ``""`` without choices.
+    """
+    known = sorted(set(choices))
+    by_lower_case = {choice.lower(): choice for choice in known}
+    near = get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.6)
+    if near:
+        return f"; did you mean {by_lower_case[near[0]]!r}?"
+    if not known:
+        return ""
+    return f"; choose from {', '.join(known[:show])}{', ...' if len(known) > show else ''}"
