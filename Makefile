@@ -1,0 +1,56 @@
+# Every target sets up what it needs in .venv and can be run again.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+METHOD ?= swav
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all dist check configs zoo bench format clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.ready: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "selfsup needs Python 3.11 or newer, got " + sys.version.split()[0] + "; name another with PYTHON=...")'
+	@echo "setting up $(VENV) (PyTorch is large: one to three minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --editable '.[eval,report,dev]'
+	@touch $@
+
+setup: $(VENV)/.ready  ## the virtual environment, with the package installed editable
+
+demo: $(VENV)/.ready  ## train on the embedded images for under five minutes and see it learn (METHOD=simclr for the other)
+	@$(BIN)/selfsup demo --method $(METHOD)
+
+test: $(VENV)/.ready  ## the tests that take less than ten seconds each
+	@$(BIN)/python -m pytest -m "not slow and not dist"
+
+dist: $(VENV)/.ready  ## the tests that start several processes
+	@$(BIN)/python -m pytest -m dist
+
+test-all: $(VENV)/.ready  ## every test
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.ready  ## format, lint, types, layers
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@PYTHONPATH=. $(BIN)/lint-imports --no-logo 2>&1 | tail -n 12
+	@PYTHONPATH=. $(BIN)/lint-imports > /dev/null
+
+configs: $(VENV)/.ready  ## build every config on the meta device
+	@$(BIN)/python -m pytest tests/configs
+
+zoo: $(VENV)/.ready  ## rewrite the computed columns of model_zoo.md
+	@$(BIN)/python tools/model_zoo.py
+
+bench: $(VENV)/.ready  ## side-by-side timings; keep the machine otherwise idle
+	@$(BIN)/python -m benchmarks.views
+	@$(BIN)/python -m benchmarks.train_step
+
+format: $(VENV)/.ready  ## bring the code into shape
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+clean:  ## remove the environment and what was built
+	rm -rf $(VENV) build dist *.egg-info
