@@ -4,6 +4,7 @@ import contextlib
 import os
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,22 +67,31 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        named = re.search(r"(?:GLOBAL|global|function|class)\s+[`']?([\w.]+)", str(error))
-        what = f" ({named.group(1)})" if named else ""
-        raise CheckpointError(
-            f"{path}: the file holds more than tensors and plain values{what} and could run code when loaded, so it "
-            "was not loaded; ask whoever made it for a safetensors file or a plain state dict"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a strange pickle is judged by what it holds, below
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, pickle.UnpicklingError) as error:
+        forbidden = re.search(
+            r"unsupported (?:global|class|operand):?\s+(?:global\s+)?([\w.]+)", str(error), re.IGNORECASE
+        )
+        if forbidden and _starts_like_a_pickle(path):
+            raise CheckpointError(
+                f"{path}: the file holds more than tensors and plain values ({forbidden.group(1)}) and could run code "
+                "when loaded, so it was not loaded; ask whoever made it for a safetensors file or a plain state dict"
+            ) from None
         raise CheckpointError(
             f"{path}: the file is truncated or no checkpoint at all, {path.stat().st_size} bytes "
-            f"({str(error).splitlines()[0][:120]}); delete it to go on from an older one"
+            f"({type(error).__name__}: {str(error)[:80]}); delete it to go on from an older one"
         ) from None
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: expected a dict of states, got {type(state).__name__}")
     return state
+
+
+def _starts_like_a_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(3)
+    return len(start) == 3 and start[:1] in (b"P", b"\x80")  # a zip archive, or a bare pickle
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:

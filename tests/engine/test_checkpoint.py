@@ -1,0 +1,102 @@
+"""A checkpoint is whole or absent, runs nobody's code, and is refused when it does not fit."""
+
+import errno
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from selfsup.engine import checkpoint
+from selfsup.engine.checkpoint import (
+    checkpoint_path,
+    export_backbone,
+    list_checkpoints,
+    load_backbone,
+    load_method,
+    read_checkpoint,
+    write_atomically,
+)
+from selfsup.errors import CheckpointError
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    path = checkpoint_path(tmp_path, 3)
+    write_atomically({"model": {"w": torch.arange(3)}, "step": 3}, path)
+    state = read_checkpoint(path)
+    assert state["step"] == 3 and torch.equal(state["model"]["w"], torch.arange(3))
+    assert list_checkpoints(tmp_path) == [path]
+
+
+def test_a_full_disk_leaves_the_older_checkpoint_and_no_partial_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = checkpoint_path(tmp_path, 1)
+    write_atomically({"step": 1}, older)
+
+    def save_to_a_full_disk(state: object, file: object) -> None:
+        file.write(b"half a check")  # type: ignore[attr-defined]
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint.torch, "save", save_to_a_full_disk)
+    with pytest.raises(CheckpointError, match=r"No space left on device.*step_000000001.*--resume"):
+        write_atomically({"step": 2}, checkpoint_path(tmp_path, 2))
+    assert [path.name for path in older.parent.iterdir()] == [older.name]
+    assert read_checkpoint(older)["step"] == 1
+
+
+@pytest.mark.parametrize("kept", [0, 1, 200, -7])
+def test_a_truncated_file_is_named_with_its_size(tmp_path: Path, kept: int) -> None:
+    path = checkpoint_path(tmp_path, 1)
+    write_atomically({"model": {"w": torch.zeros(1000)}}, path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match=rf"step_000000001.pth: .*truncated.* {path.stat().st_size} bytes"):
+        read_checkpoint(path)
+
+
+class _RunsCode:
+    def __reduce__(self) -> tuple:
+        return os.system, ("touch it_ran",)
+
+
+@pytest.mark.parametrize("writer", ["torch", "pickle"])
+def test_a_pickle_with_code_in_it_is_refused_and_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.pth"
+    if writer == "torch":
+        torch.save({"model": _RunsCode()}, path)
+    else:
+        path.write_bytes(pickle.dumps({"model": _RunsCode()}))
+    with pytest.raises(CheckpointError, match="could run code when loaded"):
+        read_checkpoint(path)
+    assert not (tmp_path / "it_ran").exists()
+
+
+def test_weights_of_another_model_are_refused_and_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    write_atomically({"model": {"weight": torch.ones(2, 3), "extra": torch.ones(1)}}, path)
+    model = nn.Linear(4, 2)
+    before = model.weight.clone()
+    with pytest.raises(
+        CheckpointError,
+        match=r"another model than Linear; 1 missing: bias; 1 left over: extra; "
+        r"1 of another shape: weight: \(2, 3\) where \(2, 4\) is needed",
+    ):
+        load_method(path, model)
+    assert torch.equal(model.weight, before)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nowhere\.pth: no such checkpoint file"):
+        read_checkpoint(tmp_path / "nowhere.pth")
+
+
+def test_an_exported_backbone_loads_into_another_one(tmp_path: Path) -> None:
+    source, target = nn.Linear(3, 2), nn.Linear(3, 2)
+    path = export_backbone(source, tmp_path)
+    load_backbone(path, target)
+    assert torch.equal(source.weight, target.weight) and torch.equal(source.bias, target.bias)
