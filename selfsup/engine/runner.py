@@ -248,7 +248,9 @@ class Runner(MMEngineRunner):
         )
         wrapper = dict(config["optim_wrapper"])
         self.accumulate = wrapper.get("accumulative_counts", 1)
-        self.steps_per_epoch = steps_per_epoch(len(self.train_images), loader["batch_size"], world_size(), self.accumulate)
+        self.steps_per_epoch = steps_per_epoch(
+            len(self.train_images), loader["batch_size"], world_size(), self.accumulate
+        )
         plan = config["train_cfg"]
         self.total_steps = plan["max_steps"] if "max_steps" in plan else plan["max_epochs"] * self.steps_per_epoch
         groups = parameter_groups(self.method, wrapper.pop("param_groups", ()))

@@ -41,7 +41,9 @@ def gather_rank_states(method: nn.Module, device: torch.device) -> list[dict[str
     Queues and unsynchronised running statistics differ between processes; parameters do not.
     """
     buffers = dict(method.named_buffers())
-    reference = broadcast_object({name: _digest(buffer) for name, buffer in buffers.items()} if world_size() > 1 else {})
+    reference = broadcast_object(
+        {name: _digest(buffer) for name, buffer in buffers.items()} if world_size() > 1 else {}
+    )
     own: dict[str, Tensor] = {}
     if rank() > 0:
         own = {name: b.detach().cpu() for name, b in buffers.items() if _digest(b) != reference.get(name)}

@@ -1,4 +1,4 @@
-"""When to save, and which checkpoints to keep; replaces MMEngine's hook of that name, which knows only its own format."""
+"""When to save and which checkpoints to keep; stands in for MMEngine's hook, which knows its own format only."""
 
 from mmengine.hooks import Hook
 
