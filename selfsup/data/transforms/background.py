@@ -1,0 +1,94 @@
+"""A new background behind a cut-out object for every view, so that views cannot be matched by their background."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import cv2
+import numpy as np
+
+from selfsup.data.transforms.base import check_choice
+from selfsup.data.transforms.geometry import RandomResizedCrop
+from selfsup.errors import ConfigError
+from selfsup.registry import TRANSFORMS
+
+PHOTO_SIDE = 320  # pixels kept of a photograph's short side: scenes are small, and 16 photographs stay in memory
+
+
+@TRANSFORMS.register_module()
+@dataclass(frozen=True)
+class FreshBackground:
+    """Lay an image with an alpha channel on a background drawn anew; an image without one passes unchanged.
+
+    Args:
+        kinds: backgrounds to choose from with equal chance: 'flat' (one colour), 'gradient' (between two colours, in
+            any direction), 'photo' (a piece of one of the packaged photographs), 'noise' (coloured, coarse to fine).
+
+    Raises:
+        ConfigError: if ``kinds`` is empty or names an unknown kind.
+    """
+
+    kinds: Sequence[str] = ("flat", "gradient", "photo", "noise")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.kinds, str) or not self.kinds:
+            raise ConfigError(f"FreshBackground.kinds: must be a list of kinds, got {self.kinds!r}")
+        for kind in self.kinds:
+            check_choice(self, "kinds", kind, tuple(_DRAW))
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if image.shape[2] == 3:
+            return image
+        kind = self.kinds[int(rng.integers(len(self.kinds)))]
+        return lay_on(image, _DRAW[kind](image.shape[0], image.shape[1], rng))
+
+
+def lay_on(image: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Composite uint8 (H, W, 4) with straight alpha over uint8 (H, W, 3)."""
+    alpha = image[..., 3:].astype(np.uint16)
+    return ((image[..., :3] * alpha + background * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _flat(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    return np.broadcast_to(rng.integers(0, 256, 3, dtype=np.uint8), (height, width, 3))
+
+
+def _gradient(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    start, end = rng.integers(0, 256, (2, 3)).astype(np.float32)
+    angle = 2 * np.pi * rng.random()
+    y, x = np.mgrid[-0.5 : 0.5 : height * 1j, -0.5 : 0.5 : width * 1j]
+    along = (np.cos(angle) * x + np.sin(angle) * y) / (abs(np.cos(angle)) + abs(np.sin(angle))) + 0.5
+    return (start + (end - start) * along[..., None].astype(np.float32)).astype(np.uint8)
+
+
+def _photo(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    photos = _photographs()
+    photo = photos[int(rng.integers(len(photos)))]
+    return cv2.resize(RandomResizedCrop(max(height, width), (0.1, 1.0))(photo, rng), (width, height))
+
+
+def _noise(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    side = 2 ** int(rng.integers(1, 6))  # from two to 32 patches across
+    patches = rng.integers(0, 256, (min(side, height), min(side, width), 3), dtype=np.uint8)
+    return cv2.resize(patches, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+_DRAW: dict[str, Callable[[int, int, np.random.Generator], np.ndarray]] = {
+    "flat": _flat,
+    "gradient": _gradient,
+    "photo": _photo,
+    "noise": _noise,
+}
+
+
+@cache
+def _photographs() -> tuple[np.ndarray, ...]:
+    """The packaged photographs, RGB, reduced to a short side of PHOTO_SIDE."""
+    folder = files("selfsup.data") / "photos"
+    photos = []
+    for name in sorted(file.name for file in folder.iterdir() if file.name.endswith(".jpg")):
+        photo = cv2.imdecode(np.frombuffer((folder / name).read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
+        scale = PHOTO_SIDE / min(photo.shape[:2])
+        photos.append(cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+    return tuple(photos)
