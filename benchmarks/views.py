@@ -41,6 +41,7 @@ class PillowBlur:
     """The blur of SwAV's code: Pillow's, at a random radius, half of the time."""
 
     def __call__(self, image: Image.Image) -> Image.Image:
+        """The blurred image, or the image itself."""
         if random.random() > 0.5:
             return image
         return image.filter(ImageFilter.GaussianBlur(radius=random.uniform(0.1, 2.0)))
@@ -159,9 +160,8 @@ def main() -> int:
         ratios = (alone / result["ours"][0], batch / result["ours"][1])
         print(f"{name:28}{1 / alone:12.0f}{ratios[0]:9.2f}x{1 / batch:14.0f}{ratios[1]:9.2f}x")
         reached &= min(ratios) >= TARGETS.get(name, 0)
-    print(
-        f"targets {', '.join(f'{target}x {name}' for name, target in TARGETS.items())}: {'met' if reached else 'NOT MET'}"
-    )
+    targets = ", ".join(f"{target}x {name}" for name, target in TARGETS.items())
+    print(f"targets: {targets}: {'met' if reached else 'NOT MET'}")
     return 0 if reached else 1
 
 

@@ -82,6 +82,7 @@ class MultiView:
         return sum(pipeline.count for pipeline in self.pipelines)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+        """The views, each uint8 (h, w, 3)."""
         return [
             self._view(image, pipeline.transforms, rng) for pipeline in self.pipelines for _ in range(pipeline.count)
         ]

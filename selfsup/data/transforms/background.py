@@ -8,6 +8,7 @@ from importlib.resources import files
 import cv2
 import numpy as np
 
+from selfsup.data.decode import decode_image
 from selfsup.data.transforms.base import check_choice
 from selfsup.data.transforms.geometry import RandomResizedCrop
 from selfsup.errors import ConfigError
@@ -38,6 +39,7 @@ class FreshBackground:
             check_choice(self, "kinds", kind, tuple(_DRAW))
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The composite (H, W, 3) of an image (H, W, 4); an image (H, W, 3) itself."""
         if image.shape[2] == 3:
             return image
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
@@ -84,11 +86,7 @@ _DRAW: dict[str, Callable[[int, int, np.random.Generator], np.ndarray]] = {
 
 @cache
 def _photographs() -> tuple[np.ndarray, ...]:
-    """The packaged photographs, RGB, reduced to a short side of PHOTO_SIDE."""
+    """The packaged photographs, RGB, reduced to a short side of PHOTO_SIDE or a little more."""
     folder = files("selfsup.data") / "photos"
-    photos = []
-    for name in sorted(file.name for file in folder.iterdir() if file.name.endswith(".jpg")):
-        photo = cv2.imdecode(np.frombuffer((folder / name).read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
-        scale = PHOTO_SIDE / min(photo.shape[:2])
-        photos.append(cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
-    return tuple(photos)
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".jpg"))
+    return tuple(decode_image((folder / name).read_bytes(), min_side=PHOTO_SIDE, name=name) for name in names)

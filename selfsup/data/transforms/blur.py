@@ -60,6 +60,7 @@ class GaussianBlur:
         check_choice(self, "kernel", self.kernel, tuple(RADIUS))
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The blurred image, or the image itself."""
         chance, width = rng.random(2).tolist()
         if chance >= self.p:
             return image

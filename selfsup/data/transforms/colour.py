@@ -112,6 +112,7 @@ class ColorJitter:
             raise ConfigError(f"ColorJitter.order: must be 'random' or an order of {JITTERS}, got {self.order!r}")
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The image with other colours, or the image itself."""
         draws = rng.random(9).tolist()
         if draws[0] >= self.p:
             return image
@@ -158,6 +159,7 @@ class RandomGray:
         check_probability(self, self.p)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The grey image, or the image itself."""
         return to_grey(image) if rng.random() < self.p else image
 
 
@@ -185,6 +187,7 @@ class Solarize:
             raise ConfigError(f"Solarize.threshold: must be in [0, 256], got {self.threshold}")
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The solarised image, or the image itself."""
         if rng.random() >= self.p:
             return image
         values = np.arange(256, dtype=np.uint8)

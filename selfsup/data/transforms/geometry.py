@@ -97,6 +97,7 @@ class RandomResizedCrop:
         return (height - h) // 2, (width - w) // 2, h, w
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The resized window, (size, size, C)."""
         top, left, height, width = self.window(image.shape[0], image.shape[1], rng)
         window = image[top : top + height, left : left + width]
         return resize(window, self.size, self.size, interpolation=self.interpolation)
@@ -120,6 +121,7 @@ class RandomHorizontalFlip:
         check_probability(self, self.p)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The mirrored image, or the image itself."""
         return cv2.flip(image, 1) if rng.random() < self.p else image
 
 
@@ -145,6 +147,7 @@ class Resize:
         check_choice(self, "interpolation", self.interpolation, INTERPOLATIONS)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The resized image."""
         height, width = image.shape[:2]
         if not isinstance(self.size, int):
             height, width = self.size
@@ -174,6 +177,7 @@ class CenterCrop:
         check_positive(self, "size", self.size)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The central square, (size, size, C)."""
         height, width = image.shape[:2]
         if min(height, width) < self.size:
             raise DataError(
