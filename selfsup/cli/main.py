@@ -1,0 +1,48 @@
+"""The ``selfsup`` command: hands over to a verb, and turns what the user did wrong into one clear message."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+import selfsup
+from selfsup.cli import configs, demo, test, train
+from selfsup.errors import SelfsupError
+
+VERBS = {"train": train, "test": test, "demo": demo, "configs": configs}
+USER_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: the words after ``selfsup``; None takes them from the command line.
+
+    Returns:
+        The exit code: 0, 2 after an error of the user's, 130 after Ctrl-C.
+    """
+    parser = argparse.ArgumentParser(prog="selfsup", description="Self-supervised learning of visual representations.")
+    parser.add_argument("--version", action="version", version=f"selfsup {selfsup.__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, verb in VERBS.items():
+        summary = (verb.run.__doc__ or "").splitlines()[0]
+        verb.add_arguments(verbs.add_parser(name, help=summary, description=summary))
+    chosen = parser.parse_args(arguments)
+    return explained(VERBS[chosen.verb].run, chosen)
+
+
+def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:
+    """One verb as a script of its own: ``tools/train.py CONFIG`` is ``selfsup train CONFIG``."""
+    return main([name, *(sys.argv[1:] if arguments is None else arguments)])
+
+
+def explained(run: Callable[[argparse.Namespace], int], chosen: argparse.Namespace) -> int:
+    """Run, and print an error of the user's as its message alone; any other exception keeps its traceback."""
+    try:
+        return run(chosen)
+    except SelfsupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except BrokenPipeError:  # `selfsup configs | head`
+        sys.stderr.close()
+        return 0

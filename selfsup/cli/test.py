@@ -1,0 +1,47 @@
+"""``selfsup test``: scores of a checkpoint."""
+
+import argparse
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from selfsup.cli.launch import is_first
+from selfsup.cli.train import add_common_arguments, placed
+from selfsup.config import load_config
+from selfsup.errors import CheckpointError, ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    add_common_arguments(parser)
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file of work_dir/checkpoints")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Run a config's evaluators on a checkpoint and write scores.json."""
+    config = placed(load_config(chosen.config, chosen.cfg_options), chosen)
+    checkpoint = Path(chosen.checkpoint).expanduser()
+    if not checkpoint.is_file():
+        raise CheckpointError(f"{chosen.checkpoint}: no such checkpoint")
+    if not config.get("evaluators"):
+        raise ConfigError("evaluators: the config has none, so there is nothing to test; add some, such as KNN")
+    from selfsup.engine.runner import evaluate
+
+    scores = evaluate(config, checkpoint, device=chosen.device)
+    if is_first(chosen.launcher):
+        path = Path(config["work_dir"], "scores.json")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(scores, indent=2) + "\n")
+        except OSError as error:
+            raise ConfigError(
+                f"work_dir: cannot write {path} ({error.strerror}); choose another with --work-dir"
+            ) from None
+        table = Table("measure", "score", title=f"{checkpoint}", title_justify="left")
+        for name, score in scores.items():
+            table.add_row(name, f"{score:.4f}")
+        Console().print(table)
+        print(f"written to {path}")
+    return 0

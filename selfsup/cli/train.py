@@ -1,0 +1,124 @@
+"""``selfsup train``: from a config to a trained backbone."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from selfsup.cli.launch import is_first, launched_processes
+from selfsup.config import describe, differences, find_config, load_config, print_plan, scale_learning_rates
+from selfsup.errors import CheckpointError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    add_common_arguments(parser)
+    parser.add_argument("--data", metavar="PATH", help="train on this folder or list of images instead of the config's")
+    parser.add_argument(
+        "--auto-scale-lr", action="store_true", help="scale learning rates to the effective batch by the recipe's rule"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of the work dir")
+    parser.add_argument("--init-from", metavar="CKPT", help="start a new run from these weights")
+    parser.add_argument("--seed", type=int, metavar="N", help="replaces the config's seed")
+    parser.add_argument("--dry-run", action="store_true", help="show what would happen, read no data, and stop")
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that ``train`` and ``test`` share."""
+    parser.add_argument("config", metavar="CONFIG", help="a file, or a name that `selfsup configs` lists")
+    parser.add_argument("--work-dir", metavar="DIR", help="where results go (default: work_dirs/<config name>)")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], action="extend", metavar="K=V", help="change config values"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU where there is one")
+    parser.add_argument(
+        "--launcher", choices=("none", "pytorch", "slurm"), default="none", help="what started the processes"
+    )
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Train the method that a config describes."""
+    console = Console(quiet=not is_first(chosen.launcher))
+    config, notes = prepared(chosen)
+    processes = launched_processes(chosen.launcher)
+    unscaled = config
+    if chosen.auto_scale_lr:
+        config = scale_learning_rates(config, processes)
+    scaled_from = unscaled if chosen.auto_scale_lr else None
+    if chosen.dry_run:
+        from selfsup.backbones.cost import multiply_adds
+
+        print_plan(describe(config, processes=processes, scaled_from=scaled_from, multiply_adds=multiply_adds), console)
+        notes_only(notes, console)
+        return 0
+    notes_only([*notes, *differences(config, processes, scaled_from=scaled_from)], console)
+    return train(config, chosen)
+
+
+def train(config: Mapping[str, Any], chosen: argparse.Namespace) -> int:
+    """Hand over to the engine; after Ctrl-C say how to go on."""
+    from selfsup.engine.runner import Runner
+
+    try:
+        Runner(config, resume=chosen.resume, device=chosen.device).train()
+    except KeyboardInterrupt as stopped:
+        if is_first(chosen.launcher):
+            state = (
+                f"{stopped}; everything is saved" if str(stopped) else "stopped at once; the last checkpoint is kept"
+            )
+            print(f"\n{state}. Go on with:\n  {resume_command(sys.argv, chosen.launcher)}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """The config with the command's options applied, and what the user should know about that.
+
+    Raises:
+        ConfigError: if anything is wrong with the config.
+        DataError: if ``--data`` names nothing.
+        CheckpointError: if ``--init-from`` names nothing.
+    """
+    config = load_config(chosen.config, chosen.cfg_options, images=chosen.data)
+    notes: list[str] = []
+    if chosen.data is not None and config["evaluators"]:
+        notes.append(
+            f"evaluators ({', '.join(config['evaluators'])}) judge a held-out part of --data; those that need labels "
+            "are left out unless train_dataloader.dataset.labels says where labels are"
+        )
+    if chosen.init_from is not None:
+        if not Path(chosen.init_from).expanduser().is_file():
+            raise CheckpointError(f"--init-from {chosen.init_from}: no such file")
+        config["load_from"] = str(Path(chosen.init_from).expanduser())
+    if chosen.seed is not None:
+        config["seed"] = chosen.seed
+    return placed(config, chosen), notes
+
+
+def placed(config: dict[str, Any], chosen: argparse.Namespace) -> dict[str, Any]:
+    """The config with its work dir and launcher decided."""
+    default = config.get("work_dir") or str(Path("work_dirs", find_config(chosen.config).stem))
+    return {**config, "work_dir": chosen.work_dir or default, "launcher": chosen.launcher}
+
+
+def notes_only(notes: Sequence[str], console: Console) -> None:
+    """Print notes, one a line."""
+    for note in notes:
+        console.print(f"note: {note}", markup=False, highlight=False)
+
+
+def resume_command(argv: Sequence[str], launcher: str) -> str:
+    """The command that goes on where this one stopped."""
+    name = Path(argv[0]).name
+    program = ["selfsup"] if name == "selfsup" else ["-m", "selfsup"] if name == "__main__.py" else [argv[0]]
+    start = {"pytorch": ["torchrun", f"--nproc_per_node={launched_processes(launcher)}"], "slurm": ["srun", "python"]}
+    if name != "selfsup":
+        program = [*start.get(launcher, ["python"]), *program]
+    words = [word for word in argv[1:] if word != "--resume"]
+    return shlex.join([*program, *words, "--resume"])

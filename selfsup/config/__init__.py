@@ -1,0 +1,21 @@
+"""Configs: load, validate, describe; knows registries, never components."""
+
+from selfsup.config.describe import Plan, describe, print_plan
+from selfsup.config.load import config_names, dump_config, find_config, load_config
+from selfsup.config.recipe import differences, effective_batch, scale_learning_rates
+from selfsup.config.validate import find_problems, validate
+
+__all__ = [
+    "Plan",
+    "config_names",
+    "describe",
+    "differences",
+    "dump_config",
+    "effective_batch",
+    "find_config",
+    "find_problems",
+    "load_config",
+    "print_plan",
+    "scale_learning_rates",
+    "validate",
+]

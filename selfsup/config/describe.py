@@ -1,0 +1,236 @@
+"""What a config will do, without data and without memory for its weights: the plan behind ``--dry-run``."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from selfsup.config.recipe import batch_parts, differences, effective_batch, recipe_batch
+from selfsup.errors import ConfigError, SelfsupError
+from selfsup.registry import METHODS, OPTIMIZERS, PARAM_SCHEDULERS, TRANSFORMS
+
+UNKNOWN = "unknown until the data is read"
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run will do.
+
+    Args:
+        parameters: of each part of the method, and ``'total'``.
+        views: side in pixels and how many of them, of the views of one image; None if only the data can tell.
+        multiply_adds: of the backbone's forward pass over all views of one image.
+        num_images: size of the data set, None if the config does not say.
+        steps: optimiser updates, None if they depend on an unknown data set.
+        steps_per_epoch: optimiser updates in one pass over the data.
+        batch: images per process and micro-batch, processes, micro-batches per update.
+        recipe_batch: images per update that the learning rates belong to.
+        rates: (step, learning rate) at evenly spread steps, empty if unknown.
+        precision: of the forward pass.
+        notes: how the run differs from its recipe.
+    """
+
+    parameters: dict[str, int]
+    views: tuple[tuple[int, int], ...] | None
+    multiply_adds: int | None
+    num_images: int | None
+    steps: int | None
+    steps_per_epoch: int | None
+    batch: tuple[int, int, int]
+    recipe_batch: int | None
+    rates: tuple[tuple[int, float], ...]
+    precision: str
+    notes: tuple[str, ...]
+
+    @property
+    def effective_batch(self) -> int:
+        """Images per optimiser update."""
+        return int(np.prod(self.batch))
+
+    @property
+    def images_seen(self) -> int | None:
+        """Images over the whole run, counted once per epoch."""
+        return None if self.steps is None else self.steps * self.effective_batch
+
+
+def describe(
+    config: Mapping[str, Any],
+    *,
+    processes: int = 1,
+    scaled_from: Mapping[str, Any] | None = None,
+    multiply_adds: Callable[[nn.Module, int], int] | None = None,
+) -> Plan:
+    """Work out what a resolved config will do; builds the method on the meta device and opens no data.
+
+    Args:
+        config: a resolved config.
+        processes: how many will take part.
+        scaled_from: the config before its learning rates were scaled, for the notes.
+        multiply_adds: counts a backbone's multiply-adds for one square image of a size; None leaves them out.
+
+    Raises:
+        ConfigError: if a component refuses its arguments.
+    """
+    method = build_on_meta(config)
+    views = view_sizes(config["train_dataloader"]["views"])
+    loader, length = config["train_dataloader"], config["train_cfg"]
+    batch = effective_batch(config, processes)
+    num_images = loader.get("num_images")
+    per_epoch = num_images // batch if num_images else None
+    if num_images and per_epoch == 0:
+        parts = " x ".join(map(str, batch_parts(config, processes)))
+        raise ConfigError(
+            f"train_dataloader.batch_size: {batch} images per update ({parts}) are more than the {num_images} of the "
+            "data set; make it smaller"
+        )
+    steps = length.get("max_steps") or (length["max_epochs"] * per_epoch if per_epoch else None)
+    cost = None
+    if multiply_adds is not None and views is not None and isinstance(method, nn.Module):
+        backbone = method.get_submodule("backbone")
+        cost = sum([count * multiply_adds(backbone, size) for size, count in views])
+    return Plan(
+        parameters=count_parameters(method),
+        views=views,
+        multiply_adds=cost,
+        num_images=num_images,
+        steps=steps,
+        steps_per_epoch=per_epoch,
+        batch=batch_parts(config, processes),
+        recipe_batch=recipe_batch(scaled_from or config),
+        rates=learning_rates(config, steps=steps, steps_per_epoch=per_epoch) if steps else (),
+        precision=config["optim_wrapper"].get("precision", "fp32"),
+        notes=tuple(differences(config, processes, scaled_from=scaled_from)),
+    )
+
+
+def build_on_meta(config: Mapping[str, Any]) -> nn.Module:
+    """The config's method, with shapes but no weights.
+
+    Raises:
+        ConfigError: if a component refuses its arguments.
+    """
+    try:
+        with torch.device("meta"):
+            return METHODS.build(config["model"])
+    except SelfsupError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"model: {error}") from error
+
+
+def count_parameters(method: nn.Module) -> dict[str, int]:
+    """Parameters of each direct part of a method that has any, and their total, shared ones counted once."""
+    parts = {name: sum(p.numel() for p in part.parameters()) for name, part in method.named_children()}
+    return {
+        **{name: count for name, count in parts.items() if count},
+        "total": sum(p.numel() for p in method.parameters()),
+    }
+
+
+def view_sizes(views: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
+    """(side in pixels, how many) of the views of one image, largest first, tried out on a blank image.
+
+    Raises:
+        ConfigError: if the pipeline refuses its arguments.
+    """
+    try:
+        pipeline = TRANSFORMS.build(views)
+    except SelfsupError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"train_dataloader.views: {error}") from error
+    try:
+        made = pipeline(np.zeros((64, 64, 3), np.uint8), np.random.default_rng(0))
+    except (SelfsupError, ValueError, IndexError):  # wants images of a kind that only its data set gives
+        return None
+    return tuple(sorted(Counter(view.shape[0] for view in made).items(), reverse=True))
+
+
+def learning_rates(
+    config: Mapping[str, Any], *, steps: int, steps_per_epoch: int | None, points: int = 61
+) -> tuple[tuple[int, float], ...]:
+    """(step, learning rate of the first group) at evenly spread steps, by each schedule's closed form.
+
+    Empty if a schedule has none (``value(step, base)``), or needs the length of an epoch that is not known.
+    """
+    optimizer = OPTIMIZERS.build(dict(config["optim_wrapper"]["optimizer"]), params=[nn.Parameter(torch.zeros(1))])
+    base = optimizer.param_groups[0]["lr"]
+    wanted = sorted({round(i * (steps - 1) / (points - 1)) for i in range(points)})
+    schedules = config.get("param_scheduler") or []
+    schedules = [schedules] if isinstance(schedules, dict) else schedules
+    if not schedules:
+        return tuple((step, base) for step in wanted)
+    if len(schedules) > 1:
+        return ()
+    kind = PARAM_SCHEDULERS.find(schedules[0]["type"])
+    if not hasattr(kind, "value") or (steps_per_epoch is None and "epoch" in " ".join(schedules[0])):
+        return ()
+    try:
+        schedule = PARAM_SCHEDULERS.build(
+            dict(schedules[0]), optimizer=optimizer, total_steps=steps, steps_per_epoch=steps_per_epoch or steps
+        )
+    except ValueError as error:
+        raise ConfigError(f"param_scheduler: {error}") from error
+    return tuple((step, float(schedule.value(step, base))) for step in wanted)
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """One character per value, its height in proportion to the greatest."""
+    top = max(values, default=0.0) or 1.0
+    return "".join(_BARS[min(len(_BARS) - 1, max(0, int(value / top * len(_BARS))))] for value in values)
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """Show a plan as tables."""
+    parts = Table("part", "parameters", title="model", title_justify="left")
+    parts.columns[1].justify = "right"
+    for name, count in plan.parameters.items():
+        parts.add_row(name, f"{count:,}", style="bold" if name == "total" else None)
+    console.print(parts)
+    run = Table(show_header=False, title="run", title_justify="left")
+    for name, text in _rows(plan):
+        run.add_row(name, text)
+    console.print(run)
+    for note in plan.notes:
+        console.print(f"note: {note}", markup=False, highlight=False)
+
+
+def _rows(plan: Plan) -> list[tuple[str, str]]:
+    per_process, processes, accumulate = plan.batch
+    batch = f"{plan.effective_batch:,} = {per_process} per process x {processes} processes x {accumulate} accumulated"
+    if plan.recipe_batch is not None:
+        batch += f" (recipe: {plan.recipe_batch:,})"
+    epochs = UNKNOWN
+    if plan.steps is not None and plan.steps_per_epoch:
+        epochs = f"{plan.steps / plan.steps_per_epoch:.4g} of {plan.steps_per_epoch:,} steps"
+    views = "unknown until there is an image"
+    if plan.views is not None:
+        views = " + ".join(f"{count} x {size} px" for size, count in plan.views)
+    rows = [
+        ("effective batch", batch),
+        ("data set", UNKNOWN if plan.num_images is None else f"{plan.num_images:,} images"),
+        ("epochs", epochs),
+        ("steps", UNKNOWN if plan.steps is None else f"{plan.steps:,}"),
+        ("images seen", UNKNOWN if plan.images_seen is None else f"{plan.images_seen:,}"),
+        ("views of an image", views),
+    ]
+    if plan.multiply_adds is not None:
+        update = 3 * plan.multiply_adds * plan.effective_batch  # a backward pass costs two forward passes
+        rows.append(("multiply-adds", f"{plan.multiply_adds:.3g} forward per image, about {update:.3g} per update"))
+    rows.append(("precision", plan.precision))
+    if plan.rates:
+        rates = [rate for _, rate in plan.rates]
+        rows.append(("learning rate", sparkline(rates)))
+        peak = int(np.argmax(rates))
+        for step, rate in dict.fromkeys(plan.rates[i] for i in sorted({0, peak, len(rates) // 2, len(rates) - 1})):
+            rows.append((f"  at step {step:,}", f"{rate:.6g}"))
+    else:
+        rows.append(("learning rate", UNKNOWN))
+    return rows

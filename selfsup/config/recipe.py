@@ -1,0 +1,112 @@
+"""How a run differs from the recipe it follows: effective batch, learning rate, queue; and the recipe's own scaling."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+ABSOLUTE_RATES = ("lr", "start_lr", "peak_lr", "end_lr", "min_lr", "warmup_lr", "final_lr", "eta_min")
+"""Arguments of schedules that are learning rates themselves, not factors, by convention of name."""
+
+
+def batch_parts(config: Mapping[str, Any], processes: int) -> tuple[int, int, int]:
+    """Images per process and micro-batch, processes, micro-batches per optimiser update."""
+    accumulate = config["optim_wrapper"].get("accumulative_counts", 1)
+    return config["train_dataloader"]["batch_size"], processes, accumulate
+
+
+def effective_batch(config: Mapping[str, Any], processes: int) -> int:
+    """Images per optimiser update."""
+    per_process, processes, accumulate = batch_parts(config, processes)
+    return per_process * processes * accumulate
+
+
+def recipe_batch(config: Mapping[str, Any]) -> int | None:
+    """Images per optimiser update that the config's learning rates belong to, if it says so."""
+    scaling = config.get("auto_scale_lr")
+    return scaling["base_batch_size"] if scaling else None
+
+
+def rate_factor(config: Mapping[str, Any], processes: int) -> float:
+    """What the recipe's own rule multiplies learning rates with at this run's batch; 1 if it has no rule."""
+    base = recipe_batch(config)
+    if base is None:
+        return 1.0
+    ratio = effective_batch(config, processes) / base
+    return ratio**0.5 if config["auto_scale_lr"].get("rule", "linear") == "sqrt" else ratio
+
+
+def scale_learning_rates(config: Mapping[str, Any], processes: int) -> dict[str, Any]:
+    """A copy of the config with every learning rate scaled to this run's batch by the recipe's own rule.
+
+    The optimiser's ``lr`` and the schedules' absolute rates are scaled, so that the curve keeps its shape;
+    ``auto_scale_lr.base_batch_size`` becomes this run's batch, which the new rates belong to.
+    """
+    scaled = copy.deepcopy(dict(config))
+    factor = rate_factor(config, processes)
+    for place in _rates(scaled):
+        for name in ABSOLUTE_RATES:
+            if isinstance(place.get(name), (int, float)):
+                place[name] *= factor
+    if scaled.get("auto_scale_lr"):
+        scaled["auto_scale_lr"]["base_batch_size"] = effective_batch(config, processes)
+    return scaled
+
+
+def _rates(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield config["optim_wrapper"]["optimizer"]
+    schedules = config.get("param_scheduler") or []
+    yield from [schedules] if isinstance(schedules, dict) else schedules
+
+
+def differences(
+    config: Mapping[str, Any], processes: int, *, scaled_from: Mapping[str, Any] | None = None
+) -> list[str]:
+    """What a reader of the recipe should know about this run, one sentence each; empty if it is the recipe.
+
+    Args:
+        config: the run's resolved config.
+        processes: how many take part.
+        scaled_from: the config before ``--auto-scale-lr``, where that was asked for.
+    """
+    lines = []
+    original = scaled_from or config
+    per_process, processes, accumulate = batch_parts(config, processes)
+    batch, base = per_process * processes * accumulate, recipe_batch(original)
+    factor = rate_factor(original, processes)
+    if base is not None and batch != base:
+        lines.append(f"effective batch {batch} = {per_process} x {processes} x {accumulate}; the recipe's is {base}")
+        rate = original["optim_wrapper"]["optimizer"].get("lr")
+        rule = original["auto_scale_lr"].get("rule", "linear")
+        if isinstance(rate, (int, float)):
+            wanted = f"{rate * factor:.4g} by the recipe's {rule} rule"
+            if scaled_from is None:
+                lines.append(f"learning rate {rate:.4g} as in the recipe; this batch wants {wanted}: --auto-scale-lr")
+            else:
+                lines.append(f"learning rate {wanted}; the recipe's is {rate:.4g}")
+    return lines + _too_few_for_prototypes(config, per_process * processes)
+
+
+def _too_few_for_prototypes(config: Mapping[str, Any], gathered: int) -> list[str]:
+    """Methods that balance a batch over prototypes cannot do so with fewer samples than prototypes."""
+    model = config["model"]
+    prototypes = model.get("prototypes")
+    count = prototypes.get("num_prototypes") if isinstance(prototypes, dict) else None
+    if not isinstance(count, int):
+        return []
+    queue = model.get("queue_length", 0) or 0
+    usable = queue - queue % gathered if queue else 0
+    notes = []
+    if queue and usable != queue:
+        notes.append(f"queue {usable}: the config's {queue} trimmed to a multiple of the {gathered} images gathered")
+    if gathered + usable < count:
+        notes.append(
+            f"{gathered} images + {usable} in the queue are fewer than the {count} prototypes, so they cannot be used "
+            f"equally and the assignments will be poor: set model.queue_length to {_multiple(count, gathered)}, "
+            f"or model.prototypes.num_prototypes to at most {max(1, (gathered + usable) // 2)}, or enlarge "
+            "train_dataloader.batch_size"
+        )
+    return notes
+
+
+def _multiple(at_least: int, of: int) -> int:
+    return -(-at_least // of) * of

@@ -1,0 +1,194 @@
+"""What a config may hold outside its components: the sections, and which registry each place looks its names up in.
+
+A section is a dataclass; its fields are the section's keys, their annotations are checked and their defaults are filled
+in. What a *component* accepts is read from the component's own signature, never from here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from selfsup import registry
+from selfsup.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainDataloader:
+    """How training images become batches.
+
+    Args:
+        batch_size: images per process and micro-batch, >= 1.
+        dataset: images, from DATASETS.
+        views: the view pipeline, from TRANSFORMS.
+        num_workers: processes that decode and augment; 0 works in the main process.
+        max_bad_share: share of images that may be undecodable before the run stops, in [0, 1].
+        num_images: size of the data set the recipe was written for, for ``--dry-run``, which reads no data.
+    """
+
+    batch_size: int
+    dataset: dict[str, Any]
+    views: dict[str, Any]
+    num_workers: int = 2
+    max_bad_share: float = 0.01
+    num_images: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCfg:
+    """How long to train; exactly one of the two.
+
+    Args:
+        max_epochs: passes over the data, >= 1.
+        max_steps: optimiser updates, >= 1.
+    """
+
+    max_epochs: int | None = None
+    max_steps: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoScaleLr:
+    """The recipe's own batch, and how its learning rate follows another one.
+
+    Args:
+        base_batch_size: images per optimiser update that the recipe's learning rates belong to.
+        rule: learning rate proportional to the batch, or to its square root.
+    """
+
+    base_batch_size: int
+    rule: Literal["linear", "sqrt"] = "linear"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParamGroup:
+    """Parameters that the optimiser treats differently; the first group that matches wins.
+
+    Args:
+        kinds: what to match: ``'bias'``, ``'norm'`` (weights and biases of normalisation layers).
+        names: parts of parameter names to match.
+        lr_scale: factor on the learning rate.
+        weight_decay: replaces the optimiser's.
+        adapt: False takes the parameters out of LARS's adaptation.
+    """
+
+    kinds: Sequence[Literal["bias", "norm"]] = ()
+    names: Sequence[str] = ()
+    lr_scale: float = 1.0
+    weight_decay: float | None = None
+    adapt: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomImports:
+    """Modules imported before anything is looked up, so that they can register components.
+
+    Args:
+        imports: module names.
+        allow_failed_imports: whether a module that cannot be imported is passed over.
+    """
+
+    imports: str | Sequence[str]
+    allow_failed_imports: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The top level of a config.
+
+    Args:
+        model: the method, from METHODS.
+        train_dataloader: see :class:`TrainDataloader`.
+        optim_wrapper: optimiser and precision, from OPTIM_WRAPPERS; ``type`` defaults to PrecisionOptimWrapper.
+        train_cfg: see :class:`TrainCfg`.
+        param_scheduler: one schedule or several, from PARAM_SCHEDULERS.
+        evaluators: measures by name, from EVALUATORS.
+        evaluate_every: epochs between two evaluations; 0 evaluates at the end only.
+        custom_hooks: more hooks, from HOOKS.
+        default_hooks: hooks that replace the engine's own by name; None removes one.
+        auto_scale_lr: see :class:`AutoScaleLr`.
+        sync_bn: batch-norm statistics over all processes, over groups of that many, or per process.
+        channels_last: memory format of images and convolutions.
+        seed: seed of everything random.
+        work_dir: where results go; None stands for ``work_dirs/<config name>``.
+        load_from: checkpoint whose weights the training starts from.
+        launcher: what started the processes.
+        find_unused_parameters: for methods that leave parameters without gradient, on several processes.
+        custom_imports: see :class:`CustomImports`.
+    """
+
+    model: dict[str, Any]
+    train_dataloader: dict[str, Any]
+    optim_wrapper: dict[str, Any]
+    train_cfg: dict[str, Any]
+    param_scheduler: dict[str, Any] | Sequence[dict[str, Any]] | None = None
+    evaluators: dict[str, Any] = field(default_factory=dict)
+    evaluate_every: int = 1
+    custom_hooks: Sequence[dict[str, Any]] = field(default_factory=list)
+    default_hooks: dict[str, Any] = field(default_factory=dict)
+    auto_scale_lr: dict[str, Any] | None = None
+    sync_bn: Literal["all"] | int | None = None
+    channels_last: bool = True
+    seed: int = 0
+    work_dir: str | None = None
+    load_from: str | None = None
+    launcher: Literal["none", "pytorch", "slurm"] = "none"
+    find_unused_parameters: bool = False
+    custom_imports: dict[str, Any] | None = None
+
+
+SECTIONS: dict[str, type] = {
+    "train_dataloader": TrainDataloader,
+    "train_cfg": TrainCfg,
+    "auto_scale_lr": AutoScaleLr,
+    "param_groups": ParamGroup,
+    "custom_imports": CustomImports,
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A key whose value is a component.
+
+    Args:
+        registry: where its ``type`` is looked up.
+        supplied: arguments that the builder knows and the config may leave out.
+        extra: keys besides the component's own arguments that the builder reads, with their annotations.
+        named: the value is a dict of components by free names.
+        default_type: the component meant when there is no ``type``.
+    """
+
+    registry: Registry
+    supplied: tuple[str, ...] = ()
+    extra: tuple[tuple[str, Any], ...] = ()
+    named: bool = False
+    default_type: str | None = None
+
+
+PLACES: dict[str, Place] = {
+    "model": Place(registry.METHODS),
+    "backbone": Place(registry.BACKBONES),
+    "neck": Place(registry.NECKS, supplied=("in_dim",)),
+    "predictor": Place(registry.NECKS, supplied=("in_dim",)),
+    "prototypes": Place(registry.NECKS, supplied=("in_dim",)),
+    "loss": Place(registry.LOSSES),
+    "dataset": Place(registry.DATASETS),
+    "train": Place(registry.DATASETS),
+    "test": Place(registry.DATASETS),
+    "views": Place(registry.TRANSFORMS),
+    "transforms": Place(registry.TRANSFORMS),
+    "transform": Place(registry.TRANSFORMS),
+    "optim_wrapper": Place(
+        registry.OPTIM_WRAPPERS,
+        supplied=("optimizer",),
+        extra=(("optimizer", dict[str, Any]), ("param_groups", Sequence[dict[str, Any]])),
+        default_type="PrecisionOptimWrapper",
+    ),
+    "optimizer": Place(registry.OPTIMIZERS, supplied=("params",)),
+    "param_scheduler": Place(registry.PARAM_SCHEDULERS, supplied=("optimizer", "steps_per_epoch", "total_steps")),
+    "evaluators": Place(registry.EVALUATORS, supplied=("train", "test", "preprocess", "size", "resize"), named=True),
+    "custom_hooks": Place(registry.HOOKS),
+    "default_hooks": Place(registry.HOOKS, named=True),
+}
+
+REGISTRIES: tuple[Registry, ...] = tuple(value for value in vars(registry).values() if isinstance(value, Registry))
+"""Every registry of ours, for components in places that :data:`PLACES` does not name."""

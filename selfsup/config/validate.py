@@ -1,0 +1,204 @@
+"""Everything that is wrong with a config, found before anything is built.
+
+Components are looked up in the registry that belongs to their place (:data:`selfsup.config.schema.PLACES`) and their
+arguments compared with their signatures, so that plugins are checked like our own.
+"""
+
+import copy
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from selfsup.config.annotations import choices, classes, element, fits, spelled
+from selfsup.config.schema import PLACES, REGISTRIES, SECTIONS, Place, Recipe
+from selfsup.config.signatures import Signature, signature_of
+from selfsup.errors import ConfigError, RegistryError, did_you_mean
+from selfsup.registry import Registry
+
+
+def validate(config: Mapping[str, Any], *, source: str = "config", added: Collection[str] = ()) -> None:
+    """Check a whole config.
+
+    Args:
+        config: what ``read_config`` gives.
+        source: the config's file, for the heading of the message.
+        added: paths set by ``--cfg-options`` that the file does not have; each must be a known key or argument.
+
+    Raises:
+        ConfigError: listing every problem, each as ``path: what is wrong, what would be right``.
+    """
+    problems = find_problems(config, added=added)
+    if problems:
+        count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
+        raise ConfigError(f"{source} has {count}:\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+def find_problems(config: Mapping[str, Any], *, added: Collection[str] = ()) -> list[str]:
+    """Every problem of a config, in the order of the config; see :func:`validate`."""
+    walk = _Walk()
+    walk.arguments(dict(config), signature_of(Recipe), "", owner="a config", registry=None)
+    length = config.get("train_cfg")
+    if isinstance(length, dict) and sum(length.get(key) is not None for key in ("max_epochs", "max_steps")) != 1:
+        walk.report("train_cfg", f"must give exactly one of max_epochs and max_steps, got {length}")
+    for path in added:
+        if path not in walk.recognised and not any(problem.startswith(f"{path}:") for problem in walk.problems):
+            walk.report(path, "does not exist in the config, and nothing there is known to take it")
+    return walk.problems
+
+
+def fill_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a valid config with every argument that was left out at its default, where that is plain data.
+
+    Defaults of None stay left out, in sections and components alike: there they mean "not given".
+    """
+    walk = _Walk()
+    completed = copy.deepcopy(dict(config))
+    walk.arguments(completed, signature_of(Recipe), "", owner="a config", registry=None, fill=True)
+    return completed
+
+
+class _Walk:
+    """One pass over a config; it follows the config's structure and remembers what it saw.
+
+    ``problems`` are the messages so far, ``recognised`` the paths that some section or component is known to take.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.recognised: set[str] = set()
+
+    def report(self, path: str, message: str) -> None:
+        self.problems.append(f"{path}: {message}")
+
+    def arguments(
+        self,
+        given: dict[str, Any],
+        signature: Signature,
+        path: str,
+        *,
+        owner: str,
+        registry: Registry | None,
+        place: Place | None = None,
+        fill: bool = False,
+    ) -> None:
+        """Compare the keys of a section or component with the arguments it takes."""
+        supplied = place.supplied if place else ()
+        extra = dict(place.extra) if place else {}
+        for name, value in given.items():
+            here = f"{path}.{name}" if path else str(name)
+            if name == "type" and path:
+                continue
+            if name in extra or name in signature.arguments:
+                self.recognised.add(here)
+                annotation = extra[name] if name in extra else signature.arguments[name].annotation
+                self.value(value, str(name), here, annotation=annotation, registry=registry, fill=fill)
+            elif not signature.open:
+                near = did_you_mean(str(name), [*signature.arguments, *extra], show=20)
+                what = "is not a key of" if owner.startswith("a ") else "is not an argument of"
+                self.report(here, f"{what} {owner}, got {_short(value)}{near}")
+        for name, argument in signature.arguments.items():
+            if name in given or name in supplied:
+                continue
+            here = f"{path}.{name}" if path else name
+            if argument.required:
+                self.report(here, f"is missing; {owner} needs it ({spelled(argument.annotation)})")
+            elif fill and argument.default is not None and _is_plain(argument.default):
+                given[name] = copy.deepcopy(argument.default)
+
+    def value(
+        self, value: Any, name: str, path: str, *, annotation: Any, registry: Registry | None, fill: bool
+    ) -> None:
+        """Check one value: a component, a section, a list of either, or plain data against its annotation."""
+        place = PLACES.get(name)
+        if isinstance(value, dict) and not (place and place.named):
+            self.mapping(value, name, path, annotation=annotation, registry=registry, fill=fill)
+        elif isinstance(value, dict) and place:
+            for key, item in value.items():
+                if isinstance(item, dict):
+                    self.component(item, place, f"{path}.{key}", registry=place.registry, fill=fill)
+                elif item is not None:
+                    self.report(f"{path}.{key}", f"must be a dict with a 'type', got {_short(item)}")
+        elif isinstance(value, (list, tuple)) and any(isinstance(item, (dict, list, tuple)) for item in value):
+            for index, item in enumerate(value):
+                item_path = f"{path}.{index}"
+                self.recognised.add(item_path)
+                self.value(item, name, item_path, annotation=element(annotation), registry=registry, fill=fill)
+        elif not fits(value, annotation):
+            near = did_you_mean(value, choices(annotation)) if isinstance(value, str) and choices(annotation) else ""
+            near = near if near.startswith("; did") else ""
+            self.report(path, f"must be {spelled(annotation)}, got {_short(value)}{near}")
+
+    def mapping(
+        self, value: dict[str, Any], name: str, path: str, *, annotation: Any, registry: Registry | None, fill: bool
+    ) -> None:
+        """Check a dict: a component if it has a ``type`` or stands where one belongs, a section, or free data."""
+        place = PLACES.get(name)
+        if name in SECTIONS:
+            section = SECTIONS[name]
+            self.arguments(value, signature_of(section), path, owner=f"a {name}", registry=None, fill=fill)
+        elif "type" in value or place:
+            self.component(value, place, path, registry=place.registry if place else registry, fill=fill)
+        elif not fits(value, annotation):
+            self.report(path, f"must be {spelled(annotation)}, got {_short(value)}")
+        elif described := classes(annotation):
+            self.arguments(
+                value, signature_of(described[0]), path, owner=described[0].__name__, registry=registry, fill=fill
+            )
+        else:
+            for key, item in value.items():
+                if isinstance(item, (dict, list, tuple)):
+                    self.value(item, str(key), f"{path}.{key}", annotation=Any, registry=registry, fill=fill)
+
+    def component(
+        self, value: dict[str, Any], place: Place | None, path: str, *, registry: Registry | None, fill: bool
+    ) -> None:
+        """Check a dict that describes a component: its ``type`` by the registry, the rest by the signature."""
+        kind = value.get("type")
+        if kind is None and place and place.default_type:
+            kind = place.default_type
+            if fill:
+                value["type"] = kind
+        if kind is None:
+            names = registry.names() if registry else []
+            self.report(f"{path}.type", f"is missing; it names the component to build{did_you_mean('', names)}")
+            return
+        self.recognised.add(f"{path}.type")
+        component = self.find(kind, path, registry, elsewhere=place is None)
+        if component is None:
+            return
+        owner = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
+        signature = signature_of(component)
+        self.arguments(value, signature, path, owner=owner, registry=registry, place=place, fill=fill)
+
+    def find(self, kind: Any, path: str, registry: Registry | None, *, elsewhere: bool) -> Callable[..., Any] | None:
+        """The component called ``kind``: from its own registry or, in places no schema names, from any."""
+        if not isinstance(kind, str):
+            if callable(kind):
+                return kind
+            self.report(f"{path}.type", f"must be a registered name, got {_short(kind)}")
+            return None
+        if elsewhere:
+            for candidate in ([registry] if registry else []) + list(REGISTRIES):
+                if kind in candidate.names():
+                    return candidate.find(kind)
+        try:
+            return (registry or REGISTRIES[0]).find(kind)
+        except RegistryError as error:
+            if registry is None:
+                names = [name for candidate in REGISTRIES for name in candidate.names()]
+                self.report(f"{path}.type", f"no component is called {kind!r}{did_you_mean(kind, names)}")
+            else:
+                self.report(f"{path}.type", str(error))
+            return None
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
