@@ -1,0 +1,63 @@
+"""Activation checkpointing that leaves no trace: gradients and batch-norm statistics stay bitwise the same."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+def run_blocks(blocks: Iterable[nn.Module], maps: Tensor, *, checkpointed: bool) -> Tensor:
+    """Send ``maps`` through ``blocks`` one after the other.
+
+    Args:
+        blocks: modules of one input and one output.
+        maps: input of the first block.
+        checkpointed: keep only each block's input for the backward pass and run the block again there.
+
+    Returns:
+        Output of the last block.
+    """
+    for block in blocks:
+        maps = run_checkpointed(block, maps) if checkpointed else block(maps)
+    return maps
+
+
+def run_checkpointed(block: nn.Module, maps: Tensor) -> Tensor:
+    """Run ``block`` and forget its activations until the backward pass asks for them.
+
+    A plain checkpoint moves the running statistics of batch norm twice, once for each run of the block, and counts the
+    batch twice. Here the second run writes to copies of the buffers, which are thrown away. Autocast, more than one
+    call before the backward pass, and synchronised batch norm work as without checkpointing; the latter exchanges its
+    statistics a second time.
+    """
+    if not torch.is_grad_enabled():
+        return block(maps)
+    return checkpoint(block, maps, use_reentrant=False, context_fn=partial(_contexts, block))
+
+
+def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _buffers_at_rest(block)
+
+
+@contextmanager
+def _buffers_at_rest(block: nn.Module) -> Iterator[None]:
+    """Put copies in the place of the buffers.
+
+    Switching ``track_running_stats`` off instead would save other tensors in the second run than in the first, which
+    the checkpoint refuses.
+    """
+    buffers = [
+        (part, name, buffer)
+        for part in block.modules()
+        for name, buffer in part.named_buffers(recurse=False, remove_duplicate=False)
+    ]
+    for part, name, buffer in buffers:
+        setattr(part, name, buffer.clone())
+    try:
+        yield
+    finally:
+        for part, name, buffer in buffers:
+            setattr(part, name, buffer)

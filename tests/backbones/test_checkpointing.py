@@ -1,0 +1,103 @@
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from selfsup.backbones import RegNet, ResNet, run_blocks
+from selfsup.backbones import checkpointing as room
+
+
+def tiny_regnet(**arguments: object) -> nn.Module:
+    return RegNet(depths=(1, 2, 1, 1), widths=(8, 16, 24, 32), group_width=8, stem_width=8, **arguments)
+
+
+def tiny_resnet(**arguments: object) -> nn.Module:
+    return ResNet(18, 0.125, **arguments)
+
+
+def train_step(model: nn.Module, precision: torch.dtype) -> dict[str, torch.Tensor]:
+    """Two crop sizes before one backward pass; state and gradients afterwards."""
+    generator = torch.Generator().manual_seed(1)
+    large, small = torch.randn(4, 3, 64, 64, generator=generator), torch.randn(6, 3, 32, 32, generator=generator)
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32, cache_enabled=False):
+        loss = model(large).pow(2).mean() + model(small).cos().sum()
+    loss.backward()
+    gradients = {f"gradient of {name}": parameter.grad for name, parameter in model.named_parameters()}
+    return {**model.state_dict(), **gradients, "loss": loss.detach()}
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("build", [tiny_regnet, tiny_resnet])
+@pytest.mark.parametrize("stages", [(1, 2, 3, 4), (2,)])
+def test_state_and_gradients_are_bitwise_those_without_checkpointing(
+    build: Callable[..., nn.Module], stages: tuple[int, ...], precision: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    plain = build()
+    checkpointed = build(checkpoint_stages=stages)
+    checkpointed.load_state_dict(plain.state_dict())
+    expected, actual = train_step(plain, precision), train_step(checkpointed, precision)
+    assert actual.keys() == expected.keys()
+    differing = [name for name in expected if not torch.equal(actual[name], expected[name])]
+    assert differing == []
+
+
+def test_a_plain_checkpoint_would_count_the_batch_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = tiny_resnet(checkpoint_stages=(1, 2, 3, 4))
+    plain = copy.deepcopy(model)
+    train_step(model, torch.float32)
+    original = room.checkpoint
+    monkeypatch.setattr(
+        room, "checkpoint", lambda block, maps, use_reentrant, context_fn: original(block, maps, use_reentrant=False)
+    )
+    train_step(plain, torch.float32)
+    assert model.layer1[0].bn1.num_batches_tracked.item() == 2
+    assert plain.layer1[0].bn1.num_batches_tracked.item() == 4
+
+
+def test_activations_inside_a_checkpointed_block_are_not_kept() -> None:
+    def kept_numbers(checkpointed: bool) -> int:
+        blocks = nn.Sequential(*[nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.ReLU()) for _ in range(3)])
+        kept: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+            run_blocks(blocks, torch.randn(2, 4, 16, 16, requires_grad=True), checkpointed=checkpointed)
+        return sum(size for size in kept if size == 2 * 4 * 16 * 16)
+
+    assert kept_numbers(True) < kept_numbers(False) / 2
+
+
+def test_frozen_batch_norm_inside_a_checkpointed_block_keeps_its_statistics() -> None:
+    block = nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), nn.BatchNorm2d(3).eval())
+    statistics = block[1].running_mean.clone()
+    room.run_checkpointed(block, torch.randn(4, 3, 2, 2, requires_grad=True)).sum().backward()
+    assert block[0].running_mean is None
+    assert torch.equal(block[1].running_mean, statistics)
+
+
+def test_an_error_in_the_second_run_gives_the_buffers_back() -> None:
+    class FailsOnTheSecondRun(nn.Module):
+        runs = 0
+
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            self.runs += 1
+            if self.runs == 2:
+                raise RuntimeError("out of memory")
+            return maps.exp()
+
+    block = nn.Sequential(nn.BatchNorm2d(3), FailsOnTheSecondRun())
+    buffers = dict(block.named_buffers())
+    maps = room.run_checkpointed(block, torch.randn(4, 3, 2, 2, requires_grad=True))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        maps.sum().backward()
+    assert all(block.get_buffer(name) is buffer for name, buffer in buffers.items())
+    assert block[0].num_batches_tracked.item() == 1
+
+
+def test_features_without_gradients_run_each_block_once() -> None:
+    model = tiny_resnet(checkpoint_stages=(1, 2, 3, 4)).eval()
+    with torch.no_grad():
+        features = model(torch.randn(2, 3, 64, 64))
+    assert not features.requires_grad

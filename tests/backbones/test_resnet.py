@@ -1,0 +1,97 @@
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from selfsup.backbones import ResNet, multiply_adds
+from selfsup.errors import ConfigError
+from selfsup.registry import BACKBONES
+from tests.reference import record
+
+
+def on_meta(**arguments: object) -> ResNet:
+    with torch.device("meta"):
+        return BACKBONES.build({"type": "ResNet", **arguments})
+
+
+def without_classifier(reference: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in reference.state_dict().items() if not name.startswith("fc.")}
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
+def test_state_dict_and_cost_are_torchvision_s_without_the_classifier(depth: int) -> None:
+    with torch.device("meta"):
+        reference = getattr(torchvision.models, f"resnet{depth}")()
+    model = on_meta(depth=depth)
+    expected = {name: tensor.shape for name, tensor in without_classifier(reference).items()}
+    assert {name: tensor.shape for name, tensor in model.state_dict().items()} == expected
+    assert multiply_adds(model, 224) == multiply_adds(reference, 224) - 1000 * model.out_dim
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 5])
+def test_wide_networks_have_the_recorded_size(width: int) -> None:
+    model = on_meta(depth=50, width=width)
+    expected = record("params/ssl_r50")["expected"]["resnet50_trunk"][f"w{width}"]
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected
+    assert model.out_dim == 2048 * width
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("depth", [18, 50])
+def test_features_and_maps_equal_torchvision_s(depth: int, training: bool) -> None:
+    torch.manual_seed(0)
+    reference = getattr(torchvision.models, f"resnet{depth}")().train(training)
+    reference.fc = nn.Identity()
+    model = ResNet(depth).train(training)
+    model.load_state_dict(reference.state_dict(), strict=True)
+    images = torch.randn(2, 3, 64, 64)
+    expected_maps: list[torch.Tensor] = []
+    for number in (1, 2, 3, 4):
+        stage = reference.get_submodule(f"layer{number}")
+        stage.register_forward_hook(lambda _module, _inputs, output: expected_maps.append(output))
+    with torch.no_grad():
+        expected = reference(images)
+        features = model(images)
+        maps = model.feature_maps(images)
+    torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-5)
+    for actual, expected_map in zip(maps, expected_maps, strict=True):
+        torch.testing.assert_close(actual, expected_map, rtol=1e-5, atol=1e-5)
+
+
+def test_the_cifar_stem_keeps_the_resolution() -> None:
+    model = ResNet(18, 0.25, stem="cifar").eval()
+    with torch.no_grad():
+        maps = model.feature_maps(torch.zeros(1, 3, 32, 32))
+    assert [tuple(each.shape[1:]) for each in maps] == [(16, 32, 32), (32, 16, 16), (64, 8, 8), (128, 4, 4)]
+    assert model.out_dim == 128
+
+
+def test_zero_init_residual_makes_every_block_start_as_its_shortcut() -> None:
+    torch.manual_seed(0)
+    for depth in (18, 50):
+        model = ResNet(depth, 0.25, zero_init_residual=True)
+        maps = torch.rand(2, model.layer2[1].conv1.in_channels, 8, 8)
+        with torch.no_grad():
+            assert torch.equal(model.layer2[1](maps), maps)
+
+
+def test_initial_weights_have_torchvision_s_distribution() -> None:
+    torch.manual_seed(0)
+    model, reference = ResNet(18), torchvision.models.resnet18()
+    for name in ("conv1", "layer2.0.conv1", "layer2.0.downsample.0", "layer4.1.conv2"):
+        actual, expected = model.get_submodule(name).weight, reference.get_submodule(name).weight
+        assert actual.std().item() == pytest.approx(expected.std().item(), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"depth": 51}, r"ResNet\.depth: must be one of 18, 34, 50, 101, 152, got 51"),
+        ({"depth": 18, "stem": "imagnet"}, "no stem is called 'imagnet'; did you mean 'imagenet'"),
+        ({"depth": 18, "width": 0.001}, r"ResNet\.width: must leave at least one channel of 64, got 0.001"),
+        ({"depth": 18, "checkpoint_stages": (5,)}, r"ResNet\.checkpoint_stages: must be among 1, 2, 3, 4, got 5"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        on_meta(**arguments)
