@@ -1,0 +1,32 @@
+"""What every image data set offers: images by index, and labels where they are known."""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+
+@runtime_checkable
+class ImageDataset(Protocol):
+    """Images by index.
+
+    Attributes:
+        labels: int64, shape (N,), or ``None`` when the images have no labels.
+        classes: the name of each label, or ``None``.
+    """
+
+    labels: np.ndarray | None
+    classes: list[str] | None
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> np.ndarray:
+        """The image at ``index``: uint8 RGB, shape (H, W, 3); RGBA where the data set says so.
+
+        Raises:
+            DecodeError: if it cannot be decoded.
+        """
+        ...
+
+    def name(self, index: int) -> str:
+        """What to call the image in a message: its path where it has one."""
+        ...

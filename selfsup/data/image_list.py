@@ -1,0 +1,190 @@
+"""Images of a nested folder, or of a text or CSV list: no meta file, no invented labels."""
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from selfsup.data.decode import MAX_PIXELS, decode_image
+from selfsup.data.label_numbers import LabelNumbers
+from selfsup.data.list_files import LIST_EXTENSIONS, read_list
+from selfsup.data.path_table import PathTable, write_path_table
+from selfsup.data.scan import not_empty, scan_folder, with_progress
+from selfsup.errors import DataError, did_you_mean
+from selfsup.registry import DATASETS
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".pgm")
+
+
+@DATASETS.register_module()
+class ImageList:
+    """Images named by a folder or a list.
+
+    The order is the same on every machine: a folder is walked depth first with its entries sorted by the bytes of their
+    names, a list is taken as it is. Paths live in a memory-mapped file (see ``path_table``). A listed file that does
+    not exist is found out when it is decoded.
+
+    Args:
+        root: a folder, searched with all its subfolders (entries whose name starts with a dot are left out, links are
+            followed); a ``.txt`` file with one path a line; or a ``.csv`` or ``.tsv`` file with a header line.
+        labels: ``None`` for images without labels; ``'folder'``: the first folder below ``root`` is the class;
+            ``'column'``: the list holds the label, in ``label_column`` or, in a text list, as the last word of a line.
+            Labels that are all whole numbers are kept as they are, others are numbered in the order of their names.
+        extensions: which files of a folder are images, regardless of case; a list may name any file.
+        prefix: what relative paths in a list are relative to; default: the list's own folder.
+        path_column: the column of a CSV list that holds the paths.
+        label_column: the column of a CSV list that holds the labels.
+        classes: the class names in label order, to number a second list as the first; default: those found.
+        min_side: see ``decode_image``; large JPEGs are decoded smaller, never below this shorter side.
+        max_pixels: see ``decode_image``.
+        cache: a file that keeps the list of paths; a folder is then scanned once, and again only when this file is
+            removed or the arguments change (or, for a list, when the list's size or time changes).
+
+    Raises:
+        DataError: if ``root`` is not there or holds no image, a column is missing, an image has no label or
+            one that is not among ``classes``.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        labels: Literal["folder", "column"] | None = None,
+        *,
+        extensions: Sequence[str] = EXTENSIONS,
+        prefix: str | os.PathLike[str] | None = None,
+        path_column: str = "path",
+        label_column: str = "label",
+        classes: Sequence[str] | None = None,
+        min_side: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+        cache: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.root = Path(root).expanduser()
+        self.min_side = min_side
+        self.max_pixels = max_pixels
+        is_list = _check_root(self.root, labels)
+        base = Path(prefix).expanduser() if prefix is not None else self.root.parent if is_list else self.root
+        self._base = os.fsencode(base)
+        endings = tuple(sorted({f".{ending.lstrip('.').lower()}" for ending in extensions}))
+        made_from = {
+            "root": os.fspath(self.root.resolve()),
+            "labels": labels,
+            "classes": None if classes is None else list(classes),
+            "extensions": None if is_list else list(endings),
+            "columns": [path_column, label_column] if is_list else None,
+            "stamp": [self.root.stat().st_size, self.root.stat().st_mtime_ns] if is_list else None,
+        }
+        table = _cached_table(cache, made_from)
+        if table is None:
+            if is_list:
+                entries = read_list(
+                    self.root, labelled=labels is not None, path_column=path_column, label_column=label_column
+                )
+                nothing = f"ImageList.root: {self.root} names no images"
+            else:
+                entries = scan_folder(self.root, endings, labelled=labels is not None)
+                nothing = f"ImageList.root: no images below {self.root}; looked for {', '.join(endings)}"
+            entries = with_progress(not_empty(entries, nothing), f"reading {self.root}")
+            table = _build_table(entries, self.root, labels is not None, classes, made_from, cache)
+        self._table = table
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """int64, shape (N,), mapped from the file; ``None`` without labels."""
+        return self._table.labels
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The name of each label; ``None`` without labels."""
+        return self._table.header["classes"]
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def path(self, index: int) -> str:
+        """The path of the image, as the operating system wants it."""
+        return os.fsdecode(os.path.join(self._base, self._table[index]))
+
+    def name(self, index: int) -> str:
+        """The path of the image, printable even where its bytes are not valid UTF-8."""
+        return os.path.join(self._base, self._table[index]).decode("utf-8", "backslashreplace")
+
+    def image(self, index: int) -> np.ndarray:
+        """Decode the image.
+
+        Returns:
+            RGB image, uint8, shape (H, W, 3).
+
+        Raises:
+            DecodeError: if the file cannot be read or decoded.
+        """
+        return decode_image(self.path(index), min_side=self.min_side, max_pixels=self.max_pixels, name=self.name(index))
+
+    def __repr__(self) -> str:
+        kinds = f", {len(self.classes)} classes" if self.classes is not None else ""
+        return f"ImageList({os.fspath(self.root)!r}: {len(self):,} images{kinds})"
+
+
+def _check_root(root: Path, labels: str | None) -> bool:
+    """Whether ``root`` is a list rather than a folder; anything else is an error."""
+    if labels not in (None, "folder", "column"):
+        raise DataError(f"ImageList.labels: must be None, 'folder' or 'column', got {labels!r}")
+    if root.is_dir():
+        if labels == "column":
+            raise DataError(f"ImageList.labels: {root} is a folder and has no columns; use 'folder' or None")
+        return False
+    if not root.exists():
+        neighbours = [entry.name for entry in root.parent.iterdir()] if root.parent.is_dir() else []
+        near = did_you_mean(root.name, neighbours) if neighbours else f"; there is no {root.parent} either"
+        raise DataError(f"ImageList.root: no such file or folder: {root}{near}")
+    if root.suffix.lower() not in LIST_EXTENSIONS:
+        raise DataError(
+            f"ImageList.root: {root} is neither a folder nor a list; lists end in {', '.join(LIST_EXTENSIONS)}"
+        )
+    if labels == "folder":
+        raise DataError(f"ImageList.labels: {root} is a list; use 'column' or None")
+    return True
+
+
+def _cached_table(cache: str | os.PathLike[str] | None, made_from: dict[str, Any]) -> PathTable | None:
+    """The kept table, when it was made from the same arguments."""
+    if cache is None or not os.path.exists(cache):
+        return None
+    try:
+        table = PathTable(cache)
+    except ValueError as error:
+        raise DataError(f"ImageList.cache: {error}; remove the file or name another") from None
+    return table if table.header["made_from"] == made_from else None
+
+
+def _build_table(
+    entries: Iterable[tuple[bytes, str | None]],
+    root: Path,
+    labelled: bool,
+    classes: Sequence[str] | None,
+    made_from: dict[str, Any],
+    cache: str | os.PathLike[str] | None,
+) -> PathTable:
+    numbers = LabelNumbers()
+
+    def paths() -> Iterable[bytes]:
+        for path, label in entries:
+            if labelled:
+                numbers.add(label, path)
+            yield path
+
+    def finish() -> tuple[np.ndarray | None, dict[str, Any]]:
+        if not labelled:
+            return None, {"classes": None, "made_from": made_from}
+        labels, found = numbers.finish(root, classes)
+        return labels, {"classes": found, "made_from": made_from}
+
+    try:
+        return write_path_table(paths(), finish, file=cache)
+    except OSError as error:
+        raise DataError(
+            f"ImageList: cannot write the table of paths to {cache or tempfile.gettempdir()}: {error.strerror or error}"
+        ) from None

@@ -1,0 +1,68 @@
+"""The worker processes that decode and augment."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import torch
+from torch.utils.data import DataLoader
+
+from selfsup.data.sampler import StepSampler
+from selfsup.data.view_dataset import Batch, ViewDataset, collate_views
+from selfsup.errors import DataError
+
+
+class ViewLoader(DataLoader[Any]):
+    """A DataLoader that raises a data error of a worker with its own message, free of the worker's traceback."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch annotates its private class
+        """Batches in the order of the sampler.
+
+        Raises:
+            DataError: if too many neighbouring images cannot be decoded.
+        """
+        for batch in super().__iter__():
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+
+
+def build_loader(
+    dataset: ViewDataset,
+    sampler: StepSampler,
+    *,
+    num_workers: int = 0,
+    prefetch_factor: int = 4,
+    device: str | torch.device = "cpu",
+) -> ViewLoader:
+    """Batches of views, in the order of the sampler whatever the number of workers.
+
+    Args:
+        dataset: gives the samples.
+        sampler: gives the batches.
+        num_workers: processes that decode; 0 decodes in this one.
+        prefetch_factor: batches each worker prepares ahead.
+        device: where the batches will go; page-locked memory is used for cuda only.
+
+    Returns:
+        A loader of ``{'views': [uint8 (B, 3, h, w) channels_last], 'index': (B,), 'bad': [...], 'label'?: (B,)}``.
+    """
+    return ViewLoader(
+        dataset,
+        batch_sampler=sampler,
+        num_workers=num_workers,
+        prefetch_factor=prefetch_factor if num_workers else None,
+        persistent_workers=num_workers > 0,
+        collate_fn=collate_views,
+        worker_init_fn=_use_one_thread,
+        pin_memory=torch.device(device).type == "cuda",
+        generator=torch.Generator(),  # starting an iterator draws a number; it must not come from the training's RNG
+    )
+
+
+def _use_one_thread(worker: int) -> None:
+    cv2.setNumThreads(0)
+    cv2.utils.logging.setLogLevel(
+        cv2.utils.logging.LOG_LEVEL_SILENT
+    )  # what a decoder complains about is in the DecodeError already
+    torch.set_num_threads(1)

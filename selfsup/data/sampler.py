@@ -1,0 +1,155 @@
+"""Which images make up which step: a function of the step alone, so that training can go on from any step at once."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from selfsup.errors import DataError
+
+_ROUNDS = 12  # even with halves of two bits; 8 leave the permutations of ten images visibly uneven
+
+
+class FeistelPermutation:
+    """A pseudo-random permutation of ``range(length)`` that can be evaluated at any position, in no memory.
+
+    A Feistel network permutes the numbers of ``b`` bits, where ``2**b`` is the next power of two; a result outside the
+    range is sent through again until it falls inside ("cycle walking", twice on average at worst). Each round mixes one
+    half, with the other and a key, by the finaliser of SplitMix64.
+
+    Args:
+        length: > 0.
+        key: any number of non-negative integers; each gives another permutation.
+
+    Source: Black and Rogaway 2002, "Ciphers with arbitrary finite domains", methods 2 and 3; Steele et al. 2014,
+    "Fast splittable pseudorandom number generators", figure 16 (mixing constants).
+    """
+
+    def __init__(self, length: int, key: tuple[int, ...]) -> None:
+        if length <= 0:
+            raise ValueError(f"length must be > 0, got {length}")
+        self.length = length
+        bits = max(2, (length - 1).bit_length())
+        self._low_bits = np.uint64(bits // 2)
+        self._low_mask = np.uint64((1 << bits // 2) - 1)
+        self._high_mask = np.uint64((1 << bits - bits // 2) - 1)
+        self._keys = np.random.SeedSequence(key).generate_state(_ROUNDS, np.uint64)
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        """The images at these positions.
+
+        Args:
+            positions: integers in [0, length), any shape.
+
+        Returns:
+            int64 of the same shape, in [0, length); different positions give different values.
+        """
+        values = self._permute(np.asarray(positions).astype(np.uint64))
+        outside = values >= self.length
+        while outside.any():
+            values[outside] = self._permute(values[outside])
+            outside = values >= self.length
+        return values.astype(np.int64)
+
+    def _permute(self, values: np.ndarray) -> np.ndarray:
+        low, high = values & self._low_mask, values >> self._low_bits
+        for number, key in enumerate(self._keys):
+            if number % 2:
+                high = high ^ (_mix(low + key) & self._high_mask)
+            else:
+                low = low ^ (_mix(high + key) & self._low_mask)
+        return high << self._low_bits | low
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    values = (values ^ values >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ values >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return values ^ values >> np.uint64(31)
+
+
+def steps_per_epoch(length: int, batch_size: int, world_size: int = 1, accumulate: int = 1) -> int:
+    """Optimiser steps that one pass over the data makes; what is left over is dropped.
+
+    Args:
+        length: images in the data set.
+        batch_size: images per process and micro-batch.
+        world_size: processes.
+        accumulate: micro-batches per optimiser step.
+
+    Raises:
+        DataError: if the data do not fill a single step.
+    """
+    needed = batch_size * world_size * accumulate
+    if needed > length:
+        fitting = length // (world_size * accumulate)
+        advice = (
+            f"use a batch_size of at most {fitting}, as in --cfg-options train_dataloader.batch_size={fitting}"
+            if fitting
+            else "use fewer processes, less accumulation or more images"
+        )
+        raise DataError(
+            f"train_dataloader.batch_size: batch larger than the data: {batch_size} images x {world_size} process(es) "
+            f"x {accumulate} micro-batch(es) = {needed:,} per step, the data set has {length:,}; {advice}"
+        )
+    return length // needed
+
+
+class StepSampler(Sampler[list[tuple[int, int]]]):
+    """The batches of one process, from any step on.
+
+    The images of a step are a fixed slice of that epoch's permutation, cut by micro-batch and then by process: one
+    process with batch N sees in each step the same images as two with N/2, or one with N/2 and two micro-batches.
+
+    Args:
+        length: images in the data set.
+        batch_size: images per process and micro-batch.
+        total_steps: optimiser steps of the whole training.
+        start_step: steps done already.
+        seed: gives the permutations, together with the epoch.
+        world_size: processes.
+        rank: which of them this is.
+        accumulate: micro-batches per optimiser step; each is one batch of this sampler.
+
+    Raises:
+        DataError: if the data do not fill a single step.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        total_steps: int,
+        start_step: int = 0,
+        seed: int = 0,
+        world_size: int = 1,
+        rank: int = 0,
+        accumulate: int = 1,
+    ) -> None:
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must be in [0, {world_size}), got {rank}")
+        self.length = length
+        self.batch_size = batch_size
+        self.total_steps = total_steps
+        self.start_step = start_step
+        self.seed = seed
+        self.world_size = world_size
+        self.rank = rank
+        self.accumulate = accumulate
+        self.steps_per_epoch = steps_per_epoch(length, batch_size, world_size, accumulate)
+
+    def __len__(self) -> int:
+        return max(0, self.total_steps - self.start_step) * self.accumulate
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """Batches of (epoch, index)."""
+        permutation: FeistelPermutation | None = None
+        permutation_epoch = -1
+        for step in range(self.start_step, self.total_steps):
+            epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
+            if permutation is None or epoch != permutation_epoch:
+                permutation, permutation_epoch = FeistelPermutation(self.length, (self.seed, epoch)), epoch
+            for micro_batch in range(self.accumulate):
+                slices = (step_in_epoch * self.accumulate + micro_batch) * self.world_size + self.rank
+                positions = np.arange(slices * self.batch_size, (slices + 1) * self.batch_size)
+                yield [(epoch, index) for index in permutation(positions).tolist()]

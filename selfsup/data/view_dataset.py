@@ -1,0 +1,149 @@
+"""Images to batches of views, whatever the files are like."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from selfsup.data.image_dataset import ImageDataset
+from selfsup.errors import DataError, DecodeError
+from selfsup.registry import DATASETS, TRANSFORMS
+
+ViewPipeline = Callable[[np.ndarray, np.random.Generator], list[np.ndarray]]
+BadImage = tuple[int, str, str]
+"""Index, name and reason of an image that could not be decoded."""
+
+_NEXT_NEIGHBOURS = 8
+
+
+class Sample(TypedDict):
+    """Views of one image, each uint8 of shape (h, w, 3)."""
+
+    views: list[np.ndarray]
+    index: int
+    bad: list[BadImage]
+    label: NotRequired[int]
+
+
+class Batch(TypedDict):
+    """Views of B images: uint8, shape (B, 3, h, w), channels_last; index and label: int64, shape (B,)."""
+
+    views: list[Tensor]
+    index: Tensor
+    bad: list[BadImage]
+    label: NotRequired[Tensor]
+
+
+class ViewDataset(Dataset[Sample | DataError]):
+    """Several random views of each image, reproducible by image and epoch.
+
+    ``dataset[epoch, index]`` draws its random numbers from (seed, epoch, index) alone: neither workers nor a resume
+    change them. Where an image cannot be decoded, a neighbour takes its place (index + 1 to + 8, then + 16, + 32 and so
+    on, which leaves a whole missing folder behind) with the same random numbers, and ``bad`` names every image that
+    failed: again in each epoch, for a file may come back.
+
+    Args:
+        images: the image data set, built or as a dict.
+        views: the view pipeline, built or as a dict.
+        seed: of all views.
+        max_bad_in_a_row: images that may fail one after the other before the search ends in an error.
+    """
+
+    def __init__(
+        self,
+        images: ImageDataset | dict[str, Any],
+        views: ViewPipeline | dict[str, Any],
+        *,
+        seed: int = 0,
+        max_bad_in_a_row: int = 32,
+    ) -> None:
+        self.images: ImageDataset = DATASETS.build(images)
+        self.views: ViewPipeline = TRANSFORMS.build(views)
+        self.seed = seed
+        self.max_bad_in_a_row = max_bad_in_a_row
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, epoch_and_index: tuple[int, int]) -> Sample | DataError:
+        """The views of one image.
+
+        Returns:
+            The sample; its ``index`` and ``label`` are those of the image shown. A ``DataError`` is returned, not
+            raised, when no neighbour can be decoded either: a worker process would bury its message in a traceback.
+            ``build_loader`` raises it where the batch arrives.
+
+        Raises:
+            RuntimeError: if the view pipeline fails; names the image.
+        """
+        epoch, wanted = epoch_and_index
+        bad: list[BadImage] = []
+        for index in self._candidates(wanted):
+            try:
+                image = self.images.image(index)
+            except DecodeError as error:
+                name = self.images.name(index)
+                bad.append((index, name, str(error).removeprefix(f"{name}: ")))
+                continue
+            rng = np.random.default_rng(np.random.SeedSequence((self.seed, epoch, wanted)))
+            try:
+                views = self.views(image, rng)
+            except Exception as error:
+                raise RuntimeError(
+                    f"the view pipeline failed on image {index} ({self.images.name(index)}, shape {image.shape}) "
+                    f"in epoch {epoch}: {type(error).__name__}: {error}"
+                ) from error
+            sample = Sample(views=views, index=index, bad=bad)
+            if self.images.labels is not None:
+                sample["label"] = int(self.images.labels[index])
+            return sample
+        examples = "; ".join(f"{name}: {reason}" for _, name, reason in bad[:3])
+        return DataError(
+            f"{len(bad)} images in a row cannot be decoded, from number {wanted} of {len(self.images):,} on: {examples}"
+        )
+
+    def _candidates(self, wanted: int) -> Iterator[int]:
+        """The image itself and its neighbours, none twice."""
+        length = len(self.images)
+        yield wanted
+        offset = 1
+        for _ in range(self.max_bad_in_a_row - 1):
+            if offset >= length:
+                return
+            yield (wanted + offset) % length
+            offset = offset + 1 if offset < _NEXT_NEIGHBOURS else offset * 2
+
+
+def collate_views(samples: Sequence[Sample | DataError]) -> Batch | DataError:
+    """Samples to a batch, one allocation and one copy per view; an error among the samples is passed on.
+
+    Raises:
+        ValueError: if the samples differ in the number or sizes of their views.
+    """
+    good: list[Sample] = []
+    for sample in samples:
+        if isinstance(sample, DataError):
+            return sample
+        good.append(sample)
+    shapes = [view.shape for view in good[0]["views"]]
+    batches = [np.empty((len(good), *shape), np.uint8) for shape in shapes]
+    for row, sample in enumerate(good):
+        views = sample["views"]
+        if [view.shape for view in views] != shapes:
+            raise ValueError(
+                f"the views of image {sample['index']} have shapes {[view.shape for view in views]}, "
+                f"those of image {good[0]['index']} {shapes}; a view pipeline must give equal shapes for every image"
+            )
+        for batch, view in zip(batches, views, strict=True):
+            batch[row] = view
+    collated = Batch(
+        views=[torch.from_numpy(batch).permute(0, 3, 1, 2) for batch in batches],
+        index=torch.tensor([sample["index"] for sample in good]),
+        bad=[bad for sample in good for bad in sample["bad"]],
+    )
+    if "label" in good[0]:
+        collated["label"] = torch.tensor([sample["label"] for sample in good])
+    return collated
