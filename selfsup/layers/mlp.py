@@ -1,0 +1,58 @@
+"""Linear layers with batch norm and ReLU between them."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+
+class MLP(nn.Sequential):
+    """Linear, optional batch norm, ReLU; repeated, without the ReLU after the last.
+
+    Args:
+        in_dim: input features.
+        hidden_dims: features after each hidden layer; may be empty.
+        out_dim: output features.
+        bn: whether hidden layers have batch norm.
+        bias: whether hidden linear layers have a bias.
+        last_bias: whether the last linear layer has a bias; None does as the hidden ones.
+        last_bn: whether batch norm follows the last linear layer.
+        last_bn_weight: whether that batch norm is scaled.
+        last_bn_bias: whether that batch norm is shifted.
+
+    Raises:
+        ValueError: if a size is not positive, or only the shift of the last batch norm is wanted.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        hidden_dims: Sequence[int],
+        out_dim: int,
+        *,
+        bn: bool = True,
+        bias: bool = True,
+        last_bias: bool | None = None,
+        last_bn: bool = False,
+        last_bn_weight: bool = True,
+        last_bn_bias: bool = True,
+    ) -> None:
+        for name, sizes in (("in_dim", [in_dim]), ("hidden_dims", list(hidden_dims)), ("out_dim", [out_dim])):
+            if any(size < 1 for size in sizes):
+                raise ValueError(f"{name}: must be > 0, got {sizes if name == 'hidden_dims' else sizes[0]}")
+        if last_bn_bias and not last_bn_weight:
+            raise ValueError("last_bn_bias: a batch norm with shift and without scale is not supported")
+        layers: list[nn.Module] = []
+        features = in_dim
+        for hidden_dim in hidden_dims:
+            layers.append(nn.Linear(features, hidden_dim, bias=bias))
+            if bn:
+                layers.append(nn.BatchNorm1d(hidden_dim))
+            layers.append(nn.ReLU(inplace=True))
+            features = hidden_dim
+        layers.append(nn.Linear(features, out_dim, bias=bias if last_bias is None else last_bias))
+        if last_bn:
+            norm = nn.BatchNorm1d(out_dim, affine=last_bn_weight)
+            if not last_bn_bias:
+                norm.register_parameter("bias", None)
+            layers.append(norm)
+        super().__init__(*layers)

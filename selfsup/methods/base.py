@@ -1,0 +1,163 @@
+"""What every method has: a backbone, a loss over views, and what happens around a step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from selfsup.data.preprocess import Preprocess
+from selfsup.errors import ConfigError
+from selfsup.registry import BACKBONES, TRANSFORMS, Registry
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands before a step.
+
+    Args:
+        step: optimiser updates done.
+        total_steps: optimiser updates of the whole run, > 0.
+        epoch: passes over the data done, from 0.
+        steps_per_epoch: optimiser updates per pass.
+    """
+
+    step: int
+    total_steps: int
+    epoch: int
+    steps_per_epoch: int
+
+    @property
+    def fraction(self) -> float:
+        """The share of the run that is done, in [0, 1]."""
+        return self.step / self.total_steps
+
+
+class Method(BaseModel):
+    """Base of every method; the only base class of ours.
+
+    State that a paper needs (queue, teacher, prototypes) is held in submodules and buffers, so that the method's
+    state dict resumes exactly.
+
+    Args:
+        backbone: a module with ``out_dim`` and ``feature_maps``, or its dict.
+        preprocess: turns a list of uint8 views on the device into what the backbone takes, or its arguments; None
+            takes :class:`~selfsup.data.preprocess.Preprocess` with its defaults.
+
+    Raises:
+        ConfigError: if the backbone has no ``out_dim``.
+    """
+
+    backbone: Any  # a module with the Backbone protocol: mypy cannot write that as one type
+
+    def __init__(self, backbone: nn.Module | dict[str, Any], preprocess: Preprocess | dict[str, Any] | None = None):
+        super().__init__()
+        self.backbone = BACKBONES.build(backbone)
+        if not isinstance(getattr(self.backbone, "out_dim", None), int):
+            raise ConfigError(
+                f"model.backbone: {type(self.backbone).__name__} has no 'out_dim' (int), the number of pooled features"
+            )
+        if preprocess is None:
+            preprocess = Preprocess()
+        self.preprocess: Preprocess = TRANSFORMS.build(
+            {"type": "Preprocess", **preprocess} if isinstance(preprocess, dict) else preprocess
+        )
+
+    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
+        """The loss of a batch.
+
+        Args:
+            views: per view, normalised images, shape (B, 3, h, w); sizes may differ between views.
+            labels: classes, shape (B,), where the data have them; only supervised methods look at them.
+
+        Returns:
+            0-dim tensors: those whose key starts with ``loss`` are summed and minimised, the others logged.
+        """
+        raise NotImplementedError
+
+    def features(self, images: Tensor) -> Tensor:
+        """The representation that is judged and exported: the backbone's.
+
+        Args:
+            images: shape (B, 3, h, w), normalised.
+
+        Returns:
+            Shape (B, backbone.out_dim).
+        """
+        return self.backbone(images)
+
+    def before_step(self, progress: Progress) -> None:
+        """Called before the forward pass of every optimiser step."""
+
+    def after_step(self, progress: Progress) -> None:
+        """Called after every optimiser step, with the progress from before it."""
+
+    def advice(self, batch_size: int) -> list[str]:
+        """What somebody who trains with this batch should know beforehand; empty if all is well.
+
+        Args:
+            batch_size: images per process and micro-batch.
+        """
+        return []
+
+    def forward(
+        self,
+        views: list[Tensor],
+        labels: Tensor | None = None,
+        mode: Literal["loss", "features"] = "loss",
+    ) -> Any:
+        """Wrappers such as DistributedDataParallel call the method through here.
+
+        Args:
+            views: as in :meth:`loss`.
+            labels: as in :meth:`loss`.
+            mode: ``'loss'`` for :meth:`loss`, ``'features'`` for :meth:`features` of the first view.
+
+        Raises:
+            ValueError: if the mode is neither.
+        """
+        if mode == "loss":
+            return self.loss(views, labels)
+        if mode == "features":
+            return self.features(views[0])
+        raise ValueError(f"mode: must be 'loss' or 'features', got {mode!r}")
+
+
+def build_part(registry: Registry, part: nn.Module | dict[str, Any], place: str, *, in_dim: int, source: str) -> Any:
+    """Build a part of a method that takes the features of another part.
+
+    Args:
+        registry: where its type is looked up.
+        part: the module, or its dict; ``in_dim`` may be left out of the dict.
+        place: its path in the config, for the error message.
+        in_dim: the features it is given.
+        source: where they come from, for the error message.
+
+    Raises:
+        ConfigError: if the part takes another number of features.
+    """
+    module = registry.build(part, in_dim=in_dim)
+    wanted = getattr(module, "in_dim", in_dim)
+    if wanted != in_dim:
+        raise ConfigError(
+            f"{place}.in_dim: must be {source} = {in_dim}, got {wanted}; it may be left out of the config"
+        )
+    return module
+
+
+def check_views(views: Sequence[Tensor], *, needed: int, exact: bool, why: str) -> None:
+    """Refuse a batch whose number of views does not fit the method.
+
+    Args:
+        views: the batch.
+        needed: how many views it must have.
+        exact: whether more are wrong too.
+        why: what asks for them, for the error message.
+
+    Raises:
+        ConfigError: if there are too few, or with ``exact`` too many.
+    """
+    if len(views) < needed or (exact and len(views) > needed):
+        amount = f"exactly {needed}" if exact else f"at least {needed}"
+        raise ConfigError(f"train_dataloader.views: {why} needs {amount} views of each image, got {len(views)}")

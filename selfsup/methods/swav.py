@@ -1,0 +1,174 @@
+"""SwAV, and SEER, which is SwAV at scale."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from selfsup.data.preprocess import Preprocess
+from selfsup.errors import ConfigError
+from selfsup.layers.feature_queue import FeatureQueue
+from selfsup.losses.swav import SwAVLoss
+from selfsup.methods.base import Method, Progress, build_part, check_views
+from selfsup.methods.multi_view import forward_by_size
+from selfsup.necks.prototypes import Prototypes
+from selfsup.ops.dist import all_reduce_sum, world_size
+from selfsup.ops.similarity import l2_normalize
+from selfsup.registry import LOSSES, METHODS, NECKS
+
+
+@METHODS.register_module()
+class SwAV(Method):
+    """Views of an image predict each other's assignment to prototypes.
+
+    The backbone runs once per image size, the neck once for all views together (its batch norm sees them all), the
+    prototypes are scaled to unit length before every optimiser step. Freezing them at the start is the optimiser
+    wrapper's task (``optim_wrapper.freeze``), which drops their gradients.
+
+    Small batches can keep a queue of past embeddings that take part in balancing the assignments: for each assigned
+    view ``queue_length / world size`` rows in each process, cut down to a multiple of the global batch, newest first.
+    It starts empty at epoch ``queue_start_epoch`` and is used once it is full; its scores are recomputed with the
+    current prototypes. Under gradient accumulation balance and queue advance with each micro-batch.
+
+    Args:
+        backbone: the encoder, or its dict.
+        neck: the projection head, or its dict; ``in_dim`` may be left out.
+        prototypes: a :class:`~selfsup.necks.Prototypes`, or its dict; ``in_dim`` may be left out.
+        loss: a :class:`~selfsup.losses.SwAVLoss`, or its dict.
+        preprocess: see :class:`~selfsup.methods.base.Method`.
+        queue_length: embeddings queued over all processes, per assigned view; 0 for no queue.
+        queue_start_epoch: epoch, counted from 0, at which the queue starts to fill.
+
+    Raises:
+        ConfigError: if the neck does not fit the backbone, the prototypes do not fit the neck, or a number is negative.
+
+    Source: Caron et al. 2020, arXiv:2006.09882, and main_swav.py; Goyal et al. 2021, arXiv:2103.01988.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module | dict[str, Any],
+        neck: nn.Module | dict[str, Any],
+        prototypes: nn.Module | dict[str, Any],
+        loss: nn.Module | dict[str, Any],
+        *,
+        preprocess: Preprocess | dict[str, Any] | None = None,
+        queue_length: int = 0,
+        queue_start_epoch: int = 15,
+    ) -> None:
+        super().__init__(backbone, preprocess)
+        for name, value in (("queue_length", queue_length), ("queue_start_epoch", queue_start_epoch)):
+            if value < 0:
+                raise ConfigError(f"model.{name}: must be >= 0, got {value}")
+        self.neck = build_part(NECKS, neck, "model.neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
+        self.prototypes: Prototypes = build_part(
+            NECKS, prototypes, "model.prototypes", in_dim=self.neck.out_dim, source="neck.out_dim"
+        )
+        self.criterion: SwAVLoss = LOSSES.build(loss)
+        self.queue_length = queue_length
+        self.queue_start_epoch = queue_start_epoch
+        self.queue: FeatureQueue | None = None
+        if queue_length:
+            self.queue = FeatureQueue(len(self.criterion.assign_views), queue_length, self.prototypes.in_dim)
+            # With its defaults, DistributedDataParallel would overwrite every process's queue with that of process 0.
+            DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, ["queue.rows", "queue.filled"])
+        self._epoch = 0
+
+    def before_step(self, progress: Progress) -> None:
+        """Scale the prototypes to unit length and note the epoch."""
+        self._epoch = progress.epoch
+        self.prototypes.normalize_()
+
+    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
+        """The swapped prediction loss, and how the prototypes are used.
+
+        Args:
+            views: at least two, each of shape (B, 3, h, w); the loss's ``assign_views`` index this list.
+            labels: not looked at.
+
+        Returns:
+            - ``loss``: to be minimised.
+            - ``assignment_entropy``: entropy of the mean assignment over ln K, in [0, 1]. The mean is over the
+              assigned views of all processes, without the queue. Sinkhorn keeps it near 1; far below, the assignments
+              are not balanced.
+            - ``dead_prototypes``: share of the K prototypes that have the largest score for none of those views, in
+              [0, 1). It is at least 1 - samples / K; a collapsed model has 1 - 1 / K.
+            - ``below_uniform``: ln K - loss. A collapsed model, for which all samples look alike, has 0.
+
+        Raises:
+            ConfigError: if there are fewer views than the loss assigns, or the queue is shorter than the global batch.
+        """
+        assign_views = self.criterion.assign_views
+        check_views(
+            views, needed=max(2, *(view + 1 for view in assign_views)), exact=False, why=f"assign_views {assign_views}"
+        )
+        batch = len(views[0])
+        embeddings = l2_normalize(self.neck(torch.cat(forward_by_size(self.backbone, views))))
+        scores = self.prototypes(embeddings).split(batch)
+        by_view = embeddings.detach().split(batch)
+        queue_scores = self._queue_scores(torch.stack([by_view[view] for view in assign_views]))
+        assignments = self.criterion.assign(scores, queue_scores)
+        loss = self.criterion.predict(scores, assignments)
+        usage = _prototype_usage(torch.cat([scores[view].detach() for view in assign_views]), torch.cat(assignments))
+        return {"loss": loss, **usage, "below_uniform": math.log(scores[0].shape[1]) - loss.detach()}
+
+    def advice(self, batch_size: int) -> list[str]:
+        """Says so when fewer samples than prototypes take part in a balanced assignment."""
+        rows = batch_size * world_size()
+        rows += self.queue_rows(batch_size) * world_size()
+        prototypes = self.prototypes.out_dim
+        if rows >= prototypes:
+            return []
+        return [
+            f"model.prototypes.num_prototypes: {prototypes} prototypes cannot be used equally by {rows} samples, which "
+            f"is the batch of all processes plus the queue; use at most {rows} prototypes, a larger batch, or "
+            f"model.queue_length >= {prototypes - batch_size * world_size()}"
+        ]
+
+    def queue_rows(self, batch_size: int) -> int:
+        """How many rows of each queue a process uses.
+
+        Args:
+            batch_size: images per process and micro-batch.
+
+        Returns:
+            The process's share of ``queue_length``, cut down to a multiple of the batch.
+        """
+        share = self.queue_length // world_size()
+        return share - share % batch_size
+
+    @torch.no_grad()
+    def _queue_scores(self, embeddings: Tensor) -> list[Tensor] | None:
+        """Scores of the queued embeddings, if the queue is full; then the current ones enter it.
+
+        Args:
+            embeddings: of the assigned views, shape (A, B, D).
+        """
+        if self.queue is None:
+            return None
+        batch = embeddings.shape[1]
+        length = self.queue_rows(batch)
+        if not length:
+            raise ConfigError(
+                f"model.queue_length: must hold at least one batch of all processes, {batch * world_size()} images, "
+                f"got {self.queue_length}; 0 means no queue"
+            )
+        if self._epoch < self.queue_start_epoch or not self.training:
+            return None
+        scores = None
+        if self.queue.is_full(length):
+            scores = [self.prototypes(rows[:length]) for rows in self.queue.rows]
+        self.queue.push(embeddings, length=length)
+        return scores
+
+
+@torch.no_grad()
+def _prototype_usage(scores: Tensor, assignments: Tensor) -> dict[str, Tensor]:
+    """See :meth:`SwAV.loss`; both of shape (samples, K)."""
+    prototypes = scores.shape[1]
+    nearest = torch.bincount(scores.argmax(dim=1), minlength=prototypes).to(assignments.dtype)
+    total, nearest = all_reduce_sum(torch.stack([assignments.sum(dim=0), nearest]))
+    entropy = torch.special.entr(total / total.sum()).sum() / math.log(max(prototypes, 2))
+    return {"assignment_entropy": entropy, "dead_prototypes": (nearest == 0).float().mean()}

@@ -1,0 +1,246 @@
+"""Processes: who am I, start the group, reduce and gather with or without gradient.
+
+Every function works without a process group too, as if there were one process.
+"""
+
+import os
+import re
+from datetime import timedelta
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from selfsup.errors import ConfigError, did_you_mean
+
+LAUNCHERS = ("none", "pytorch", "slurm")
+
+
+def rank() -> int:
+    """Number of this process, 0 without a process group."""
+    return dist.get_rank() if _running() else 0
+
+
+def world_size() -> int:
+    """Number of processes, 1 without a process group."""
+    return dist.get_world_size() if _running() else 1
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes files."""
+    return rank() == 0
+
+
+def init_process_group(
+    launcher: Literal["none", "pytorch", "slurm"],
+    device: str | None = None,
+    *,
+    timeout: timedelta = timedelta(minutes=30),
+) -> None:
+    """Join the processes that the launcher started; gloo on the CPU, nccl on GPUs.
+
+    Args:
+        launcher: ``'none'`` for a single process, ``'pytorch'`` for torchrun, ``'slurm'`` for srun.
+        device: ``'cpu'`` or ``'cuda'``; None takes GPUs where there are any.
+        timeout: how long a collective may wait for the slowest process.
+
+    Raises:
+        ConfigError: if the launcher is unknown, its environment variables are missing, or the device is not there.
+    """
+    if launcher not in LAUNCHERS:
+        raise ConfigError(f"launcher: {launcher!r} is not one of {LAUNCHERS}{did_you_mean(str(launcher), LAUNCHERS)}")
+    kind = _device_kind(device)
+    if launcher == "none" or _running():
+        return
+    place = _torchrun_place() if launcher == "pytorch" else _slurm_place()
+    if kind == "cuda":
+        if place["local_rank"] >= torch.cuda.device_count():
+            raise ConfigError(
+                f"launcher {launcher!r}: process {place['rank']} wants GPU {place['local_rank']}, this machine has "
+                f"{torch.cuda.device_count()}; start at most one process per GPU"
+            )
+        torch.cuda.set_device(place["local_rank"])
+    dist.init_process_group(
+        backend="nccl" if kind == "cuda" else "gloo",
+        init_method=place["meeting_point"],
+        rank=place["rank"],
+        world_size=place["world_size"],
+        timeout=timeout,
+    )
+
+
+def local_device(device: str | None = None) -> torch.device:
+    """The device of this process.
+
+    Args:
+        device: ``'cpu'`` or ``'cuda'``; None takes what the process group uses, or a GPU where there is one.
+
+    Raises:
+        ConfigError: if the device is not there.
+    """
+    if device is None and _running():
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    if _device_kind(device) == "cpu":
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+def all_reduce_sum(tensor: Tensor, *, group: dist.ProcessGroup | None = None) -> Tensor:
+    """The sum over the processes, as a new tensor without gradient; on one process the values themselves."""
+    return _all_reduce(tensor, dist.ReduceOp.SUM, group)
+
+
+def all_reduce_max(tensor: Tensor) -> Tensor:
+    """The elementwise maximum over the processes, as a new tensor without gradient."""
+    return _all_reduce(tensor, dist.ReduceOp.MAX, None)
+
+
+def all_reduce_sum_with_gradient(tensor: Tensor) -> Tensor:
+    """The sum over the processes; backward sums the gradients over the processes."""
+    return _AllReduceSum.apply(tensor) if world_size() > 1 else tensor
+
+
+@torch.no_grad()
+def gather(tensor: Tensor) -> Tensor:
+    """The rows of every process, ordered by rank.
+
+    Args:
+        tensor: shape (B, ...), the same shape in every process.
+
+    Returns:
+        Shape (world size * B, ...), without gradient.
+    """
+    return _gather(tensor.detach())
+
+
+def gather_with_gradient(tensor: Tensor) -> Tensor:
+    """The rows of every process, ordered by rank, with gradient.
+
+    The backward pass sums the gradient over the processes and returns the own slice, so that with losses over local
+    anchors the average that DistributedDataParallel takes is the gradient of one process with the whole batch.
+
+    Args:
+        tensor: shape (B, ...), the same shape in every process.
+
+    Returns:
+        Shape (world size * B, ...).
+    """
+    return _Gather.apply(tensor) if world_size() > 1 else tensor
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """What every process passed, ordered by rank; values are pickled."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def broadcast_object(value: Any) -> Any:
+    """What process 0 passed; the value is pickled."""
+    if world_size() == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+class _AllReduceSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return all_reduce_sum(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return all_reduce_sum(gradient)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return _gather(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return all_reduce_sum(gradient).chunk(world_size())[rank()]
+
+
+def _running() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _all_reduce(tensor: Tensor, operation: Any, group: dist.ProcessGroup | None) -> Tensor:
+    result = tensor.detach().clone(memory_format=torch.contiguous_format)
+    if _running() and dist.get_world_size(group) > 1:
+        dist.all_reduce(result, operation, group=group)
+    return result
+
+
+def _gather(tensor: Tensor) -> Tensor:
+    if world_size() == 1:
+        return tensor.clone()
+    parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(world_size())]
+    dist.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)
+
+
+def _device_kind(device: str | None) -> str:
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = str(device).split(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise ConfigError(f"device: must be 'cpu' or 'cuda', got {device!r}")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: 'cuda' was asked for, but PyTorch finds no GPU here; use 'cpu'")
+    return kind
+
+
+def _torchrun_place() -> dict[str, Any]:
+    values = _environment(
+        ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"),
+        "pytorch",
+        "start the command with 'torchrun --nproc_per_node=N', or leave out --launcher",
+    )
+    return {
+        "rank": int(values["RANK"]),
+        "world_size": int(values["WORLD_SIZE"]),
+        "local_rank": int(values["LOCAL_RANK"]),
+        "meeting_point": "env://",
+    }
+
+
+def _slurm_place() -> dict[str, Any]:
+    values = _environment(
+        ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_JOB_ID", "SLURM_NODELIST"),
+        "slurm",
+        "start the command with srun",
+    )
+    address = os.environ.get("MASTER_ADDR") or first_slurm_host(values["SLURM_NODELIST"])
+    # one port per job, so that jobs which share a node do not meet
+    port = os.environ.get("MASTER_PORT") or str(20_000 + int(values["SLURM_JOB_ID"]) % 20_000)
+    return {
+        "rank": int(values["SLURM_PROCID"]),
+        "world_size": int(values["SLURM_NTASKS"]),
+        "local_rank": int(values["SLURM_LOCALID"]),
+        "meeting_point": f"tcp://{address}:{port}",
+    }
+
+
+def first_slurm_host(node_list: str) -> str:
+    """The first host of a Slurm node list: ``'gpu[007-009,12],cpu1'`` gives ``'gpu007'``."""
+    return re.sub(r"\[(\w+)[^\]]*\]", r"\1", re.split(r",(?![^\[]*\])", node_list)[0])
+
+
+def _environment(names: tuple[str, ...], launcher: str, advice: str) -> dict[str, str]:
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise ConfigError(f"launcher {launcher!r}: the environment has no {', '.join(missing)}; {advice}")
+    return {name: os.environ[name] for name in names}
