@@ -1,0 +1,120 @@
+"""Several evaluators on one backbone, each image shown once."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from selfsup.data.preprocess import Preprocess
+from selfsup.data.subset import Subset
+from selfsup.evaluation.base import Evaluator, FeatureEvaluator
+from selfsup.evaluation.split import stratified_split
+from selfsup.registry import DATASETS, EVALUATORS
+
+
+@EVALUATORS.register_module()
+class Suite:
+    """Named evaluators whose scores come back as ``name/score``.
+
+    Evaluators that look at the same images in the same way share one pass of the backbone. A dict that names no
+    ``train`` or ``test`` gets a fixed part of ``images``: at most ``max_images`` of them, split by class into a part to
+    learn from and a part to be judged on, so that a run can be watched on nothing but its own images.
+
+    Args:
+        evaluators: evaluators or their dicts, by name.
+        images: data set for evaluators that bring none of their own; None if all do.
+        preprocess: what normalises, where an evaluator does not say.
+        size: side of the square shown in pixels, where an evaluator does not say; None for the evaluator's default.
+        resize: length the shorter side is resized to, where an evaluator does not say; likewise.
+        max_images: how many of ``images`` are used, both parts together, > 1.
+        test_share: share of those in the part to be judged on, in (0, 1).
+        seed: of the choice and the split.
+
+    Attributes:
+        evaluators: what was built, by name.
+        skipped: why an evaluator was left out, by name; the one reason is that ``images`` have no labels.
+
+    Raises:
+        ConfigError: if an evaluator's dict does not fit it, or brings no images and there are none to give.
+    """
+
+    def __init__(
+        self,
+        evaluators: Mapping[str, Any],
+        *,
+        images: Any = None,
+        preprocess: Preprocess | dict | None = None,
+        size: int | None = None,
+        resize: int | None = None,
+        max_images: int = 4000,
+        test_share: float = 0.25,
+        seed: int = 0,
+    ) -> None:
+        preprocess = Preprocess(**preprocess) if isinstance(preprocess, dict) else preprocess
+        context: dict[str, Any] = {"preprocess": preprocess, "size": size, "resize": resize}
+        own_labels = images is not None and getattr(images, "labels", None) is not None
+        if images is not None:
+            train, test = held_out_parts(images, max_images=max_images, test_share=test_share, seed=seed)
+            context |= {"train": train, "test": test}
+        self.evaluators: dict[str, Evaluator] = {}
+        self.skipped: dict[str, str] = {}
+        built: dict[str, Any] = {}
+        for name, config in evaluators.items():
+            if not isinstance(config, dict):
+                self.evaluators[name] = config
+                continue
+            kind = EVALUATORS.find(config["type"]) if isinstance(config.get("type"), str) else config.get("type")
+            missing = _parameters(kind) & {"train", "test"} - set(config)
+            if missing and images is not None and not own_labels and getattr(kind, "needs_labels", True):
+                self.skipped[name] = "the images have no labels"
+                continue
+            known = {key: value for key, value in context.items() if value is not None and key in _parameters(kind)}
+            arguments = {**known, **config}
+            for part in arguments.keys() & {"train", "test"}:
+                if isinstance(arguments[part], dict):
+                    as_text = repr(arguments[part])
+                    built[as_text] = built.get(as_text) or DATASETS.build(arguments[part])
+                    arguments[part] = built[as_text]
+            self.evaluators[name] = EVALUATORS.build(arguments)
+
+    def evaluate(self, backbone: nn.Module) -> dict[str, float]:
+        """Scores of a backbone by every evaluator, as ``name/score``."""
+        scores: dict[str, float] = {}
+        shared = {
+            source: None
+            for evaluator in self.evaluators.values()
+            if isinstance(evaluator, FeatureEvaluator)
+            for source in evaluator.sources
+        }
+        features = {source: source.extract(backbone) for source in shared}
+        for name, evaluator in self.evaluators.items():
+            if isinstance(evaluator, FeatureEvaluator):
+                found = evaluator.score(*(features[source] for source in evaluator.sources))
+            else:
+                found = evaluator.evaluate(backbone)
+            scores |= {f"{name}/{key}": value for key, value in found.items()}
+        return scores
+
+
+def held_out_parts(images: Any, *, max_images: int, test_share: float, seed: int) -> tuple[Subset, Subset]:
+    """A fixed part of a data set to learn from and another to be judged on, with equal shares of each class.
+
+    Args:
+        images: data set, with labels or without.
+        max_images: of both parts together.
+        test_share: share of the second part, in (0, 1).
+        seed: which images.
+    """
+    labels = getattr(images, "labels", None)
+    groups = np.zeros(len(images), np.int64) if labels is None else np.asarray(labels)
+    chosen = np.arange(len(images))
+    if len(images) > max_images:
+        _, chosen = stratified_split(groups, test_share=max_images / len(images), seed=seed)
+    train, test = stratified_split(groups[chosen], test_share=test_share, seed=seed)
+    return Subset(images, indices=chosen[train]), Subset(images, indices=chosen[test])
+
+
+def _parameters(kind: Any) -> set[str]:
+    return set(inspect.signature(kind).parameters) if callable(kind) else set()

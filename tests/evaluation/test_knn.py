@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from selfsup.evaluation import KNN, RawPixels
+from selfsup.evaluation.features import Features
+from selfsup.evaluation.knn import nearest, votes
+from tests.evaluation.pictures import Blobs
+from tests.reference import record
+
+
+def knn(**changes: object) -> KNN:
+    return KNN(Blobs(6), Blobs(6), **changes)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("temperature", [0.07, 0.1, 1.0])
+def test_votes_agree_with_the_papers_rule(k: int, temperature: float) -> None:
+    case = record("eval/knn")
+    similarities = torch.tensor([case["input"]["sims"]], dtype=torch.float64)
+    labels = torch.tensor(case["input"]["labels"])
+    expected = case["expected"][f"k{k}_T{temperature}"]
+    found, neighbours = nearest(torch.ones(1, 1, dtype=torch.float64), similarities.T, k)
+    relative = votes(found, labels[neighbours], 3, temperature)
+    absolute = relative * np.exp(max(case["input"]["sims"]) / temperature)
+    torch.testing.assert_close(absolute[0], torch.tensor(expected["votes"], dtype=torch.float64), rtol=1e-6, atol=0)
+    assert int(relative.argmax()) == expected["pred"]
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_agrees_with_scikit_learn(normalize: bool) -> None:
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(size=(300, 12)), rng.normal(size=(80, 12))
+    labels = rng.integers(0, 5, 300)
+    metric_train, metric_test = train, test
+    if normalize:
+        metric_train = train / np.linalg.norm(train, axis=1, keepdims=True)
+        metric_test = test / np.linalg.norm(test, axis=1, keepdims=True)
+    reference = KNeighborsClassifier(
+        20,
+        algorithm="brute",
+        metric=lambda a, b: 100 - a @ b,
+        weights=lambda distances: np.exp((100 - distances) / 0.5),
+    ).fit(metric_train, labels)
+    mine = knn(normalize=normalize, temperature=0.5).predict(
+        torch.tensor(train), torch.tensor(labels), torch.tensor(test)
+    )
+    assert mine.tolist() == reference.predict(metric_test).tolist()
+
+
+def test_neighbours_do_not_depend_on_the_blocks() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, keys = (torch.randint(-2, 3, (n, 3), generator=generator).double() for n in (37, 211))
+    whole = nearest(queries, keys, 9)
+    for block in (1, 5, 64, 211):
+        parts = nearest(queries, keys, 9, query_block=block, key_block=block)
+        assert torch.equal(parts[0], whole[0])
+        assert torch.equal(parts[1], whole[1])
+
+
+def test_equal_similarities_go_to_the_earlier_image() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, keys = (torch.randint(-1, 2, (n, 3), generator=generator).double() for n in (40, 300))
+    similarities = (queries @ keys.T).numpy()
+    expected = np.argsort(-similarities, axis=1, kind="stable")[:, :7]
+    assert nearest(queries, keys, 7)[1].tolist() == expected.tolist()
+
+
+def test_equal_votes_go_to_the_smaller_class() -> None:
+    train = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    assert knn(k=2).predict(train, torch.tensor([4, 2]), torch.tensor([[1.0, 0.0]])).tolist() == [2]
+
+
+def test_more_neighbours_than_images_means_all_of_them() -> None:
+    similarities, where = nearest(torch.ones(2, 1), torch.tensor([[1.0], [3.0]]), 50)
+    assert where.tolist() == [[1, 0], [1, 0]]
+    assert similarities.tolist() == [[3.0, 1.0], [3.0, 1.0]]
+
+
+def test_similarities_in_the_thousands_do_not_overflow() -> None:
+    train = torch.tensor([[100.0], [99.0], [99.5]])
+    predictions = knn(k=3, temperature=0.1, normalize=False).predict(
+        train, torch.tensor([1, 0, 0]), torch.tensor([[80.0]])
+    )
+    assert predictions.tolist() == [1]
+
+
+def test_a_feature_is_its_own_nearest_neighbour() -> None:
+    features = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(30)
+    assert knn(k=1).score(Features(features, labels), Features(features, labels)) == {"top1": 1.0, "per_class": 1.0}
+
+
+def test_colours_tell_the_blobs_apart_and_shuffled_labels_do_not() -> None:
+    options = {"size": 16, "resize": 16, "batch_size": 32}
+    train, test = Blobs(90), Blobs(45, seed=1)
+    assert KNN(train, test, **options).evaluate(RawPixels(2))["top1"] > 0.95
+    test.labels = np.roll(test.labels, 1)
+    assert KNN(train, test, **options).evaluate(RawPixels(2))["top1"] < 0.05
+
+
+@pytest.mark.parametrize("wrong", [{"k": 0}, {"temperature": 0.0}])
+def test_senseless_numbers_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be > 0"):
+        knn(**wrong)

@@ -1,0 +1,79 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import balanced_accuracy_score
+
+from selfsup.evaluation.metrics import (
+    alignment,
+    dead_prototypes,
+    feature_std,
+    mean_per_class,
+    rankme,
+    spread,
+    top1,
+    uniformity,
+    usage_entropy,
+)
+
+
+def test_accuracies_agree_with_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    labels, predictions = rng.integers(2, 7, 200), rng.integers(0, 7, 200)
+    assert top1(torch.tensor(predictions), torch.tensor(labels)) == pytest.approx((labels == predictions).mean())
+    with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
+        expected = balanced_accuracy_score(labels, predictions)
+    assert mean_per_class(torch.tensor(predictions), torch.tensor(labels)) == pytest.approx(expected)
+
+
+def test_a_rare_class_counts_as_much_as_a_frequent_one() -> None:
+    assert mean_per_class(torch.zeros(100), torch.tensor([0] * 99 + [1])) == 0.5
+
+
+def test_rankme_agrees_with_the_paper() -> None:
+    features = np.random.default_rng(0).normal(size=(40, 9)) @ np.diag(np.geomspace(1, 1e-4, 9))
+    values = np.linalg.svd(features, compute_uv=False)
+    shares = [value / sum(values) + 1e-7 for value in values]
+    expected = math.exp(-sum(share * math.log(share) for share in shares))
+    assert rankme(torch.tensor(features)) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("rank", [1, 3, 8])
+def test_rankme_of_even_directions_is_their_number(rank: int) -> None:
+    features = torch.eye(8)[torch.arange(24) % rank]
+    assert rankme(features) == pytest.approx(rank, rel=1e-4)
+
+
+def test_rankme_of_zeros_is_one() -> None:
+    assert rankme(torch.zeros(5, 4)) == pytest.approx(1, abs=1e-4)
+
+
+def test_feature_std_is_zero_for_one_direction_and_one_over_sqrt_d_on_the_sphere() -> None:
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.rand(50, 1, generator=generator) + 0.1
+    assert feature_std(lengths * torch.tensor([[1.0, -2.0, 3.0]])) == pytest.approx(0, abs=1e-7)
+    sphere = torch.randn(20_000, 16, generator=generator)
+    assert feature_std(sphere) == pytest.approx(1 / 4, rel=0.01)
+    assert spread(sphere) == pytest.approx(1, rel=0.01)
+
+
+def test_usage_entropy_lies_between_one_prototype_and_all_alike() -> None:
+    assert usage_entropy(torch.tensor([9, 0, 0, 0])) == 0
+    assert usage_entropy(torch.tensor([2.5] * 7)) == pytest.approx(1)
+    assert usage_entropy(torch.tensor([1, 1, 0, 0])) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="two prototypes and one assignment"):
+        usage_entropy(torch.zeros(4))
+
+
+def test_dead_prototypes_are_those_without_an_image() -> None:
+    assert dead_prototypes(torch.tensor([3, 0, 1, 0])) == 0.5
+
+
+def test_alignment_and_uniformity_agree_with_the_paper() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 12, 5))
+    unit_a, unit_b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+    assert alignment(torch.tensor(a), torch.tensor(b)) == pytest.approx(((unit_a - unit_b) ** 2).sum(1).mean())
+    pairs = [np.exp(-2 * ((unit_a[i] - unit_a[j]) ** 2).sum()) for i in range(12) for j in range(i)]
+    assert uniformity(torch.tensor(a)) == pytest.approx(math.log(np.mean(pairs)))

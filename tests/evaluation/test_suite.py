@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from selfsup.errors import ConfigError
+from selfsup.evaluation import KNN, Evaluator, FeatureEvaluator, LinearProbe, RawPixels, Spread, Suite, held_out_parts
+from selfsup.registry import DATASETS, EVALUATORS
+from tests.evaluation.pictures import Blobs
+
+
+class Counting(RawPixels):
+    """Counts the images it is shown."""
+
+    seen = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen += len(images)
+        return super().forward(images)
+
+
+class Constant:
+    """An evaluator that is no feature evaluator."""
+
+    def evaluate(self, backbone: nn.Module) -> dict[str, float]:
+        return {"answer": 42.0}
+
+
+def test_scores_are_those_of_the_evaluators_alone_and_each_image_is_shown_once() -> None:
+    images = Blobs(80)
+    evaluators = {"knn": {"type": "KNN"}, "linear": {"type": "LinearProbe"}, "features": {"type": "Spread"}}
+    backbone = Counting(2)
+    scores = Suite(evaluators, images=images, size=16, resize=16).evaluate(backbone)
+    assert backbone.seen == 80
+    train, test = held_out_parts(images, max_images=4000, test_share=0.25, seed=0)
+    for name, alone in {
+        "knn": KNN(train, test, size=16, resize=16),
+        "linear": LinearProbe(train, test, size=16, resize=16),
+        "features": Spread(test, size=16, resize=16),
+    }.items():
+        expected = {f"{name}/{key}": value for key, value in alone.evaluate(backbone).items()}
+        assert {key: value for key, value in scores.items() if key.startswith(name)} == expected
+
+
+def test_without_labels_only_what_needs_none_is_left() -> None:
+    suite = Suite(
+        {"knn": {"type": "KNN"}, "spread": {"type": "Spread"}}, images=Blobs(20, labelled=False), size=16, resize=16
+    )
+    assert suite.skipped == {"knn": "the images have no labels"}
+    assert all(name.startswith("spread/") for name in suite.evaluate(RawPixels(2)))
+
+
+def test_an_evaluator_with_images_of_its_own_is_not_skipped() -> None:
+    own = {"type": "KNN", "train": Blobs(30), "test": Blobs(12, seed=1), "size": 16, "resize": 16}
+    suite = Suite({"knn": own}, images=Blobs(20, labelled=False))
+    assert not suite.skipped
+    assert suite.evaluate(RawPixels(2))["knn/top1"] > 0.8
+
+
+def test_equal_dicts_of_images_are_built_and_shown_once() -> None:
+    class Listed(Blobs):
+        built = 0
+
+        def __init__(self, count: int) -> None:
+            Listed.built += 1
+            super().__init__(count)
+
+    DATASETS.register_module(name="Listed", module=Listed, force=True)
+    train, test = {"type": "Listed", "count": 30}, {"type": "Listed", "count": 12}
+    evaluators = {
+        name: {"type": kind, "train": train, "test": test, "size": 16, "resize": 16}
+        for name, kind in (("a", "KNN"), ("b", "LinearProbe"))
+    }
+    backbone = Counting(2)
+    Suite(evaluators).evaluate(backbone)
+    assert Listed.built == 2
+    assert backbone.seen == 42
+
+
+def test_an_evaluators_own_size_wins_over_the_suites() -> None:
+    suite = Suite({"a": {"type": "Spread", "size": 8}, "b": {"type": "Spread"}}, images=Blobs(20), size=16, resize=20)
+    assert suite.evaluators["a"].sources[0].size == 8
+    assert suite.evaluators["b"].sources[0].size == 16
+    assert suite.evaluators["b"].sources[0].resize == 20
+
+
+def test_any_evaluator_can_be_part() -> None:
+    assert Suite({"constant": Constant()}).evaluate(RawPixels(2)) == {"constant/answer": 42.0}
+    assert isinstance(Constant(), Evaluator)
+    assert not isinstance(Constant(), FeatureEvaluator)
+    assert isinstance(Suite({}), Evaluator)
+
+
+def test_images_that_are_nowhere_are_asked_for() -> None:
+    with pytest.raises(ConfigError, match="missing a required argument: 'train'"):
+        Suite({"knn": {"type": "KNN"}})
+
+
+def test_the_part_to_be_judged_on_is_fixed_stratified_and_bounded() -> None:
+    images = Blobs(300, num_classes=3)
+    train, test = held_out_parts(images, max_images=90, test_share=0.5, seed=0)
+    assert np.bincount(train.labels).tolist() == np.bincount(test.labels).tolist() == [15, 15, 15]
+    assert not set(train.indices) & set(test.indices)
+    again, _ = held_out_parts(images, max_images=90, test_share=0.5, seed=0)
+    assert np.array_equal(again.indices, train.indices)
+
+
+@pytest.mark.parametrize("name", ["KNN", "LinearProbe", "Spread"])
+def test_registered_evaluators_draw_no_random_numbers_and_repeat_themselves(name: str) -> None:
+    images = Blobs(40)
+    train, test = held_out_parts(images, max_images=100, test_share=0.5, seed=0)
+    parts = {"test": test} if name == "Spread" else {"train": train, "test": test}
+    evaluator = EVALUATORS.build({"type": name, "size": 16, "resize": 16, **parts})
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    first = evaluator.evaluate(RawPixels(2))
+    assert evaluator.evaluate(RawPixels(2)) == first
+    assert torch.equal(torch.get_rng_state(), state)
