@@ -99,10 +99,11 @@ def with_progress(entries: Iterator[T], text: str) -> Iterator[T]:
                         BarColumn(),
                         TextColumn("{task.completed:,.0f} images"),
                     )
-                    progress = Progress(*columns, TimeElapsedColumn(), transient=True)
+                    progress = Progress(*columns, TimeElapsedColumn())
                     progress.add_task(text, total=None, completed=count)
                     progress.start()
             yield entry
     finally:
         if progress is not None:
+            progress.update(progress.task_ids[0], completed=count)
             progress.stop()

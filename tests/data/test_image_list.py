@@ -1,0 +1,218 @@
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selfsup.data import ImageList, scan
+from selfsup.errors import DataError, DecodeError
+from selfsup.registry import DATASETS
+from tests.data.encoded import encode, picture
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """cat/b.JPG, cat/old/a.png, dog/c.webp, notes and hidden files."""
+    for name, kind in (("cat/b.JPG", "JPEG"), ("cat/old/a.png", "PNG"), ("dog/c.webp", "WEBP")):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(picture(20, 30), kind))
+    (tmp_path / "photos" / "notes.md").write_text("not an image")
+    (tmp_path / "photos" / "cat" / "._b.JPG").write_bytes(b"a Mac's resource fork")
+    return tmp_path / "photos"
+
+
+def relative_names(images: ImageList, root: Path) -> list[str]:
+    return [os.path.relpath(images.name(index), root) for index in range(len(images))]
+
+
+def test_a_nested_folder_is_read_in_the_order_of_its_names_without_labels(folder: Path) -> None:
+    images = ImageList(folder)
+    assert relative_names(images, folder) == ["cat/b.JPG", "cat/old/a.png", "dog/c.webp"]
+    assert images.labels is None
+    assert images.classes is None
+    assert images.image(0).shape == (20, 30, 3)
+
+
+def test_folders_become_labels_only_when_asked_for(folder: Path) -> None:
+    images = ImageList(folder, "folder")
+    assert images.classes == ["cat", "dog"]
+    np.testing.assert_array_equal(images.labels, [0, 0, 1])
+    assert images.labels is not None
+    assert images.labels.dtype == np.int64
+
+
+def test_can_be_built_by_name_and_sent_to_a_worker(folder: Path) -> None:
+    images = DATASETS.build(dict(type="ImageList", root=str(folder), labels="folder"))
+    copy = pickle.loads(pickle.dumps(images))
+    assert len(pickle.dumps(images)) < 1000
+    assert copy.name(2) == images.name(2)
+    np.testing.assert_array_equal(copy.labels, images.labels)
+    np.testing.assert_array_equal(copy.image(1), images.image(1))
+
+
+def test_extensions_choose_the_files_whatever_their_case(folder: Path) -> None:
+    assert relative_names(ImageList(folder, extensions=("jpg",)), folder) == ["cat/b.JPG"]
+
+
+def test_links_are_followed_but_not_in_a_circle(folder: Path) -> None:
+    (folder / "dog" / "round").symlink_to(folder)
+    (folder / "cats").symlink_to(folder / "cat")
+    names = relative_names(ImageList(folder), folder)
+    assert names[:4] == ["cat/b.JPG", "cat/old/a.png", "cats/b.JPG", "cats/old/a.png"]
+    assert names[4:] == ["dog/c.webp"]
+
+
+def test_names_that_are_not_utf8_can_be_opened_and_printed(folder: Path) -> None:
+    odd = os.fsencode(folder) + b"/dog/\xff.jpg"
+    with open(odd, "wb") as stream:
+        stream.write(encode(picture(), "JPEG"))
+    images = ImageList(folder)
+    assert images.image(3).shape == (75, 100, 3)
+    assert images.name(3).endswith(r"dog/\xff.jpg")
+    images.name(3).encode("utf-8")
+
+
+def test_a_text_list_keeps_its_order_and_may_hold_spaces(folder: Path) -> None:
+    (folder / "cat" / "two words.png").write_bytes(encode(picture(), "PNG"))
+    (folder / "list.txt").write_text(f"dog/c.webp\n\ncat/two words.png\r\n{folder / 'cat' / 'b.JPG'}")
+    images = ImageList(folder / "list.txt")
+    assert relative_names(images, folder) == ["dog/c.webp", "cat/two words.png", "cat/b.JPG"]
+    assert images.labels is None
+    assert [images.image(index).shape[0] for index in range(3)] == [20, 75, 20]
+
+
+def test_a_text_list_may_end_its_lines_with_the_label(folder: Path) -> None:
+    (folder / "list.txt").write_text("dog/c.webp dog\ncat/b.JPG cat\n")
+    images = ImageList(folder / "list.txt", "column")
+    np.testing.assert_array_equal(images.labels, [1, 0])
+
+
+def test_a_csv_list_needs_only_its_path_column(folder: Path) -> None:
+    (folder / "list.csv").write_text('\ufeffid,path,label\n1,"cat/b.JPG",feline\n2,dog/c.webp,canine\n')
+    assert ImageList(folder / "list.csv").labels is None
+    images = ImageList(folder / "list.csv", "column")
+    assert relative_names(images, folder) == ["cat/b.JPG", "dog/c.webp"]
+    assert images.classes == ["canine", "feline"]
+    np.testing.assert_array_equal(images.labels, [1, 0])
+
+
+def test_relative_paths_of_a_list_may_start_elsewhere(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.tsv").write_text("file\tspecies\ncat/b.JPG\tcat\n")
+    images = ImageList(tmp_path / "list.tsv", "column", prefix=folder, path_column="file", label_column="species")
+    assert images.image(0).shape == (20, 30, 3)
+
+
+def test_whole_numbers_keep_their_value(folder: Path) -> None:
+    (folder / "list.csv").write_text("path,label\ncat/b.JPG,10\ndog/c.webp,2\n")
+    images = ImageList(folder / "list.csv", "column")
+    np.testing.assert_array_equal(images.labels, [10, 2])
+    assert images.classes == [str(number) for number in range(11)]
+
+
+def test_given_classes_number_a_second_list_as_the_first(folder: Path) -> None:
+    (folder / "test.csv").write_text("path,label\ndog/c.webp,dog\n")
+    images = ImageList(folder / "test.csv", "column", classes=["bird", "cat", "dog"])
+    np.testing.assert_array_equal(images.labels, [2])
+    with pytest.raises(DataError, match="label 'dog' is not among the classes; did you mean 'dogs'"):
+        ImageList(folder / "test.csv", "column", classes=["bird", "dogs"])
+
+
+def test_a_listed_file_that_is_not_there_is_found_out_on_decoding(folder: Path) -> None:
+    (folder / "list.txt").write_text("gone.jpg\n")
+    images = ImageList(folder / "list.txt")
+    with pytest.raises(DecodeError, match=r"gone\.jpg: No such file"):
+        images.image(0)
+
+
+def test_large_jpegs_can_be_decoded_smaller(folder: Path) -> None:
+    (folder / "big.jpg").write_bytes(encode(picture(400, 800), "JPEG"))
+    images = ImageList(folder, min_side=100)
+    assert images.image(0).shape == (100, 200, 3)
+    assert ImageList(folder, max_pixels=1000).root == folder
+
+
+def test_a_cache_is_used_until_the_arguments_change(folder: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache" / "photos.paths"
+    assert len(ImageList(folder, cache=cache)) == 3
+    (folder / "new.png").write_bytes(encode(picture(), "PNG"))
+    assert len(ImageList(folder, cache=cache)) == 3
+    assert len(ImageList(folder, extensions=("png",), cache=cache)) == 2
+    assert len(ImageList(folder, cache=cache)) == 4
+
+
+def test_a_changed_list_is_read_again_despite_its_cache(folder: Path, tmp_path: Path) -> None:
+    (folder / "list.txt").write_text("cat/b.JPG\n")
+    assert len(ImageList(folder / "list.txt", cache=tmp_path / "c")) == 1
+    (folder / "list.txt").write_text("cat/b.JPG\ndog/c.webp\n")
+    assert len(ImageList(folder / "list.txt", cache=tmp_path / "c")) == 2
+
+
+def test_progress_shows_only_when_it_takes_long(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(scan, "_CHECK_EVERY", 2)
+    assert list(scan.with_progress(iter(range(10)), "reading")) == list(range(10))
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(scan, "_SECONDS_BEFORE_PROGRESS", -1.0)
+    assert list(scan.with_progress(iter(range(10)), "reading photos")) == list(range(10))
+    shown = capsys.readouterr().out
+    assert "reading photos" in shown
+    assert "10 images" in shown
+
+
+def test_a_missing_root_is_named_with_its_nearest_neighbour(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"no such file or folder: .*fotos; did you mean 'photos'"):
+        ImageList(folder.parent / "fotos")
+    with pytest.raises(DataError, match=r"there is no .*nowhere either"):
+        ImageList(folder / "nowhere" / "x")
+
+
+def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(DataError, match=r"no images below .*; looked for \.jpg, \.png"):
+        ImageList(tmp_path, extensions=("png", ".JPG"))
+
+
+@pytest.mark.parametrize(
+    "name, text, labels, message",
+    [
+        ("a.txt", "\n\n", None, "names no images"),
+        ("a.csv", "", None, "the list is empty; its first line must name the columns"),
+        ("a.csv", "path,label\n", None, "names no images"),
+        ("a.csv", "Path,label\nx.jpg,1\n", None, r"no column 'path' in its first line; did you mean 'Path'\?"),
+        ("a.csv", "path,class\nx.jpg,1\n", "column", r"no column 'label'.*ImageList\.label_column"),
+        ("a.csv", "path,label\nx.jpg,1\n,2\n", None, r"a\.csv, line 3: no 'path' in this row"),
+        (
+            "a.csv",
+            "path,label\nx.jpg,1\ny.jpg,\nz.jpg\n",
+            "column",
+            r"2 of 3 images have no label, the first is y\.jpg",
+        ),
+        ("a.txt", "x.jpg cat\ny.jpg\n", "column", r"1 of 2 images have no label, the first is y\.jpg"),
+        ("a.csv", "path,label\nx.jpg,99999999999\n", "column", "too large for a class number"),
+        ("a.json", "[]", None, r"neither a folder nor a list; lists end in \.txt, \.csv, \.tsv"),
+        ("a.txt", "x.jpg", "folder", "is a list; use 'column' or None"),
+        ("a.txt", "x.jpg", "name", "must be None, 'folder' or 'column', got 'name'"),
+    ],
+)
+def test_an_unusable_list_is_refused_with_the_reason(
+    tmp_path: Path, name: str, text: str, labels: str | None, message: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        ImageList(tmp_path / name, labels)  # type: ignore[arg-type]
+
+
+def test_folder_labels_refuse_an_image_without_a_folder(folder: Path) -> None:
+    (folder / "loose.png").write_bytes(encode(picture(), "PNG"))
+    with pytest.raises(DataError, match=r"loose\.png lies directly in .*photos"):
+        ImageList(folder, "folder")
+    with pytest.raises(DataError, match="is a folder and has no columns"):
+        ImageList(folder, "column")
+
+
+def test_a_cache_that_is_something_else_is_not_overwritten(folder: Path) -> None:
+    (folder / "notes").write_text("precious")
+    with pytest.raises(DataError, match=r"ImageList\.cache: .*notes: not a path table; remove the file"):
+        ImageList(folder, cache=folder / "notes")
+    assert (folder / "notes").read_text() == "precious"

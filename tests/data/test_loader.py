@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+
+from selfsup.data import StepSampler, ViewDataset, build_loader
+from selfsup.data.view_dataset import Batch
+from selfsup.errors import DataError
+from tests.data.test_view_dataset import Numbered, two_views
+
+
+def batches(num_workers: int, start_step: int = 0, bad: tuple[int, ...] = (), length: int = 20) -> list[Batch]:
+    dataset = ViewDataset(Numbered(length, bad), two_views, seed=3)
+    sampler = StepSampler(length, 4, total_steps=7, start_step=start_step, seed=3)
+    return list(build_loader(dataset, sampler, num_workers=num_workers, prefetch_factor=2))
+
+
+def assert_same(actual: list[Batch], expected: list[Batch]) -> None:
+    assert len(actual) == len(expected)
+    for one, other in zip(actual, expected, strict=True):
+        for view, other_view in zip(one["views"], other["views"], strict=True):
+            torch.testing.assert_close(view, other_view, rtol=0, atol=0)
+        torch.testing.assert_close(one["index"], other["index"])
+        assert one["bad"] == other["bad"]
+
+
+def test_workers_change_nothing_and_a_resumed_loader_goes_on_where_the_first_was() -> None:
+    alone, shared = batches(0, bad=(2, 3)), batches(2, bad=(2, 3))
+    assert_same(shared, alone)
+    assert_same(batches(0, start_step=4, bad=(2, 3)), alone[4:])
+    assert shared[0]["views"][0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_loader_leaves_the_random_state_of_the_training_alone() -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    batches(0)
+    torch.testing.assert_close(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_data_error_of_a_worker_arrives_with_its_own_message_only(num_workers: int) -> None:
+    with pytest.raises(DataError) as raised:
+        batches(num_workers, bad=tuple(range(20)))
+    assert "images in a row cannot be decoded" in str(raised.value)
+    assert "Traceback" not in str(raised.value)
+
+
+def test_memory_is_page_locked_for_cuda_only() -> None:
+    dataset = ViewDataset(Numbered(4), two_views)
+    sampler = StepSampler(4, 2, total_steps=1)
+    assert not build_loader(dataset, sampler).pin_memory
+    assert build_loader(dataset, sampler, device="cuda:1").pin_memory

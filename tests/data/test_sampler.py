@@ -1,0 +1,126 @@
+import time
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from selfsup.data.sampler import FeistelPermutation, StepSampler, steps_per_epoch
+from selfsup.errors import DataError
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 8, 17, 100, 1000, 1024, 1025, 65_537, 300_000])
+def test_every_image_comes_exactly_once(length: int) -> None:
+    images = FeistelPermutation(length, (0, 0))(np.arange(length))
+    np.testing.assert_array_equal(np.sort(images), np.arange(length))
+
+
+def test_every_seed_and_epoch_has_its_own_order() -> None:
+    orders = [FeistelPermutation(1000, key)(np.arange(1000)) for key in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    for number, order in enumerate(orders):
+        for other in orders[:number]:
+            assert (order == other).sum() < 10  # one is expected; ten or more have a chance of 1e-7
+
+
+@pytest.mark.parametrize("length", [5, 10, 100])
+def test_every_image_is_equally_likely_at_every_position(length: int) -> None:
+    draws = 2000
+    counts = np.zeros((length, length))
+    for epoch in range(draws):
+        counts[np.arange(length), FeistelPermutation(length, (7, epoch))(np.arange(length))] += 1
+    expected = draws / length
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    freedom = (length - 1) ** 2
+    assert abs(chi_square - freedom) < 5 * np.sqrt(2 * freedom)
+
+
+def test_neighbours_and_all_orders_of_four_images_are_equally_likely() -> None:
+    orders: dict[tuple[int, ...], int] = {}
+    for epoch in range(4800):
+        order = tuple(FeistelPermutation(4, (3, epoch))(np.arange(4)).tolist())
+        orders[order] = orders.get(order, 0) + 1
+    assert len(orders) == 24
+    expected = 4800 / 24
+    assert sum((count - expected) ** 2 / expected for count in orders.values()) < len(orders) + 5 * np.sqrt(
+        2 * len(orders)
+    )
+
+
+def test_an_order_is_as_unordered_as_a_true_shuffle() -> None:
+    length = 100_000
+    order = FeistelPermutation(length, (0, 0))(np.arange(length))
+    assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 5 / np.sqrt(length)
+    assert abs(np.corrcoef(order, np.arange(length))[0, 1]) < 5 / np.sqrt(length)
+    assert abs((np.diff(order) == 1).sum() - 1) < 8  # a shuffle leaves one pair of neighbours together on average
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("start", [0, 1, 4, 5, 11])
+def test_starting_at_a_step_gives_the_tail_of_the_whole_sequence(start: int, accumulate: int) -> None:
+    def sampler(start_step: int) -> StepSampler:
+        return StepSampler(
+            50, 3, total_steps=12, start_step=start_step, seed=5, world_size=2, rank=1, accumulate=accumulate
+        )
+
+    whole, tail = list(sampler(0)), list(sampler(start))
+    assert tail == whole[start * accumulate :]
+    assert len(sampler(start)) == len(tail)
+
+
+@pytest.mark.parametrize("world_size, accumulate", [(2, 1), (4, 1), (1, 2), (2, 4), (8, 1)])
+def test_processes_and_micro_batches_partition_the_batch_of_one_process(world_size: int, accumulate: int) -> None:
+    alone = list(StepSampler(100, 16, total_steps=10, seed=1))
+    parts = [
+        list(
+            StepSampler(
+                100,
+                16 // world_size // accumulate,
+                total_steps=10,
+                seed=1,
+                world_size=world_size,
+                rank=rank,
+                accumulate=accumulate,
+            )
+        )
+        for rank in range(world_size)
+    ]
+    for step, expected in enumerate(alone):
+        micro_batches = range(step * accumulate, (step + 1) * accumulate)
+        together = [pair for micro in micro_batches for part in parts for pair in part[micro]]
+        assert together == expected
+
+
+def test_an_epoch_shows_no_image_twice_and_drops_the_rest() -> None:
+    batches = list(StepSampler(103, 10, total_steps=20))
+    for epoch in (0, 1):
+        pairs = [pair for batch in batches[epoch * 10 : epoch * 10 + 10] for pair in batch]
+        assert {shown_in for shown_in, _ in pairs} == {epoch}
+        assert len({index for _, index in pairs}) == 100
+    assert batches[0] != batches[10]
+
+
+def test_a_start_deep_in_a_billion_images_costs_nothing() -> None:
+    sampler = StepSampler(1_000_000_000, 256, total_steps=10**9, start_step=987_654_321, world_size=512, rank=511)
+    started = time.perf_counter()
+    batches = list(islice(sampler, 3))
+    assert time.perf_counter() - started < 1.0
+    epoch = 987_654_321 // (1_000_000_000 // (256 * 512))
+    assert all(0 <= index < 1_000_000_000 and shown_in == epoch for batch in batches for shown_in, index in batch)
+
+
+@pytest.mark.parametrize(
+    "length, batch, world, accumulate, steps", [(100, 10, 1, 1, 10), (109, 5, 2, 1, 10), (1281167, 64, 64, 1, 312)]
+)
+def test_steps_of_an_epoch(length: int, batch: int, world: int, accumulate: int, steps: int) -> None:
+    assert steps_per_epoch(length, batch, world, accumulate) == steps
+
+
+def test_a_batch_larger_than_the_data_is_refused_with_what_to_change() -> None:
+    with pytest.raises(DataError) as refused:
+        StepSampler(1000, 256, total_steps=1, world_size=8)
+    assert str(refused.value) == (
+        "train_dataloader.batch_size: batch larger than the data: 256 images x 8 process(es) x 1 micro-batch(es) = "
+        "2,048 per step, the data set has 1,000; use a batch_size of at most 125, as in "
+        "--cfg-options train_dataloader.batch_size=125"
+    )
+    with pytest.raises(DataError, match="use fewer processes, less accumulation or more images"):
+        steps_per_epoch(3, 1, world_size=4)

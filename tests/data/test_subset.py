@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from selfsup.data import Scenes, Subset
+from selfsup.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Scenes:
+    return Scenes(size=16, variants=1)
+
+
+def test_indices_keep_their_order_and_meaning(scenes: Scenes) -> None:
+    subset = Subset(scenes, [500, 3, 3])
+    assert len(subset) == 3
+    np.testing.assert_array_equal(subset.image(0), scenes.image(500))
+    assert subset.name(1) == scenes.name(3)
+    np.testing.assert_array_equal(subset.labels, scenes.labels[[500, 3, 3]])
+    assert subset.classes == scenes.classes
+
+
+def test_a_share_is_drawn_without_repeats_and_grows_with_the_same_seed(scenes: Scenes) -> None:
+    small, large = Subset(scenes, fraction=0.1, seed=3), Subset(scenes, fraction=0.5, seed=3)
+    assert len(small) == round(0.1 * len(scenes))
+    assert len(set(large.indices.tolist())) == len(large)
+    assert set(small.indices.tolist()) <= set(large.indices.tolist())
+    assert not np.array_equal(small.indices, Subset(scenes, fraction=0.1, seed=4).indices)
+    assert len(Subset(scenes, count=17)) == 17
+
+
+def test_can_be_built_from_a_dict() -> None:
+    subset = Subset(dict(type="Scenes", size=16, variants=1), count=5)
+    assert subset.image(4).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({}, "exactly one of"),
+        ({"fraction": 0.5, "count": 3}, "exactly one of"),
+        ({"fraction": 0.0}, r"fraction: must be in \(0, 1\], got 0.0"),
+        ({"count": 10**9}, "count: must be in"),
+        ({"indices": [-1]}, "indices: must lie in"),
+    ],
+)
+def test_impossible_choices_are_refused(scenes: Scenes, arguments: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Subset(scenes, **arguments)

@@ -1,0 +1,134 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from selfsup.data import ViewDataset, collate_views
+from selfsup.errors import DataError, DecodeError
+
+
+class Numbered:
+    """Image i is filled with the value i modulo 256; some cannot be decoded."""
+
+    def __init__(self, length: int, bad: tuple[int, ...] = (), labelled: bool = True) -> None:
+        self.length, self.bad = length, bad
+        self.labels = np.arange(length) + 1000 if labelled else None
+        self.classes = None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def image(self, index: int) -> np.ndarray:
+        if index in self.bad:
+            raise DecodeError(f"number {index}: broken")
+        return np.full((6, 8, 3), index % 256, np.uint8)
+
+    def name(self, index: int) -> str:
+        return f"number {index}"
+
+
+def two_views(image: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    noise = rng.integers(0, 100, (4, 5, 3), dtype=np.uint8)
+    return [image, noise]
+
+
+def make(length: int = 10, bad: tuple[int, ...] = (), views: Callable = two_views, **options: object) -> ViewDataset:
+    return ViewDataset(Numbered(length, bad), views, **options)  # type: ignore[arg-type]
+
+
+def test_views_depend_on_seed_epoch_and_index_alone() -> None:
+    first, second = make(seed=1), make(seed=1)
+    second[0, 3], second[5, 2]
+    np.testing.assert_array_equal(first[2, 7]["views"][1], second[2, 7]["views"][1])
+    others = [first[3, 7], first[2, 6], make(seed=2)[2, 7]]
+    assert all(not np.array_equal(first[2, 7]["views"][1], other["views"][1]) for other in others)
+
+
+def test_a_neighbour_takes_the_place_of_a_bad_image_with_its_own_label_every_epoch() -> None:
+    dataset = make(bad=(3, 4))
+    for epoch in (0, 1):
+        sample = dataset[epoch, 3]
+        assert sample["index"] == 5
+        assert sample["label"] == 1005
+        assert (sample["views"][0] == 5).all()
+        assert sample["bad"] == [(3, "number 3", "broken"), (4, "number 4", "broken")]
+    assert dataset[0, 5]["bad"] == []
+
+
+def test_a_file_that_comes_back_is_shown_again() -> None:
+    dataset = make(bad=(3,))
+    assert dataset[0, 3]["index"] == 4
+    dataset.images.bad = ()  # type: ignore[attr-defined]
+    assert dataset[1, 3]["index"] == 3
+
+
+def test_the_last_image_has_the_first_as_its_neighbour() -> None:
+    assert make(bad=(9,))[0, 9]["index"] == 0
+
+
+def test_a_whole_missing_folder_is_left_behind() -> None:
+    dataset = make(100_000, bad=tuple(range(1000, 6000)))
+    sample = dataset[0, 1001]
+    assert sample["index"] == 1001 + 8192
+    assert len(sample["bad"]) == 1 + 8 + 9
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 20])
+def test_every_neighbour_is_tried_at_most_once(length: int) -> None:
+    error = make(length, bad=tuple(range(length)))[0, 0]
+    assert isinstance(error, DataError)
+    assert int(str(error).split()[0]) <= length
+
+
+def test_too_many_bad_images_in_a_row_end_in_an_error_that_names_some() -> None:
+    error = make(100, bad=tuple(range(100)), max_bad_in_a_row=4)[0, 50]
+    assert str(error) == (
+        "4 images in a row cannot be decoded, from number 50 of 100 on: "
+        "number 50: broken; number 51: broken; number 52: broken"
+    )
+
+
+def test_a_failing_view_pipeline_names_the_image() -> None:
+    def fails(image: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+        raise ZeroDivisionError("no area")
+
+    with pytest.raises(
+        RuntimeError, match=r"failed on image 2 \(number 2, shape \(6, 8, 3\)\).*ZeroDivisionError: no area"
+    ):
+        make(views=fails)[0, 2]
+
+
+def test_a_batch_holds_channels_last_uint8_views_of_every_size() -> None:
+    dataset = make(bad=(1,))
+    samples = [dataset[0, index] for index in (0, 1, 5)]
+    batch = collate_views(samples)
+    assert not isinstance(batch, DataError)
+    assert [view.shape for view in batch["views"]] == [(3, 3, 6, 8), (3, 3, 4, 5)]
+    for number, view in enumerate(batch["views"]):
+        assert view.dtype == torch.uint8
+        assert view.is_contiguous(memory_format=torch.channels_last)
+        expected = np.stack([sample["views"][number] for sample in samples]).transpose(0, 3, 1, 2)
+        np.testing.assert_array_equal(view.numpy(), expected)
+    assert batch["index"].tolist() == [0, 2, 5]
+    assert batch["label"].tolist() == [1000, 1002, 1005]
+    assert batch["bad"] == [(1, "number 1", "broken")]
+
+
+def test_without_labels_a_batch_has_none() -> None:
+    dataset = ViewDataset(Numbered(4, labelled=False), two_views)
+    assert "label" not in collate_views([dataset[0, 0]])
+
+
+def test_an_error_among_the_samples_is_passed_on() -> None:
+    error = DataError("all broken")
+    assert collate_views([make()[0, 0], error]) is error
+
+
+def test_views_of_different_shapes_are_refused() -> None:
+    def uneven(image: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+        return [image[: 1 + image[0, 0, 0]]]
+
+    dataset = make(views=uneven)
+    with pytest.raises(ValueError, match=r"the views of image 1 have shapes \[\(2, 8, 3\)\], those of image 0"):
+        collate_views([dataset[0, 0], dataset[0, 1]])
