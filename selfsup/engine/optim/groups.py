@@ -1,0 +1,137 @@
+"""Parameter groups from rules: which parameters the optimiser treats differently."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from selfsup.errors import ConfigError, did_you_mean
+
+KINDS = ("bias", "norm")
+SELECTORS = ("kinds", "match")
+OPTIONS = (
+    "lr",
+    "lr_scale",
+    "fixed_lr",
+    "weight_decay",
+    "adapt",
+    "momentum",
+    "nesterov",
+    "trust_coefficient",
+    "betas",
+    "eps",
+)
+
+
+def parameter_groups(
+    model: nn.Module, rules: Sequence[Mapping[str, Any]] = (), *, lr: float | None = None
+) -> list[dict[str, Any]]:
+    """Sort a model's trainable parameters into groups for an optimiser.
+
+    Every rule is a dict with ``kinds``, ``match`` or both, and options. ``kinds`` is a name or several of ``'bias'``
+    (any parameter called bias) and ``'norm'`` (weights and biases of normalisation layers); ``match`` is a shell
+    pattern or several for the parameter's whole name, such as ``'predictor.*'``. A rule with both applies where both
+    hold. Rules apply in order and a later one wins, option by option. The options are those of the optimiser and
+
+    - ``fixed_lr=True``: schedules leave the learning rate as it is (SimSiam's predictor);
+    - ``lr_scale``: factor on ``lr``, instead of a learning rate of the group's own;
+    - ``adapt=False``: plain momentum SGD in LARS.
+
+    Args:
+        model: whose trainable parameters are sorted; a shared one counts once.
+        rules: see above; ``dict(kinds=('bias', 'norm'), weight_decay=0.0, adapt=False)`` is SimCLR's and BYOL's.
+        lr: the optimiser's learning rate, for ``lr_scale``.
+
+    Returns:
+        Groups with ``params`` and the options that apply, in the order of their first parameter.
+
+    Raises:
+        ConfigError: if a rule has an unknown key or kind, selects nothing, or the model has nothing to train.
+    """
+    parameters = list(_described(model))
+    if not any(parameter.requires_grad for _, parameter, _ in parameters):
+        raise ConfigError("optim_wrapper: the model has no parameter that is trained")
+    options: list[dict[str, Any]] = [{} for _ in parameters]
+    for number, rule in enumerate(rules):
+        where = f"optim_wrapper.param_groups[{number}]"
+        given = _checked(rule, where)
+        selected = [i for i, (name, _, kinds) in enumerate(parameters) if _selects(rule, name, kinds)]
+        if not selected:
+            names = [name for name, _, _ in parameters]
+            raise ConfigError(
+                f"{where}: {_selection(rule)} matches no parameter; they are called {', '.join(names[:8])}, ..."
+            )
+        for i in selected:
+            options[i].update(given)
+    groups: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
+    for (_, parameter, _), chosen in zip(parameters, options, strict=True):
+        if parameter.requires_grad:
+            key = tuple(sorted(chosen.items()))
+            groups.setdefault(key, {"params": [], **_resolved(chosen, lr)})["params"].append(parameter)
+    return list(groups.values())
+
+
+def _described(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, set[str]]]:
+    """Every parameter once, with its name and kinds."""
+    seen: set[nn.Parameter] = set()
+    for path, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter not in seen:
+                seen.add(parameter)
+                kinds = {kind for kind, is_one in (("bias", name == "bias"), ("norm", _is_norm(module))) if is_one}
+                yield (f"{path}.{name}" if path else name), parameter, kinds
+
+
+def _is_norm(module: nn.Module) -> bool:
+    """Whether a module normalises: PyTorch's own, and any other whose class is called ...Norm."""
+    if isinstance(module, _NormBase | nn.GroupNorm | nn.LayerNorm | nn.RMSNorm):
+        return True
+    return type(module).__name__.rstrip("123d").lower().endswith("norm")
+
+
+def _checked(rule: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The options of a rule."""
+    for key in rule:
+        if key not in SELECTORS + OPTIONS:
+            raise ConfigError(f"{where}: unknown key {key!r}{did_you_mean(key, SELECTORS + OPTIONS)}")
+    for kind in _several(rule.get("kinds", ())):
+        if kind not in KINDS:
+            raise ConfigError(f"{where}.kinds: unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
+    if not any(_several(rule.get(selector, ())) for selector in SELECTORS):
+        raise ConfigError(f"{where}: needs kinds or match to say which parameters, got keys {sorted(rule)}")
+    given = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in rule.items() if key not in SELECTORS
+    }
+    if not given:
+        raise ConfigError(f"{where}: selects parameters but changes nothing; add one of {', '.join(OPTIONS)}")
+    if "lr" in given and "lr_scale" in given:
+        raise ConfigError(f"{where}: give lr or lr_scale, not both")
+    return given
+
+
+def _selects(rule: Mapping[str, Any], name: str, kinds: set[str]) -> bool:
+    wanted, patterns = _several(rule.get("kinds", ())), _several(rule.get("match", ()))
+    return (not wanted or bool(kinds.intersection(wanted))) and (
+        not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+    )
+
+
+def _selection(rule: Mapping[str, Any]) -> str:
+    return ", ".join(f"{selector}={rule[selector]!r}" for selector in SELECTORS if selector in rule)
+
+
+def _several(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _resolved(options: dict[str, Any], lr: float | None) -> dict[str, Any]:
+    """Options as the optimiser takes them."""
+    resolved = dict(options)
+    scale = resolved.pop("lr_scale", None)
+    if scale is not None and "lr" not in resolved:
+        if lr is None:
+            raise ConfigError("optim_wrapper.param_groups: lr_scale needs the optimiser's lr, got none")
+        resolved["lr"] = lr * scale
+    return resolved

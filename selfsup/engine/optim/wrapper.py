@@ -1,0 +1,209 @@
+"""One optimiser update: precision, accumulation, frozen parameters, clipping, and a guard against bad gradients."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import Optimizer
+
+from selfsup.errors import CheckpointError, ConfigError, NonFiniteError, did_you_mean
+from selfsup.registry import OPTIM_WRAPPERS
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CLIPPING = ("max_norm", "norm_type")
+SMALLEST_LOSS_SCALE = 1.0  # below it fp16 gradients overflow without any scaling: the fault is not the scale's
+
+
+@OPTIM_WRAPPERS.register_module()
+class PrecisionOptimWrapper(OptimWrapper):
+    """Runs the forward pass in a precision and turns losses into updates, on the CPU and GPUs alike.
+
+    ``with wrapper.optim_context(model): ...`` around the forward pass, then ``wrapper.update_params(loss)``. Between
+    backward pass and update, in this order: gradients of frozen parameters are dropped, fp16's loss scale is taken out,
+    the norm of the gradients is computed and must be finite, and gradients are clipped.
+
+    Args:
+        optimizer: whose parameters are updated.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``, by autocast; fp16 scales the loss, and skips the updates whose
+            gradients overflow while the scale adapts.
+        accumulative_counts: losses per update, >= 1; each is divided by it.
+        clip_grad: ``dict(max_norm=..., norm_type=2.0)``, or None.
+        freeze: part of a parameter's name -> number of updates in which such parameters have no gradient, and so get
+            neither weight decay nor momentum. SwAV freezes its prototypes for 313 updates at batch 4096: one epoch and
+            one iteration.
+        cache_casts: keep each weight's low-precision copy from its first use to the end of the forward pass. Off by
+            default: with activation checkpointing, and more than one forward pass per update, the copies of all weights
+            stay alive for little gain.
+        check_finite: stop at gradients that are not finite, before they reach the weights. Costs the wait for one
+            number per update on a GPU.
+
+    Attributes:
+        updates: updates so far, skipped ones included.
+        last_grad_norm: norm of all gradients at the last update, before clipping, without frozen ones; a tensor, so
+            that reading it is up to the caller.
+
+    Raises:
+        ConfigError: if an argument is unknown or out of its range.
+
+    Source: freezing: Caron et al. 2020, arXiv:2006.09882, and its code, which drops gradients in the same place.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        precision: str = "fp32",
+        accumulative_counts: int = 1,
+        clip_grad: Mapping[str, float] | None = None,
+        freeze: Mapping[str, int] | None = None,
+        cache_casts: bool = False,
+        check_finite: bool = True,
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise ConfigError(
+                f"optim_wrapper.precision: unknown precision {precision!r}{did_you_mean(precision, PRECISIONS)}"
+            )
+        if accumulative_counts < 1:
+            raise ConfigError(f"optim_wrapper.accumulative_counts: must be >= 1, got {accumulative_counts}")
+        super().__init__(optimizer, accumulative_counts=accumulative_counts)
+        self.precision = precision
+        self.clipping = _checked_clipping(clip_grad)
+        self.freeze = dict(freeze or {})
+        self.cache_casts = cache_casts
+        self.check_finite = check_finite
+        self.updates = 0
+        self.last_grad_norm: Tensor | None = None
+        self._names: dict[Tensor, str] | None = None
+        device = optimizer.param_groups[0]["params"][0].device.type
+        self._device_type = "cpu" if device == "meta" else device
+        self.scaler = torch.amp.GradScaler(self._device_type, enabled=precision == "fp16")
+
+    def bind(self, model: nn.Module) -> None:
+        """Learn the names of the parameters; needed for ``freeze``, and for messages that name a parameter.
+
+        Args:
+            model: the module whose parameters are optimised, without what wraps it for several processes.
+
+        Raises:
+            ConfigError: if a key of ``freeze`` is part of no parameter's name.
+        """
+        self._names = {parameter: name for name, parameter in model.named_parameters()}
+        for key in self.freeze:
+            if not any(key in name for name in self._names.values()):
+                parts = {part for name in self._names.values() for part in name.split(".")}
+                raise ConfigError(f"optim_wrapper.freeze: no parameter's name holds {key!r}{did_you_mean(key, parts)}")
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast for the forward pass, and no exchange of gradients but for the last loss of an update."""
+        autocast = torch.autocast(
+            self._device_type,
+            PRECISIONS[self.precision],
+            enabled=self.precision != "fp32",
+            cache_enabled=self.cache_casts,
+        )
+        with super().optim_context(model), autocast:
+            yield
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Add a loss's gradients to those accumulated so far.
+
+        Args:
+            loss: already divided by the number of losses per update.
+            kwargs: arguments of :meth:`torch.Tensor.backward`.
+        """
+        super().backward(self.scaler.scale(loss), **kwargs)
+
+    def step(self, **kwargs: Any) -> None:
+        """Update the parameters from their gradients.
+
+        Args:
+            kwargs: arguments of the optimiser's ``step``.
+
+        Raises:
+            NonFiniteError: if the gradients are not finite; the parameters are untouched.
+        """
+        self._drop_frozen_gradients()
+        gradients = [parameter.grad for parameter in self._parameters() if parameter.grad is not None]
+        if gradients:
+            self.scaler.unscale_(self.optimizer)
+            norm_type = self.clipping.get("norm_type", 2.0)
+            self.last_grad_norm = get_total_norm(gradients, norm_type)
+            if self.check_finite and not torch.isfinite(self.last_grad_norm):
+                self._raise_unless_scale_can_adapt()
+            if "max_norm" in self.clipping:
+                updated = [parameter for parameter in self._parameters() if parameter.grad is not None]
+                clip_grads_with_norm_(updated, self.clipping["max_norm"], self.last_grad_norm)
+            self.scaler.step(self.optimizer, **kwargs)
+            self.scaler.update()
+        self.updates += 1
+
+    def first_non_finite_gradient(self) -> str | None:
+        """Name of the first parameter whose gradient is not finite, None if there is none."""
+        for number, parameter in enumerate(self._parameters()):
+            if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
+                return f"parameter {number}" if self._names is None else self._names[parameter]
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the optimiser, of fp16's loss scale, and the number of updates."""
+        return {**super().state_dict(), "updates": self.updates, "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state.
+
+        Args:
+            state_dict: what :meth:`state_dict` returned; it is not changed.
+
+        Raises:
+            CheckpointError: if it is another wrapper's, or does not fit the optimiser's parameters.
+        """
+        state = dict(state_dict)
+        if "updates" not in state or "scaler" not in state:
+            raise CheckpointError(
+                f"optim_wrapper: the state is not {type(self).__name__}'s, it has keys {sorted(state)}"
+            )
+        self.updates = state.pop("updates")
+        self._inner_count = self.updates * self._accumulative_counts
+        scaler = state.pop("scaler")
+        if scaler:
+            self.scaler.load_state_dict(scaler)
+        try:
+            super().load_state_dict(state)
+        except ValueError as error:
+            raise CheckpointError(f"optim_wrapper: the saved optimiser does not fit this one: {error}") from error
+
+    def _parameters(self) -> Iterator[nn.Parameter]:
+        for group in self.optimizer.param_groups:
+            yield from group["params"]
+
+    def _drop_frozen_gradients(self) -> None:
+        frozen = [key for key, updates in self.freeze.items() if self.updates < updates]
+        if not frozen:
+            return
+        if self._names is None:
+            raise RuntimeError("PrecisionOptimWrapper.freeze needs parameter names: call bind(model) before training")
+        for parameter, name in self._names.items():
+            if any(key in name for key in frozen):
+                parameter.grad = None
+
+    def _raise_unless_scale_can_adapt(self) -> None:
+        if self.scaler.is_enabled() and self.scaler.get_scale() >= SMALLEST_LOSS_SCALE:
+            return
+        name = self.first_non_finite_gradient()
+        fault = "the norm of all gradients overflows" if name is None else f"the gradient of {name} is not finite"
+        raise NonFiniteError(f"{fault} (norm {float(self.last_grad_norm or 0):g})")
+
+
+def _checked_clipping(clip_grad: Mapping[str, float] | None) -> dict[str, float]:
+    clipping = dict(clip_grad or {})
+    for key in clipping:
+        if key not in CLIPPING:
+            raise ConfigError(f"optim_wrapper.clip_grad: unknown key {key!r}{did_you_mean(key, CLIPPING)}")
+    if clip_grad is not None and not clipping.get("max_norm", 0) > 0:
+        raise ConfigError(f"optim_wrapper.clip_grad.max_norm: must be > 0, got {clipping.get('max_norm')}")
+    return clipping

@@ -1,0 +1,220 @@
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from selfsup.engine.optim import PrecisionOptimWrapper
+from selfsup.engine.schedule import EpochCosine, HalveOnPlateau, MultiStep, Schedule, WarmupCosine, warmup_cosine
+from selfsup.errors import ConfigError
+from selfsup.registry import PARAM_SCHEDULERS
+from tests.reference import record
+
+
+def optimizer_of(lr: float, *groups: dict[str, Any]) -> torch.optim.Optimizer:
+    return torch.optim.SGD([{"params": [nn.Parameter(torch.ones(1))], **group} for group in groups or ({},)], lr=lr)
+
+
+def build(
+    kind: type[Schedule], lr: float = 1.0, *, steps_per_epoch: int = 10, total_steps: int = 100, **given: Any
+) -> Any:
+    context = {"steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
+    return PARAM_SCHEDULERS.build({"type": kind, **given}, optimizer=optimizer_of(lr), **context)
+
+
+def curve(schedule: Schedule, steps: list[int]) -> list[float]:
+    return [schedule.lr_at(step) for step in steps]
+
+
+@pytest.mark.parametrize(("seam", "key"), [("rebased", "restart"), ("vissl_fixed", "vissl_fixed")])
+def test_seer_s_schedule(seam: str, key: str) -> None:
+    check = record("schedule/seer")
+    schedule = build(WarmupCosine, 9.6, total_steps=122_000, start_lr=0.15, end_lr=0.0096, warmup_steps=9000, seam=seam)
+    np.testing.assert_allclose(
+        curve(schedule, check["input"]["iters"]), check["expected"][key], atol=check["tol"], rtol=0
+    )
+
+
+def test_swav_s_schedule_reaches_the_peak_within_the_warm_up() -> None:
+    check = record("schedule/swav_800ep")
+    given = check["input"]
+    schedule = build(
+        WarmupCosine,
+        4.8,
+        steps_per_epoch=given["iters_per_epoch"],
+        total_steps=given["total"],
+        start_lr=0.3,
+        end_lr=0.0048,
+        warmup_epochs=10,
+        warmup_inclusive=True,
+    )
+    assert schedule.warmup_steps == given["warmup_iters"]
+    np.testing.assert_allclose(curve(schedule, given["iters"]), check["expected"], atol=check["tol"], rtol=0)
+    warm_up = np.linspace(0.3, 4.8, given["warmup_iters"])
+    np.testing.assert_allclose(curve(schedule, list(range(len(warm_up)))), warm_up, rtol=1e-12)
+
+
+def test_simclr_s_schedule_starts_at_zero() -> None:
+    check = record("schedule/simclr_100ep")
+    expected = check["expected"]
+    schedule = build(WarmupCosine, 4.8, total_steps=expected["total_steps"], warmup_steps=expected["warmup_steps"])
+    np.testing.assert_allclose(curve(schedule, check["input"]["iters"]), expected["lr"], atol=check["tol"], rtol=0)
+
+
+def test_moco_s_cosine_moves_once_per_epoch() -> None:
+    check = record("schedule/moco_cos")
+    schedule = build(EpochCosine, 0.03, steps_per_epoch=7, total_steps=1400)
+    epochs = check["input"]["epochs"]
+    for offset in (0, 6):
+        steps = [7 * epoch + offset for epoch in epochs]
+        np.testing.assert_allclose(curve(schedule, steps), check["expected"], atol=check["tol"], rtol=0)
+
+
+def test_the_function_and_the_scheduler_agree() -> None:
+    given = {"warmup_steps": 5, "warmup_inclusive": True, "seam": "vissl_fixed"}
+    schedule = build(WarmupCosine, 2.0, start_lr=0.1, end_lr=0.01, **given)
+    for step in range(101):
+        assert schedule.lr_at(step) == warmup_cosine(step, peak=2.0, start=0.1, end=0.01, total_steps=100, **given)
+
+
+def test_milestones_apply_from_their_first_step_on() -> None:
+    by_epoch = build(MultiStep, epochs=(3, 6), factor=0.1, warmup_steps=4, start_factor=0.5)
+    by_step = build(MultiStep, steps=(30, 60), factor=0.1, warmup_steps=4, start_lr=0.5)
+    steps = [0, 2, 4, 29, 30, 59, 60, 99]
+    expected = [0.5, 0.75, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+    np.testing.assert_allclose(curve(by_epoch, steps), expected)
+    np.testing.assert_allclose(curve(by_step, steps), expected)
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 1, 100, 9000])
+def test_a_run_shorter_than_its_warm_up_only_warms_up(warmup_steps: int) -> None:
+    for inclusive in (False, True):
+        schedule = build(
+            WarmupCosine, total_steps=1, start_lr=0.1, warmup_steps=warmup_steps, warmup_inclusive=inclusive
+        )
+        assert schedule.lr_at(0) == (0.1 if warmup_steps else 1.0)
+
+
+def test_each_update_runs_with_the_rate_of_its_step() -> None:
+    wrapper = PrecisionOptimWrapper(optimizer_of(1.0))
+    schedule = WarmupCosine(wrapper, steps_per_epoch=2, total_steps=6, warmup_steps=2, start_lr=0.2)
+    rates = []
+    for _ in range(6):
+        rates.append(wrapper.optimizer.param_groups[0]["lr"])
+        wrapper.update_params(wrapper.optimizer.param_groups[0]["params"][0].sum())
+        schedule.step()
+    assert rates == [schedule.lr_at(step) for step in range(6)]
+
+
+def test_groups_follow_in_proportion_and_fixed_ones_not_at_all() -> None:
+    optimizer = optimizer_of(2.0, {}, {"lr": 20.0}, {"lr": 3.0, "fixed_lr": True})
+    schedule = WarmupCosine(optimizer, steps_per_epoch=1, total_steps=10, start_lr=0.5, end_lr=0.2, warmup_steps=2)
+    for step in range(11):
+        first, second, fixed = (group["lr"] for group in optimizer.param_groups)
+        assert first == schedule.lr_at(step)
+        assert second == pytest.approx(10 * first)
+        assert fixed == 3.0
+        optimizer.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize("stopped_after", [1, 3, 5])
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (WarmupCosine, {"warmup_steps": 2, "start_lr": 0.1}),
+        (EpochCosine, {}),
+        (MultiStep, {"epochs": (1, 2)}),
+        (HalveOnPlateau, {"window": 2, "patience_steps": 2, "min_improvement": 0.0}),
+    ],
+)
+def test_a_resumed_schedule_goes_on_exactly(kind: type[Schedule], given: dict[str, Any], stopped_after: int) -> None:
+    def run(schedule: Schedule, steps: range) -> list[float]:
+        rates = []
+        for step in steps:
+            rates.append(schedule.optimizer.param_groups[0]["lr"])
+            schedule.optimizer.step()
+            if isinstance(schedule, HalveOnPlateau):
+                schedule.observe(1.0 + 0.1 * (step % 3))
+            schedule.step()
+        return rates
+
+    context = {"steps_per_epoch": 4, "total_steps": 12}
+    whole = run(build(kind, **context, **given), range(12))
+    first = build(kind, **context, **given)
+    before = run(first, range(stopped_after))
+    second = build(kind, **context, **given)
+    second.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
+    second.load_state_dict(first.state_dict())
+    assert before + run(second, range(stopped_after, 12)) == whole
+
+
+def losses_to_rates(schedule: HalveOnPlateau, losses: list[float]) -> list[float]:
+    rates = []
+    for loss in losses:
+        rates.append(schedule.optimizer.param_groups[0]["lr"])
+        schedule.optimizer.step()
+        schedule.observe(loss)
+        schedule.step()
+    return rates
+
+
+def test_the_rate_is_constant_while_the_loss_falls() -> None:
+    schedule = build(HalveOnPlateau, window=2, patience_steps=4, min_improvement=0.001)
+    assert losses_to_rates(schedule, [5.0 - 0.1 * step for step in range(30)]) == [1.0] * 30
+
+
+def test_the_rate_is_halved_each_time_the_loss_stops_falling() -> None:
+    schedule = build(HalveOnPlateau, window=2, patience_steps=4, min_improvement=0.001)
+    falling, flat = [5.0, 5.0, 4.0, 4.0], [4.0] * 8
+    assert losses_to_rates(schedule, falling + flat + [3.0] * 8) == [1.0] * 8 + [0.5] * 4 + [0.25] * 6 + [0.125] * 2
+
+
+def test_a_fall_smaller_than_asked_for_does_not_count() -> None:
+    def halvings(min_improvement: float) -> int:
+        schedule = build(HalveOnPlateau, window=1, patience_steps=3, min_improvement=min_improvement)
+        losses_to_rates(schedule, [4.0 - 0.01 * step for step in range(5)])
+        return schedule.halvings
+
+    assert halvings(0.001) == 0
+    assert halvings(0.01) == 1
+
+
+def test_losses_below_zero_can_stop_falling_too() -> None:
+    schedule = build(HalveOnPlateau, window=1, patience_steps=2, min_improvement=0.01)
+    assert losses_to_rates(schedule, [-0.5, -0.6, -0.7, -0.8]) == [1.0] * 4
+    losses_to_rates(schedule, [-0.8, -0.8])
+    assert schedule.halvings == 1
+
+
+def test_losses_of_the_warm_up_do_not_count() -> None:
+    schedule = build(HalveOnPlateau, window=1, patience_steps=1, min_improvement=0.0, warmup_steps=4, start_factor=0.5)
+    assert losses_to_rates(schedule, [1.0, 1.0, 1.0, 1.0, 2.0, 1.5, 1.4]) == [0.5, 0.625, 0.75, 0.875, 1.0, 1.0, 1.0]
+
+
+def test_a_loss_that_is_not_finite_is_refused() -> None:
+    schedule = build(HalveOnPlateau, window=1, patience_steps=1, min_improvement=0.0)
+    with pytest.raises(ValueError, match="must be finite, got nan"):
+        schedule.observe(float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        (WarmupCosine, {"seam": "rebase"}, r"unknown seam 'rebase'; did you mean 'rebased'\?"),
+        (WarmupCosine, {"start_lr": 0.1, "start_factor": 0.1}, "WarmupCosine.*give start_lr or start_factor, not both"),
+        (WarmupCosine, {"warmup_steps": 1, "warmup_epochs": 1}, "give warmup_steps or warmup_epochs, not both"),
+        (WarmupCosine, {"warmup_steps": -1}, "must not be negative, got -1"),
+        (WarmupCosine, {"total_steps": 0}, "steps_per_epoch and total_steps must be >= 1, got 10 and 0"),
+        (WarmupCosine, {"lr": 0.0}, r"optimizer\.lr: must be > 0 for a schedule, got 0.0"),
+        (MultiStep, {}, "give the milestones as epochs or as steps"),
+        (MultiStep, {"epochs": (1,), "steps": (1,)}, "give the milestones as epochs or as steps"),
+        (HalveOnPlateau, {"window": 5, "patience_steps": 4, "min_improvement": 0.0}, "patience_steps >= window"),
+        (HalveOnPlateau, {"window": 5}, "missing a required.* argument: 'patience_steps'"),
+    ],
+)
+def test_arguments_that_contradict_are_refused(kind: type[Schedule], given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(kind, **given)

@@ -1,0 +1,231 @@
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from selfsup.engine.optim import LARS, PrecisionOptimWrapper
+from selfsup.errors import CheckpointError, ConfigError, NonFiniteError
+from selfsup.registry import OPTIM_WRAPPERS
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Linear(4, 4)
+        self.prototypes = nn.Linear(4, 3, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.prototypes(self.backbone(x).relu())
+
+
+def setting(seed: int = 0, **arguments: Any) -> tuple[Model, PrecisionOptimWrapper]:
+    torch.manual_seed(seed)
+    model = Model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
+    wrapper = OPTIM_WRAPPERS.build({"type": PrecisionOptimWrapper, **arguments}, optimizer=optimizer)
+    wrapper.bind(model)
+    return model, wrapper
+
+
+def update(model: nn.Module, wrapper: PrecisionOptimWrapper, x: torch.Tensor) -> torch.Tensor:
+    with wrapper.optim_context(model):
+        loss = model(x).float().square().mean()
+    wrapper.update_params(loss)
+    return loss.detach()
+
+
+def images(number: int, size: int = 8) -> torch.Tensor:
+    return torch.randn(size, 4, generator=torch.Generator().manual_seed(number))
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_in_fp32_it_is_a_plain_training_loop() -> None:
+    model, wrapper = setting()
+    twin = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
+    for number in range(3):
+        update(model, wrapper, images(number))
+        optimizer.zero_grad()
+        twin(images(number)).square().mean().backward()
+        optimizer.step()
+    assert same(model, twin)
+    assert wrapper.updates == 3
+
+
+def test_accumulated_losses_give_the_update_of_the_whole_batch() -> None:
+    model, wrapper = setting(accumulative_counts=2)
+    twin, whole = setting()
+    for number in range(2):
+        first, second = images(number).chunk(2)
+        before = copy.deepcopy(model)
+        update(model, wrapper, first)
+        assert same(model, before)
+        update(model, wrapper, second)
+        update(twin, whole, images(number))
+        torch.testing.assert_close(dict(model.named_parameters()), dict(twin.named_parameters()))
+    assert wrapper.updates == whole.updates == 2
+
+
+def test_clipping_equals_torch_s_and_the_norm_is_the_one_before() -> None:
+    model, wrapper = setting(clip_grad={"max_norm": 0.05})
+    twin = copy.deepcopy(model)
+    update(model, wrapper, images(0))
+    twin(images(0)).square().mean().backward()
+    norm = torch.nn.utils.clip_grad_norm_(twin.parameters(), 0.05)
+    torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01).step()
+    assert norm > 0.05
+    torch.testing.assert_close(wrapper.last_grad_norm, norm)
+    assert same(model, twin)
+
+
+@pytest.mark.parametrize("optimizer_type", ["sgd", "larc"])
+def test_frozen_parameters_rest_without_decay_and_momentum_for_exactly_that_many_updates(optimizer_type: str) -> None:
+    model, wrapper = setting(freeze={"prototypes": 2})
+    if optimizer_type == "larc":
+        larc = LARS(model.parameters(), 0.1, weight_decay=0.01, variant="larc")
+        wrapper = PrecisionOptimWrapper(larc, freeze={"prototypes": 2})
+        wrapper.bind(model)
+    weight = model.prototypes.weight
+    start, backbone = weight.detach().clone(), model.backbone.weight.detach().clone()
+    for number in range(2):
+        update(model, wrapper, images(number))
+        assert torch.equal(weight, start)
+        assert weight not in wrapper.optimizer.state
+    assert not torch.equal(model.backbone.weight, backbone)
+    update(model, wrapper, images(2))
+    assert not torch.equal(weight, start)
+
+
+def test_a_frozen_gradient_is_no_part_of_the_norm() -> None:
+    model, wrapper = setting(freeze={"prototypes": 1})
+    twin = copy.deepcopy(model)
+    update(model, wrapper, images(0))
+    twin(images(0)).square().mean().backward()
+    expected = torch.cat([p.grad.flatten() for p in twin.backbone.parameters()]).norm()
+    torch.testing.assert_close(wrapper.last_grad_norm, expected)
+
+
+def test_resuming_in_the_frozen_time_is_bitwise_the_uninterrupted_run() -> None:
+    arguments = {"freeze": {"prototypes": 3}, "accumulative_counts": 2}
+    model, wrapper = setting(**arguments)
+    for number in range(4):
+        update(model, wrapper, images(number))
+    resumed, second = setting(1, **arguments)
+    resumed.load_state_dict(model.state_dict())
+    state = copy.deepcopy(wrapper.state_dict())
+    keys = set(state)
+    second.load_state_dict(state)
+    assert set(state) == keys
+    for number in range(4, 10):
+        update(model, wrapper, images(number))
+        update(resumed, second, images(number))
+    assert same(model, resumed)
+    assert second.updates == wrapper.updates == 5
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.half)]
+)
+def test_the_forward_pass_runs_in_the_precision_asked_for(precision: str, dtype: torch.dtype) -> None:
+    model, wrapper = setting(precision=precision)
+    with wrapper.optim_context(model):
+        assert model(images(0)).dtype == dtype
+        assert not torch.is_autocast_cache_enabled()
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_casts_are_cached_when_asked_for() -> None:
+    model, wrapper = setting(precision="bf16", cache_casts=True)
+    with wrapper.optim_context(model):
+        assert torch.is_autocast_cache_enabled()
+
+
+def test_fp16_takes_its_loss_scale_out_before_clipping() -> None:
+    model, wrapper = setting(precision="fp16", clip_grad={"max_norm": 100.0})
+    twin, exact = setting()
+    update(model, wrapper, images(0))
+    update(twin, exact, images(0))
+    torch.testing.assert_close(wrapper.last_grad_norm, exact.last_grad_norm, rtol=1e-2, atol=0)
+    torch.testing.assert_close(model.backbone.weight, twin.backbone.weight, rtol=1e-2, atol=1e-4)
+
+
+def test_fp16_skips_an_overflowing_update_and_halves_its_scale() -> None:
+    model, wrapper = setting(precision="fp16")
+    before, scale = copy.deepcopy(model), wrapper.scaler.get_scale()
+    with wrapper.optim_context(model):
+        loss = model(images(0)).float().square().mean() * float("inf")
+    wrapper.update_params(loss)
+    assert same(model, before)
+    assert wrapper.scaler.get_scale() == scale / 2
+    assert wrapper.updates == 1
+    _, resumed = setting(precision="fp16")
+    resumed.load_state_dict(wrapper.state_dict())
+    assert resumed.scaler.get_scale() == scale / 2
+
+
+def test_fp16_stops_when_no_scale_helps() -> None:
+    model, wrapper = setting(precision="fp16")
+    with pytest.raises(NonFiniteError, match=r"the gradient of backbone\.weight is not finite"):
+        for _ in range(40):
+            wrapper.update_params(model(images(0)).square().mean() * float("inf"))
+    assert wrapper.updates == 17
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_bad_gradient_stops_before_it_reaches_the_weights_and_is_named(precision: str) -> None:
+    model, wrapper = setting(precision=precision)
+    update(model, wrapper, images(0))
+    before = copy.deepcopy(model)
+    model.backbone.bias.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(NonFiniteError, match=r"the gradient of backbone\.bias is not finite \(norm nan\)"):
+        update(model, wrapper, images(1))
+    assert same(model, before)
+    assert wrapper.first_non_finite_gradient() == "backbone.bias"
+
+
+def test_the_check_can_be_left_out() -> None:
+    model, wrapper = setting(check_finite=False)
+    model.backbone.bias.register_hook(lambda gradient: gradient * float("nan"))
+    update(model, wrapper, images(0))
+    assert wrapper.last_grad_norm.isnan()
+
+
+def test_freezing_without_names_is_refused() -> None:
+    model, _ = setting()
+    wrapper = PrecisionOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), freeze={"prototypes": 1})
+    with pytest.raises(RuntimeError, match=r"call bind\(model\)"):
+        update(model, wrapper, images(0))
+
+
+def test_a_state_that_does_not_fit_is_refused() -> None:
+    model, wrapper = setting()
+    with pytest.raises(CheckpointError, match="not PrecisionOptimWrapper's"):
+        wrapper.load_state_dict(wrapper.optimizer.state_dict())
+    other = PrecisionOptimWrapper(torch.optim.SGD([next(model.parameters())], lr=0.1))
+    with pytest.raises(CheckpointError, match="the saved optimiser does not fit this one"):
+        wrapper.load_state_dict(other.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"precision": "fp61"}, r"optim_wrapper\.precision: unknown precision 'fp61'; did you mean 'fp16'\?"),
+        ({"accumulative_counts": 0}, "accumulative_counts: must be >= 1, got 0"),
+        ({"clip_grad": {"max_nrom": 1.0}}, r"clip_grad: unknown key 'max_nrom'; did you mean 'max_norm'\?"),
+        ({"clip_grad": {"max_norm": 0}}, r"clip_grad\.max_norm: must be > 0, got 0"),
+        ({"clip_grad": {}}, r"clip_grad\.max_norm: must be > 0, got None"),
+        (
+            {"freeze": {"prototype.": 3}},
+            r"no parameter's name holds 'prototype\.'; did you mean 'prototypes'\?",
+        ),
+    ],
+)
+def test_arguments_that_cannot_be_meant_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        setting(**arguments)
