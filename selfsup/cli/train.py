@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from selfsup.cli.launch import is_first, launched_processes
-from selfsup.config import describe, differences, find_config, load_config, print_plan, scale_learning_rates
+from selfsup.config import describe, find_config, load_config, print_notes, print_plan, scale_learning_rates
 from selfsup.errors import CheckpointError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init-from", metavar="CKPT", help="start a new run from these weights")
     parser.add_argument("--seed", type=int, metavar="N", help="replaces the config's seed")
     parser.add_argument("--dry-run", action="store_true", help="show what would happen, read no data, and stop")
+    parser.add_argument("--processes", type=int, metavar="N", help="with --dry-run: plan for this many processes")
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +47,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Train the method that a config describes."""
     console = Console(quiet=not is_first(chosen.launcher))
     config, notes = prepared(chosen)
-    processes = launched_processes(chosen.launcher)
+    processes = chosen.processes if chosen.dry_run and chosen.processes else launched_processes(chosen.launcher)
     unscaled = config
     if chosen.auto_scale_lr:
         config = scale_learning_rates(config, processes)
@@ -54,10 +55,12 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.dry_run:
         from selfsup.backbones.cost import multiply_adds
 
-        print_plan(describe(config, processes=processes, scaled_from=scaled_from, multiply_adds=multiply_adds), console)
-        notes_only(notes, console)
+        plan = describe(config, processes=processes, scaled_from=scaled_from, multiply_adds=multiply_adds)
+        print_plan(plan, console)
+        print_notes(notes, console)
         return 0
-    notes_only([*notes, *differences(config, processes, scaled_from=scaled_from)], console)
+    plan = describe(config, processes=processes, scaled_from=scaled_from)
+    print_notes([*notes, *plan.notes], console)
     return train(config, chosen)
 
 
@@ -105,12 +108,6 @@ def placed(config: dict[str, Any], chosen: argparse.Namespace) -> dict[str, Any]
     """The config with its work dir and launcher decided."""
     default = config.get("work_dir") or str(Path("work_dirs", find_config(chosen.config).stem))
     return {**config, "work_dir": chosen.work_dir or default, "launcher": chosen.launcher}
-
-
-def notes_only(notes: Sequence[str], console: Console) -> None:
-    """Print notes, one a line."""
-    for note in notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
 
 
 def resume_command(argv: Sequence[str], launcher: str) -> str:

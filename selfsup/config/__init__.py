@@ -1,6 +1,6 @@
 """Configs: load, validate, describe; knows registries, never components."""
 
-from selfsup.config.describe import Plan, describe, print_plan
+from selfsup.config.describe import Plan, describe, print_notes, print_plan
 from selfsup.config.load import config_names, dump_config, find_config, load_config
 from selfsup.config.recipe import differences, effective_batch, scale_learning_rates
 from selfsup.config.validate import find_problems, validate
@@ -15,6 +15,7 @@ __all__ = [
     "find_config",
     "find_problems",
     "load_config",
+    "print_notes",
     "print_plan",
     "scale_learning_rates",
     "validate",

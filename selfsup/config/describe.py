@@ -106,7 +106,10 @@ def describe(
         recipe_batch=recipe_batch(scaled_from or config),
         rates=learning_rates(config, steps=steps, steps_per_epoch=per_epoch) if steps else (),
         precision=config["optim_wrapper"].get("precision", "fp32"),
-        notes=tuple(differences(config, processes, scaled_from=scaled_from)),
+        notes=(
+            *differences(config, processes, scaled_from=scaled_from),
+            *_advice(method, scaled_from or config, processes),
+        ),
     )
 
 
@@ -123,6 +126,15 @@ def build_on_meta(config: Mapping[str, Any]) -> nn.Module:
         raise
     except (ValueError, TypeError) as error:
         raise ConfigError(f"model: {error}") from error
+
+
+def _advice(method: nn.Module, config: Mapping[str, Any], processes: int) -> Sequence[str]:
+    """What the method itself has to say about a batch that is not its recipe's."""
+    if effective_batch(config, processes) == recipe_batch(config):
+        return ()
+    per_process, processes, _ = batch_parts(config, processes)
+    advice: Any = getattr(method, "advice", None)
+    return advice(per_process * processes) if callable(advice) else ()
 
 
 def count_parameters(method: nn.Module) -> dict[str, int]:
@@ -154,31 +166,52 @@ def view_sizes(views: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
 
 
 def learning_rates(
-    config: Mapping[str, Any], *, steps: int, steps_per_epoch: int | None, points: int = 61
+    config: Mapping[str, Any], *, steps: int, steps_per_epoch: int | None, points: int = 41
 ) -> tuple[tuple[int, float], ...]:
-    """(step, learning rate of the first group) at evenly spread steps, by each schedule's closed form.
+    """(step, learning rate of the first group) at evenly spread steps and at the peak, by the schedule's closed form.
 
-    Empty if a schedule has none (``value(step, base)``), or needs the length of an epoch that is not known.
+    Empty if there are several schedules, one has no closed form (``value(step, base)``), or it counts in epochs whose
+    length is not known.
+
+    Raises:
+        ConfigError: if optimiser or schedule refuse their arguments.
     """
-    optimizer = OPTIMIZERS.build(dict(config["optim_wrapper"]["optimizer"]), params=[nn.Parameter(torch.zeros(1))])
-    base = optimizer.param_groups[0]["lr"]
-    wanted = sorted({round(i * (steps - 1) / (points - 1)) for i in range(points)})
-    schedules = config.get("param_scheduler") or []
-    schedules = [schedules] if isinstance(schedules, dict) else schedules
-    if not schedules:
-        return tuple((step, base) for step in wanted)
-    if len(schedules) > 1:
-        return ()
-    kind = PARAM_SCHEDULERS.find(schedules[0]["type"])
-    if not hasattr(kind, "value") or (steps_per_epoch is None and "epoch" in " ".join(schedules[0])):
-        return ()
     try:
-        schedule = PARAM_SCHEDULERS.build(
-            dict(schedules[0]), optimizer=optimizer, total_steps=steps, steps_per_epoch=steps_per_epoch or steps
-        )
-    except ValueError as error:
-        raise ConfigError(f"param_scheduler: {error}") from error
-    return tuple((step, float(schedule.value(step, base))) for step in wanted)
+        optimizer = OPTIMIZERS.build(dict(config["optim_wrapper"]["optimizer"]), params=[nn.Parameter(torch.zeros(1))])
+        schedule = _schedule(config, optimizer, steps=steps, steps_per_epoch=steps_per_epoch)
+    except (ValueError, TypeError) as error:
+        raise error if isinstance(error, SelfsupError) else ConfigError(f"optim_wrapper: {error}") from error
+    if schedule is None:
+        return ()
+    base = optimizer.defaults["lr"]
+    first, last = 0, steps - 1
+    rates: dict[int, float] = {}
+    while True:  # the first round spreads the points over the run, the others close in on the peak
+        between = {first + round(i * (last - first) / (points - 1)) for i in range(points)}
+        found = {step: float(schedule(step, base)) for step in between}
+        peak = max(found, key=lambda step: (found[step], -step))
+        if not rates:
+            rates = found
+        if last - first < points:
+            return tuple(sorted((rates | {peak: found[peak]}).items()))
+        reach = (last - first) // (points - 1) + 1
+        first, last = max(peak - reach, 0), min(peak + reach, steps - 1)
+
+
+def _schedule(
+    config: Mapping[str, Any], optimizer: torch.optim.Optimizer, *, steps: int, steps_per_epoch: int | None
+) -> Callable[[int, float], float] | None:
+    """The closed form of the config's schedule, if it has one."""
+    given = config.get("param_scheduler") or []
+    schedules = [given] if isinstance(given, dict) else given
+    if not schedules:
+        return lambda step, base: base
+    kind = PARAM_SCHEDULERS.find(schedules[0]["type"])
+    counts_epochs = any("epoch" in name for name in schedules[0])
+    if len(schedules) > 1 or not hasattr(kind, "value") or (steps_per_epoch is None and counts_epochs):
+        return None
+    context = {"total_steps": steps, "steps_per_epoch": steps_per_epoch or steps}
+    return PARAM_SCHEDULERS.build(dict(schedules[0]), optimizer=optimizer, **context).value  # type: ignore[no-any-return]
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -198,8 +231,13 @@ def print_plan(plan: Plan, console: Console) -> None:
     for name, text in _rows(plan):
         run.add_row(name, text)
     console.print(run)
-    for note in plan.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
+    print_notes(plan.notes, console)
+
+
+def print_notes(notes: Sequence[str], console: Console) -> None:
+    """Show notes, one a line."""
+    for note in notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _rows(plan: Plan) -> list[tuple[str, str]]:
@@ -229,7 +267,8 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
         rates = [rate for _, rate in plan.rates]
         rows.append(("learning rate", sparkline(rates)))
         peak = int(np.argmax(rates))
-        for step, rate in dict.fromkeys(plan.rates[i] for i in sorted({0, peak, len(rates) // 2, len(rates) - 1})):
+        for index in sorted({0, peak, len(rates) // 2, len(rates) - 1}):
+            step, rate = plan.rates[index]
             rows.append((f"  at step {step:,}", f"{rate:.6g}"))
     else:
         rows.append(("learning rate", UNKNOWN))

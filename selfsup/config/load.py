@@ -277,7 +277,7 @@ def _explain(error: Exception, path: Path) -> str:
     if isinstance(error, RuntimeError) and not str(error):
         return f"{path}{line}: calls something imported; a config only names components, it does not build them"
     if isinstance(error, KeyError):
-        return f"{path}{line}: {error} is not defined in the file or dict it is read from"
+        return f"{path}{line}: {error} is not defined in the file or dict it is taken from"
     return f"{path}{line}: {type(error).__name__}: {error}"
 
 
@@ -297,9 +297,12 @@ def _plain(value: Any, path: str) -> Any:
 
 def _name_of(component: type) -> str:
     for registry in REGISTRIES:
-        for name, registered in registry.module_dict.items():
-            if registered is component:
-                return str(name)
+        ancestor: Any = registry
+        while ancestor is not None:
+            for name, registered in ancestor.module_dict.items():
+                if registered is component:
+                    return str(name)
+            ancestor = ancestor.parent
     return f"{component.__module__}.{component.__qualname__}"
 
 

@@ -54,6 +54,7 @@ def scale_learning_rates(config: Mapping[str, Any], processes: int) -> dict[str,
 
 def _rates(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield config["optim_wrapper"]["optimizer"]
+    yield from config["optim_wrapper"].get("param_groups") or ()
     schedules = config.get("param_scheduler") or []
     yield from [schedules] if isinstance(schedules, dict) else schedules
 
@@ -83,30 +84,8 @@ def differences(
                 lines.append(f"learning rate {rate:.4g} as in the recipe; this batch wants {wanted}: --auto-scale-lr")
             else:
                 lines.append(f"learning rate {wanted}; the recipe's is {rate:.4g}")
-    return lines + _too_few_for_prototypes(config, per_process * processes)
-
-
-def _too_few_for_prototypes(config: Mapping[str, Any], gathered: int) -> list[str]:
-    """Methods that balance a batch over prototypes cannot do so with fewer samples than prototypes."""
-    model = config["model"]
-    prototypes = model.get("prototypes")
-    count = prototypes.get("num_prototypes") if isinstance(prototypes, dict) else None
-    if not isinstance(count, int):
-        return []
-    queue = model.get("queue_length", 0) or 0
-    usable = queue - queue % gathered if queue else 0
-    notes = []
-    if queue and usable != queue:
-        notes.append(f"queue {usable}: the config's {queue} trimmed to a multiple of the {gathered} images gathered")
-    if gathered + usable < count:
-        notes.append(
-            f"{gathered} images + {usable} in the queue are fewer than the {count} prototypes, so they cannot be used "
-            f"equally and the assignments will be poor: set model.queue_length to {_multiple(count, gathered)}, "
-            f"or model.prototypes.num_prototypes to at most {max(1, (gathered + usable) // 2)}, or enlarge "
-            "train_dataloader.batch_size"
-        )
-    return notes
-
-
-def _multiple(at_least: int, of: int) -> int:
-    return -(-at_least // of) * of
+    queue = config["model"].get("queue_length", 0)
+    if queue and base is not None and batch != base:
+        gathered = per_process * processes
+        lines.append(f"queue {queue}: {queue / gathered:.3g} batches of {gathered}; the recipe's are of {base}")
+    return lines

@@ -61,21 +61,35 @@ class AutoScaleLr:
 
 @dataclass(frozen=True, kw_only=True)
 class ParamGroup:
-    """Parameters that the optimiser treats differently; the first group that matches wins.
+    """Parameters that the optimiser treats differently: which ones, and how; a later group wins.
 
     Args:
-        kinds: what to match: ``'bias'``, ``'norm'`` (weights and biases of normalisation layers).
-        names: parts of parameter names to match.
-        lr_scale: factor on the learning rate.
+        kinds: ``'bias'``, ``'norm'`` (weights and biases of normalisation layers), or both.
+        match: shell patterns for parameter names, such as ``'predictor.*'``.
+        lr: replaces the optimiser's learning rate.
+        lr_scale: factor on the optimiser's learning rate.
+        fixed_lr: schedules leave the learning rate alone.
         weight_decay: replaces the optimiser's.
         adapt: False takes the parameters out of LARS's adaptation.
+        momentum: replaces the optimiser's.
+        nesterov: replaces the optimiser's.
+        trust_coefficient: replaces LARS's.
+        betas: replaces Adam's.
+        eps: replaces Adam's.
     """
 
-    kinds: Sequence[Literal["bias", "norm"]] = ()
-    names: Sequence[str] = ()
-    lr_scale: float = 1.0
+    kinds: str | Sequence[Literal["bias", "norm"]] | None = None
+    match: str | Sequence[str] | None = None
+    lr: float | None = None
+    lr_scale: float | None = None
+    fixed_lr: bool | None = None
     weight_decay: float | None = None
     adapt: bool | None = None
+    momentum: float | None = None
+    nesterov: bool | None = None
+    trust_coefficient: float | None = None
+    betas: tuple[float, float] | None = None
+    eps: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

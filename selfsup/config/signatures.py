@@ -50,7 +50,8 @@ def signature_of(component: Callable[..., Any]) -> Signature:
     ``**kwargs`` at the end of the line leaves the signature open.
     """
     arguments: dict[str, Argument] = {}
-    for function in _constructors(component):
+    constructors = _constructors(component)
+    for function in constructors:
         try:
             parameters = list(inspect.signature(function).parameters.values())
         except (ValueError, TypeError):  # built in C: nothing to read
@@ -62,7 +63,7 @@ def signature_of(component: Callable[..., Any]) -> Signature:
                 arguments.setdefault(parameter.name, argument)
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             return Signature(arguments, open=False)
-    return Signature(arguments, open=bool(arguments))
+    return Signature(arguments, open=bool(constructors))
 
 
 def _constructors(component: Callable[..., Any]) -> list[Callable[..., Any]]:

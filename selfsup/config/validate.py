@@ -158,12 +158,15 @@ class _Walk:
             if fill:
                 value["type"] = kind
         if kind is None:
-            names = registry.names() if registry else []
+            names = [] if registry is None else registry.names()
             self.report(f"{path}.type", f"is missing; it names the component to build{did_you_mean('', names)}")
             return
         self.recognised.add(f"{path}.type")
         component = self.find(kind, path, registry, elsewhere=place is None)
         if component is None:
+            for name, item in value.items():  # what is inside may be wrong too
+                if name in PLACES:
+                    self.value(item, name, f"{path}.{name}", annotation=Any, registry=registry, fill=fill)
             return
         owner = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
         signature = signature_of(component)
@@ -177,11 +180,11 @@ class _Walk:
             self.report(f"{path}.type", f"must be a registered name, got {_short(kind)}")
             return None
         if elsewhere:
-            for candidate in ([registry] if registry else []) + list(REGISTRIES):
+            for candidate in ([] if registry is None else [registry]) + list(REGISTRIES):
                 if kind in candidate.names():
                     return candidate.find(kind)
         try:
-            return (registry or REGISTRIES[0]).find(kind)
+            return (REGISTRIES[0] if registry is None else registry).find(kind)
         except RegistryError as error:
             if registry is None:
                 names = [name for candidate in REGISTRIES for name in candidate.names()]

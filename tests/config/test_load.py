@@ -1,0 +1,209 @@
+"""From files, names and options to a resolved config."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from selfsup.config import config_names, dump_config, load_config
+from selfsup.config.load import apply_options, find_config, parse_options, read_config
+from selfsup.errors import ConfigError, DataError
+from selfsup.registry import METHODS
+from tests.config.small import RECIPE, write
+
+BASE = RECIPE[: RECIPE.index("batch = ")]
+REST = RECIPE[RECIPE.index("batch = ") :]
+STYLES = {
+    "imports": "from mmengine.config import read_base\n\nwith read_base():\n    from .base import model\n"
+    "model.backbone.width = 0.25\n",
+    "base list": "_base_ = ['base.py']\nmodel = dict(backbone=dict(width=0.25))\n",
+    "classes": "from selfsup.backbones import ResNet\nfrom selfsup.losses import NTXentLoss\n"
+    "from selfsup.methods import SimCLR\nfrom selfsup.necks import ProjectionNeck\n"
+    "model = dict(type=SimCLR, backbone=dict(type=ResNet, depth=18, width=0.25),\n"
+    "    neck=dict(type=ProjectionNeck, hidden_dims=(16,), out_dim=8), loss=dict(type=NTXentLoss, temperature=0.5))\n",
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_three_styles_give_the_same_config_and_model(style: str, tmp_path: Path) -> None:
+    write(tmp_path, BASE, "base.py")
+    config = load_config(write(tmp_path, STYLES[style] + REST))
+    expected = load_config(write(tmp_path, RECIPE.replace("0.125", "0.25"), "plain.py"))
+    assert config == expected
+    states = []
+    for each in (config, expected):
+        torch.manual_seed(0)
+        states.append(METHODS.build(each["model"]).state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_names_that_the_file_computes_with_are_not_part_of_the_config(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path))
+    assert "batch" not in config
+    assert config["optim_wrapper"]["optimizer"]["lr"] == 0.3 * 32 / 256
+
+
+def test_a_name_that_nothing_reads_is_a_misspelt_key(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"  evaluate_evry: is not a key of a config, got 5; did you mean 'evaluate_every'\?"
+    ):
+        load_config(write(tmp_path, RECIPE + "evaluate_evry = 5\n"))
+
+
+def test_defaults_of_sections_and_components_are_filled_in(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path))
+    assert config["channels_last"] is True
+    assert config["train_dataloader"]["max_bad_share"] == 0.01
+    assert config["model"]["neck"]["bn"] is True
+    assert "in_dim" not in config["model"]["neck"]  # supplied by the method
+
+
+def test_a_dumped_config_loads_back_equal(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path))
+    assert load_config(write(tmp_path, dump_config(config), "again.py")) == config
+
+
+def test_loading_twice_shares_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    first = load_config(path)
+    first["model"]["backbone"]["depth"] = 50
+    assert load_config(path)["model"]["backbone"]["depth"] == 18
+
+
+@pytest.mark.parametrize("name", ["swav/swav_resnet50", "swav/swav_resnet50.py", "configs/swav/swav_resnet50.py"])
+def test_packaged_configs_are_found_from_any_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_config(name).name == "swav_resnet50.py"
+
+
+def test_a_file_here_comes_before_a_packaged_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = write(tmp_path, name="swav/swav_resnet50.py")
+    assert find_config("swav/swav_resnet50") == mine
+
+
+def test_an_unknown_config_gets_the_nearest_name() -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_config("swav/swav_resnt50")
+    assert str(caught.value) == (
+        "swav/swav_resnt50: no such file, and no packaged config has that name; did you mean 'swav/swav_resnet50'?"
+    )
+
+
+def test_fragments_are_not_offered() -> None:
+    assert not any("_base_" in name for name in config_names())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model = dict(\n", "line 1: '(' was never closed"),
+        ("a = 1\nmodel = 1 / 0\n", "line 2: ZeroDivisionError: division by zero"),
+        ("model = dict(depht=depht)\n", "NameError: name 'depht' is not defined"),
+        ("from torch import nn\nmodel = nn.Linear(1, 2)\n", "calls something imported"),
+        (
+            "from mmengine.config import read_base\nwith read_base():\n    from .bse import model\n",
+            "did you mean 'base'?",
+        ),
+        (
+            "from mmengine.config import read_base\nwith read_base():\n    from .base import modle\n",
+            "'modle' is not defined in the file",
+        ),
+        ("_base_ = ['bse.py']\n", "did you mean 'base'?"),
+    ],
+)
+def test_a_config_that_cannot_be_executed_says_where_and_why(text: str, said: str, tmp_path: Path) -> None:
+    write(tmp_path, BASE, "base.py")
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(str(path))
+    assert said in str(caught.value)
+
+
+def test_options_are_python_values() -> None:
+    texts = ["a=1", "b=1e-3", "c=(224, 96)", "d=true", "e=None", "f=y_400mf", "g={'type': 'KNN'}", "h=a=b", "i="]
+    numbers = {"a": 1, "b": 1e-3, "c": (224, 96), "d": True, "e": None}
+    assert parse_options(texts) == {**numbers, "f": "y_400mf", "g": {"type": "KNN"}, "h": "a=b", "i": ""}
+
+
+def test_options_change_values_list_items_and_arguments_left_out(tmp_path: Path) -> None:
+    text = RECIPE + "custom_hooks = [dict(type='EmptyCacheHook')]\n"
+    options = ["train_cfg.max_steps=7", "custom_hooks.0.after_iter=true", "model.preprocess.std=(1., 1., 1.)"]
+    config = load_config(write(tmp_path, text), options)
+    assert config["train_cfg"]["max_steps"] == 7
+    assert config["custom_hooks"][0]["after_iter"] is True
+    assert config["model"]["preprocess"]["std"] == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (
+            "model.bakbone.depth=50",
+            "model.bakbone: is not an argument of SimCLR, got {'depth': 50}; did you mean 'backbone'?",
+        ),
+        ("model.backbone.deph=50", "model.backbone.deph: is not an argument of ResNet, got 50; did you mean 'depth'?"),
+        ("seeed=1", "seeed: is not a key of a config, got 1; did you mean 'seed'?"),
+        ("train_cfg.max_step=1", "train_cfg.max_step: is not a key of a train_cfg, got 1; did you mean 'max_steps'?"),
+        ("evaluators.knn.k=1", "evaluators.knn.type: is missing; it names the component to build"),
+        ("seed.x=1", "--cfg-options seed.x: seed is 3, which has no 'x' inside"),
+        ("custom_hooks.1.x=1", "--cfg-options custom_hooks.1.x: custom_hooks.1: must be a number below 1, got '1'"),
+        ("no equals sign", "--cfg-options no equals sign: must be KEY=VALUE"),
+    ],
+)
+def test_options_for_keys_that_do_not_exist_are_refused(option: str, said: str, tmp_path: Path) -> None:
+    path = write(tmp_path, RECIPE + "seed = 3\ncustom_hooks = [dict(type='EmptyCacheHook')]\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, [option])
+    assert said in str(caught.value)
+
+
+def test_an_option_in_free_data_must_name_a_key_that_is_there() -> None:
+    config = {"a": {"b": [1, {"c": 2}]}}
+    assert apply_options(config, {"a.b.1.c": 3}) == set()
+    assert config == {"a": {"b": [1, {"c": 3}]}}
+    assert apply_options(config, {"a.d.e": 1}) == {"a.d", "a.d.e"}
+
+
+def test_own_images_replace_the_data_of_the_config_and_its_evaluators(tmp_path: Path) -> None:
+    text = (
+        RECIPE + "evaluators = dict(knn=dict(type='KNN', k=5, train=dict(type='Scenes'), test=dict(type='Scenes')))\n"
+    )
+    path = write(tmp_path, text)
+    config = load_config(path, ["train_dataloader.dataset.labels=folder"], images=tmp_path)
+    dataset = config["train_dataloader"]["dataset"]
+    assert (dataset["type"], dataset["root"], dataset["labels"]) == ("ImageList", str(tmp_path), "folder")
+    assert config["evaluators"]["knn"]["k"] == 5
+    assert not {"train", "test"} & set(config["evaluators"]["knn"])
+
+
+def test_own_images_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere: no such folder or file"):
+        load_config(write(tmp_path), images="nowhere")
+
+
+def test_custom_imports_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(
+        tmp_path,
+        "class Own:\n    def __init__(self, depth: int) -> None:\n        self.out_dim = depth\n",
+        "own_parts.py",
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = RECIPE.replace("dict(type='ResNet', depth=18, width=0.125)", "dict(type='own_parts.Own', depth=3)")
+    config = load_config(write(tmp_path, text + "custom_imports = dict(imports=['own_parts'])\n"))
+    assert config["model"]["backbone"] == {"type": "own_parts.Own", "depth": 3}
+
+
+def test_custom_imports_that_fail_are_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"custom_imports.imports: cannot import 'not_there': No module named 'not_there'"
+    ):
+        load_config(write(tmp_path, RECIPE + "custom_imports = dict(imports='not_there')\n"))
+
+
+def test_a_config_that_builds_on_itself_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "_base_ = ['recipe.py']\n")
+    with pytest.raises(ConfigError, match="builds on itself"):
+        read_config(path)
