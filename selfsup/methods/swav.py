@@ -116,15 +116,16 @@ class SwAV(Method):
 
     def advice(self, batch_size: int) -> list[str]:
         """Says so when fewer samples than prototypes take part in a balanced assignment."""
-        rows = batch_size * world_size()
-        rows += self.queue_rows(batch_size) * world_size()
+        batch = batch_size * world_size()
+        samples = batch + self.queue_rows(batch_size) * world_size()
         prototypes = self.prototypes.out_dim
-        if rows >= prototypes:
+        if samples >= prototypes:
             return []
+        enough = -(-(prototypes - batch) // batch) * batch
         return [
-            f"model.prototypes.num_prototypes: {prototypes} prototypes cannot be used equally by {rows} samples, which "
-            f"is the batch of all processes plus the queue; use at most {rows} prototypes, a larger batch, or "
-            f"model.queue_length >= {prototypes - batch_size * world_size()}"
+            f"model.prototypes.num_prototypes: {prototypes} prototypes cannot be used equally by {samples} samples, "
+            f"which is the batch of all processes plus the queue; use at most {samples} prototypes, a larger batch, or "
+            f"model.queue_length >= {enough}"
         ]
 
     def queue_rows(self, batch_size: int) -> int:

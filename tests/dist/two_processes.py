@@ -15,7 +15,7 @@ import torch.distributed
 
 # A fork server imports torch once, without threads, and forks from there: as safe as 'spawn', fast the second time.
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["torch", "torch.distributed"])
+_context.set_forkserver_preload(["torch", "torch.distributed", "selfsup.methods"])
 
 
 def _child(rank: int, world_size: int, folder: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from selfsup.losses import CosineLoss
+from tests.reference import record
+
+
+def _both_directions(name: str) -> float:
+    p1, p2, z1, z2 = (torch.tensor(record(name)["input"][key], dtype=torch.float64) for key in ("p1", "p2", "z1", "z2"))
+    return float(CosineLoss()(p1, z2) + CosineLoss()(p2, z1))
+
+
+def test_both_directions_sum_to_the_loss_of_byol() -> None:
+    assert _both_directions("byol/loss") == pytest.approx(record("byol/loss")["expected"]["official"], abs=1e-12)
+
+
+def test_a_quarter_of_both_directions_less_one_is_the_loss_of_simsiam() -> None:
+    assert _both_directions("byol/loss") / 4 - 1 == pytest.approx(record("simsiam/loss")["expected"], abs=1e-12)
+
+
+def test_ranges_from_zero_to_four() -> None:
+    rows = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    assert float(CosineLoss()(rows, 2 * rows)) == pytest.approx(0, abs=1e-6)
+    assert float(CosineLoss()(rows, -rows)) == pytest.approx(4, abs=1e-6)
+
+
+def test_only_the_prediction_gets_a_gradient() -> None:
+    prediction, target = (torch.randn(3, 4, requires_grad=True) for _ in range(2))
+    CosineLoss()(prediction, target).backward()
+    assert prediction.grad.any()
+    assert target.grad is None

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+import torch
+
+from selfsup.errors import ConfigError
+from selfsup.losses import NTXentLoss
+from selfsup.methods import SimCLR
+from selfsup.necks import ProjectionNeck
+from selfsup.registry import METHODS
+from tests.methods.tiny import Flatten, TinyBackbone, images
+from tests.reference import record
+from tests.reference.nt_xent import nt_xent_by_the_paper
+
+
+def test_the_loss_is_that_of_the_two_views() -> None:
+    z = np.array(record("ntxent/T0.1")["input"]["z"])
+    method = SimCLR(Flatten(3), Flatten(3), NTXentLoss(0.1))
+    views = [torch.tensor(z[:, view]).view(-1, 3, 1, 1) for view in (0, 1)]
+    parts = method(views)
+    assert list(parts) == ["loss"]
+    assert float(parts["loss"]) == pytest.approx(nt_xent_by_the_paper(z[:, 0], z[:, 1], 0.1), abs=1e-12)
+
+
+def test_objects_and_dicts_build_the_same_model() -> None:
+    torch.manual_seed(0)
+    by_objects = SimCLR(TinyBackbone(), ProjectionNeck(8, (8,), 4), NTXentLoss(0.5))
+    torch.manual_seed(0)
+    by_dicts = METHODS.build(
+        dict(
+            type="SimCLR",
+            backbone=TinyBackbone(),
+            neck=dict(type="ProjectionNeck", hidden_dims=(8,), out_dim=4),
+            loss=dict(type="NTXentLoss", temperature=0.5),
+        )
+    )
+    views = images(8, 8)
+    assert torch.equal(by_objects.loss(views)["loss"], by_dicts.loss(views)["loss"])
+
+
+def test_the_whole_of_simclr_on_resnet50_has_the_official_number_of_parameters() -> None:
+    expected = record("params/ssl_r50")["expected"]
+    without_biases = dict(bias=False, last_bn=True, last_bn_bias=False)
+    with torch.device("meta"):
+        method = METHODS.build(
+            dict(
+                type="SimCLR",
+                backbone=dict(type="ResNet", depth=50),
+                neck=dict(type="ProjectionNeck", hidden_dims=(2048,), out_dim=128, **without_biases),
+                loss=dict(type="NTXentLoss", temperature=0.1),
+            )
+        )
+    counted = sum(parameter.numel() for parameter in method.parameters())
+    assert counted == expected["resnet50_trunk"]["w1"] + expected["simclr_v1_head_tf"]
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_anything_but_two_views_is_refused(views: int) -> None:
+    method = SimCLR(TinyBackbone(), ProjectionNeck(8, (), 4), NTXentLoss(0.5))
+    with pytest.raises(ConfigError, match=f"SimCLR needs exactly 2 views of each image, got {views}"):
+        method.loss(images(*[8] * views))
+
+
+def test_a_neck_that_does_not_fit_the_backbone_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"model\.neck\.in_dim: must be backbone\.out_dim = 8, got 16"):
+        SimCLR(TinyBackbone(8), ProjectionNeck(16, (), 4), NTXentLoss(0.5))

@@ -1,0 +1,228 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from selfsup.errors import ConfigError
+from selfsup.losses import SwAVLoss
+from selfsup.methods import Progress, SwAV
+from selfsup.necks import ProjectionNeck, Prototypes
+from selfsup.registry import METHODS
+from tests.methods.tiny import Flatten, TinyBackbone, images
+from tests.reference import record
+from tests.reference.swav import QueueByTheCode, swav_loss_by_the_paper
+
+
+def _tiny(**arguments: int) -> SwAV:
+    torch.manual_seed(0)
+    return SwAV(TinyBackbone(), ProjectionNeck(8, (8,), 4), Prototypes(4, 5), SwAVLoss(), **arguments)
+
+
+def _progress(step: int = 0, epoch: int = 0) -> Progress:
+    return Progress(step, 100, epoch, 10)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_the_loss_is_that_of_unit_embeddings_against_unit_prototypes() -> None:
+    generator = np.random.default_rng(0)
+    views = [generator.normal(size=(6, 4)) for _ in range(3)]
+    method = SwAV(Flatten(4), Flatten(4), Prototypes(4, 5), SwAVLoss()).double()
+    method.before_step(_progress())
+    prototypes = _unit(method.prototypes.weight.detach().numpy())
+    expected = swav_loss_by_the_paper(
+        [_unit(view) @ prototypes.T for view in views], temperature=0.1, epsilon=0.05, iterations=3
+    )
+    parts = method([torch.tensor(view).view(6, 4, 1, 1) for view in views])
+    assert parts["loss"].item() == pytest.approx(expected, rel=1e-9)
+    assert [name for name in parts if name.startswith("loss")] == ["loss"]
+    assert float(parts["below_uniform"]) == pytest.approx(math.log(5) - expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("queue_length, batch", [(4, 2), (7, 2), (9, 3)])
+def test_the_queue_does_what_the_reference_does(queue_length: int, batch: int) -> None:
+    generator = np.random.default_rng(0)
+    prototypes = Prototypes(4, 3)
+    method = SwAV(
+        Flatten(4), Flatten(4), prototypes, SwAVLoss(), queue_length=queue_length, queue_start_epoch=1
+    ).double()
+    reference = QueueByTheCode(2, queue_length, batch, 4)
+    used = 0
+    for step in range(8):
+        with torch.no_grad():
+            prototypes.weight.add_(torch.tensor(generator.normal(size=(3, 4))))
+        views = [generator.normal(size=(batch, 4)) for _ in range(3)]
+        method.before_step(_progress(step, epoch=step // 2))
+        weight = prototypes.weight.detach().numpy()
+        embeddings = [_unit(view) for view in views]
+        queued = reference.step(embeddings[:2], weight) if step >= 2 else None
+        used += queued is not None
+        expected = swav_loss_by_the_paper(
+            [embedding @ weight.T for embedding in embeddings],
+            temperature=0.1,
+            epsilon=0.05,
+            iterations=3,
+            queue_scores=queued,
+        )
+        loss = method([torch.tensor(view).view(batch, 4, 1, 1) for view in views])["loss"]
+        assert loss.item() == pytest.approx(expected, rel=1e-9), f"step {step}"
+    in_use = reference.rows.shape[1]
+    assert used == 8 - 2 - in_use // batch
+    torch.testing.assert_close(method.queue.rows[:, :in_use], torch.tensor(reference.rows))
+
+
+def test_the_queue_is_in_the_state_dict_and_no_parameter() -> None:
+    method = _tiny(queue_length=8, queue_start_epoch=0)
+    method(images(8, 8))
+    copy = _tiny(queue_length=8, queue_start_epoch=0)
+    copy.load_state_dict(method.state_dict())
+    assert copy.queue.filled == 4
+    assert torch.equal(copy.queue.rows, method.queue.rows)
+    assert not [name for name, _ in method.named_parameters() if "queue" in name]
+
+
+def test_without_a_queue_the_state_has_none() -> None:
+    assert not [name for name in _tiny().state_dict() if "queue" in name]
+
+
+def test_evaluation_leaves_the_queue_alone() -> None:
+    method = _tiny(queue_length=8, queue_start_epoch=0).eval()
+    method(images(8, 8))
+    assert method.queue.filled == 0
+
+
+def test_a_queue_shorter_than_the_batch_is_refused_at_the_first_step() -> None:
+    with pytest.raises(ConfigError, match=r"model\.queue_length: must hold at least one batch .*, 4 images, got 3"):
+        _tiny(queue_length=3)(images(8, 8))
+
+
+@pytest.mark.parametrize("name", ["queue_length", "queue_start_epoch"])
+def test_negative_numbers_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"model\.{name}: must be >= 0, got -1"):
+        _tiny(**{name: -1})
+
+
+def test_prototypes_are_scaled_before_the_step_and_not_by_the_loss() -> None:
+    method = _tiny()
+    with torch.no_grad():
+        method.prototypes.weight.mul_(3)
+    before = method.prototypes.weight.detach().clone()
+    method(images(8, 8))
+    assert torch.equal(method.prototypes.weight, before)
+    method.before_step(_progress())
+    torch.testing.assert_close(method.prototypes.weight.norm(dim=1), torch.ones(5))
+
+
+def test_the_neck_sees_all_views_in_one_batch_and_the_backbone_one_per_size() -> None:
+    method = _tiny()
+    seen = []
+    method.neck.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
+    method(images(12, 12, 8, 8, 8))
+    assert seen == [(20, 8)]
+    assert [shape[0] for shape in method.backbone.sizes] == [8, 12]
+
+
+def test_usage_of_a_collapsed_model() -> None:
+    class Constant(nn.Module):
+        in_dim, out_dim = 8, 4
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return torch.ones(len(features), 4)
+
+    prototypes = Prototypes(4, 5)
+    with torch.no_grad():
+        prototypes.weight.copy_(torch.ones(5, 4))
+    method = SwAV(TinyBackbone(), Constant(), prototypes, SwAVLoss())
+    method.before_step(_progress())
+    parts = method(images(8, 8))
+    assert float(parts["below_uniform"]) == pytest.approx(0, abs=1e-5)
+    assert float(parts["dead_prototypes"]) == pytest.approx(1 - 1 / 5)
+    assert float(parts["assignment_entropy"]) == pytest.approx(1)
+
+
+def test_usage_when_each_prototype_has_its_sample() -> None:
+    method = SwAV(Flatten(3), Flatten(3), Prototypes(3, 3), SwAVLoss())
+    with torch.no_grad():
+        method.prototypes.weight.copy_(torch.eye(3))
+    views = [torch.eye(3).view(3, 3, 1, 1)] * 2
+    parts = method(views)
+    assert float(parts["dead_prototypes"]) == 0
+    assert float(parts["assignment_entropy"]) == pytest.approx(1)
+    assert all(value.shape == () and not value.requires_grad for name, value in parts.items() if name != "loss")
+    only_two = [torch.eye(3)[[0, 0, 1]].view(3, 3, 1, 1)] * 2
+    assert float(method(only_two)["dead_prototypes"]) == pytest.approx(1 / 3)
+
+
+def test_bfloat16_autocast_leaves_the_loss_in_float32_and_near() -> None:
+    method = _tiny()
+    method.before_step(_progress())
+    views = images(8, 8, 8, batch=8)
+    expected = method(views)["loss"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = method(views)["loss"]
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, expected, rtol=0.02, atol=0)
+
+
+def test_too_few_samples_for_the_prototypes_are_told_with_what_to_change() -> None:
+    assert _tiny().advice(5) == []
+    (advice,) = _tiny().advice(2)
+    assert "5 prototypes cannot be used equally by 2 samples" in advice
+    assert advice.endswith("model.queue_length >= 4")  # the queue holds whole batches
+    assert _tiny(queue_length=3).advice(2) != []
+    assert _tiny(queue_length=4).advice(2) == []
+
+
+def test_fewer_views_than_are_assigned_are_refused() -> None:
+    method = SwAV(TinyBackbone(), ProjectionNeck(8, (), 4), Prototypes(4, 5), SwAVLoss(assign_views=(0, 2)))
+    with pytest.raises(ConfigError, match=r"assign_views \(0, 2\) needs at least 3 views of each image, got 2"):
+        method(images(8, 8))
+
+
+@pytest.mark.parametrize(
+    "neck, prototypes, message",
+    [
+        (ProjectionNeck(9, (), 4), Prototypes(4, 5), r"model\.neck\.in_dim: must be backbone\.out_dim = 8, got 9"),
+        (ProjectionNeck(8, (), 4), Prototypes(6, 5), r"model\.prototypes\.in_dim: must be neck\.out_dim = 4, got 6"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(neck: nn.Module, prototypes: nn.Module, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SwAV(TinyBackbone(8), neck, prototypes, SwAVLoss())
+
+
+@pytest.mark.parametrize(
+    "backbone, neck, prototypes, total",
+    [
+        (
+            dict(type="ResNet", depth=50),
+            dict(type="ProjectionNeck", hidden_dims=(2048,), out_dim=128),
+            3000,
+            record("params/ssl_r50")["expected"]["swav_r50"]["total"],
+        ),
+        (
+            dict(type="RegNet", arch="y_256gf"),
+            dict(type="ProjectionNeck", hidden_dims=(8192, 8192), out_dim=256, bn=False),
+            16_000,
+            record("seer/head_params")["expected"]["regnety_256gf_seer"]["total"],
+        ),
+    ],
+)
+def test_whole_models_have_the_published_number_of_parameters(
+    backbone: dict, neck: dict, prototypes: int, total: int
+) -> None:
+    with torch.device("meta"):
+        method = METHODS.build(
+            dict(
+                type="SwAV",
+                backbone=backbone,
+                neck=neck,
+                prototypes=dict(type="Prototypes", num_prototypes=prototypes),
+                loss=dict(type="SwAVLoss"),
+            )
+        )
+    assert sum(parameter.numel() for parameter in method.parameters()) == total

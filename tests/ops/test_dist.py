@@ -1,0 +1,106 @@
+import socket
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.distributed
+
+from selfsup.errors import ConfigError
+from selfsup.ops import dist
+
+_NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_SLURM_NAMES = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_JOB_ID", "SLURM_NODELIST")
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    for name in _NAMES + _SLURM_NAMES:
+        monkeypatch.delenv(name, raising=False)
+    yield monkeypatch
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def test_without_a_group_there_is_one_process() -> None:
+    rows = torch.arange(6.0).view(3, 2)
+    assert (dist.rank(), dist.world_size(), dist.is_main()) == (0, 1, True)
+    for function in (dist.all_reduce_sum, dist.all_reduce_max, dist.gather, dist.gather_with_gradient):
+        assert torch.equal(function(rows), rows)
+    assert dist.gather_objects("a") == ["a"]
+    assert dist.broadcast_object("a") == "a"
+    dist.barrier()
+
+
+def test_reductions_give_new_tensors_without_gradient() -> None:
+    rows = torch.ones(2, requires_grad=True)
+    total = dist.all_reduce_sum(rows)
+    assert not total.requires_grad
+    total += 1
+    assert torch.equal(rows, torch.ones(2))
+
+
+def test_launcher_none_starts_no_group(environment: pytest.MonkeyPatch) -> None:
+    dist.init_process_group("none", "cpu")
+    assert not torch.distributed.is_initialized()
+
+
+def test_torchrun_variables_start_a_gloo_group(environment: pytest.MonkeyPatch) -> None:
+    for name, value in zip(_NAMES, ("0", "1", "0", "127.0.0.1", _free_port()), strict=True):
+        environment.setenv(name, value)
+    dist.init_process_group("pytorch", "cpu")
+    assert torch.distributed.get_backend() == "gloo"
+    assert (dist.rank(), dist.world_size(), dist.local_device()) == (0, 1, torch.device("cpu"))
+    dist.init_process_group("pytorch", "cpu")  # joining twice is harmless
+
+
+def test_slurm_variables_start_a_gloo_group(environment: pytest.MonkeyPatch) -> None:
+    for name, value in zip(_SLURM_NAMES, ("0", "1", "0", "4711", "localhost"), strict=True):
+        environment.setenv(name, value)
+    environment.setenv("MASTER_PORT", _free_port())
+    dist.init_process_group("slurm", "cpu")
+    assert (torch.distributed.get_backend(), dist.world_size()) == ("gloo", 1)
+
+
+def test_missing_variables_are_named(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("RANK", "0")
+    with pytest.raises(ConfigError, match=r"no WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT; start the .*torchrun"):
+        dist.init_process_group("pytorch", "cpu")
+    with pytest.raises(ConfigError, match=r"no SLURM_PROCID, .*srun"):
+        dist.init_process_group("slurm", "cpu")
+
+
+def test_an_unknown_launcher_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'pytorch'"):
+        dist.init_process_group("pytorhc")  # type: ignore[arg-type]
+
+
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(ConfigError, match="must be 'cpu' or 'cuda', got 'tpu'"):
+        dist.local_device("tpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused_and_the_cpu_taken_by_default() -> None:
+    with pytest.raises(ConfigError, match="PyTorch finds no GPU here; use 'cpu'"):
+        dist.local_device("cuda")
+    assert dist.local_device() == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    "nodes, first",
+    [
+        ("gpu7", "gpu7"),
+        ("gpu7,gpu8", "gpu7"),
+        ("gpu[007-009,12],cpu1", "gpu007"),
+        ("rack[2,4]-node[11-13]", "rack2-node11"),
+        ("a-b.example[3-4]", "a-b.example3"),
+    ],
+)
+def test_the_first_host_of_a_slurm_node_list(nodes: str, first: str) -> None:
+    assert dist.first_slurm_host(nodes) == first

@@ -1,0 +1,49 @@
+import pytest
+import torch
+from torch import nn
+
+from selfsup.ops import ema_update
+from tests.reference import record
+
+
+def test_momentum_is_the_fraction_kept() -> None:
+    check = record("ema/moco")
+    teacher = torch.zeros((), dtype=torch.float64)
+    for online, expected in zip(check["input"]["online"], check["expected"], strict=True):
+        ema_update([teacher], [torch.tensor(online, dtype=torch.float64)], check["input"]["m"])
+        assert float(teacher) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_student_after_its_step_is_followed() -> None:
+    check = record("ema/order")
+    teacher = torch.tensor(float(check["input"]["target"]), dtype=torch.float64)
+    student = torch.tensor(float(check["input"]["online_before"]), dtype=torch.float64)
+    student.fill_(check["input"]["online_after"])
+    ema_update([teacher], [student], check["input"]["tau"])
+    assert float(teacher) == pytest.approx(check["expected"]["official_after_step"], abs=1e-12)
+
+
+@pytest.mark.parametrize("momentum, follows", [(1.0, False), (0.0, True)])
+def test_the_ends_keep_the_teacher_or_copy_the_student(momentum: float, follows: bool) -> None:
+    teacher, student = nn.Linear(3, 2), nn.Linear(3, 2)
+    before = teacher.weight.detach().clone()
+    ema_update(teacher.parameters(), student.parameters(), momentum)
+    assert torch.equal(teacher.weight, student.weight if follows else before)
+
+
+def test_buffers_are_left_alone_when_parameters_are_passed() -> None:
+    teacher, student = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    student.running_mean.fill_(5.0)
+    ema_update(teacher.parameters(), student.parameters(), 0.5)
+    assert torch.equal(teacher.running_mean, torch.zeros(2))
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1.5])
+def test_refuses_a_momentum_outside_zero_and_one(momentum: float) -> None:
+    with pytest.raises(ValueError, match=r"momentum must lie in \[0, 1\]"):
+        ema_update([], [], momentum)
+
+
+def test_refuses_networks_that_differ() -> None:
+    with pytest.raises(ValueError, match="same shapes in the same order, got 1 and 2 parameters"):
+        ema_update([torch.zeros(2)], [torch.zeros(2), torch.zeros(2)], 0.9)
