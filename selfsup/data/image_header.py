@@ -45,7 +45,7 @@ def read_header(content: bytes) -> ImageHeader:
         raise ValueError("the file is empty")
     try:
         header = _read_known(content)
-    except (struct.error, IndexError, StopIteration):
+    except (struct.error, IndexError):
         raise ValueError("truncated: the file ends inside its header") from None
     if header is None:
         raise ValueError(
@@ -74,9 +74,9 @@ def _read_known(content: bytes) -> ImageHeader | None:
         transparent = tags.get(_TIFF_EXTRA, 0) in (1, 2) or tags.get(_TIFF_SAMPLES) == 2
         return ImageHeader("TIFF", tags.get(_TIFF_WIDTH, 0), tags.get(_TIFF_HEIGHT, 0), transparent)
     if content[4:8] == b"ftyp" and content[8:12] in (b"avif", b"avis", b"mif1"):
-        return ImageHeader("AVIF", *struct.unpack_from(">II", content, content.index(b"ispe") + 8))
+        return ImageHeader("AVIF", *struct.unpack_from(">II", content, _find(content, b"ispe") + 8))
     if content.startswith(b"\0\0\0\x0cjP  "):
-        height, width = struct.unpack_from(">II", content, content.index(b"ihdr") + 4)
+        height, width = struct.unpack_from(">II", content, _find(content, b"ihdr") + 4)
         return ImageHeader("JPEG 2000", width, height)
     if match := _PNM_HEADER.match(content[:1024]):
         return ImageHeader("PNM", int(match[1]), int(match[2]))
@@ -91,8 +91,7 @@ def _jpeg(content: bytes) -> ImageHeader:
     """
     at, size = 2, None
     while True:
-        if content[at] != 0xFF:
-            raise ValueError("broken JPEG: no marker where a segment should start")
+        at = _find(content, b"\xff", at)  # bytes between segments are skipped, as libjpeg does
         marker = content[at + 1]
         if marker in (0xFF, 0x01) or 0xD0 <= marker <= 0xD7:
             at += 1 if marker == 0xFF else 2
@@ -143,6 +142,13 @@ def _bmp(content: bytes) -> ImageHeader:
     (header_size,) = struct.unpack_from("<I", content, 14)
     width, height = struct.unpack_from("<HH" if header_size == 12 else "<ii", content, 18)
     return ImageHeader("BMP", width, abs(height))
+
+
+def _find(content: bytes, wanted: bytes, start: int = 0) -> int:
+    at = content.find(wanted, start)
+    if at < 0:
+        raise IndexError(f"no {wanted!r}")
+    return at
 
 
 def _orientation(exif: bytes) -> int:

@@ -32,7 +32,7 @@ class ImageList:
             followed); a ``.txt`` file with one path a line; or a ``.csv`` or ``.tsv`` file with a header line.
         labels: ``None`` for images without labels; ``'folder'``: the first folder below ``root`` is the class;
             ``'column'``: the list holds the label, in ``label_column`` or, in a text list, as the last word of a line.
-            Labels that are all whole numbers are kept as they are, others are numbered in the order of their names.
+            Classes are numbered in the order of their names, but labels of a list that are all whole numbers are kept.
         extensions: which files of a folder are images, regardless of case; a list may name any file.
         prefix: what relative paths in a list are relative to; default: the list's own folder.
         path_column: the column of a CSV list that holds the paths.
@@ -179,7 +179,7 @@ def _build_table(
     def finish() -> tuple[np.ndarray | None, dict[str, Any]]:
         if not labelled:
             return None, {"classes": None, "made_from": made_from}
-        labels, found = numbers.finish(root, classes)
+        labels, found = numbers.finish(root, classes, keep_numbers=made_from["labels"] == "column")
         return labels, {"classes": found, "made_from": made_from}
 
     try:

@@ -25,12 +25,13 @@ class LabelNumbers:
             self._first_missing = self._first_missing or path
         self._labels.append(self._codes.setdefault(label or "", len(self._codes)))
 
-    def finish(self, where: Path, classes: Sequence[str] | None) -> tuple[np.ndarray, list[str]]:
+    def finish(self, where: Path, classes: Sequence[str] | None, *, keep_numbers: bool) -> tuple[np.ndarray, list[str]]:
         """Number the labels.
 
         Args:
             where: the folder or list, for messages.
-            classes: names in label order; ``None``: whole numbers keep their value, names are numbered in order.
+            classes: names in label order; ``None``: those found, sorted.
+            keep_numbers: if all names are whole numbers and ``classes`` is not given, take them as they are.
 
         Returns:
             Labels, int64, shape (N,), and the class names in label order.
@@ -52,7 +53,7 @@ class LabelNumbers:
                     raise DataError(f"{where}: label {name!r} is not among the classes{did_you_mean(name, known)}")
             numbers = [known[name] for name in names]
             names = list(classes)
-        elif all(name.isascii() and name.isdigit() for name in names):
+        elif keep_numbers and all(name.isascii() and name.isdigit() for name in names):
             numbers = [int(name) for name in names]
             if max(numbers) > 10_000_000:
                 raise DataError(f"{where}: label {max(numbers)} is too large for a class number; was an id meant?")

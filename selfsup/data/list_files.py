@@ -4,6 +4,7 @@ import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from selfsup.errors import DataError, did_you_mean
 
@@ -51,7 +52,7 @@ def _table_rows(file: Path, path_column: str, label_column: str | None) -> Itera
             raise DataError(f"{file}: the list is empty; its first line must name the columns")
         path_at = _column(file, columns, path_column, "path_column")
         label_at = None if label_column is None else _column(file, columns, label_column, "label_column")
-        for row in rows:
+        while (row := _next_row(file, rows)) is not None:
             if not any(row):
                 continue
             path = row[path_at].strip() if path_at < len(row) else ""
@@ -59,6 +60,13 @@ def _table_rows(file: Path, path_column: str, label_column: str | None) -> Itera
                 raise DataError(f"{file}, line {rows.line_num}: no {path_column!r} in this row")
             label = row[label_at].strip() if label_at is not None and label_at < len(row) else None
             yield os.fsencode(path), label
+
+
+def _next_row(file: Path, rows: Any) -> list[str] | None:
+    try:
+        return next(rows, None)
+    except csv.Error as error:  # a stray quotation mark swallows lines until a field is too long
+        raise DataError(f"{file}, line {rows.line_num}: {error}; is there a stray quotation mark before?") from None
 
 
 def _column(file: Path, columns: list[str], wanted: str, argument: str) -> int:

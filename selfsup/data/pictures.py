@@ -1,4 +1,4 @@
-"""The pictures that come with the package: two sheets of emoji and 16 photographs (licences: NOTICE)."""
+"""The pictures that come with the package: two sheets of emoji and 16 photographs (licences: NOTICE beside them)."""
 
 import json
 from dataclasses import dataclass

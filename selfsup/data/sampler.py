@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
-from selfsup.errors import DataError
+from selfsup.errors import ConfigError, DataError
 
-_ROUNDS = 12  # even with halves of two bits; 8 leave the permutations of ten images visibly uneven
+# Chi-square over 2,000 epochs: 4 rounds leave the orders of 5 or 10 images far from even, 8 those of 5 still a little.
+_ROUNDS = 12
 
 
 class FeistelPermutation:
@@ -77,8 +78,11 @@ def steps_per_epoch(length: int, batch_size: int, world_size: int = 1, accumulat
         accumulate: micro-batches per optimiser step.
 
     Raises:
+        ConfigError: if the batch size is not positive.
         DataError: if the data do not fill a single step.
     """
+    if batch_size < 1:
+        raise ConfigError(f"train_dataloader.batch_size: must be >= 1, got {batch_size}")
     needed = batch_size * world_size * accumulate
     if needed > length:
         fitting = length // (world_size * accumulate)

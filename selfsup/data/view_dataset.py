@@ -77,24 +77,25 @@ class ViewDataset(Dataset[Sample | DataError]):
             ``build_loader`` raises it where the batch arrives.
 
         Raises:
-            RuntimeError: if the view pipeline fails; names the image.
+            RuntimeError: if the data set or the view pipeline fails for another reason; names the image.
         """
         epoch, wanted = epoch_and_index
         bad: list[BadImage] = []
         for index in self._candidates(wanted):
+            rng = np.random.default_rng(np.random.SeedSequence((self.seed, epoch, wanted)))
+            part = "the data set"
             try:
                 image = self.images.image(index)
+                part = f"the view pipeline, given shape {image.shape},"
+                views = self.views(image, rng)
             except DecodeError as error:
                 name = self.images.name(index)
                 bad.append((index, name, str(error).removeprefix(f"{name}: ")))
                 continue
-            rng = np.random.default_rng(np.random.SeedSequence((self.seed, epoch, wanted)))
-            try:
-                views = self.views(image, rng)
             except Exception as error:
                 raise RuntimeError(
-                    f"the view pipeline failed on image {index} ({self.images.name(index)}, shape {image.shape}) "
-                    f"in epoch {epoch}: {type(error).__name__}: {error}"
+                    f"{part} failed on image {index} ({self.images.name(index)}) in epoch {epoch}: "
+                    f"{type(error).__name__}: {error}"
                 ) from error
             sample = Sample(views=views, index=index, bad=bad)
             if self.images.labels is not None:

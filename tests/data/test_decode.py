@@ -125,6 +125,11 @@ def test_a_jpeg_whose_tail_was_zeroed_is_refused_though_its_thumbnail_ends_well(
         decode_image(with_thumbnail[:half] + bytes(len(with_thumbnail) - half))
 
 
+def test_stray_bytes_between_the_segments_of_a_jpeg_do_no_harm() -> None:
+    content = encode(picture(), "JPEG")
+    np.testing.assert_array_equal(decode_image(content[:20] + b"\0\0" + content[20:]), decode_image(content))
+
+
 def test_bytes_behind_a_whole_jpeg_do_no_harm() -> None:
     content = encode(picture(), "JPEG")
     np.testing.assert_array_equal(decode_image(content + b"a video" * 1000), decode_image(content))

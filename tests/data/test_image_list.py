@@ -111,6 +111,14 @@ def test_whole_numbers_keep_their_value(folder: Path) -> None:
     assert images.classes == [str(number) for number in range(11)]
 
 
+def test_folders_named_by_numbers_are_numbered_in_order_like_any_others(folder: Path) -> None:
+    (folder / "cat").rename(folder / "2019")
+    (folder / "dog").rename(folder / "2020")
+    images = ImageList(folder, "folder")
+    assert images.classes == ["2019", "2020"]
+    np.testing.assert_array_equal(images.labels, [0, 0, 1])
+
+
 def test_given_classes_number_a_second_list_as_the_first(folder: Path) -> None:
     (folder / "test.csv").write_text("path,label\ndog/c.webp,dog\n")
     images = ImageList(folder / "test.csv", "column", classes=["bird", "cat", "dog"])
@@ -190,6 +198,7 @@ def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
         ),
         ("a.txt", "x.jpg cat\ny.jpg\n", "column", r"1 of 2 images have no label, the first is y\.jpg"),
         ("a.csv", "path,label\nx.jpg,99999999999\n", "column", "too large for a class number"),
+        ("a.csv", 'path\n"x.jpg\n' + "y.jpg\n" * 30_000, None, r"a\.csv, line .*stray quotation mark"),
         ("a.json", "[]", None, r"neither a folder nor a list; lists end in \.txt, \.csv, \.tsv"),
         ("a.txt", "x.jpg", "folder", "is a list; use 'column' or None"),
         ("a.txt", "x.jpg", "name", "must be None, 'folder' or 'column', got 'name'"),

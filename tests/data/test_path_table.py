@@ -58,6 +58,14 @@ def test_a_forked_worker_that_drops_its_copy_leaves_the_file() -> None:
     assert os.path.exists(holder["table"].file)
 
 
+@pytest.mark.dist
+def test_a_spawned_worker_maps_the_same_file() -> None:
+    table = made(count=1000)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(table.__getitem__, (77,)) == table[77]
+    assert os.path.exists(table.file)
+
+
 def test_a_kept_file_stays_and_is_written_in_one_go(tmp_path: Path) -> None:
     def breaks_off() -> object:
         yield b"a.jpg"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from selfsup.data.sampler import FeistelPermutation, StepSampler, steps_per_epoch
-from selfsup.errors import DataError
+from selfsup.errors import ConfigError, DataError
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 8, 17, 100, 1000, 1024, 1025, 65_537, 300_000])
@@ -122,5 +122,7 @@ def test_a_batch_larger_than_the_data_is_refused_with_what_to_change() -> None:
         "2,048 per step, the data set has 1,000; use a batch_size of at most 125, as in "
         "--cfg-options train_dataloader.batch_size=125"
     )
+    with pytest.raises(ConfigError, match=r"batch_size: must be >= 1, got 0"):
+        steps_per_epoch(100, 0)
     with pytest.raises(DataError, match="use fewer processes, less accumulation or more images"):
         steps_per_epoch(3, 1, world_size=4)

@@ -94,7 +94,7 @@ def test_a_failing_view_pipeline_names_the_image() -> None:
         raise ZeroDivisionError("no area")
 
     with pytest.raises(
-        RuntimeError, match=r"failed on image 2 \(number 2, shape \(6, 8, 3\)\).*ZeroDivisionError: no area"
+        RuntimeError, match=r"shape \(6, 8, 3\), failed on image 2 \(number 2\).*ZeroDivisionError: no area"
     ):
         make(views=fails)[0, 2]
 
