@@ -91,6 +91,7 @@ def describe(
             "data set; make it smaller"
         )
     steps = length.get("max_steps") or (length["max_epochs"] * per_epoch if per_epoch else None)
+    curve = rate_curve(config, steps=steps, steps_per_epoch=per_epoch) if steps else None
     cost = None
     if multiply_adds is not None and views is not None and isinstance(method, nn.Module):
         backbone = method.get_submodule("backbone")
@@ -104,7 +105,7 @@ def describe(
         steps_per_epoch=per_epoch,
         batch=batch_parts(config, processes),
         recipe_batch=recipe_batch(scaled_from or config),
-        rates=learning_rates(config, steps=steps, steps_per_epoch=per_epoch) if steps else (),
+        rates=learning_rates(curve, steps) if steps and curve else (),
         precision=config["optim_wrapper"].get("precision", "fp32"),
         notes=(
             *differences(config, processes, scaled_from=scaled_from),
@@ -165,53 +166,54 @@ def view_sizes(views: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
     return tuple(sorted(Counter(view.shape[0] for view in made).items(), reverse=True))
 
 
-def learning_rates(
-    config: Mapping[str, Any], *, steps: int, steps_per_epoch: int | None, points: int = 41
-) -> tuple[tuple[int, float], ...]:
-    """(step, learning rate of the first group) at evenly spread steps and at the peak, by the schedule's closed form.
+def rate_curve(config: Mapping[str, Any], *, steps: int, steps_per_epoch: int | None) -> Callable[[int], float] | None:
+    """The learning rate of parameters in no special group as a function of the step, by the schedule's closed form.
 
-    Empty if there are several schedules, one has no closed form (``value(step, base)``), or it counts in epochs whose
-    length is not known.
+    Args:
+        config: a resolved config.
+        steps: optimiser updates of the whole run.
+        steps_per_epoch: optimiser updates in one pass over the data, None if unknown.
+
+    Returns:
+        None if there are several schedules, one has no closed form (``value(step, base)``), or it counts in epochs
+        whose length is not known.
 
     Raises:
         ConfigError: if optimiser or schedule refuse their arguments.
     """
+    given = config.get("param_scheduler") or []
+    schedules = [given] if isinstance(given, dict) else given
+    counts_epochs = any("epoch" in name for schedule in schedules for name in schedule)
+    if len(schedules) > 1 or (steps_per_epoch is None and counts_epochs):
+        return None
     try:
         optimizer = OPTIMIZERS.build(dict(config["optim_wrapper"]["optimizer"]), params=[nn.Parameter(torch.zeros(1))])
-        schedule = _schedule(config, optimizer, steps=steps, steps_per_epoch=steps_per_epoch)
+        base = optimizer.defaults["lr"]
+        if not schedules:
+            return lambda step: base
+        if not hasattr(PARAM_SCHEDULERS.find(schedules[0]["type"]), "value"):
+            return None
+        context = {"total_steps": steps, "steps_per_epoch": steps_per_epoch or steps}
+        schedule = PARAM_SCHEDULERS.build(dict(schedules[0]), optimizer=optimizer, **context)
     except (ValueError, TypeError) as error:
         raise error if isinstance(error, SelfsupError) else ConfigError(f"optim_wrapper: {error}") from error
-    if schedule is None:
-        return ()
-    base = optimizer.defaults["lr"]
+    return lambda step: float(schedule.value(step, base))
+
+
+def learning_rates(curve: Callable[[int], float], steps: int, *, points: int = 41) -> tuple[tuple[int, float], ...]:
+    """(step, learning rate) at evenly spread steps and at the first step of the highest rate."""
     first, last = 0, steps - 1
     rates: dict[int, float] = {}
     while True:  # the first round spreads the points over the run, the others close in on the peak
-        between = {first + round(i * (last - first) / (points - 1)) for i in range(points)}
-        found = {step: float(schedule(step, base)) for step in between}
+        found = {
+            step: curve(step) for step in {first + round(i * (last - first) / (points - 1)) for i in range(points)}
+        }
+        rates = rates or found
         peak = max(found, key=lambda step: (found[step], -step))
-        if not rates:
-            rates = found
         if last - first < points:
             return tuple(sorted((rates | {peak: found[peak]}).items()))
         reach = (last - first) // (points - 1) + 1
         first, last = max(peak - reach, 0), min(peak + reach, steps - 1)
-
-
-def _schedule(
-    config: Mapping[str, Any], optimizer: torch.optim.Optimizer, *, steps: int, steps_per_epoch: int | None
-) -> Callable[[int, float], float] | None:
-    """The closed form of the config's schedule, if it has one."""
-    given = config.get("param_scheduler") or []
-    schedules = [given] if isinstance(given, dict) else given
-    if not schedules:
-        return lambda step, base: base
-    kind = PARAM_SCHEDULERS.find(schedules[0]["type"])
-    counts_epochs = any("epoch" in name for name in schedules[0])
-    if len(schedules) > 1 or not hasattr(kind, "value") or (steps_per_epoch is None and counts_epochs):
-        return None
-    context = {"total_steps": steps, "steps_per_epoch": steps_per_epoch or steps}
-    return PARAM_SCHEDULERS.build(dict(schedules[0]), optimizer=optimizer, **context).value  # type: ignore[no-any-return]
 
 
 def sparkline(values: Sequence[float]) -> str:

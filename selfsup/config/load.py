@@ -124,9 +124,14 @@ def read_config(path: Path) -> dict[str, Any]:
     if path.suffix != ".py":
         raise ConfigError(f"{path}: a config is a Python file (.py), got {path.suffix or 'no suffix'!r}")
     helpers = set().union(*map(_names_read, _files_of(path))) - set(Recipe.__dataclass_fields__)
+    may_list_bases = "_base_" in path.read_text(encoding="utf-8")
     try:
         loaded = Config.fromfile(
-            path, import_custom_modules=False, use_environment_variables=False, format_python_code=False
+            path,
+            import_custom_modules=False,
+            use_environment_variables=False,
+            lazy_import=None if may_list_bases else True,
+            format_python_code=False,
         )
     except SelfsupError:
         raise
@@ -260,7 +265,7 @@ def _names_read(path: Path) -> set[str]:
     for node in ast.walk(_parsed(path)):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             names.add(node.id)
-        elif isinstance(node, ast.FunctionDef):
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             names.add(node.name)
     for node in _parsed(path).body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):

@@ -1,0 +1,135 @@
+"""Every shipped config loads, describes itself, and says what its paper says."""
+
+import ast
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from selfsup.config import Plan, config_names, describe, find_config, load_config, print_plan
+from selfsup.config.describe import rate_curve
+from selfsup.config.load import CONFIG_FOLDERS
+from selfsup.registry import DATASETS, TRANSFORMS
+from tests.reference import record
+
+NAMES = config_names()
+SEER = [name for name in NAMES if "seer" in name]
+PROCESSES = {"swav/seer_regnety256": 512, "swav/swav_resnet50": 64, "simclr/simclr_resnet50": 32}
+
+
+def plan(name: str, **options: Any) -> Plan:
+    processes = PROCESSES.get(name, 128 if "seer" in name else 1)
+    return describe(load_config(name, options), processes=processes)
+
+
+def test_the_promised_configs_are_there() -> None:
+    promised = {f"swav/seer_regnety{size}" for size in (8, 16, 32, 64, 128, 256)}
+    promised |= {"swav/swav_resnet50", "simclr/simclr_resnet50", "swav/swav_scenes", "simclr/simclr_scenes"}
+    assert promised <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_described_at_the_size_it_was_made_for(name: str) -> None:
+    found = plan(name)
+    assert found.effective_batch == found.recipe_batch
+    assert found.notes == ()
+    assert found.steps is not None and len(found.rates) > 20
+    console = Console(width=120, record=True, quiet=True)
+    print_plan(found, console)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_docstring_gives_paper_number_hardware_and_command(name: str) -> None:
+    text = ast.get_docstring(ast.parse(find_config(name).read_text())) or ""
+    for word in ("Paper:", "arXiv:", "Sized for", "Command:"):
+        assert word in text, word
+    assert any(said in text for said in ("Reported:", "no number to expect", "without a number")), text
+    assert any(said in text for said in ("Not run here", "model_zoo.md"))
+
+
+@pytest.mark.parametrize("folder", [folder for folder in CONFIG_FOLDERS if folder.is_dir()])
+def test_composition_is_two_deep_at_most(folder: Any) -> None:
+    def bases(path: Any) -> list[Any]:
+        found = []
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                found.append(path.parents[node.level - 1] / f"{node.module.replace('.', '/')}.py")
+        return found
+
+    def depth(path: Any) -> int:
+        return max((1 + depth(base) for base in bases(path)), default=0)
+
+    assert all(depth(path) <= 2 for path in folder.rglob("*.py"))
+    fragments = folder / "_base_"
+    assert all(not bases(path) for path in fragments.rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "scenes" in name])
+def test_the_stated_number_of_scenes_is_right(name: str) -> None:
+    loader = load_config(name)["train_dataloader"]
+    assert len(DATASETS.build(loader["dataset"])) == loader["num_images"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_views_turn_an_image_into_what_the_plan_says(name: str) -> None:
+    pipeline = TRANSFORMS.build(load_config(name)["train_dataloader"]["views"])
+    views = pipeline(np.zeros((80, 70, 3), np.uint8), np.random.default_rng(0))
+    sides = [view.shape[0] for view in views]
+    assert plan(name).views == tuple((side, sides.count(side)) for side in sorted(set(sides), reverse=True))
+
+
+@pytest.mark.parametrize("size", [8, 16, 32, 64, 128, 256])
+def test_seer_has_the_parameters_of_the_conformance_records(size: int) -> None:
+    key = f"regnety_{size}gf" + ("_seer" if size == 256 else "")
+    trunk, rest = record(f"regnet/{key}")["expected"], record("seer/head_params")["expected"][key]
+    assert plan(f"swav/seer_regnety{size}").parameters == {
+        "backbone": trunk["trunk_params"],
+        "neck": rest["mlp"],
+        "prototypes": rest["prototypes_16k"],
+        "total": rest["total"],
+    }
+
+
+def test_swav_and_simclr_have_the_parameters_of_the_conformance_record() -> None:
+    expected = record("params/ssl_r50")["expected"]
+    assert plan("swav/swav_resnet50").parameters["total"] == expected["swav_r50"]["total"]
+    assert plan("simclr/simclr_resnet50").parameters["neck"] == expected["simclr_v1_head_tf"]
+
+
+def test_seer_256_follows_the_papers_learning_rate() -> None:
+    checks = record("schedule/seer")
+    curve = rate_curve(load_config("swav/seer_regnety256"), steps=122_000, steps_per_epoch=None)
+    rates = [curve(step) for step in checks["input"]["iters"]]
+    assert rates == pytest.approx(checks["expected"]["restart"], rel=checks["tol"])
+
+
+def test_swav_follows_its_codes_learning_rate() -> None:
+    checks = record("schedule/swav_800ep")
+    found = plan("swav/swav_resnet50")
+    assert (found.steps, found.steps_per_epoch) == (checks["input"]["total"], checks["input"]["iters_per_epoch"])
+    curve = rate_curve(load_config("swav/swav_resnet50"), steps=249_600, steps_per_epoch=312)
+    assert [curve(step) for step in checks["input"]["iters"]] == pytest.approx(checks["expected"], rel=checks["tol"])
+
+
+@pytest.mark.parametrize("name", ["swav/seer_regnety128", "simclr/simclr_resnet50"])
+def test_the_rest_peak_at_three_tenths_for_256_images(name: str) -> None:
+    assert max(rate for _, rate in plan(name).rates) == pytest.approx(0.3 * 4096 / 256)
+
+
+@pytest.mark.parametrize("name", SEER)
+def test_seer_keeps_what_its_paper_says(name: str) -> None:
+    config = load_config(name)
+    model, optimizer = config["model"], config["optim_wrapper"]["optimizer"]
+    assert model["neck"]["hidden_dims"] == (8192, 8192) and model["neck"]["bn"] is False
+    assert model["prototypes"]["num_prototypes"] == 16_000
+    assert (model["loss"]["iterations"], model["loss"]["epsilon"]) == (10, 0.05)
+    assert (optimizer["variant"], optimizer["weight_decay"]) == ("larc", 1e-5)
+    assert "param_groups" not in config["optim_wrapper"]  # biases and batch norm are decayed and adapted too
+    assert config["sync_bn"] == 64
+    assert config["optim_wrapper"]["freeze"] == {"prototypes": 313}
+
+
+def test_seer_256_says_whose_the_often_quoted_widths_are() -> None:
+    text = " ".join(find_config("swav/seer_regnety256").read_text().split())
+    assert "The widths (528, 1056, 2904, 7392) often quoted for this model are RegNetY-128GF's" in text
