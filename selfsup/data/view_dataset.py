@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from selfsup.data.image_dataset import ImageDataset
-from selfsup.errors import DataError, DecodeError
+from selfsup.errors import DataError, DecodeError, SelfsupError
 from selfsup.registry import DATASETS, TRANSFORMS
 
 ViewPipeline = Callable[[np.ndarray, np.random.Generator], list[np.ndarray]]
@@ -73,8 +73,8 @@ class ViewDataset(Dataset[Sample | DataError]):
 
         Returns:
             The sample; its ``index`` and ``label`` are those of the image shown. A ``DataError`` is returned, not
-            raised, when no neighbour can be decoded either: a worker process would bury its message in a traceback.
-            ``build_loader`` raises it where the batch arrives.
+            raised, when no neighbour can be decoded either, or when the view pipeline refuses the image: a worker
+            process would bury its message in a traceback. ``build_loader`` raises it where the batch arrives.
 
         Raises:
             RuntimeError: if the data set or the view pipeline fails for another reason; names the image.
@@ -92,6 +92,8 @@ class ViewDataset(Dataset[Sample | DataError]):
                 name = self.images.name(index)
                 bad.append((index, name, str(error).removeprefix(f"{name}: ")))
                 continue
+            except SelfsupError as error:
+                return DataError(f"image {index} ({self.images.name(index)}): {error}")
             except Exception as error:
                 raise RuntimeError(
                     f"{part} failed on image {index} ({self.images.name(index)}) in epoch {epoch}: "

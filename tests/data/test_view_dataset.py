@@ -99,6 +99,13 @@ def test_a_failing_view_pipeline_names_the_image() -> None:
         make(views=fails)[0, 2]
 
 
+def test_a_refusal_by_the_view_pipeline_arrives_with_its_own_message() -> None:
+    def refuses(image: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+        raise DataError("the image must have three channels")
+
+    assert str(make(views=refuses)[0, 2]) == "image 2 (number 2): the image must have three channels"
+
+
 def test_a_batch_holds_channels_last_uint8_views_of_every_size() -> None:
     dataset = make(bad=(1,))
     samples = [dataset[0, index] for index in (0, 1, 5)]
