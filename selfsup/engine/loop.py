@@ -109,7 +109,7 @@ class TrainLoop(BaseLoop):
             loss = torch.stack([value.float() for name, value in parts.items() if name.startswith("loss")]).sum()
         for name, value in (*parts.items(), ("loss", loss)):
             if name.startswith("loss") and not torch.isfinite(value):
-                raise NonFiniteError(self._describe(f"{name} is {float(value)}", micro_batches))
+                raise NonFiniteError(self._describe(f"{name} is {float(value.detach())}", micro_batches))
         try:
             runner.optim_wrapper.update_params(loss)
         except NonFiniteError as error:

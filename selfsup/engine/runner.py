@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import selfsup
+from selfsup.config import dump_config
 from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.view_dataset import ViewDataset
@@ -44,14 +45,6 @@ from selfsup.layers import convert_sync_bn
 from selfsup.methods.base import Method, Progress
 from selfsup.ops.dist import init_process_group, is_main, local_device, rank, world_size
 from selfsup.registry import DATASETS, HOOKS, METHODS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, TRANSFORMS
-
-DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
-    "progress": {"type": "ProgressHook"},
-    "scheduler": {"type": "ParamSchedulerHook"},
-    "collapse": {"type": "CollapseWatchHook"},
-    "pictures": {"type": "PictureHook"},
-    "checkpoint": {"type": "CheckpointHook"},
-}
 
 
 @RUNNERS.register_module()
@@ -183,17 +176,22 @@ class Runner(MMEngineRunner):
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """Ours, replaced or switched off (None) by name; those that other parts of the config ask for are added."""
+        config = self._config
         chosen: dict[str, Any] = {
-            **DEFAULT_HOOKS,
+            "progress": {"type": "ProgressHook"},
+            "scheduler": {"type": "ParamSchedulerHook"},
             "bad_images": {
                 "type": "BadImagesHook",
-                "max_share": self._config["train_dataloader"].get("max_bad_share", 0.01),
+                "max_share": config["train_dataloader"].get("max_bad_share", 0.01),
             },
+            "collapse": {"type": "CollapseWatchHook"},
             "evaluate": {
                 "type": "EvaluateHook",
-                "evaluators": dict(self._config.get("evaluators") or {}),
-                "every_epochs": self._config.get("evaluate_every", 1),
+                "evaluators": dict(config.get("evaluators") or {}),
+                "every_epochs": config.get("evaluate_every", 1) or None,
             },
+            "pictures": {"type": "PictureHook"},
+            "checkpoint": {"type": "CheckpointHook", "every_epochs": config.get("checkpoint_every", 1) or None},
             **(hooks or {}),
         }
         for hook in chosen.values():
@@ -212,7 +210,7 @@ class Runner(MMEngineRunner):
     def dump_config(self) -> None:
         """Write the resolved config to the work dir."""
         if is_main():
-            Config(dict(self._config)).dump(Path(self.work_dir, "config.py"))
+            Path(self.work_dir, "config.py").write_text(dump_config(self._config))
 
     # Training.
 
@@ -244,7 +242,7 @@ class Runner(MMEngineRunner):
         config = self._config
         loader = config["train_dataloader"]
         self.view_dataset = ViewDataset(
-            DATASETS.build(loader["dataset"]), TRANSFORMS.build(loader["views"]), seed=config.get("seed", 0)
+            DATASETS.build(loader["dataset"]), TRANSFORMS.build(loader["views"]), seed=self._data_seed
         )
         wrapper = dict(config["optim_wrapper"])
         self.accumulate = wrapper.get("accumulative_counts", 1)
@@ -253,8 +251,9 @@ class Runner(MMEngineRunner):
         )
         plan = config["train_cfg"]
         self.total_steps = plan["max_steps"] if "max_steps" in plan else plan["max_epochs"] * self.steps_per_epoch
-        groups = parameter_groups(self.method, wrapper.pop("param_groups", ()))
-        optimizer = OPTIMIZERS.build(wrapper.pop("optimizer"), params=groups)
+        optimizer_config = wrapper.pop("optimizer")
+        groups = parameter_groups(self.method, wrapper.pop("param_groups", ()), lr=optimizer_config.get("lr"))
+        optimizer = OPTIMIZERS.build(optimizer_config, params=groups)
         wrapper.setdefault("type", "PrecisionOptimWrapper")
         self.optim_wrapper = OPTIM_WRAPPERS.build(wrapper, optimizer=optimizer)
         self.optim_wrapper.bind(self.method)
@@ -263,6 +262,11 @@ class Runner(MMEngineRunner):
             PARAM_SCHEDULERS.build(scheduler, optimizer=optimizer, **self._schedule_context(scheduler))
             for scheduler in ([schedulers] if isinstance(schedulers, dict) else schedulers)
         ]
+
+    @property
+    def _data_seed(self) -> int:
+        own = self._config["train_dataloader"].get("seed")
+        return self._config.get("seed", 0) if own is None else own
 
     def _schedule_context(self, scheduler: dict[str, Any]) -> dict[str, int]:
         """What our schedules are told of the run's length; MMEngine's own take none of it."""
@@ -277,12 +281,18 @@ class Runner(MMEngineRunner):
             loader["batch_size"],
             world_size=world_size(),
             rank=rank(),
-            seed=self._config.get("seed", 0),
+            seed=self._data_seed,
             start_step=start_step,
             total_steps=self.total_steps,
             accumulate=self.accumulate,
         )
-        batches = build_loader(self.view_dataset, sampler, num_workers=loader.get("num_workers", 0), device=self.device)
+        batches = build_loader(
+            self.view_dataset,
+            sampler,
+            num_workers=loader.get("num_workers", 0),
+            prefetch_factor=loader.get("prefetch_factor", 4),
+            device=self.device,
+        )
         return TrainLoop(
             self,
             batches,

@@ -1,0 +1,126 @@
+"""Watching for representations that say the same about every image."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from selfsup.data.subset import Subset
+from selfsup.engine.hooks.aside import FrozenFeatures, beside_training, view_side
+from selfsup.registry import EVALUATORS, HOOKS
+
+WATCHED = ("dead_prototypes", "below_uniform")
+
+
+@HOOKS.register_module()
+class CollapseWatchHook(Hook):
+    """Measure how spread out the features of a few training images are, and warn in one line when they collapse.
+
+    Writes ``features/rankme``, ``features/feature_std`` and their shares of the greatest possible value to the metrics
+    log. Needs no labels and leaves training as it was. Each warning is given once, and again only after it had ceased
+    to hold.
+
+    Args:
+        every_steps: optimiser updates between two looks, > 0.
+        num_images: training images looked at, the same ones throughout, > 1.
+        min_std: warn when the features' standard deviation is below this share of an even sphere's 1 / sqrt(D).
+        min_used: warn when, on average between two looks, fewer prototypes than this are the nearest of any image of a
+            batch; a collapsed model uses one.
+        min_gain: warn when, on average between two looks, the loss is not by this much, in nats, below ln K, the loss
+            of a method that cannot tell its images apart.
+        seed: of the choice of images.
+
+    Raises:
+        ValueError: if ``every_steps`` or ``num_images`` is too small.
+    """
+
+    priority = "LOW"
+
+    def __init__(
+        self,
+        *,
+        every_steps: int = 250,
+        num_images: int = 256,
+        min_std: float = 0.01,
+        min_used: float = 2.0,
+        min_gain: float = 0.01,
+        seed: int = 0,
+    ) -> None:
+        if every_steps < 1 or num_images < 2:
+            raise ValueError(f"CollapseWatchHook: every_steps >= 1, num_images >= 2, got {every_steps}, {num_images}")
+        self.every_steps = every_steps
+        self.num_images = num_images
+        self.min_std = min_std
+        self.min_used = min_used
+        self.min_gain = min_gain
+        self.seed = seed
+        self._evaluator: Any = None
+        self._sums: dict[str, float] = {}
+        self._seen = 0
+        self._warned: set[str] = set()
+
+    def before_train(self, runner: Any) -> None:
+        """Choose the images."""
+        count = min(self.num_images, len(runner.train_images))
+        with beside_training(runner.device):
+            self._evaluator = EVALUATORS.build(
+                {
+                    "type": "Spread",
+                    "test": Subset(runner.train_images, count=count, seed=self.seed),
+                    "preprocess": runner.method.preprocess,
+                    "size": view_side(runner),
+                }
+            )
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:  # type: ignore[no-untyped-def]
+        """Look if it is time."""
+        self._seen += 1
+        for name in WATCHED:
+            if name in (outputs or {}):
+                self._sums[name] = self._sums.get(name, 0.0) + outputs[name]
+        if (runner.iter + 1) % self.every_steps:
+            return
+        with beside_training(runner.device):
+            scores = self._evaluator.evaluate(FrozenFeatures(runner.method))
+        runner.metrics_log.write(runner.iter, {f"features/{name}": value for name, value in scores.items()})
+        means = {name: total / self._seen for name, total in self._sums.items()}
+        self._sums, self._seen = {}, 0
+        found = self.symptoms(scores, means, num_prototypes=_num_prototypes(runner.method))
+        for name in found.keys() - self._warned:
+            runner.logger.warning(f"step {runner.iter + 1}: {found[name]}")
+        self._warned = set(found)
+
+    def symptoms(
+        self, scores: Mapping[str, float], means: Mapping[str, float], *, num_prototypes: int | None
+    ) -> dict[str, str]:
+        """What speaks for a collapse, one sentence each.
+
+        Args:
+            scores: of the features, by the names of :class:`selfsup.evaluation.Spread`.
+            means: of what the method reports, since the last look.
+            num_prototypes: K, where the method has prototypes.
+        """
+        found = {}
+        if scores["feature_std_share"] < self.min_std:
+            found["std"] = (
+                f"the features are collapsing: their standard deviation is {scores['feature_std_share']:.2%} of an "
+                f"even sphere's (RankMe {scores['rankme']:.1f}); lower the learning rate, or compare with the recipe"
+            )
+        if num_prototypes and "dead_prototypes" in means:
+            used = (1 - means["dead_prototypes"]) * num_prototypes
+            if used < self.min_used:
+                found["dead"] = (
+                    f"only {used:.1f} of {num_prototypes} prototypes are in use in a batch: all images look alike; "
+                    "lower the learning rate, or compare temperature and epsilon with the recipe"
+                )
+        if "below_uniform" in means and means["below_uniform"] < self.min_gain:
+            found["uniform"] = (
+                f"the loss is {-means['below_uniform']:+.4f} from ln(number of prototypes), where guessing is: nothing "
+                "is learned yet; if this lasts, lengthen the warm-up, lower the learning rate, or look at views.png"
+            )
+        return found
+
+
+def _num_prototypes(method: Any) -> int | None:
+    prototypes = getattr(method, "prototypes", None)
+    return None if prototypes is None else prototypes.out_dim

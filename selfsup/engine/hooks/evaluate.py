@@ -1,0 +1,102 @@
+"""Seeing it learn: evaluators run on the frozen features during training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from selfsup.engine.hooks.aside import FrozenFeatures, beside_training, view_side
+from selfsup.registry import EVALUATORS, HOOKS
+
+
+@HOOKS.register_module()
+class EvaluateHook(Hook):
+    """Score the method's frozen features every so often and at the end, and write ``name/score`` to the metrics log.
+
+    An evaluator's dict that names no images of its own gets a fixed part of the training images; one that needs labels
+    is left out, with a line in the log, where there are none. Images are normalised as in training and shown at the
+    side of the largest training view, unless the evaluator says otherwise. The training goes on exactly as without
+    this hook: random states, training flags and statistics are untouched.
+
+    Args:
+        evaluators: dicts from EVALUATORS, by name; none switches the hook off.
+        every_epochs: epochs between evaluations; 0 or None for none on the way.
+        every_steps: optimiser updates between evaluations, in addition; None for none.
+        at_start: also score the features before the first update, as the baseline to beat.
+        max_images: how many of the run's own images are used where an evaluator brings none.
+        seed: of the choice of those images.
+    """
+
+    priority = 95  # after the checkpoint: what goes wrong in an evaluation loses no training; before pictures
+
+    def __init__(
+        self,
+        evaluators: Mapping[str, Any],
+        *,
+        every_epochs: int | None = 1,
+        every_steps: int | None = None,
+        at_start: bool = False,
+        max_images: int = 4000,
+        seed: int = 0,
+    ) -> None:
+        self.evaluators = dict(evaluators)
+        self.every_epochs = every_epochs
+        self.every_steps = every_steps
+        self.at_start = at_start
+        self.max_images = max_images
+        self.seed = seed
+        self._suite: Any = None
+        self._last_step: int | None = None
+
+    @property
+    def judged(self) -> Any:
+        """The source of the images that the first evaluator on features judges on; None where there is none."""
+        evaluators = self._suite.evaluators.values() if self._suite is not None else ()
+        return next((e.sources[-1] for e in evaluators if getattr(e, "sources", ())), None)
+
+    def before_train(self, runner: Any) -> None:
+        """Build the evaluators, so that what is wrong with them is said before the first step."""
+        if not self.evaluators:
+            return
+        with beside_training(runner.device):
+            self._suite = EVALUATORS.build(
+                {
+                    "type": "Suite",
+                    "evaluators": self.evaluators,
+                    "images": runner.train_images,
+                    "preprocess": runner.method.preprocess,
+                    "size": view_side(runner),
+                    "max_images": self.max_images,
+                    "seed": self.seed,
+                }
+            )
+        if self._suite.skipped:
+            names = ", ".join(self._suite.skipped)
+            runner.logger.info(f"not evaluated, because the training images have no labels: {names}")
+        if self.at_start and runner.iter == 0:
+            self._evaluate(runner, step=0, when="before training")
+            self._last_step = None
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:  # type: ignore[no-untyped-def]
+        """Evaluate if it is time."""
+        done = runner.iter + 1
+        due = bool(self.every_steps) and done % self.every_steps == 0
+        if self.every_epochs:
+            due = due or done % (self.every_epochs * runner.train_loop.steps_per_epoch) == 0
+        if due:
+            self._evaluate(runner, step=runner.iter, when=f"step {done}")
+
+    def after_train(self, runner: Any) -> None:
+        """Evaluate what came out, unless that has just been done."""
+        if self._last_step != runner.max_iters - 1:
+            self._evaluate(runner, step=runner.max_iters - 1, when=f"step {runner.max_iters}")
+
+    def _evaluate(self, runner: Any, *, step: int, when: str) -> None:
+        if self._suite is None or not self._suite.evaluators:
+            return
+        self._last_step = step
+        with beside_training(runner.device):
+            scores = self._suite.evaluate(FrozenFeatures(runner.method))
+        runner.metrics_log.write(step, scores)
+        line = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+        runner.logger.info(f"evaluation, {when}:  {line}")

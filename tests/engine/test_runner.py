@@ -1,0 +1,210 @@
+"""A run does what it says, goes on bitwise after any kind of stop, and says clearly why it stopped."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import Hook
+from torch import Tensor, nn
+
+from selfsup.engine.checkpoint import list_checkpoints, load_backbone, read_checkpoint
+from selfsup.engine.interrupt import Interrupted
+from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.runner import Runner
+from selfsup.errors import CheckpointError, ConfigError, DataError, NonFiniteError
+from selfsup.registry import BACKBONES, DATASETS
+from tests.engine.tiny_run import tiny_config
+
+
+def losses(work_dir: Path) -> list[tuple[int, float]]:
+    return [(line["step"], line["loss"]) for line in read_metrics(work_dir / "metrics.jsonl") if "loss" in line]
+
+
+class StopAt(Hook):
+    """Raises after a step's update, like a machine that is switched off."""
+
+    priority = "VERY_LOW"
+
+    def __init__(self, step: int, action: Any) -> None:
+        self.step, self.action = step, action
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if runner.iter == self.step:
+            self.action()
+
+
+def run_until(step: int, action: Any, config: dict[str, Any]) -> None:
+    runner = Runner(config)
+    runner.register_hook(StopAt(step, action))
+    runner.train()
+
+
+class PoweredOff(Exception):
+    pass
+
+
+def power_off() -> None:
+    raise PoweredOff
+
+
+def test_a_run_leaves_everything_the_work_dir_promises(tmp_path: Path) -> None:
+    runner = Runner(tiny_config(tmp_path, steps=4))
+    runner.train()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names >= {"config.py", "environment.json", "metrics.jsonl", "checkpoints", "backbone.safetensors"}
+    assert [step for step, _ in losses(tmp_path)] == [0, 1, 2, 3]
+    fresh = BACKBONES.build(tiny_config(tmp_path)["model"]["backbone"])
+    load_backbone(tmp_path / "backbone.safetensors", fresh)
+    for name, tensor in runner.method.backbone.state_dict().items():
+        assert torch.equal(fresh.state_dict()[name], tensor), name
+
+
+def test_a_run_that_was_switched_off_goes_on_bitwise(tmp_path: Path) -> None:
+    Runner(tiny_config(tmp_path / "whole")).train()
+    with pytest.raises(PoweredOff):
+        run_until(4, power_off, tiny_config(tmp_path / "cut"))
+    assert [path.name for path in list_checkpoints(tmp_path / "cut")] == ["step_000000003.pth"]
+    runner = Runner(tiny_config(tmp_path / "cut"), resume=True)
+    runner.train()
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    whole = read_checkpoint(list_checkpoints(tmp_path / "whole")[-1])
+    cut = read_checkpoint(list_checkpoints(tmp_path / "cut")[-1])
+    for name, tensor in whole["model"].items():
+        assert torch.equal(cut["model"][name], tensor), name
+
+
+def test_resuming_reads_only_the_images_that_are_left(tmp_path: Path) -> None:
+    with pytest.raises(PoweredOff):
+        run_until(6, power_off, tiny_config(tmp_path))
+    runner = Runner(tiny_config(tmp_path), resume=True)
+    runner._build_training()
+    drawn: list[int] = []
+    image = runner.train_images.image
+    runner.train_images.image = lambda index: drawn.append(index) or image(index)  # type: ignore[func-returns-value]
+    start = runner._load_or_resume()
+    assert start == 6
+    batches = iter(runner._build_loop(start).dataloader)
+    next(batches)
+    assert len(drawn) == 8
+
+
+def test_ctrl_c_saves_and_the_run_goes_on_bitwise(tmp_path: Path) -> None:
+    Runner(tiny_config(tmp_path / "whole")).train()
+    with pytest.raises(Interrupted, match="stopped after step 4"):
+        run_until(3, lambda: os.kill(os.getpid(), signal.SIGINT), tiny_config(tmp_path / "cut"))
+    assert list_checkpoints(tmp_path / "cut")[-1].name == "step_000000004.pth"
+    Runner(tiny_config(tmp_path / "cut"), resume=True).train()
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_evaluation_does_not_change_the_training(tmp_path: Path) -> None:
+    Runner(tiny_config(tmp_path / "blind")).train()
+    hooks = {"checkpoint": None, "pictures": None, "collapse": {"type": "CollapseWatchHook", "every_steps": 2}}
+    Runner(tiny_config(tmp_path / "watched", default_hooks=hooks)).train()
+    assert losses(tmp_path / "watched") == losses(tmp_path / "blind")
+
+
+@BACKBONES.register_module()
+class TurnsToNan(nn.Module):
+    """A linear backbone whose output, or whose gradient, is not a number from a given step on."""
+
+    def __init__(self, step: int, *, where: str = "loss") -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 8)
+        self.out_dim = 8
+        self.step, self.where = step, where
+        self.calls = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        features = self.linear(images.mean((2, 3)))
+        if (self.calls - 1) // 2 >= self.step:  # two sizes of views, so two calls a step
+            features = features * float("nan") if self.where == "loss" else features + 0 * (features * 0).sqrt()
+        return features
+
+
+@pytest.mark.parametrize("where, named", [("loss", r"loss\S* is nan"), ("gradient", r"gradient.*linear")])
+def test_what_is_not_finite_stops_the_run_and_is_named(tmp_path: Path, where: str, named: str) -> None:
+    config = tiny_config(tmp_path)
+    config["model"] = config["model"] | {"backbone": {"type": "TurnsToNan", "step": 4, "where": where}}
+    with pytest.raises(NonFiniteError, match=rf"step 4: .*{named}.*images \[\d+, .*last checkpoint is good"):
+        Runner(config).train()
+    saved = read_checkpoint(list_checkpoints(tmp_path)[-1])
+    assert saved["step"] == 3 and all(tensor.isfinite().all() for tensor in saved["model"].values())
+
+
+@DATASETS.register_module()
+class SomeUnreadable:
+    """Noise images, of which some cannot be decoded."""
+
+    labels = None
+    classes = None
+
+    def __init__(self, length: int, bad: tuple[int, ...]) -> None:
+        self.length, self.bad = length, bad
+
+    def __len__(self) -> int:
+        return self.length
+
+    def image(self, index: int) -> np.ndarray:
+        from selfsup.errors import DecodeError
+
+        if index in self.bad:
+            raise DecodeError(f"{self.name(index)}: cut off")
+        return np.random.default_rng(index).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+
+    def name(self, index: int) -> str:
+        return f"noise/{index}.png"
+
+
+def unreadable(work_dir: Path, *, length: int, bad: tuple[int, ...], **changes: Any) -> dict[str, Any]:
+    config = tiny_config(work_dir, **changes)
+    dataset = {"type": "SomeUnreadable", "length": length, "bad": bad}
+    config["train_dataloader"] = config["train_dataloader"] | {"dataset": dataset}
+    return config
+
+
+def test_one_bad_image_is_named_once_and_stops_nothing(tmp_path: Path) -> None:
+    Runner(unreadable(tmp_path, length=16, bad=(5,), steps=6)).train()
+    assert len(losses(tmp_path)) == 6
+    lines = (tmp_path / "bad_images.txt").read_text().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("noise/5.png\t") and "cut off" in lines[0]
+
+
+def test_too_many_bad_images_stop_the_run_with_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"of 16 images could not be decoded.*1\.00%.*bad_images\.txt"):
+        Runner(unreadable(tmp_path, length=16, bad=(5, 9), steps=6)).train()
+
+
+def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises((DataError, ConfigError), match=r"batch.*8.*5"):
+        Runner(unreadable(tmp_path, length=5, bad=())).train()
+
+
+def test_a_work_dir_that_cannot_be_written_is_refused_before_anything_is_built(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"work_dir: cannot write to .*file/inside .*--work-dir"):
+        Runner(tiny_config(tmp_path / "file" / "inside"))
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    Runner(tiny_config(tmp_path, steps=3)).train()
+    config = tiny_config(tmp_path)
+    config["model"] = config["model"] | {"prototypes": {"type": "Prototypes", "num_prototypes": 10}}
+    with pytest.raises(
+        CheckpointError, match=r"another model than SwAV; 1 of another shape: prototypes\S*: \(12, 16\)"
+    ):
+        Runner(config, resume=True).train()
+
+
+def test_gradient_accumulation_counts_optimiser_updates(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, steps=3)
+    config["optim_wrapper"] = config["optim_wrapper"] | {"accumulative_counts": 2}
+    runner = Runner(config)
+    runner.train()
+    assert len(losses(tmp_path)) == 3
+    assert runner.steps_per_epoch == len(runner.train_images) // 16

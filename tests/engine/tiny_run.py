@@ -1,0 +1,42 @@
+"""The smallest run that has everything: SwAV with multi-crop and queue on drawn scenes, half a second long."""
+
+from pathlib import Path
+from typing import Any
+
+
+def tiny_config(work_dir: Path, *, steps: int = 8, **changes: Any) -> dict[str, Any]:
+    """A resolved config; ``changes`` replace top-level keys."""
+    config: dict[str, Any] = {
+        "model": {
+            "type": "SwAV",
+            "backbone": {"type": "RegNet", "depths": (1, 1, 1, 1), "widths": (8, 16, 24, 32), "group_width": 8},
+            "neck": {"type": "ProjectionNeck", "hidden_dims": (32,), "out_dim": 16},
+            "prototypes": {"type": "Prototypes", "num_prototypes": 12},
+            "loss": {"type": "SwAVLoss", "temperature": 0.1, "epsilon": 0.05, "iterations": 3},
+            "queue_length": 16,
+            "queue_start_epoch": 0,
+        },
+        "train_dataloader": {
+            "batch_size": 8,
+            "num_workers": 0,
+            "dataset": {"type": "Scenes", "split": "test", "size": 40},
+            "views": {
+                "type": "SwAVViews",
+                "sizes": (32, 16),
+                "counts": (2, 1),
+                "scales": ((0.14, 1.0), (0.05, 0.14)),
+            },
+        },
+        "optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}, "freeze": {"prototypes": 2}},
+        "param_scheduler": {"type": "WarmupCosine", "start_lr": 0.01, "end_lr": 0.0, "warmup_steps": 3},
+        "train_cfg": {"max_steps": steps},
+        "default_hooks": {
+            "checkpoint": {"type": "CheckpointHook", "every_steps": 3},
+            "pictures": None,
+            "evaluate": None,
+            "collapse": None,
+        },
+        "work_dir": str(work_dir),
+        "seed": 0,
+    }
+    return config | changes
