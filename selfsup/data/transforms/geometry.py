@@ -11,6 +11,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
+from torch.nn import functional
 
 from selfsup.data.transforms.base import check_choice, check_positive, check_probability, check_range
 from selfsup.errors import DataError
@@ -38,10 +39,10 @@ def resize(image: np.ndarray, height: int, width: int, *, interpolation: Interpo
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     # torch takes its uint8 path for images only when the batch stride, too, is that of a channels_last batch
     batch = torch.from_numpy(image[None].copy()).permute(0, 3, 1, 2)
-    resample = (
-        torch.ops.aten._upsample_bilinear2d_aa if interpolation == "bilinear" else torch.ops.aten._upsample_bicubic2d_aa
-    )
-    return np.ascontiguousarray(resample(batch, [height, width], False, None, None)[0].permute(1, 2, 0).numpy())
+    if image.shape[0] > height:  # rows first: that pass is the fast one, and torch alone would begin with columns
+        batch = functional.interpolate(batch, (height, image.shape[1]), mode=interpolation, antialias=True)
+    batch = functional.interpolate(batch, (height, width), mode=interpolation, antialias=True)
+    return np.ascontiguousarray(batch[0].permute(1, 2, 0).numpy())
 
 
 @TRANSFORMS.register_module()

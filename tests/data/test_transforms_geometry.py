@@ -1,0 +1,126 @@
+"""Crops, resizes and flips against Pillow and torchvision."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms as v1
+
+from selfsup.data.transforms import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize
+from selfsup.data.transforms.geometry import resize
+from selfsup.errors import ConfigError, DataError
+from tests.data.pictures import picture
+
+PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("height", "width"), [(96, 96), (64, 100), (40, 190), (160, 90), (200, 60), (300, 320)])
+def test_resize_agrees_with_pillow_to_two_levels(height: int, width: int, interpolation: str) -> None:
+    image = picture(160, 200)
+    expected = np.asarray(Image.fromarray(image).resize((width, height), PILLOW[interpolation]))
+    difference = resize(image, height, width, interpolation=interpolation).astype(int) - expected
+    assert np.abs(difference).max() <= (1 if interpolation == "bilinear" else 4)
+    assert np.abs(difference).mean() < 0.3
+
+
+def test_resize_takes_read_only_images_and_windows_of_images() -> None:
+    image = picture(160, 200)
+    image.setflags(write=False)
+    window = image[11:131, 7:150]
+    expected = np.asarray(Image.fromarray(window).resize((64, 64), Image.Resampling.BILINEAR))
+    assert np.abs(resize(window, 64, 64).astype(int) - expected).max() <= 1
+
+
+def test_shrinking_does_not_alias() -> None:
+    stripes = np.zeros((128, 128, 3), np.uint8)
+    stripes[:, ::2] = 255
+    inside = resize(stripes, 32, 32)[:, 2:-2].astype(int)
+    assert np.abs(inside - 127).max() <= 1
+
+
+@pytest.mark.parametrize(("height", "width", "scale"), [(480, 640, (0.14, 1.0)), (300, 200, (0.05, 0.14))])
+def test_windows_are_distributed_as_torchvision_draws_them(height: int, width: int, scale: tuple[float, float]) -> None:
+    crop, rng, draws = RandomResizedCrop(96, scale), np.random.default_rng(0), 6000
+    torch.manual_seed(0)
+    meta = torch.empty(3, height, width, device="meta")
+    actual = np.array([crop.window(height, width, rng) for _ in range(draws)], float)
+    expected = np.array(
+        [v1.RandomResizedCrop.get_params(meta, list(scale), [3 / 4, 4 / 3]) for _ in range(draws)], float
+    )
+    for a, b in zip(_window_statistics(actual).T, _window_statistics(expected).T, strict=True):
+        assert _kolmogorov_smirnov(a, b) < 1.95 * np.sqrt(2 / draws)  # 0.1 % point
+
+
+def _window_statistics(windows: np.ndarray) -> np.ndarray:
+    top, left, height, width = windows.T
+    return np.stack([height * width, np.log(width / height), top, left, top + height, left + width], axis=1)
+
+
+def _kolmogorov_smirnov(a: np.ndarray, b: np.ndarray) -> float:
+    values = np.sort(np.concatenate([a, b]))
+    below_a = np.searchsorted(np.sort(a), values, side="right") / len(a)
+    below_b = np.searchsorted(np.sort(b), values, side="right") / len(b)
+    return float(np.abs(below_a - below_b).max())
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 200), (200, 20), (1, 1), (7, 9)])
+def test_the_window_of_last_resort_is_torchvisions(height: int, width: int) -> None:
+    crop = RandomResizedCrop(32, (2.0, 2.0))  # never fits
+    expected = v1.RandomResizedCrop.get_params(torch.empty(3, height, width), [2.0, 2.0], [3 / 4, 4 / 3])
+    assert crop.window(height, width, np.random.default_rng(0)) == expected
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 300, 3), (5, 7, 4)])
+def test_a_crop_of_a_tiny_image_has_the_size_asked_for(shape: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, shape, dtype=np.uint8)
+    view = RandomResizedCrop(16)(image, rng)
+    assert view.shape == (16, 16, shape[2])
+    assert view.dtype == np.uint8
+
+
+def test_flip_mirrors_and_leaves_its_input_alone() -> None:
+    image, rng = picture(20, 31), np.random.default_rng(0)
+    before = image.copy()
+    np.testing.assert_array_equal(RandomHorizontalFlip(1.0)(image, rng), image[:, ::-1])
+    np.testing.assert_array_equal(RandomHorizontalFlip(0.0)(image, rng), image)
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(160, 200, 64), (201, 160, 77), (40, 60, 90)])
+def test_resizing_the_short_side_keeps_torchvisions_shape(height: int, width: int, size: int) -> None:
+    image, rng = picture(height, width), np.random.default_rng(0)
+    expected = np.asarray(v1.Resize(size)(Image.fromarray(image)))
+    actual = Resize(size)(image, rng)
+    assert actual.shape == expected.shape
+    assert np.abs(actual.astype(int) - expected).max() <= 1
+    crop = CenterCrop(size - 5)(actual, rng)
+    np.testing.assert_array_equal(crop, np.asarray(v1.CenterCrop(size - 5)(Image.fromarray(actual))))
+
+
+def test_resize_to_a_height_and_a_width() -> None:
+    assert Resize((30, 50))(picture(64, 64), np.random.default_rng(0)).shape == (30, 50, 3)
+
+
+def test_center_crop_refuses_a_smaller_image() -> None:
+    with pytest.raises(DataError, match="must be at least 64 x 64, got 70 x 50; put Resize"):
+        CenterCrop(64)(picture(50, 70), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: RandomResizedCrop(0), "RandomResizedCrop.size: must be > 0, got 0"),
+        (lambda: RandomResizedCrop(8, (0.5, 0.1)), "RandomResizedCrop.scale: must be"),
+        (lambda: RandomResizedCrop(8, ratio=(0.0, 1.0)), "RandomResizedCrop.ratio: must be"),
+        (lambda: RandomResizedCrop(8, interpolation="bilinar"), "did you mean 'bilinear'"),  # type: ignore[arg-type]
+        (lambda: RandomResizedCrop(8, attempts=0), "RandomResizedCrop.attempts: must be > 0"),
+        (lambda: RandomHorizontalFlip(1.5), r"RandomHorizontalFlip.p: must be in \[0, 1\], got 1.5"),
+        (lambda: Resize((0, 3)), "Resize.size: must be > 0"),
+        (lambda: CenterCrop(-1), "CenterCrop.size: must be > 0"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(build: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build()  # type: ignore[operator]
