@@ -89,6 +89,7 @@ class LinearProbe:
                     labels[fitting],
                     weight_decay=candidate,
                     max_iterations=self.max_iterations,
+                    tolerance=1e-4,  # enough to rank the candidates
                     start=start,
                 )
                 accuracy[candidate] = top1(start.predict(features[held_out]), labels[held_out])
@@ -129,6 +130,7 @@ def fit_logistic(
     *,
     weight_decay: float,
     max_iterations: int = 200,
+    tolerance: float = 1e-6,
     start: LinearClassifier | None = None,
 ) -> LinearClassifier:
     """Minimise mean cross-entropy + weight_decay / 2 * |weight|^2 on standardised features; the bias is not decayed.
@@ -140,11 +142,9 @@ def fit_logistic(
         features: (N, D).
         labels: int64 (N,), any values.
         weight_decay: > 0.
-        max_iterations: of full-batch L-BFGS in float64, from zero.
-        start: a solution of the same shape to start from.
-
-    Returns:
-        The minimiser, to a gradient below 1e-6.
+        max_iterations: of full-batch L-BFGS in float64.
+        tolerance: stop when no entry of the gradient is larger.
+        start: a solution to start from; None, or one of another shape, starts from zero.
     """
     features = features.double()
     mean, scale = features.mean(dim=0), features.std(dim=0, correction=0)
@@ -158,7 +158,7 @@ def fit_logistic(
         [weight.requires_grad_(), bias.requires_grad_()],
         max_iter=max_iterations,
         history_size=20,
-        tolerance_grad=1e-6,
+        tolerance_grad=tolerance,
         tolerance_change=1e-12,
         line_search_fn="strong_wolfe",
     )

@@ -1,0 +1,90 @@
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from selfsup.engine.hooks.collapse import CollapseWatchHook
+from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.runner import Runner
+from selfsup.registry import BACKBONES
+from tests.engine.tiny_run import tiny_config
+
+HEALTHY = {"feature_std_share": 0.4, "rankme": 30.0}
+
+
+@BACKBONES.register_module()
+class Blind(nn.Module):
+    """Says the same about every image."""
+
+    out_dim = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(8))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.weight.expand(len(images), 8) + 0 * images.mean()
+
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        return []
+
+
+def run(work_dir: Path, caplog: pytest.LogCaptureFixture, *, blind: bool, watched: bool = True) -> list[str]:
+    config = tiny_config(work_dir, steps=8)
+    if blind:
+        config["model"]["backbone"] = {"type": "Blind"}
+        config["model"]["neck"] = {"type": "ProjectionNeck", "hidden_dims": (), "out_dim": 4, "bn": False}
+    hook = {"type": "CollapseWatchHook", "every_steps": 2, "num_images": 12}
+    config["default_hooks"]["collapse"] = hook if watched else None
+    runner = Runner(config, device="cpu")
+    runner.logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.WARNING):
+        runner.train()
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_a_blind_backbone_is_noticed_once_and_not_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    warnings = run(tmp_path, caplog, blind=True)
+    assert sum("the features are collapsing" in warning for warning in warnings) == 1
+    assert sum("only 1.0 of 12 prototypes are in use" in warning for warning in warnings) == 1
+    assert sum("from ln(number of prototypes), where guessing is" in warning for warning in warnings) == 1
+    assert all("\n" not in warning for warning in warnings)
+    lines = [line for line in read_metrics(tmp_path / "metrics.jsonl") if "features/rankme" in line]
+    assert [line["step"] for line in lines] == [1, 3, 5, 7]
+    assert lines[-1]["features/rankme"] == pytest.approx(1, abs=1e-3)
+    assert lines[-1]["features/feature_std"] == pytest.approx(0, abs=1e-6)
+
+
+def test_an_untrained_network_is_not_taken_for_a_collapsed_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not any("collapsing" in warning for warning in run(tmp_path, caplog, blind=False))
+
+
+def test_watching_does_not_change_the_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(tmp_path / "a", caplog, blind=False)
+    run(tmp_path / "b", caplog, blind=False, watched=False)
+    losses = [
+        [line["loss"] for line in read_metrics(tmp_path / name / "metrics.jsonl") if "loss" in line] for name in "ab"
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 8
+
+
+def test_each_symptom_is_told_from_health() -> None:
+    watch = CollapseWatchHook()
+    healthy = {"dead_prototypes": 0.6, "below_uniform": 0.5}
+    assert watch.symptoms(HEALTHY, healthy, num_prototypes=300) == {}
+    assert set(watch.symptoms({**HEALTHY, "feature_std_share": 0.002}, healthy, num_prototypes=300)) == {"std"}
+    assert set(watch.symptoms(HEALTHY, {**healthy, "dead_prototypes": 1 - 1 / 300}, num_prototypes=300)) == {"dead"}
+    for gain in (-2.0, 0.0, 0.003):
+        assert set(watch.symptoms(HEALTHY, {**healthy, "below_uniform": gain}, num_prototypes=300)) == {"uniform"}
+    assert watch.symptoms(HEALTHY, {}, num_prototypes=None) == {}
+
+
+@pytest.mark.parametrize("wrong", [{"every_steps": 0}, {"num_images": 1}])
+def test_senseless_numbers_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="every_steps >= 1, num_images >= 2"):
+        CollapseWatchHook(**wrong)
