@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 
 import selfsup
-from selfsup.config.schema import REGISTRIES, Recipe
+from selfsup.config.schema import ALTERNATIVES, REGISTRIES, Recipe
 from selfsup.config.validate import fill_defaults, validate
 from selfsup.errors import ConfigError, DataError, SelfsupError, did_you_mean
 
@@ -29,8 +29,8 @@ def load_config(
 
     Args:
         path_or_name: a file, or the name of a packaged config such as ``'swav/swav_resnet50'``; ``.py`` is optional.
-        options: changes by dotted path, ``{'train_cfg.max_epochs': 5}`` or ``['train_cfg.max_epochs=5']``; list
-            items by number: ``custom_hooks.0.interval=5``.
+        options: changes by dotted path, ``{'train_cfg.max_steps': 5}`` or ``['train_cfg.max_steps=5']``; list items
+            by number: ``custom_hooks.0.interval=5``. ``train_cfg.max_steps`` replaces ``max_epochs`` and vice versa.
         images: folder or list of images that replaces the config's own, see :func:`use_images`.
 
     Returns:
@@ -179,6 +179,7 @@ def apply_options(config: dict[str, Any], options: Mapping[str, Any]) -> set[str
     """
     added: set[str] = set()
     for path, value in options.items():
+        _drop_alternative(config, path, options)
         node: Any = config
         keys = path.split(".")
         for depth, key in enumerate(keys):
@@ -201,6 +202,16 @@ def apply_options(config: dict[str, Any], options: Mapping[str, Any]) -> set[str
                 node[index] = list(node[index])
             node = node[index]
     return added
+
+
+def _drop_alternative(config: dict[str, Any], path: str, options: Mapping[str, Any]) -> None:
+    """An option for one of two keys that exclude each other takes the file's other one away."""
+    section, _, key = path.partition(".")
+    alternatives = ALTERNATIVES.get(section, ())
+    if key in alternatives and isinstance(config.get(section), dict):
+        for other in alternatives:
+            if other != key and f"{section}.{other}" not in options:
+                config[section].pop(other, None)
 
 
 def dump_config(config: Mapping[str, Any]) -> str:

@@ -159,6 +159,10 @@ SECTIONS: dict[str, type] = {
 }
 
 
+ALTERNATIVES: dict[str, tuple[str, ...]] = {"train_cfg": ("max_epochs", "max_steps")}
+"""Keys of a section of which exactly one is given."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A key whose value is a component.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from selfsup.config.annotations import choices, classes, element, fits, spelled
-from selfsup.config.schema import PLACES, REGISTRIES, SECTIONS, Place, Recipe
+from selfsup.config.schema import ALTERNATIVES, PLACES, REGISTRIES, SECTIONS, Place, Recipe
 from selfsup.config.signatures import Signature, signature_of
 from selfsup.errors import ConfigError, RegistryError, did_you_mean
 from selfsup.registry import Registry
@@ -36,9 +36,10 @@ def find_problems(config: Mapping[str, Any], *, added: Collection[str] = ()) -> 
     """Every problem of a config, in the order of the config; see :func:`validate`."""
     walk = _Walk()
     walk.arguments(dict(config), signature_of(Recipe), "", owner="a config", registry=None)
-    length = config.get("train_cfg")
-    if isinstance(length, dict) and sum(length.get(key) is not None for key in ("max_epochs", "max_steps")) != 1:
-        walk.report("train_cfg", f"must give exactly one of max_epochs and max_steps, got {length}")
+    for name, alternatives in ALTERNATIVES.items():
+        section = config.get(name)
+        if isinstance(section, dict) and sum(section.get(key) is not None for key in alternatives) != 1:
+            walk.report(name, f"must give exactly one of {' and '.join(alternatives)}, got {section}")
     for path in added:
         if path not in walk.recognised and not any(problem.startswith(f"{path}:") for problem in walk.problems):
             walk.report(path, "does not exist in the config, and nothing there is known to take it")
@@ -81,6 +82,9 @@ class _Walk:
         fill: bool = False,
     ) -> None:
         """Compare the keys of a section or component with the arguments it takes."""
+        if fill and registry is None:  # in sections None stands for "not given"
+            for name in [name for name, value in given.items() if value is None]:
+                del given[name]
         supplied = place.supplied if place else ()
         extra = dict(place.extra) if place else {}
         for name, value in given.items():

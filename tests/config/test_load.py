@@ -167,6 +167,14 @@ def test_an_option_in_free_data_must_name_a_key_that_is_there() -> None:
     assert apply_options(config, {"a.d.e": 1}) == {"a.d", "a.d.e"}
 
 
+def test_an_option_for_steps_replaces_epochs(tmp_path: Path) -> None:
+    path = write(tmp_path, RECIPE.replace("max_steps=100", "max_epochs=3"))
+    assert load_config(path, ["train_cfg.max_steps=5"])["train_cfg"] == {"max_steps": 5}
+    assert load_config(path, ["train_cfg.max_epochs=none", "train_cfg.max_steps=5"])["train_cfg"] == {"max_steps": 5}
+    with pytest.raises(ConfigError, match="exactly one of max_epochs and max_steps"):
+        load_config(path, ["train_cfg.max_epochs=2", "train_cfg.max_steps=5"])
+
+
 def test_own_images_replace_the_data_of_the_config_and_its_evaluators(tmp_path: Path) -> None:
     text = (
         RECIPE + "evaluators = dict(knn=dict(type='KNN', k=5, train=dict(type='Scenes'), test=dict(type='Scenes')))\n"

@@ -1,0 +1,94 @@
+"""The scripts of tools/, and the installed package."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from selfsup.config import config_names
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = sorted([*(ROOT / "tools").glob("*.py"), *(ROOT / "tools").glob("*.sh")])
+RECIPE = "simclr/simclr_scenes"
+
+
+def run(*command: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(
+        list(map(str, command)), cwd=folder, env=variables, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.parametrize("path", TOOLS, ids=lambda path: path.name)
+def test_a_tool_is_thin(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 15
+
+
+@pytest.mark.parametrize("path", [path for path in TOOLS if path.suffix == ".sh"], ids=lambda path: path.name)
+def test_a_shell_script_says_how_it_is_used(path: Path, tmp_path: Path) -> None:
+    assert os.access(path, os.X_OK)
+    result = run("bash", path, folder=tmp_path)
+    assert result.returncode != 0
+    assert f"usage: tools/{path.name}" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_tool_works_from_any_folder(tmp_path: Path) -> None:
+    result = run(sys.executable, ROOT / "tools/train.py", RECIPE, "--dry-run", folder=tmp_path, PYTHONPATH=str(ROOT))
+    assert result.returncode == 0, result.stderr
+    assert "effective batch" in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.dist
+def test_two_processes_train_on_a_cpu(tmp_path: Path) -> None:
+    result = run(
+        "bash", ROOT / "tools/dist_train.sh", RECIPE, "2", "--device=cpu", "--cfg-options", "train_cfg.max_steps=2",
+        "train_dataloader.batch_size=4", "train_dataloader.num_workers=0", "model.backbone.width=0.125",
+        "evaluators={}", folder=tmp_path, MASTER_PORT="29517", PYTHONPATH=str(ROOT),
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "effective batch 8 = 4 x 2 x 1" in result.stdout
+    assert (tmp_path / "work_dirs/simclr_scenes/backbone.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_the_wheel_ships_configs_and_images_and_finds_them_from_any_folder(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("selfsup", "configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "MANIFEST.in", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    (source / "README.md").touch()
+    result = run(
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        source,
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        tmp_path,
+        folder=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        files = set(archive.namelist())
+        archive.extractall(tmp_path / "installed")
+    assert {f"selfsup/configs/{name}.py" for name in config_names()} <= files
+    for folder in ("emoji", "photos"):
+        shipped = {f"selfsup/data/{folder}/{path.name}" for path in (ROOT / "selfsup/data" / folder).iterdir()}
+        assert shipped <= files
+    command = [sys.executable, "-m", "selfsup", "configs"]
+    listed = run(*command, folder=tmp_path, PYTHONPATH=str(tmp_path / "installed"))
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == config_names()
+    code = "from selfsup.config import find_config, load_config; print(find_config('swav_scenes')); load_config('swav_scenes')"
+    found = run(sys.executable, "-c", code, folder=tmp_path, PYTHONPATH=str(tmp_path / "installed"))
+    assert found.stdout.strip() == str(tmp_path / "installed/selfsup/configs/swav/swav_scenes.py"), found.stderr
