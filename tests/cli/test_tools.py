@@ -65,18 +65,8 @@ def test_the_wheel_ships_configs_and_images_and_finds_them_from_any_folder(tmp_p
     for name in ("setup.py", "setup.cfg", "pyproject.toml", "MANIFEST.in", "LICENSE"):
         shutil.copy(ROOT / name, source)
     (source / "README.md").touch()
-    result = run(
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        source,
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        tmp_path,
-        folder=tmp_path,
-    )
+    options = ("--no-deps", "--no-build-isolation", "-w", tmp_path)
+    result = run(sys.executable, "-m", "pip", "wheel", source, *options, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -89,6 +79,6 @@ def test_the_wheel_ships_configs_and_images_and_finds_them_from_any_folder(tmp_p
     command = [sys.executable, "-m", "selfsup", "configs"]
     listed = run(*command, folder=tmp_path, PYTHONPATH=str(tmp_path / "installed"))
     assert [line.split()[0] for line in listed.stdout.splitlines()] == config_names()
-    code = "from selfsup.config import find_config, load_config; print(find_config('swav_scenes')); load_config('swav_scenes')"
+    code = "from selfsup.config import *; print(find_config('swav_scenes')); load_config('swav_scenes')"
     found = run(sys.executable, "-c", code, folder=tmp_path, PYTHONPATH=str(tmp_path / "installed"))
     assert found.stdout.strip() == str(tmp_path / "installed/selfsup/configs/swav/swav_scenes.py"), found.stderr
