@@ -24,8 +24,7 @@ RADIUS: dict[str, Callable[[int], int | None]] = {
 
 def gaussian_kernel(radius: int, sigma: float) -> np.ndarray:
     """The 2 * radius + 1 weights of a Gaussian, summing to 1."""
-    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    return weights / weights.sum()
+    return cv2.getGaussianKernel(2 * radius + 1, sigma)[:, 0]
 
 
 @TRANSFORMS.register_module()

@@ -49,10 +49,10 @@ def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
 def shift_hue(image: np.ndarray, shift: float) -> np.ndarray:
     """Turn the hue by ``shift`` in [-0.5, 0.5] of the colour circle, in steps of 1/256."""
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
-    row = np.zeros((image.shape[1], 3), np.uint8)
-    row[:, 0] = round(shift * 256) % 256
+    row = np.zeros(3 * image.shape[1], np.uint8)
+    row[::3] = round(shift * 256) % 256
     flat = hsv.reshape(image.shape[0], -1)
-    np.add(flat, row.reshape(-1), out=flat)  # wraps at 256, which is the full circle
+    np.add(flat, row, out=flat)  # wraps at 256, which is the full circle
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
 
 
@@ -116,13 +116,14 @@ class ColorJitter:
         draws = rng.random(9).tolist()
         if draws[0] >= self.p:
             return image
-        for step in np.argsort(draws[5:]).tolist() if self.order == "random" else map(JITTERS.index, self.order):
-            image = self._step(step, draws[1 + step], image)
+        amounts = dict(zip(JITTERS, draws[1:5], strict=True))
+        ranks = dict(zip(JITTERS, draws[5:], strict=True))
+        for name in sorted(JITTERS, key=ranks.__getitem__) if self.order == "random" else self.order:
+            image = self._step(name, amounts[name], image)
         return image
 
-    def _step(self, step: int, draw: float, image: np.ndarray) -> np.ndarray:
-        """Do the step of that number in JITTERS, with a draw in [0, 1) for its amount."""
-        name = JITTERS[step]
+    def _step(self, name: str, draw: float, image: np.ndarray) -> np.ndarray:
+        """Do one of the JITTERS, with a draw in [0, 1) for its amount."""
         strength: float = getattr(self, name)
         if strength == 0:
             return image
