@@ -1,7 +1,9 @@
 """Configs: load, validate, describe; knows registries, never components."""
 
 from selfsup.config.describe import Plan, describe, print_notes, print_plan
-from selfsup.config.load import config_names, dump_config, find_config, load_config
+from selfsup.config.dump import dump_config
+from selfsup.config.find import config_names, find_config
+from selfsup.config.load import load_config
 from selfsup.config.recipe import differences, effective_batch, scale_learning_rates
 from selfsup.config.validate import find_problems, validate
 

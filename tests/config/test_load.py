@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfsup.config import config_names, dump_config, load_config
-from selfsup.config.load import apply_options, find_config, parse_options, read_config
+from selfsup.config import config_names, dump_config, find_config, load_config
+from selfsup.config.options import apply_options, parse_options
+from selfsup.config.read import read_config
 from selfsup.errors import ConfigError, DataError
 from selfsup.registry import METHODS
 from tests.config.small import RECIPE, write

@@ -8,7 +8,7 @@ import pytest
 
 from selfsup.config import load_config
 from selfsup.config.annotations import fits, spelled
-from selfsup.config.load import read_config
+from selfsup.config.read import read_config
 from selfsup.config.signatures import signature_of
 from selfsup.config.validate import find_problems
 from selfsup.errors import ConfigError

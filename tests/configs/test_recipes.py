@@ -9,7 +9,7 @@ from rich.console import Console
 
 from selfsup.config import Plan, config_names, describe, find_config, load_config, print_plan
 from selfsup.config.describe import rate_curve
-from selfsup.config.load import CONFIG_FOLDERS
+from selfsup.config.find import CONFIG_FOLDERS
 from selfsup.registry import DATASETS, TRANSFORMS
 from tests.reference import record
 

@@ -1,0 +1,133 @@
+"""Execute a config file, with the files it is composed of, to plain data."""
+
+import ast
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.config.lazy import LazyAttr, LazyObject
+
+from selfsup.config.schema import REGISTRIES, Recipe
+from selfsup.errors import ConfigError, SelfsupError, did_you_mean
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Execute a config file with the files it is composed of; the result is not validated yet.
+
+    Variables that the files only compute with (``batch`` in ``lr = 0.3 * batch / 256``) are left out: a top-level name
+    that is not a config key is kept, and later refused, only if nothing reads it.
+
+    Raises:
+        ConfigError: if the file, or one it builds on, is missing or fails, with file, line and reason.
+    """
+    if path.suffix != ".py":
+        raise ConfigError(f"{path}: a config is a Python file (.py), got {path.suffix or 'no suffix'!r}")
+    helpers = set().union(*map(_names_read, _files_of(path))) - set(Recipe.__dataclass_fields__)
+    may_list_bases = "_base_" in path.read_text(encoding="utf-8")
+    try:
+        loaded = Config.fromfile(
+            path,
+            import_custom_modules=False,
+            use_environment_variables=False,
+            lazy_import=None if may_list_bases else True,
+            format_python_code=False,
+        )
+    except SelfsupError:
+        raise
+    except Exception as error:  # a config is code: whatever it raises is explained with its place in the file
+        raise ConfigError(_explain(error, path)) from error
+    raw = loaded._to_lazy_dict()
+    return {key: _plain(value, key) for key, value in raw.items() if key not in helpers}
+
+
+def _files_of(path: Path, seen: tuple[Path, ...] = ()) -> Iterable[Path]:
+    """A config file and all it is composed of."""
+    if path in seen:
+        raise ConfigError(f"{path}: builds on itself through {', '.join(file.name for file in seen)}")
+    yield path
+    for base in _bases_of(path):
+        yield from _files_of(base, (*seen, path))
+
+
+def _bases_of(path: Path) -> Iterable[Path]:
+    for node in _parsed(path).body:
+        if isinstance(node, ast.With) and "read_base" in ast.dump(node.items[0].context_expr):
+            for statement in node.body:
+                if isinstance(statement, ast.ImportFrom) and statement.level:
+                    folder = path.parents[statement.level - 1]
+                    yield _existing(folder / f"{(statement.module or '').replace('.', '/')}.py", path, statement.lineno)
+        elif isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "_base_" for t in node.targets):
+            bases = ast.literal_eval(node.value)
+            for base in [bases] if isinstance(bases, str) else bases:
+                if "::" not in base:
+                    yield _existing((path.parent / base).resolve(), path, node.lineno)
+
+
+def _existing(base: Path, path: Path, line: int) -> Path:
+    if base.is_file():
+        return base
+    known = [file.stem for file in base.parent.glob("*.py")] if base.parent.is_dir() else []
+    raise ConfigError(f"{path}, line {line}: builds on {base}, which does not exist{did_you_mean(base.stem, known)}")
+
+
+def _parsed(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise ConfigError(f"{path}, line {error.lineno}: {error.msg}: {(error.text or '').strip()}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text") from None
+
+
+def _names_read(path: Path) -> set[str]:
+    """Variables a file computes with, and modules or functions it defines: helpers, not config keys."""
+    names: set[str] = set()
+    for node in ast.walk(_parsed(path)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            names.add(node.id)
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+    for node in _parsed(path).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+    return names
+
+
+def _explain(error: Exception, path: Path) -> str:
+    line = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == str(path) or frame.filename in ("", "<string>") or "configs" in Path(frame.filename).parts:
+            line = f", line {frame.lineno}"
+            path = Path(frame.filename) if Path(frame.filename).is_file() else path
+    if isinstance(error, RuntimeError) and not str(error):
+        return f"{path}{line}: calls something imported; a config only names components, it does not build them"
+    if isinstance(error, KeyError):
+        return f"{path}{line}: {error} is not defined in the file or dict it is taken from"
+    return f"{path}{line}: {type(error).__name__}: {error}"
+
+
+def _plain(value: Any, path: str) -> Any:
+    """Config data without MMEngine's classes; component classes become their registered names."""
+    if isinstance(value, dict):
+        return {key: _plain(item, f"{path}.{key}") for key, item in value.items() if key != "_scope_"}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item, f"{path}.{index}") for index, item in enumerate(value))
+    if isinstance(value, (LazyObject, LazyAttr)):
+        try:
+            value = value.build()
+        except Exception as error:  # importing a stranger's module may raise anything
+            raise ConfigError(f"{path}: cannot import {value}: {type(error).__name__}: {error}") from error
+    return _name_of(value) if isinstance(value, type) else value
+
+
+def _name_of(component: type) -> str:
+    for registry in REGISTRIES:
+        ancestor: Any = registry
+        while ancestor is not None:
+            for name, registered in ancestor.module_dict.items():
+                if registered is component:
+                    return str(name)
+            ancestor = ancestor.parent
+    return f"{component.__module__}.{component.__qualname__}"
