@@ -23,10 +23,17 @@ MATTE = 127  # mid-grey: what a transparent image is laid on, the level that nor
 
 
 class Features(NamedTuple):
-    """What a backbone makes of a data set: ``features`` float32 (N, D) ``labels`` int64 (N,) or None; CPU."""
+    """What a backbone makes of a data set, in memory of the CPU.
+
+    Attributes:
+        features: float32, (N, D).
+        labels: int64, (N,), or None.
+        device: where they were computed, and where more may be computed from them.
+    """
 
     features: Tensor
     labels: Tensor | None
+    device: torch.device = torch.device("cpu")
 
     def with_labels(self) -> tuple[Tensor, Tensor]:
         """Both, where there must be labels.
@@ -169,7 +176,8 @@ def extract_features(
     if features is None:
         raise DataError(f"evaluation: none of the {len(dataset)} images can be decoded; at least one is needed")
     labels = getattr(dataset, "labels", None)
-    return Features(features, None if labels is None else torch.as_tensor(np.asarray(labels, np.int64))[index])
+    known = None if labels is None else torch.as_tensor(np.asarray(labels, np.int64))[index]
+    return Features(features, known, device)
 
 
 def evaluation_view(size: int, resize: int | None) -> Any:

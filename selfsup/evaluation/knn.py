@@ -72,26 +72,40 @@ class KNN:
     def score(self, *features: Features) -> dict[str, float]:
         """Scores of the features of the training and the test images."""
         train, test = (f.with_labels() for f in features)
-        predictions = self.predict(train[0], train[1], test[0])
+        predictions = self.predict(train[0], train[1], test[0], device=features[0].device)
         return {"top1": top1(predictions, test[1]), "per_class": mean_per_class(predictions, test[1])}
 
-    def predict(self, train_features: Tensor, train_labels: Tensor, features: Tensor) -> Tensor:
+    def predict(
+        self,
+        train_features: Tensor,
+        train_labels: Tensor,
+        features: Tensor,
+        *,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
         """The class of each row of ``features``, int64 (M,).
 
         Args:
             train_features: (N, D).
             train_labels: int64 (N,), >= 0.
             features: (M, D).
+            device: where similarities are computed.
         """
         if self.normalize:
             train_features, features = normalize_rows(train_features, dim=1), normalize_rows(features, dim=1)
-        similarities, neighbours = nearest(features, train_features, self.k)
+        similarities, neighbours = nearest(features, train_features, self.k, device=device)
         num_classes = int(train_labels.max()) + 1
         return votes(similarities, train_labels[neighbours], num_classes, self.temperature).argmax(dim=1)
 
 
 def nearest(
-    queries: Tensor, keys: Tensor, k: int, *, query_block: int = 256, key_block: int = 65_536
+    queries: Tensor,
+    keys: Tensor,
+    k: int,
+    *,
+    query_block: int = 256,
+    key_block: int = 65_536,
+    device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """The k keys with the greatest dot product with each query: exact, in blocks that bound the memory.
 
@@ -101,20 +115,23 @@ def nearest(
         k: neighbours, > 0; N when there are fewer keys.
         query_block: queries at a time.
         key_block: keys at a time; ``query_block * key_block`` similarities are held at once.
+        device: where they are computed, block by block.
 
     Returns:
-        Similarities and key indices, both (M, min(k, N)), nearest first; of equally similar keys the earlier first.
+        Similarities and key indices on the CPU, both (M, min(k, N)), nearest first; of equally similar keys the earlier
+        first.
     """
     found = []
     for some_queries in queries.split(query_block):
-        best = queries.new_empty(len(some_queries), 0)
-        where = torch.empty(len(some_queries), 0, dtype=torch.long, device=queries.device)
+        some_queries = some_queries.to(device)
+        best = some_queries.new_empty(len(some_queries), 0)
+        where = torch.empty(len(some_queries), 0, dtype=torch.long, device=device)
         for start in range(0, len(keys), key_block):
-            similarities = some_queries @ keys[start : start + key_block].T
+            similarities = some_queries @ keys[start : start + key_block].to(device).T
             new_best, new_where = _top(similarities, k)
             best, chosen = _top(torch.cat([best, new_best], dim=1), k)
             where = torch.cat([where, new_where + start], dim=1).gather(1, chosen)
-        found.append((best, where))
+        found.append((best.cpu(), where.cpu()))
     return torch.cat([best for best, _ in found]), torch.cat([where for _, where in found])
 
 

@@ -164,7 +164,7 @@ def _accuracy(axes: Axes, series: Series, num_classes: int | None) -> None:
         axes.axhline(
             1 / num_classes, color=INK, linewidth=1, linestyle=(0, (5, 4)), label=f"guessing  {1 / num_classes:.1%}"
         )
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     _headline(axes, "top-1 accuracy, frozen features")
     _legend(axes)
@@ -173,7 +173,7 @@ def _accuracy(axes: Axes, series: Series, num_classes: int | None) -> None:
 def _features(axes: Axes, series: Series) -> None:
     steps, values = series["features/rankme"]
     axes.plot(steps, values, color=COLOURS[2], linewidth=1.8, marker="o", markersize=3.2, label="RankMe")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.25 * values.max())
     _headline(axes, "RankMe (directions in use)", f"now {values[-1]:.0f}")
     if "features/feature_std_share" in series:
         steps, values = series["features/feature_std_share"]
@@ -187,7 +187,7 @@ def _features(axes: Axes, series: Series) -> None:
             markersize=2.4,
             label="spread: std · √D, 1 = even sphere",
         )
-        other.set_ylim(0, max(1.0, values.max()))
+        other.set_ylim(0, 1.25 * max(0.8, values.max()))
         _legend(axes, [*axes.get_lines(), *other.get_lines()])
 
 
@@ -214,7 +214,7 @@ def _speed(axes: Axes, series: Series) -> None:
     _line(axes, (steps, values), COLOURS[9])
     axes.set_ylim(0, 1.15 * np.quantile(values, 0.98))
     waited = f", data wait {np.median(series['data_wait_share'][1]):.0%}" if "data_wait_share" in series else ""
-    _headline(axes, "images per second", f"median {np.median(values):.0f}{waited}")
+    _headline(axes, "images/s", f"median {np.median(values):.0f}{waited}")
 
 
 def _second_axis(axes: Axes) -> Axes:

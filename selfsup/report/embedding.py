@@ -10,6 +10,8 @@ from torch.nn.functional import normalize
 
 from selfsup.report.canvas import COLOURS, FAINT, INK, class_name, image_axes, new_figure, save
 
+MIN_NEIGHBOURHOODS = 20  # images; t-SNE of fewer shows nothing that principal components do not
+
 
 def to_plane(features: Tensor, *, seed: int = 0) -> tuple[np.ndarray, str]:
     """Lay features out in the plane so that what is alike is near.
@@ -23,21 +25,20 @@ def to_plane(features: Tensor, *, seed: int = 0) -> tuple[np.ndarray, str]:
         enough, else the two first principal components.
     """
     directions = normalize(features.double(), dim=1)
-    if len(features) >= 20:
+    left, values, _ = torch.linalg.svd(directions - directions.mean(dim=0), full_matrices=False)
+    plane = torch.zeros(len(features), 2, dtype=torch.float64)
+    plane[:, : values[:2].numel()] = left[:, :2] * values[:2]
+    spread = plane[:, 0].std().item()
+    if len(features) >= MIN_NEIGHBOURHOODS and spread > 1e-6:  # collapsed features have no neighbourhoods to keep
         try:
             from sklearn.manifold import TSNE
             from threadpoolctl import threadpool_limits
         except ImportError:
-            pass
-        else:
-            neighbours = min(30.0, (len(features) - 1) / 3)
-            layout = TSNE(perplexity=neighbours, init="pca", random_state=seed, max_iter=500)
-            with threadpool_limits(1):  # a thousand points: several threads wait for one another longer than they work
-                return layout.fit_transform(directions.float().numpy()).astype(np.float64), "t-SNE"
-    centred = directions - directions.mean(dim=0)
-    left, values, _ = torch.linalg.svd(centred, full_matrices=False)
-    plane = torch.zeros(len(features), 2, dtype=torch.float64)
-    plane[:, : values[:2].numel()] = left[:, :2] * values[:2]
+            return plane.numpy(), "principal components"
+        start = (plane * 1e-4 / spread).float().numpy()  # the small scale that t-SNE's early steps are made for
+        layout = TSNE(perplexity=min(30.0, (len(features) - 1) / 3), init=start, random_state=seed, max_iter=500)
+        with threadpool_limits(1):  # a thousand points: several threads wait for one another longer than they work
+            return layout.fit_transform(directions.float().numpy()).astype(np.float64), "t-SNE"
     return plane.numpy(), "principal components"
 
 

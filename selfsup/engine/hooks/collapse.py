@@ -17,8 +17,8 @@ class CollapseWatchHook(Hook):
     """Measure how spread out the features of a few training images are, and warn in one line when they collapse.
 
     Writes ``features/rankme``, ``features/feature_std`` and their shares of the greatest possible value to the metrics
-    log. Needs no labels and leaves training as it was. Each warning is given once, and again only after it had ceased
-    to hold.
+    log. Needs no labels and leaves training as it was. Each warning is given once, again after it had ceased to hold,
+    and at the end if it holds then.
 
     Args:
         every_steps: optimiser updates between two looks, > 0.
@@ -57,7 +57,7 @@ class CollapseWatchHook(Hook):
         self._evaluator: Any = None
         self._sums: dict[str, float] = {}
         self._seen = 0
-        self._warned: set[str] = set()
+        self._found: dict[str, str] = {}
 
     def before_train(self, runner: Any) -> None:
         """Choose the images."""
@@ -86,9 +86,14 @@ class CollapseWatchHook(Hook):
         means = {name: total / self._seen for name, total in self._sums.items()}
         self._sums, self._seen = {}, 0
         found = self.symptoms(scores, means, num_prototypes=_num_prototypes(runner.method))
-        for name in found.keys() - self._warned:
+        for name in sorted(found.keys() - self._found.keys()):
             runner.logger.warning(f"step {runner.iter + 1}: {found[name]}")
-        self._warned = set(found)
+        self._found = found
+
+    def after_train(self, runner: Any) -> None:
+        """Say what held at the last look: whoever comes back to a finished run should not have to scroll."""
+        for sentence in self._found.values():
+            runner.logger.warning(f"at the end: {sentence}")
 
     def symptoms(
         self, scores: Mapping[str, float], means: Mapping[str, float], *, num_prototypes: int | None
