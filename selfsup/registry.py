@@ -27,9 +27,7 @@ class Registry(mmengine_registries.Registry):
     def __init__(
         self, name: str, *, parent: mmengine_registries.Registry | None = None, locations: tuple[str, ...] = ()
     ) -> None:
-        super().__init__(
-            name, build_func=_build_component, parent=parent, scope=SCOPE, locations=list(locations)
-        )
+        super().__init__(name, build_func=_build_component, parent=parent, scope=SCOPE, locations=list(locations))
 
     def find(self, name: str) -> Any:
         """The component registered as ``name``.
@@ -94,8 +92,12 @@ EVALUATORS = Registry("evaluator", locations=("selfsup.evaluation",))
 METHODS = Registry("method", parent=mmengine_registries.MODELS, locations=("selfsup.methods",))
 DATASETS = Registry("dataset", parent=mmengine_registries.DATASETS, locations=("selfsup.data",))
 TRANSFORMS = Registry("transform", parent=mmengine_registries.TRANSFORMS, locations=("selfsup.data",))
-HOOKS = Registry("hook", parent=mmengine_registries.HOOKS, locations=("mmengine.hooks", "selfsup.engine", "selfsup.report"))
-OPTIMIZERS = Registry("optimizer", parent=mmengine_registries.OPTIMIZERS, locations=("mmengine.optim", "selfsup.engine"))
+HOOKS = Registry(
+    "hook", parent=mmengine_registries.HOOKS, locations=("mmengine.hooks", "selfsup.engine", "selfsup.report")
+)
+OPTIMIZERS = Registry(
+    "optimizer", parent=mmengine_registries.OPTIMIZERS, locations=("mmengine.optim", "selfsup.engine")
+)
 OPTIM_WRAPPERS = Registry("optim_wrapper", parent=mmengine_registries.OPTIM_WRAPPERS, locations=("selfsup.engine",))
 PARAM_SCHEDULERS = Registry(
     "parameter scheduler", parent=mmengine_registries.PARAM_SCHEDULERS, locations=("mmengine.optim", "selfsup.engine")

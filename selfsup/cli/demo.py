@@ -39,9 +39,12 @@ def run(options: argparse.Namespace) -> int:
     console.print(f"training {CONFIGS[options.method]} on drawn scenes; everything goes to [bold]{work_dir}[/bold]")
     runner = Runner(config)
     untrained = copy.deepcopy(runner.method.backbone)
-    method = runner.train()
-    suite = EVALUATORS.build({"type": "Suite", "evaluators": config["evaluators"], "preprocess": method.preprocess})
-    backbones: dict[str, nn.Module] = {FLOORS[0]: RawPixels(), FLOORS[1]: untrained, options.method: method.backbone}
+    runner.train()
+    suite = EVALUATORS.build(
+        {"type": "Suite", "evaluators": config["evaluators"], "preprocess": runner.method.preprocess}
+    )
+    trained: nn.Module = runner.method.backbone
+    backbones: dict[str, nn.Module] = {FLOORS[0]: RawPixels(), FLOORS[1]: untrained, options.method: trained}
     scores = {name: suite.evaluate(backbone) for name, backbone in backbones.items()}
     (work_dir / "demo_scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     console.print(_table(scores, options.method))

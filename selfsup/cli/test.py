@@ -27,7 +27,7 @@ def run(chosen: argparse.Namespace) -> int:
         raise CheckpointError(f"{chosen.checkpoint}: no such checkpoint")
     if not config.get("evaluators"):
         raise ConfigError("evaluators: the config has none, so there is nothing to test; add some, such as KNN")
-    from selfsup.engine.runner import evaluate
+    from selfsup.engine.evaluate import evaluate
 
     scores = evaluate(config, checkpoint, device=chosen.device)
     if is_first(chosen.launcher):

@@ -1,5 +1,6 @@
 """The worker processes that decode and augment."""
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,13 +55,14 @@ def build_loader(
         prefetch_factor=prefetch_factor if num_workers else None,
         persistent_workers=num_workers > 0,
         collate_fn=collate_views,
-        worker_init_fn=_use_one_thread,
+        worker_init_fn=_prepare_worker,
         pin_memory=torch.device(device).type == "cuda",
         generator=torch.Generator(),  # starting an iterator draws a number; it must not come from the training's RNG
     )
 
 
-def _use_one_thread(worker: int) -> None:
+def _prepare_worker(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which finishes its step
     cv2.setNumThreads(0)
     cv2.utils.logging.setLogLevel(
         cv2.utils.logging.LOG_LEVEL_SILENT

@@ -191,7 +191,7 @@ class Runner(MMEngineRunner):
                 "every_epochs": config.get("evaluate_every", 1) or None,
             },
             "pictures": {"type": "PictureHook"},
-            "checkpoint": {"type": "CheckpointHook", "every_epochs": config.get("checkpoint_every", 1) or None},
+            "checkpoint": {"type": "CheckpointHook"},
             **(hooks or {}),
         }
         for hook in chosen.values():
@@ -242,7 +242,7 @@ class Runner(MMEngineRunner):
         config = self._config
         loader = config["train_dataloader"]
         self.view_dataset = ViewDataset(
-            DATASETS.build(loader["dataset"]), TRANSFORMS.build(loader["views"]), seed=self._data_seed
+            DATASETS.build(loader["dataset"]), TRANSFORMS.build(loader["views"]), seed=config.get("seed", 0)
         )
         wrapper = dict(config["optim_wrapper"])
         self.accumulate = wrapper.get("accumulative_counts", 1)
@@ -263,11 +263,6 @@ class Runner(MMEngineRunner):
             for scheduler in ([schedulers] if isinstance(schedulers, dict) else schedulers)
         ]
 
-    @property
-    def _data_seed(self) -> int:
-        own = self._config["train_dataloader"].get("seed")
-        return self._config.get("seed", 0) if own is None else own
-
     def _schedule_context(self, scheduler: dict[str, Any]) -> dict[str, int]:
         """What our schedules are told of the run's length; MMEngine's own take none of it."""
         if PARAM_SCHEDULERS.find(scheduler["type"]).__module__.startswith("mmengine."):
@@ -281,7 +276,7 @@ class Runner(MMEngineRunner):
             loader["batch_size"],
             world_size=world_size(),
             rank=rank(),
-            seed=self._data_seed,
+            seed=self._config.get("seed", 0),
             start_step=start_step,
             total_steps=self.total_steps,
             accumulate=self.accumulate,
@@ -290,7 +285,6 @@ class Runner(MMEngineRunner):
             self.view_dataset,
             sampler,
             num_workers=loader.get("num_workers", 0),
-            prefetch_factor=loader.get("prefetch_factor", 4),
             device=self.device,
         )
         return TrainLoop(

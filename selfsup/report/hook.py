@@ -126,7 +126,7 @@ class PictureHook(Hook):
         """A few of the images that evaluators judge on, shown as they show them, or of the training images."""
         judged = next((hook.judged for hook in runner.hooks if isinstance(hook, EvaluateHook)), None)
         source = judged or FeatureSource(
-            runner.train_images, size=view_side(runner), preprocess=runner.method.preprocess
+            runner.train_images, size=view_side(runner.view_dataset.views), preprocess=runner.method.preprocess
         )
         count = min(self.num_images, len(source.dataset))
         return source.of(Subset(source.dataset, count=count, seed=self.seed))

@@ -68,7 +68,7 @@ class CollapseWatchHook(Hook):
                     "type": "Spread",
                     "test": Subset(runner.train_images, count=count, seed=self.seed),
                     "preprocess": runner.method.preprocess,
-                    "size": view_side(runner),
+                    "size": view_side(runner.view_dataset.views),
                 }
             )
 

@@ -65,7 +65,7 @@ class EvaluateHook(Hook):
                     "evaluators": self.evaluators,
                     "images": runner.train_images,
                     "preprocess": runner.method.preprocess,
-                    "size": view_side(runner),
+                    "size": view_side(runner.view_dataset.views),
                     "max_images": self.max_images,
                     "seed": self.seed,
                 }

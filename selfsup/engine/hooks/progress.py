@@ -40,8 +40,9 @@ class ProgressHook(Hook):
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TextColumn("left"),
-                TimeRemainingColumn(speed_estimate_period=120),
+                TimeRemainingColumn(),
                 TextColumn("{task.fields[numbers]}"),
+                speed_estimate_period=120,
             )
             self._bar.start()
             self._bar.add_task("training", total=runner.max_iters, completed=runner.iter, numbers="")

@@ -1,0 +1,50 @@
+"""Scores of a finished checkpoint, by the evaluators of its config."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from selfsup.engine.checkpoint import load_method
+from selfsup.engine.hooks.aside import FrozenFeatures, view_side
+from selfsup.ops.dist import init_process_group, local_device
+from selfsup.registry import DATASETS, EVALUATORS, METHODS, TRANSFORMS
+
+
+def evaluate(config: Mapping[str, Any], checkpoint: str | Path, *, device: str | None = None) -> dict[str, float]:
+    """Run a config's evaluators on the frozen features of a checkpoint.
+
+    Evaluators that bring no images of their own judge a held-out part of the training images, as during training.
+
+    Args:
+        config: a resolved config with ``evaluators``.
+        checkpoint: a training checkpoint of the same model.
+        device: ``'cpu'``, ``'cuda'``, or None for the GPU where there is one.
+
+    Returns:
+        Scores by ``evaluator/score``; the same in every process.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be read or belongs to another model.
+    """
+    init_process_group(config.get("launcher", "none"), device)
+    method = METHODS.build(config["model"])
+    load_method(checkpoint, method)
+    method = method.to(local_device(device)).eval()
+    loader = config["train_dataloader"]
+    suite = EVALUATORS.build(
+        {
+            "type": "Suite",
+            "evaluators": config["evaluators"],
+            "images": _own_images(config["evaluators"], loader["dataset"]),
+            "preprocess": method.preprocess,
+            "size": view_side(TRANSFORMS.build(loader["views"])),
+            "seed": config.get("seed", 0),
+        }
+    )
+    return suite.evaluate(FrozenFeatures(method))
+
+
+def _own_images(evaluators: Mapping[str, Any], dataset: dict[str, Any]) -> Any:
+    """The training images, if an evaluator brings none; they are not looked for otherwise."""
+    complete = all("test" in evaluator for evaluator in evaluators.values())
+    return None if complete else DATASETS.build(dataset)
