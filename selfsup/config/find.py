@@ -28,19 +28,36 @@ def find_config(path_or_name: str | Path) -> Path:
         ConfigError: if there is none, with the nearest name.
     """
     wanted = Path(path_or_name).expanduser()
-    candidates = [wanted, wanted.with_name(wanted.name + ".py")]
-    name = Path(*wanted.parts[1:]) if wanted.parts[:1] == ("configs",) and len(wanted.parts) > 1 else wanted
-    if not name.is_absolute():
-        candidates += [folder / name.with_name(name.name + end) for folder in CONFIG_FOLDERS for end in ("", ".py")]
-    for candidate in candidates:
+    for candidate in (wanted, wanted.with_name(wanted.name + ".py")):
         if candidate.is_file():
             return candidate.resolve()
+    return find_packaged(wanted, asked=str(path_or_name))
+
+
+def find_packaged(wanted: str | Path, *, asked: str, also: Sequence[str] = ()) -> Path:
+    """The packaged config of a name, with or without ``configs/`` before it and ``.py`` behind it.
+
+    Args:
+        wanted: the name.
+        asked: how the message begins if there is none.
+        also: other names that would have been right, for the message.
+
+    Raises:
+        ConfigError: if there is none, with the nearest name.
+    """
+    parts = Path(wanted).parts
+    name = Path(*parts[1:]) if parts[:1] == ("configs",) and len(parts) > 1 else Path(wanted)
+    if name.name and not name.is_absolute():
+        for folder in CONFIG_FOLDERS:
+            for candidate in (folder / name, folder / name.with_name(name.name + ".py")):
+                if candidate.is_file():
+                    return candidate.resolve()
     known = config_names()
     stem = name.as_posix().removesuffix(".py")
     same_stem = [known_name for known_name in known if known_name.split("/")[-1] == stem]
     if len(same_stem) == 1:
-        return find_config(same_stem[0])
-    raise ConfigError(f"{path_or_name}: no such file, and no packaged config has that name{_nearest(stem, known)}")
+        return find_packaged(same_stem[0], asked=asked)
+    raise ConfigError(f"{asked}: no such file, and no packaged config has that name{_nearest(stem, [*known, *also])}")
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

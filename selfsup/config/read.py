@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 
+from selfsup.config.inherit import execute_on, listed_bases, merged
 from selfsup.config.schema import REGISTRIES, Recipe
 from selfsup.errors import ConfigError, SelfsupError, did_you_mean
 
@@ -25,21 +26,26 @@ def read_config(path: Path) -> dict[str, Any]:
     if path.suffix != ".py":
         raise ConfigError(f"{path}: a config is a Python file (.py), got {path.suffix or 'no suffix'!r}")
     helpers = set().union(*map(_names_read, _files_of(path))) - set(Recipe.__dataclass_fields__)
-    may_list_bases = "_base_" in path.read_text(encoding="utf-8")
+    tree = _parsed(path)
+    bases = listed_bases(path, tree)
+    inherited: dict[str, Any] = {}
+    for base in bases:
+        inherited = merged(inherited, read_config(base))
     try:
-        loaded = Config.fromfile(
-            path,
-            import_custom_modules=False,
-            use_environment_variables=False,
-            lazy_import=None if may_list_bases else True,
-            format_python_code=False,
-        )
+        raw = execute_on(inherited, path, tree) if bases else _read_lazily(path)
     except SelfsupError:
         raise
     except Exception as error:  # a config is code: whatever it raises is explained with its place in the file
         raise ConfigError(_explain(error, path)) from error
-    raw = loaded._to_lazy_dict()
     return {key: _plain(value, key) for key, value in raw.items() if key not in helpers}
+
+
+def _read_lazily(path: Path) -> dict[str, Any]:
+    """MMEngine's new style: ``with read_base()`` imports configs, and imported classes are not imported yet."""
+    loaded = Config.fromfile(
+        path, import_custom_modules=False, use_environment_variables=False, lazy_import=True, format_python_code=False
+    )
+    return loaded._to_lazy_dict()
 
 
 def _files_of(path: Path, seen: tuple[Path, ...] = ()) -> Iterable[Path]:
@@ -58,11 +64,7 @@ def _bases_of(path: Path) -> Iterable[Path]:
                 if isinstance(statement, ast.ImportFrom) and statement.level:
                     folder = path.parents[statement.level - 1]
                     yield _existing(folder / f"{(statement.module or '').replace('.', '/')}.py", path, statement.lineno)
-        elif isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "_base_" for t in node.targets):
-            bases = ast.literal_eval(node.value)
-            for base in [bases] if isinstance(bases, str) else bases:
-                if "::" not in base:
-                    yield _existing((path.parent / base).resolve(), path, node.lineno)
+    yield from listed_bases(path, _parsed(path))
 
 
 def _existing(base: Path, path: Path, line: int) -> Path:

@@ -162,6 +162,21 @@ SECTIONS: dict[str, type] = {
 ALTERNATIVES: dict[str, tuple[str, ...]] = {"train_cfg": ("max_epochs", "max_steps")}
 """Keys of a section of which exactly one is given."""
 
+AT_LEAST: dict[str, int] = {
+    "train_dataloader.batch_size": 1,
+    "train_dataloader.num_workers": 0,
+    "train_dataloader.max_bad_share": 0,
+    "train_dataloader.num_images": 1,
+    "train_cfg.max_epochs": 1,
+    "train_cfg.max_steps": 1,
+    "auto_scale_lr.base_batch_size": 1,
+    "optim_wrapper.accumulative_counts": 1,
+    "evaluate_every": 0,
+    "sync_bn": 1,
+    "seed": 0,
+}
+"""The least number that makes sense, by path; components check their own arguments."""
+
 
 @dataclass(frozen=True)
 class Place:

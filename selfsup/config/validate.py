@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from selfsup.config.annotations import choices, classes, element, fits, spelled
-from selfsup.config.schema import ALTERNATIVES, PLACES, REGISTRIES, SECTIONS, Place, Recipe
+from selfsup.config.schema import ALTERNATIVES, AT_LEAST, PLACES, REGISTRIES, SECTIONS, Place, Recipe
 from selfsup.config.signatures import Signature, signature_of
 from selfsup.errors import ConfigError, RegistryError, did_you_mean
 from selfsup.registry import Registry
@@ -39,9 +39,17 @@ def find_problems(config: Mapping[str, Any], *, added: Collection[str] = ()) -> 
     for name, alternatives in ALTERNATIVES.items():
         section = config.get(name)
         if isinstance(section, dict) and sum(section.get(key) is not None for key in alternatives) != 1:
-            walk.report(name, f"must give exactly one of {' and '.join(alternatives)}, got {section}")
+            wanted = f"exactly one of {' and '.join(alternatives)}, the other left out or None"
+            walk.report(name, f"must give {wanted}; got {section}")
+    for path, least in AT_LEAST.items():
+        number: Any = config
+        for key in path.split("."):
+            number = number.get(key) if isinstance(number, dict) else None
+        if isinstance(number, (int, float)) and not isinstance(number, bool) and number < least:
+            walk.report(path, f"must be >= {least}, got {number}")
     for path in added:
-        if path not in walk.recognised and not any(problem.startswith(f"{path}:") for problem in walk.problems):
+        above = tuple(f"{'.'.join(path.split('.')[:depth])}:" for depth in range(1, path.count(".") + 2))
+        if path not in walk.recognised and not any(problem.startswith(above) for problem in walk.problems):
             walk.report(path, "does not exist in the config, and nothing there is known to take it")
     return walk.problems
 

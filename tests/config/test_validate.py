@@ -192,3 +192,27 @@ def test_annotations_are_spelled_for_people() -> None:
     assert spelled(int | None) == "int or None"
     assert spelled(Sequence[tuple[float, float]]) == "a sequence of (float, float)"
     assert spelled(Literal["a", "b"]) == "'a' or 'b'"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "least"),
+    [
+        ("train_dataloader.batch_size", 0, 1),
+        ("train_dataloader.num_workers", -1, 0),
+        ("train_dataloader.max_bad_share", -0.1, 0),
+        ("train_cfg.max_steps", -1, 1),
+        ("auto_scale_lr", {"base_batch_size": 0}, 1),
+        ("evaluate_every", -1, 0),
+        ("seed", -1, 0),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(config: dict[str, Any], path: str, value: Any, least: int) -> None:
+    change(config, path, value)
+    (problem,) = find_problems(config)
+    assert problem.startswith(path) and f": must be >= {least}, got " in problem
+
+
+def test_an_option_with_a_misspelt_key_on_its_way_is_one_problem(config: dict[str, Any]) -> None:
+    change(config, "model.lss.temperature", 0.1)
+    problems = find_problems(config, added={"model.lss", "model.lss.temperature"})
+    assert problems == ["model.lss: is not an argument of SimCLR, got {'temperature': 0.1}; did you mean 'loss'?"]
