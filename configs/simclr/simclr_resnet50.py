@@ -1,7 +1,7 @@
 """SimCLR, ResNet-50, 1000 epochs of ImageNet.
 
-Paper: Chen et al. 2020, arXiv:2002.05709, table 6. Reported: 69.1 % ImageNet top-1, linear probe, for the released
-weights (README of google-research/simclr); 69.3 % in the paper. Not run here.
+Paper: Chen et al. 2020, arXiv:2002.05709. Reported: 69.1 % ImageNet top-1, linear probe, for the released weights
+(README of google-research/simclr). Not run here.
 
 Sized for batch 4096, here as 32 processes with 128 images each; the paper ran on TPU pods with batch norm over all of
 them. At this batch the paper's two rules agree: 0.3 * batch / 256 and 0.075 * sqrt(batch) are both 4.8. For smaller

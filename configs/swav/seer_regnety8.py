@@ -1,7 +1,7 @@
 """SEER, RegNetY-8GF: seer_regnety128 with a smaller backbone.
 
-Paper: Goyal et al. 2021, arXiv:2103.01988. The paper shows this size in its figures only,
-without a number. Not run here.
+Paper: Goyal et al. 2021, arXiv:2103.01988. Reported: nothing that could be read for this size,
+so it comes without a number. Not run here.
 
 37,163,068 parameters in the backbone; widths (168, 448, 896, 2016). Sized for 128 GPUs with 32 images each.
 
