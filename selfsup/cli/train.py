@@ -96,9 +96,11 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
             "are left out unless train_dataloader.dataset.labels says where labels are"
         )
     if chosen.init_from is not None:
-        if not Path(chosen.init_from).expanduser().is_file():
-            raise CheckpointError(f"--init-from {chosen.init_from}: no such file")
-        config["load_from"] = str(Path(chosen.init_from).expanduser())
+        weights = Path(chosen.init_from).expanduser()
+        if not weights.is_file():
+            what = "is a folder, not a checkpoint; name a .pth file in it" if weights.is_dir() else "no such file"
+            raise CheckpointError(f"--init-from {chosen.init_from}: {what}")
+        config["load_from"] = str(weights)
     if chosen.seed is not None:
         config["seed"] = chosen.seed
     return placed(config, chosen), notes

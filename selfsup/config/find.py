@@ -28,7 +28,7 @@ def find_config(path_or_name: str | Path) -> Path:
         ConfigError: if there is none, with the nearest name.
     """
     wanted = Path(path_or_name).expanduser()
-    for candidate in (wanted, wanted.with_name(wanted.name + ".py")):
+    for candidate in (wanted, Path(f"{wanted}.py")):
         if candidate.is_file():
             return candidate.resolve()
     return find_packaged(wanted, asked=str(path_or_name))
@@ -49,7 +49,7 @@ def find_packaged(wanted: str | Path, *, asked: str, also: Sequence[str] = ()) -
     name = Path(*parts[1:]) if parts[:1] == ("configs",) and len(parts) > 1 else Path(wanted)
     if name.name and not name.is_absolute():
         for folder in CONFIG_FOLDERS:
-            for candidate in (folder / name, folder / name.with_name(name.name + ".py")):
+            for candidate in (folder / name, folder / f"{name}.py"):
                 if candidate.is_file():
                     return candidate.resolve()
     known = config_names()

@@ -43,7 +43,7 @@ def _names_bases(node: ast.stmt) -> bool:
 
 def _found(name: str, path: Path, line: int) -> Path:
     beside = path.parent / Path(name).expanduser()
-    for candidate in (beside, beside.with_name(beside.name + ".py")):
+    for candidate in (beside, Path(f"{beside}.py")):
         if candidate.is_file():
             return candidate.resolve()
     siblings = [file.stem for file in path.parent.glob("*.py") if file != path]

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 
+from selfsup.config.find import config_names
 from selfsup.config.inherit import execute_on, listed_bases, merged
 from selfsup.config.schema import REGISTRIES, Recipe
 from selfsup.errors import ConfigError, SelfsupError, did_you_mean
@@ -61,9 +62,16 @@ def _bases_of(path: Path) -> Iterable[Path]:
     for node in _parsed(path).body:
         if isinstance(node, ast.With) and "read_base" in ast.dump(node.items[0].context_expr):
             for statement in node.body:
-                if isinstance(statement, ast.ImportFrom) and statement.level:
-                    folder = path.parents[statement.level - 1]
-                    yield _existing(folder / f"{(statement.module or '').replace('.', '/')}.py", path, statement.lineno)
+                if not isinstance(statement, ast.ImportFrom):
+                    continue
+                if statement.level == 0:
+                    raise ConfigError(
+                        f"{path}, line {statement.lineno}: 'from {statement.module} import ...' within read_base() "
+                        "must be relative, such as 'from .base import *'; to build on a packaged recipe write "
+                        "_base_ = 'swav/swav_resnet50' instead"
+                    )
+                folder = path.parents[statement.level - 1]
+                yield _existing(folder / f"{(statement.module or '').replace('.', '/')}.py", path, statement.lineno)
     yield from listed_bases(path, _parsed(path))
 
 
@@ -71,7 +79,9 @@ def _existing(base: Path, path: Path, line: int) -> Path:
     if base.is_file():
         return base
     known = [file.stem for file in base.parent.glob("*.py")] if base.parent.is_dir() else []
-    raise ConfigError(f"{path}, line {line}: builds on {base}, which does not exist{did_you_mean(base.stem, known)}")
+    packaged = [name for name in config_names() if name.split("/")[-1] == base.stem]
+    hint = f"; write _base_ = {packaged[0]!r} for the packaged one" if packaged else did_you_mean(base.stem, known)
+    raise ConfigError(f"{path}, line {line}: builds on {base}, which does not exist{hint}")
 
 
 def _parsed(path: Path) -> ast.Module:

@@ -39,8 +39,7 @@ def find_problems(config: Mapping[str, Any], *, added: Collection[str] = ()) -> 
     for name, alternatives in ALTERNATIVES.items():
         section = config.get(name)
         if isinstance(section, dict) and sum(section.get(key) is not None for key in alternatives) != 1:
-            wanted = f"exactly one of {' and '.join(alternatives)}, the other left out or None"
-            walk.report(name, f"must give {wanted}; got {section}")
+            walk.report(name, f"must give exactly one of {' and '.join(alternatives)} (the other None), got {section}")
     for path, least in AT_LEAST.items():
         number: Any = config
         for key in path.split("."):

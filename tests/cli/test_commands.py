@@ -66,6 +66,7 @@ def test_a_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:
         (["swav/swav_scenes", "--cfg-options", "model.bakbone.depth=3"], "model.bakbone: is not an argument of SwAV"),
         (["swav/swav_scenes", "--data", "nowhere"], "error: nowhere: no such folder or file"),
         (["swav/swav_scenes", "--init-from", "nowhere"], "error: --init-from nowhere: no such file"),
+        (["swav/swav_scenes", "--init-from", "."], "error: --init-from .: is a folder, not a checkpoint"),
     ],
 )
 def test_errors_of_the_user_are_one_message_and_exit_code_2(

@@ -9,6 +9,8 @@ from selfsup.config.inherit import merged
 from selfsup.errors import ConfigError
 from tests.config.small import RECIPE, write
 
+IMPORT = "from mmengine.config import read_base\nwith read_base():\n    {} import *\n"
+
 
 @pytest.mark.parametrize("spelled", ["swav/swav_resnet50", "swav/swav_resnet50.py", "configs/swav/swav_resnet50.py"])
 def test_a_config_anywhere_builds_on_a_packaged_recipe(spelled: str, tmp_path: Path) -> None:
@@ -67,6 +69,12 @@ def test_dicts_are_merged_and_the_rest_is_replaced() -> None:
         ("seed = 1\n_base_ = ['bsae']\n", "no packaged config has that name; did you mean 'base'?"),
         ("_base_ = 5\n", ", line 1: _base_: must be a name or a list of names in quotes"),
         ("_base_ = swav\n", ", line 1: _base_: must be a name or a list of names in quotes"),
+        (
+            IMPORT.format("from selfsup.configs.swav.swav_resnet50"),
+            ", line 3: 'from selfsup.configs.swav.swav_resnet50",
+        ),
+        (IMPORT.format("from selfsup.configs.swav.swav_resnet50"), "write _base_ = 'swav/swav_resnet50' instead"),
+        (IMPORT.format("from .swav_resnet50"), "not exist; write _base_ = 'swav/swav_resnet50' for the packaged one"),
         ("_base_ = 'base'\n\nmodel = dict(depth=dpeth)\n", ", line 3: NameError: name 'dpeth' is not defined"),
         ("_base_ = 'base'\ntrain_cfg = dict(max_epochs=2)\n", "exactly one of max_epochs and max_steps"),
         ("_base_ = 'base'\nseed = _base_.sede\n", ", line 2: AttributeError"),

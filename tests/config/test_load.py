@@ -92,6 +92,12 @@ def test_an_unknown_config_gets_the_nearest_name() -> None:
     )
 
 
+@pytest.mark.parametrize("name", [".", "..", "/", "", "configs"])
+def test_a_folder_is_no_config(name: str) -> None:
+    with pytest.raises(ConfigError, match="no such file, and no packaged config has that name"):
+        find_config(name)
+
+
 def test_fragments_are_not_offered() -> None:
     assert not any("_base_" in name for name in config_names())
 

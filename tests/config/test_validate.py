@@ -81,7 +81,8 @@ def change(config: dict[str, Any], path: str, value: Any) -> None:
         (
             "train_cfg.max_epochs",
             3,
-            "train_cfg: must give exactly one of max_epochs and max_steps, the other left out or None; got {'max_steps': 100, 'max_epochs': 3}",
+            "train_cfg: must give exactly one of max_epochs and max_steps (the other None), "
+            "got {'max_steps': 100, 'max_epochs': 3}",
             None,
         ),
         (
@@ -124,7 +125,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "  train_dataloader.dataset.size: must be int or (int, int), got 'big'\n"
         "  train_dataloader.views.size: must be int, got 'big'\n"
         "  train_cfg.max_stesp: is not a key of a train_cfg, got 100; did you mean 'max_steps'?\n"
-        "  train_cfg: must give exactly one of max_epochs and max_steps, the other left out or None; got {'max_stesp': 100}"
+        "  train_cfg: must give exactly one of max_epochs and max_steps (the other None), got {'max_stesp': 100}"
     )
 
 
