@@ -103,7 +103,8 @@ class TrainLoop(BaseLoop):
         """One micro-batch; the optim wrapper updates the weights after the last one of the step."""
         runner = self.runner
         with runner.optim_wrapper.optim_context(runner.model):
-            views = runner.method.preprocess([view.to(runner.device, non_blocking=True) for view in batch["views"]])
+            where = {"device": runner.device, "memory_format": runner.memory_format, "non_blocking": True}
+            views = runner.method.preprocess([view.to(**where) for view in batch["views"]])
             labels = batch["label"].to(runner.device, non_blocking=True) if "label" in batch else None
             parts = runner.model(views, labels=labels, mode="loss")
             loss = torch.stack([value.float() for name, value in parts.items() if name.startswith("loss")]).sum()

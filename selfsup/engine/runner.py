@@ -91,6 +91,11 @@ class Runner(MMEngineRunner):
         return local_device(self._device_wanted)
 
     @property
+    def memory_format(self) -> torch.memory_format:
+        """How images and convolutions are laid out."""
+        return torch.channels_last if self._config.get("channels_last", True) else torch.contiguous_format
+
+    @property
     def method(self) -> Method:
         """The method itself, whatever wraps it."""
         return self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
@@ -161,9 +166,7 @@ class Runner(MMEngineRunner):
         sync_bn = self.cfg.get("sync_bn")
         if sync_bn is not None and world_size() > 1:
             model = convert_sync_bn(model, None if sync_bn == "all" else sync_bn)
-        model = model.to(self.device)
-        if self._config.get("channels_last", True):
-            model = model.to(memory_format=torch.channels_last)
+        model = model.to(self.device).to(memory_format=self.memory_format)
         if world_size() == 1:
             return model
         return DistributedDataParallel(
@@ -284,7 +287,7 @@ class Runner(MMEngineRunner):
         batches = build_loader(
             self.view_dataset,
             sampler,
-            num_workers=loader.get("num_workers", 0),
+            num_workers=min(loader.get("num_workers", 0), os.cpu_count() or 1),  # more would only wait for each other
             device=self.device,
         )
         return TrainLoop(
@@ -354,9 +357,9 @@ class Runner(MMEngineRunner):
 def _check_writable(work_dir: Path) -> None:
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
-        probe = work_dir / ".writable"
+        probe = work_dir / f".writable_{os.getpid()}"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(
             f"work_dir: cannot write to {work_dir} ({error.strerror}); choose another folder with --work-dir"

@@ -1,0 +1,72 @@
+"""Runs on two processes: equal to one with the whole batch, resumable with every process's own state."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfsup.engine.checkpoint import list_checkpoints, read_checkpoint
+from selfsup.engine.metrics_log import read_metrics
+from tests.dist.two_processes import run_in_processes
+from tests.engine.tiny_run import tiny_config
+
+pytestmark = pytest.mark.dist
+
+
+def losses(work_dir: Path) -> list[float]:
+    return [line["loss"] for line in read_metrics(work_dir / "metrics.jsonl") if "loss" in line]
+
+
+def train(work_dir: Path, *, steps: int, batch: int, resume: bool = False, **changes: Any) -> None:
+    from selfsup.engine.runner import Runner
+
+    config = tiny_config(work_dir, steps=steps, **changes)
+    config["train_dataloader"] = config["train_dataloader"] | {"batch_size": batch}
+    config["param_scheduler"] = None
+    config["channels_last"] = False  # PyTorch's own batch norm is less exact with channels last on CPUs
+    Runner(config, resume=resume, device="cpu").train()
+
+
+def well_conditioned(work_dir: Path, batch: int) -> None:
+    """Maps of more than one pixel, and steps so small that rounding does not grow."""
+    config = tiny_config(work_dir, steps=3)
+    views = config["train_dataloader"]["views"] | {"sizes": (96, 64)}
+    dataset = config["train_dataloader"]["dataset"] | {"size": 96}
+    optim_wrapper = config["optim_wrapper"] | {"optimizer": {"type": "SGD", "lr": 1e-3, "momentum": 0.9}}
+    loader = config["train_dataloader"] | {"views": views, "dataset": dataset}
+    train(work_dir, steps=3, batch=batch, sync_bn="all", train_dataloader=loader, optim_wrapper=optim_wrapper)
+
+
+def whole(work_dir: Path) -> None:
+    well_conditioned(work_dir, 8)
+
+
+def halves(work_dir: Path) -> None:
+    well_conditioned(work_dir, 4)
+
+
+def first_part_then_rest(work_dir: Path, length: int) -> None:
+    train(work_dir, steps=length, batch=4)
+    train(work_dir, steps=6, batch=4, resume=True)
+
+
+def unsynchronised(work_dir: Path) -> None:
+    train(work_dir, steps=6, batch=4)
+
+
+def test_two_processes_with_half_the_batch_give_the_losses_of_one(tmp_path: Path) -> None:
+    whole(tmp_path / "one")
+    run_in_processes(halves, tmp_path / "two")
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(one) == len(two) == 3
+    assert two == pytest.approx(one, rel=1e-3)
+
+
+def test_a_resumed_run_on_two_processes_is_bitwise_with_queues_and_statistics_of_each(tmp_path: Path) -> None:
+    run_in_processes(unsynchronised, tmp_path / "whole")
+    run_in_processes(first_part_then_rest, tmp_path / "cut", 3)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    saved = read_checkpoint(list_checkpoints(tmp_path / "cut")[-1])
+    assert len(saved["ranks"]) == 2
+    assert any("queue" in name for name in saved["ranks"][1]["buffers"])
+    assert any("running_mean" in name for name in saved["ranks"][1]["buffers"])

@@ -1,0 +1,54 @@
+"""A run killed with ``kill -9`` and resumed with ``--resume`` gives bitwise the losses of one left alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from selfsup.engine.checkpoint import list_checkpoints
+from selfsup.engine.metrics_log import read_metrics
+
+STEPS = 12
+OPTIONS = [
+    "train_dataloader.batch_size=8",
+    "train_dataloader.num_workers=1",
+    f"train_cfg.max_steps={STEPS}",
+    "evaluators={}",
+    "default_hooks.checkpoint.every_steps=2",
+    "optim_wrapper.freeze.prototypes=3",
+    "model.queue_length=16",
+    "model.queue_start_epoch=0",
+]
+
+
+def command(work_dir: Path, *more: str) -> list[str]:
+    program = [sys.executable, "-m", "selfsup", "train", "swav/swav_scenes", "--work-dir", str(work_dir)]
+    return [*program, *more, "--cfg-options", *OPTIONS]
+
+
+def losses(work_dir: Path) -> list[tuple[int, float]]:
+    return [(line["step"], line["loss"]) for line in read_metrics(work_dir / "metrics.jsonl") if "loss" in line]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_equals_left_alone(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command(tmp_path / "whole"), check=True, env=environment, capture_output=True)
+    run = subprocess.Popen(
+        command(tmp_path / "cut"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while len(losses(tmp_path / "cut")) < 5 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    reached = len(losses(tmp_path / "cut"))
+    assert 5 <= reached < STEPS, f"killed too early or too late: {reached} of {STEPS} steps"
+    assert list_checkpoints(tmp_path / "cut")
+    subprocess.run(command(tmp_path / "cut", "--resume"), check=True, env=environment, capture_output=True)
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    assert len(losses(tmp_path / "whole")) == STEPS
