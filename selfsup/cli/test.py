@@ -8,23 +8,23 @@ from rich.console import Console
 from rich.table import Table
 
 from selfsup.cli.launch import is_first
-from selfsup.cli.train import add_common_arguments, placed
+from selfsup.cli.train import add_common_arguments, checkpoint_file, placed
 from selfsup.config import load_config
-from selfsup.errors import CheckpointError, ConfigError
+from selfsup.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     add_common_arguments(parser)
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a file of work_dir/checkpoints")
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="a file of work_dir/checkpoints, or a work dir for its newest"
+    )
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Run a config's evaluators on a checkpoint and write scores.json."""
     config = placed(load_config(chosen.config, chosen.cfg_options), chosen)
-    checkpoint = Path(chosen.checkpoint).expanduser()
-    if not checkpoint.is_file():
-        raise CheckpointError(f"{chosen.checkpoint}: no such checkpoint")
+    checkpoint = checkpoint_file(chosen.checkpoint)
     if not config.get("evaluators"):
         raise ConfigError("evaluators: the config has none, so there is nothing to test; add some, such as KNN")
     from selfsup.engine.evaluate import evaluate

@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--auto-scale-lr", action="store_true", help="scale learning rates to the effective batch by the recipe's rule"
     )
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of the work dir")
-    parser.add_argument("--init-from", metavar="CKPT", help="start a new run from these weights")
+    parser.add_argument(
+        "--init-from", metavar="CKPT", help="start a new run from these weights: a checkpoint, or a work dir"
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="replaces the config's seed")
     parser.add_argument("--dry-run", action="store_true", help="show what would happen, read no data, and stop")
     parser.add_argument("--processes", type=int, metavar="N", help="with --dry-run: plan for this many processes")
@@ -96,14 +98,29 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
             "are left out unless train_dataloader.dataset.labels says where labels are"
         )
     if chosen.init_from is not None:
-        weights = Path(chosen.init_from).expanduser()
-        if not weights.is_file():
-            what = "is a folder, not a checkpoint; name a .pth file in it" if weights.is_dir() else "no such file"
-            raise CheckpointError(f"--init-from {chosen.init_from}: {what}")
-        config["load_from"] = str(weights)
+        config["load_from"] = str(checkpoint_file(chosen.init_from))
     if chosen.seed is not None:
         config["seed"] = chosen.seed
     return placed(config, chosen), notes
+
+
+def checkpoint_file(path: str) -> Path:
+    """The checkpoint that a path on the command line means: a file, or the newest one of a work dir.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    found = Path(path).expanduser()
+    if found.is_dir():
+        from selfsup.engine.checkpoint import list_checkpoints
+
+        newest = list_checkpoints(found)[-1:]
+        if not newest:
+            raise CheckpointError(f"{path}: no checkpoints in this folder; name a file, or the work dir of a run")
+        return newest[0]
+    if not found.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    return found
 
 
 def placed(config: dict[str, Any], chosen: argparse.Namespace) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selfsup.cli import main
-from selfsup.cli.train import resume_command
+from selfsup.cli.train import checkpoint_file, resume_command
 from selfsup.config import config_names, load_config
 from selfsup.engine.interrupt import Interrupted
 from selfsup.engine.runner import Runner
@@ -65,8 +65,8 @@ def test_a_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:
         (["swav/swav_resnt50"], "error: swav/swav_resnt50: no such file"),
         (["swav/swav_scenes", "--cfg-options", "model.bakbone.depth=3"], "model.bakbone: is not an argument of SwAV"),
         (["swav/swav_scenes", "--data", "nowhere"], "error: nowhere: no such folder or file"),
-        (["swav/swav_scenes", "--init-from", "nowhere"], "error: --init-from nowhere: no such file"),
-        (["swav/swav_scenes", "--init-from", "."], "error: --init-from .: is a folder, not a checkpoint"),
+        (["swav/swav_scenes", "--init-from", "nowhere"], "error: nowhere: no such checkpoint"),
+        (["swav/swav_scenes", "--init-from", "."], "error: .: no checkpoints in this folder"),
     ],
 )
 def test_errors_of_the_user_are_one_message_and_exit_code_2(
@@ -138,3 +138,12 @@ def test_without_evaluators_there_is_nothing_to_test(capsys: pytest.CaptureFixtu
     Path("some.pth").touch()
     assert main(["test", "swav/swav_scenes", "some.pth", "--cfg-options", "evaluators={}"]) == 2
     assert "evaluators: the config has none" in capsys.readouterr().err
+
+
+def test_a_work_dir_stands_for_its_newest_checkpoint() -> None:
+    for step in (5, 40, 7):
+        path = Path(f"run/checkpoints/step_{step:09d}.pth")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert checkpoint_file("run") == Path("run/checkpoints/step_000000040.pth")
+    assert checkpoint_file("run/checkpoints/step_000000005.pth").name == "step_000000005.pth"
