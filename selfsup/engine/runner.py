@@ -1,18 +1,13 @@
 """MMEngine's Runner, made to work on any device, on one process or a thousand, and to resume at once and exactly."""
 
-import json
 import logging
 import os
-import platform
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import mmengine
 import torch
-import torchvision
 from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.visualization import Visualizer
@@ -20,7 +15,6 @@ from rich.logging import RichHandler
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-import selfsup
 from selfsup.config import dump_config
 from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
@@ -36,11 +30,12 @@ from selfsup.engine.checkpoint import (
     read_checkpoint,
     write_atomically,
 )
+from selfsup.engine.environment import check_writable, write_environment
 from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.loop import TrainLoop
 from selfsup.engine.metrics_log import MetricsLog
 from selfsup.engine.optim.groups import parameter_groups
-from selfsup.errors import CheckpointError, ConfigError
+from selfsup.errors import CheckpointError
 from selfsup.layers import convert_sync_bn
 from selfsup.methods.base import Method, Progress
 from selfsup.ops.dist import init_process_group, is_main, local_device, rank, world_size
@@ -65,7 +60,7 @@ class Runner(MMEngineRunner):
         self._config = config
         self._device_wanted = device
         work_dir = Path(config["work_dir"])
-        _check_writable(work_dir)
+        check_writable(work_dir)
         super().__init__(
             model=config["model"],
             work_dir=str(work_dir),
@@ -133,25 +128,8 @@ class Runner(MMEngineRunner):
         return logger
 
     def _log_env(self, env_cfg: dict) -> None:
-        if not is_main():
-            return
-        environment = {
-            "selfsup": selfsup.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "mmengine": mmengine.__version__,
-            "system": platform.platform(),
-            "device": str(self.device),
-            "gpu": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None,
-            "cpu_count": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "processes": world_size(),
-            "seed": self.seed,
-            "command": sys.argv,
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        }
-        Path(self.work_dir, "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
+        if is_main():
+            write_environment(self.work_dir, device=self.device, seed=self.seed)
 
     def build_visualizer(self, visualizer: Any = None) -> Visualizer:
         """MMEngine's hooks expect one; scalars and pictures are written by our own log and hooks."""
@@ -352,15 +330,3 @@ class Runner(MMEngineRunner):
             )
         self.logger.info(f"resumed at step {state['step']} from {path}")
         return state["step"]
-
-
-def _check_writable(work_dir: Path) -> None:
-    try:
-        work_dir.mkdir(parents=True, exist_ok=True)
-        probe = work_dir / f".writable_{os.getpid()}"
-        probe.touch()
-        probe.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"work_dir: cannot write to {work_dir} ({error.strerror}); choose another folder with --work-dir"
-        ) from None
