@@ -90,7 +90,8 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         DataError: if ``--data`` names nothing.
         CheckpointError: if ``--init-from`` names nothing.
     """
-    config = load_config(chosen.config, chosen.cfg_options, images=chosen.data)
+    seed = [] if chosen.seed is None else [f"seed={chosen.seed}"]
+    config = load_config(chosen.config, [*chosen.cfg_options, *seed], images=chosen.data)
     notes: list[str] = []
     if chosen.data is not None and config["evaluators"]:
         notes.append(
@@ -99,8 +100,6 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         )
     if chosen.init_from is not None:
         config["load_from"] = str(checkpoint_file(chosen.init_from))
-    if chosen.seed is not None:
-        config["seed"] = chosen.seed
     return placed(config, chosen), notes
 
 

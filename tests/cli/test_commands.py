@@ -66,6 +66,7 @@ def test_a_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:
         (["swav/swav_scenes", "--cfg-options", "model.bakbone.depth=3"], "model.bakbone: is not an argument of SwAV"),
         (["swav/swav_scenes", "--data", "nowhere"], "error: nowhere: no such folder or file"),
         (["swav/swav_scenes", "--init-from", "nowhere"], "error: nowhere: no such checkpoint"),
+        (["swav/swav_scenes", "--seed", "-1"], "seed: must be >= 0, got -1"),
         (["swav/swav_scenes", "--init-from", "."], "error: .: no checkpoints in this folder"),
     ],
 )
