@@ -41,16 +41,24 @@ def find_problems(config: Mapping[str, Any], *, added: Collection[str] = ()) -> 
         if isinstance(section, dict) and sum(section.get(key) is not None for key in alternatives) != 1:
             walk.report(name, f"must give exactly one of {' and '.join(alternatives)} (the other None), got {section}")
     for path, least in AT_LEAST.items():
-        number: Any = config
-        for key in path.split("."):
-            number = number.get(key) if isinstance(number, dict) else None
+        number = _at(config, path)
         if isinstance(number, (int, float)) and not isinstance(number, bool) and number < least:
             walk.report(path, f"must be >= {least}, got {number}")
     for path in added:
         above = tuple(f"{'.'.join(path.split('.')[:depth])}:" for depth in range(1, path.count(".") + 2))
         if path not in walk.recognised and not any(problem.startswith(above) for problem in walk.problems):
-            walk.report(path, "does not exist in the config, and nothing there is known to take it")
+            parent, _, name = path.rpartition(".")
+            known = [key for key in _at(config, parent) or () if f"{parent}.{key}" not in added]
+            near = did_you_mean(name, map(str, known))
+            walk.report(path, f"does not exist in the config, and nothing there is known to take it{near}")
     return walk.problems
+
+
+def _at(config: Any, path: str) -> Any:
+    """What stands at a dotted path; None if nothing does."""
+    for key in path.split("."):
+        config = config.get(key) if isinstance(config, Mapping) else None
+    return config
 
 
 def fill_defaults(config: Mapping[str, Any]) -> dict[str, Any]:

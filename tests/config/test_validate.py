@@ -157,7 +157,7 @@ def test_a_component_that_takes_anything_is_open() -> None:
 def test_an_option_that_an_open_component_may_not_know_is_refused(config: dict[str, Any]) -> None:
     config["model"] = {"type": "tests.config.test_validate.Open", "depth": 3, "depht": 4}
     assert find_problems(config) == []
-    said = "model.depht: does not exist in the config, and nothing there is known to take it"
+    said = "model.depht: does not exist in the config, and nothing there is known to take it; did you mean 'depth'?"
     assert find_problems(config, added={"model.depht"}) == [said]
 
 
@@ -217,3 +217,10 @@ def test_an_option_with_a_misspelt_key_on_its_way_is_one_problem(config: dict[st
     change(config, "model.lss.temperature", 0.1)
     problems = find_problems(config, added={"model.lss", "model.lss.temperature"})
     assert problems == ["model.lss: is not an argument of SimCLR, got {'temperature': 0.1}; did you mean 'loss'?"]
+
+
+def test_an_option_in_free_data_gets_the_nearest_of_its_neighbours(config: dict[str, Any]) -> None:
+    config["optim_wrapper"] = {"optimizer": config["optim_wrapper"]["optimizer"], "freeze": {"neck": 3, "nekc": 4}}
+    (problem,) = find_problems(config, added={"optim_wrapper.freeze.nekc"})
+    assert problem.startswith("optim_wrapper.freeze.nekc: does not exist in the config")
+    assert problem.endswith("; did you mean 'neck'?")
