@@ -4,7 +4,7 @@ Every message says where, what was got and what would be right. The command line
 a traceback means a fault of ours.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -29,6 +29,22 @@ class DataError(SelfsupError, ValueError):
 
 class DecodeError(DataError):
     """One image that cannot be decoded."""
+
+
+class UnreadableError(DataError):
+    """So many images in a row that cannot be decoded that nothing can take their place.
+
+    Args:
+        message: for the user.
+        bad: index, name and reason of each.
+    """
+
+    def __init__(self, message: str, bad: Sequence[tuple[int, str, str]] = ()) -> None:
+        super().__init__(message, list(bad))
+        self.bad = list(bad)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class CheckpointError(SelfsupError, RuntimeError):

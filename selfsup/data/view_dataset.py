@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from selfsup.data.image_dataset import ImageDataset
-from selfsup.errors import DataError, DecodeError, SelfsupError
+from selfsup.errors import DataError, DecodeError, SelfsupError, UnreadableError
 from selfsup.registry import DATASETS, TRANSFORMS
 
 ViewPipeline = Callable[[np.ndarray, np.random.Generator], list[np.ndarray]]
@@ -104,8 +104,10 @@ class ViewDataset(Dataset[Sample | DataError]):
                 sample["label"] = int(self.images.labels[index])
             return sample
         examples = "; ".join(f"{name}: {reason}" for _, name, reason in bad[:3])
-        return DataError(
-            f"{len(bad)} images in a row cannot be decoded, from number {wanted} of {len(self.images):,} on: {examples}"
+        return UnreadableError(
+            f"{len(bad)} images in a row cannot be decoded, from number {wanted} of {len(self.images):,} on: "
+            f"{examples}",
+            bad,
         )
 
     def _candidates(self, wanted: int) -> Iterator[int]:

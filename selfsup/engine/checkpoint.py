@@ -4,6 +4,7 @@ import contextlib
 import os
 import pickle
 import re
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.errors import CheckpointError
+from selfsup.methods.base import Method
 
 FORMAT = 1  # raised when a newer version writes what an older one cannot read
 _NAME = re.compile(r"step_(\d+)\.pth")
@@ -52,9 +54,17 @@ def write_atomically(state: Mapping[str, Any], path: Path) -> None:
         older = list_checkpoints(path.parent.parent)
         kept = f"the newest complete one is {older[-1]}" if older else "there is no complete one before it"
         raise CheckpointError(
-            f"{path}: the checkpoint could not be written ({error}); {kept}; make room on the disk and run the same "
-            "command with --resume"
+            f"{path}: the checkpoint could not be written ({_reason(error, path)}); {kept}; make room on the "
+            "disk and run the same command with --resume"
         ) from error
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """What the system says; PyTorch's zip writer hides a full disk behind a line number of its own."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    free = shutil.disk_usage(path.parent).free
+    return f"{free / 2**20:.1f} MiB are left on the disk; {str(error).splitlines()[0]}"
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -75,13 +85,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             r"unsupported (?:global|class|operand):?\s+(?:global\s+)?([\w.]+)", str(error), re.IGNORECASE
         )
         if forbidden and _starts_like_a_pickle(path):
+            what = "" if forbidden.group(1).isdigit() else f" ({forbidden.group(1)})"  # a bare number is an opcode
             raise CheckpointError(
-                f"{path}: the file holds more than tensors and plain values ({forbidden.group(1)}) and could run code "
+                f"{path}: the file holds more than tensors and plain values{what} and could run code "
                 "when loaded, so it was not loaded; ask whoever made it for a safetensors file or a plain state dict"
             ) from None
         raise CheckpointError(
             f"{path}: the file is truncated or no checkpoint at all, {path.stat().st_size} bytes "
-            f"({type(error).__name__}: {str(error)[:80]}); delete it to go on from an older one"
+            f"({type(error).__name__}{': ' + str(error)[:80] if str(error) else ''}); use an older one"
         ) from None
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: expected a dict of states, got {type(state).__name__}")
@@ -125,16 +136,29 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: st
     module.load_state_dict(weights)
 
 
-def load_method(path: str | Path, method: nn.Module) -> None:
+def load_method(path: str | Path, method: Method) -> None:
     """Load the model part of a training checkpoint into ``method``, as ``--init-from`` and testing do.
+
+    A file that holds a backbone alone, such as an exported ``backbone.safetensors``, fills the backbone; the rest of
+    the method keeps its random weights, which testing does not look at.
 
     Raises:
         CheckpointError: if the file cannot be read or does not fit.
     """
-    state = read_checkpoint(path)
-    if "model" not in state:
-        raise CheckpointError(f"{path}: no 'model' in it, got keys {sorted(map(str, state))[:6]}")
-    load_weights(method, state["model"], source=str(path))
+    weights = read_weights(path)
+    if "model" in weights:
+        load_weights(method, weights["model"], source=str(path))
+    else:
+        load_weights(method.backbone, weights, source=str(path))
+
+
+def read_weights(path: str | Path) -> dict[str, Any]:
+    """A training checkpoint, or the state dict of a backbone from ``.safetensors`` or ``.pth``.
+
+    Raises:
+        CheckpointError: if the file cannot be read.
+    """
+    return _read_safetensors(Path(path)) if str(path).endswith(".safetensors") else read_checkpoint(path)
 
 
 def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup") -> None:
@@ -150,14 +174,10 @@ def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup"
     """
     if source != "selfsup":
         raise CheckpointError(f"load_backbone: unknown source {source!r}; choose 'selfsup'")
-    if str(path).endswith(".safetensors"):
-        weights = _read_safetensors(Path(path))
-    else:
-        state = read_checkpoint(path)
-        weights = state
-        if "model" in state:
-            prefix = "backbone."
-            weights = {name[len(prefix) :]: t for name, t in state["model"].items() if name.startswith(prefix)}
+    weights = read_weights(path)
+    if "model" in weights:
+        prefix = "backbone."
+        weights = {name[len(prefix) :]: t for name, t in weights["model"].items() if name.startswith(prefix)}
     load_weights(backbone, weights, source=str(path))
 
 
@@ -181,6 +201,7 @@ def export_backbone(backbone: nn.Module, work_dir: str | Path) -> Path:
     partial = path.with_name(path.name + ".partial")
     try:
         save_file(weights, partial, metadata={"format": "pt"})
+        partial.chmod(0o644)  # safetensors lets nobody else read it
         os.replace(partial, path)
     except Exception as error:  # safetensors wraps the system's errors in its own type
         partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Where a run takes place: the machine and versions behind its numbers, and a folder it can write to."""
+"""Where a run takes place: the machine and versions behind its numbers, and a folder of its own to write to."""
 
 import json
 import os
@@ -13,7 +13,9 @@ import torchvision
 
 import selfsup
 from selfsup.errors import ConfigError
-from selfsup.ops.dist import world_size
+from selfsup.ops.dist import barrier, is_main, world_size
+
+RESULTS = ("checkpoints", "metrics.jsonl", "bad_images.txt", "tensorboard", "backbone.safetensors", "backbone.pth")
 
 
 def write_environment(work_dir: str | Path, *, device: torch.device, seed: int) -> None:
@@ -52,3 +54,20 @@ def check_writable(work_dir: Path) -> None:
         raise ConfigError(
             f"work_dir: cannot write to {work_dir} ({error.strerror}); choose another folder with --work-dir"
         ) from None
+
+
+def put_aside(work_dir: str | Path) -> Path | None:
+    """Move what an earlier run left in a work dir out of the way of a new one; nothing is deleted.
+
+    Returns:
+        The folder it was moved into, on the main process; None if there was nothing, and on the others.
+    """
+    aside: Path | None = None
+    results = [path for name in RESULTS if (path := Path(work_dir, name)).exists()]
+    if is_main() and results:
+        aside = Path(work_dir, "earlier", time.strftime("%Y%m%d_%H%M%S"))
+        aside.mkdir(parents=True, exist_ok=True)
+        for path in results:
+            path.rename(aside / path.name)
+    barrier()
+    return aside

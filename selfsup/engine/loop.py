@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from selfsup.engine.interrupt import Interrupted, InterruptWatch
-from selfsup.errors import NonFiniteError
+from selfsup.errors import NonFiniteError, UnreadableError
 from selfsup.methods.base import Progress
 from selfsup.ops.dist import all_reduce_sum, world_size
 
@@ -80,7 +80,7 @@ class TrainLoop(BaseLoop):
         waited = 0.0
         for _ in range(runner.accumulate):
             asked = time.perf_counter()
-            batch = next(batches)
+            batch = self._next(batches)
             waited += time.perf_counter() - asked
             micro_batches.append(batch)
             if len(micro_batches) == 1:
@@ -98,6 +98,14 @@ class TrainLoop(BaseLoop):
         outputs["step_seconds"] = time.perf_counter() - start
         outputs["data_seconds"] = waited
         runner.call_hook("after_train_iter", batch_idx=self.iter, data_batch=micro_batches, outputs=outputs)
+
+    def _next(self, batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
+        """The next micro-batch; images that end the run because none around them can be read are named first."""
+        try:
+            return next(batches)
+        except UnreadableError as error:
+            self.runner.call_hook("on_unreadable", bad=error.bad)
+            raise
 
     def _forward_backward(self, batch: dict[str, Any], micro_batches: list[dict[str, Any]]) -> dict[str, Tensor]:
         """One micro-batch; the optim wrapper updates the weights after the last one of the step."""

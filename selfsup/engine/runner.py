@@ -30,7 +30,7 @@ from selfsup.engine.checkpoint import (
     read_checkpoint,
     write_atomically,
 )
-from selfsup.engine.environment import check_writable, write_environment
+from selfsup.engine.environment import check_writable, put_aside, write_environment
 from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.loop import TrainLoop
 from selfsup.engine.metrics_log import MetricsLog
@@ -124,6 +124,7 @@ class Runner(MMEngineRunner):
         if is_main():
             to_terminal = RichHandler(show_path=False, show_level=False, log_time_format="%H:%M:%S", markup=False)
             to_terminal.setLevel(log_level)
+            to_terminal.addFilter(lambda record: not record.getMessage().startswith("Hooks will be executed"))
             logger.addHandler(to_terminal)
         return logger
 
@@ -306,6 +307,10 @@ class Runner(MMEngineRunner):
             return self._restore(found[-1])
         if self._resume:
             self.logger.info(f"nothing to resume in {self.work_dir}: starting from the beginning")
+        elif (kept := put_aside(self.work_dir)) is not None:
+            self.logger.info(
+                f"an earlier run of this work dir was put into {kept}; --resume would have gone on with it"
+            )
         if self._load_from is not None:
             load_method(self._load_from, self.method)
         return 0

@@ -180,6 +180,22 @@ def test_too_many_bad_images_stop_the_run_with_a_clear_error(tmp_path: Path) -> 
         Runner(unreadable(tmp_path, length=16, bad=(5, 9), steps=6)).train()
 
 
+def test_a_run_in_which_nothing_can_be_read_names_what_it_tried(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"9 images in a row cannot be decoded"):
+        Runner(unreadable(tmp_path, length=16, bad=tuple(range(16)))).train()
+    assert len((tmp_path / "bad_images.txt").read_text().splitlines()) == 9
+
+
+def test_a_new_run_in_a_used_work_dir_puts_the_earlier_one_aside(tmp_path: Path) -> None:
+    Runner(tiny_config(tmp_path, steps=6)).train()
+    earlier = losses(tmp_path)
+    Runner(tiny_config(tmp_path, steps=3, seed=1)).train()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000000003.pth"]
+    (aside,) = (tmp_path / "earlier").iterdir()
+    assert losses(aside) == earlier
+    assert list_checkpoints(aside)[-1].name == "step_000000006.pth"
+
+
 def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises((DataError, ConfigError), match=r"batch.*8.*5"):
         Runner(unreadable(tmp_path, length=5, bad=())).train()
@@ -199,6 +215,18 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
         CheckpointError, match=r"another model than SwAV; 1 of another shape: prototypes\S*: \(12, 16\)"
     ):
         Runner(config, resume=True).train()
+
+
+def test_a_new_run_starts_from_an_exported_backbone_or_a_checkpoint(tmp_path: Path) -> None:
+    first = Runner(tiny_config(tmp_path / "first", steps=3))
+    first.train()
+    exported = tmp_path / "first" / "backbone.safetensors"
+    for source in (exported, list_checkpoints(tmp_path / "first")[-1]):
+        runner = Runner(tiny_config(tmp_path / "second", load_from=str(source)))
+        runner._build_training()
+        runner._load_or_resume()
+        name = "stem.conv.weight"
+        assert torch.equal(runner.method.backbone.state_dict()[name], first.method.backbone.state_dict()[name])
 
 
 def test_gradient_accumulation_counts_optimiser_updates(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files that could not be decoded: counted, named, and too many of them stop the run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,17 @@ class BadImagesHook(Hook):
         if world_size() == 1 or (runner.iter + 1) % self.every_steps == 0:
             self._exchange(runner)
 
+    def on_unreadable(self, runner: Any, bad: Sequence[tuple[int, str, str]]) -> None:
+        """Name the images whose neighbours are unreadable too; the run stops after this, perhaps on one process."""
+        with self._path(runner).open("a") as file:
+            file.writelines(_line(name, reason) for _, name, reason in bad if name not in self._known)
+
     def after_train(self, runner: Any) -> None:
         """Write what is left, and say how many there were."""
         self._exchange(runner)
         if self._known:
-            runner.logger.warning(f"{len(self._known)} images could not be decoded: {self._path(runner)}")
+            images = "image" if len(self._known) == 1 else "images"
+            runner.logger.warning(f"{len(self._known)} {images} could not be decoded: {self._path(runner)}")
 
     def _path(self, runner: Any) -> Path:
         return Path(runner.work_dir) / "bad_images.txt"
@@ -62,7 +69,7 @@ class BadImagesHook(Hook):
         self._known.update(found)
         if is_main():
             with self._path(runner).open("a") as file:
-                file.writelines(f"{name}\t{' '.join(reason.split())}\n" for name, reason in found.items())
+                file.writelines(_line(name, reason) for name, reason in found.items())
         total = len(runner.train_images)
         if len(self._known) > max(1, self.max_share * total):
             raise DataError(
@@ -70,3 +77,7 @@ class BadImagesHook(Hook):
                 f"{self.max_share:.2%}; they are named in {self._path(runner)}; repair or remove them, or raise "
                 f"train_dataloader.max_bad_share"
             )
+
+
+def _line(name: str, reason: str) -> str:
+    return f"{name}\t{' '.join(reason.split())}\n"
