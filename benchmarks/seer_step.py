@@ -3,7 +3,7 @@
     python -m benchmarks.seer_step                                     # RegNetY-256GF, one step
     python -m benchmarks.seer_step --config swav/seer_regnety32 --steps 5
 
-Runs ``tools/train.py`` with the recipe unchanged but for the batch and the number of steps, in a process of its own, and
+Runs ``tools/train.py``, the recipe unchanged but for the batch and the number of steps, in a process of its own, and
 adds up the memory of that process and its workers while it runs. The work dir, with a checkpoint of everything, needs
 17 GB of disk for 256GF and is removed afterwards.
 """

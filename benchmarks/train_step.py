@@ -45,7 +45,7 @@ class Step:
             parts = self.method(self.method.preprocess(views), mode="loss")
             loss = sum(value for name, value in parts.items() if name.startswith("loss"))
         self.wrapper.update_params(loss)
-        return time.perf_counter() - start, float(loss)
+        return time.perf_counter() - start, float(loss.detach())
 
 
 def main() -> int:
