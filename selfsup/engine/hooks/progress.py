@@ -59,9 +59,7 @@ class ProgressHook(Hook):
         self._wait = keep * self._wait + (1 - keep) * numbers["data_wait_share"]
         if not is_main():
             return
-        shown = (
-            f"loss {outputs['loss']:.4f}  lr {outputs['lr']:.4g}  {self._rate:.0f} images/s  data wait {self._wait:.0%}"
-        )
+        shown = f"loss {outputs['loss']:.4f}  lr {outputs['lr']:.4g}  {_rate(self._rate)} images/s  data wait {self._wait:.0%}"
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=runner.iter + 1, numbers=shown)
         elif time.monotonic() - self._last_line >= self.every_seconds or runner.iter + 1 == runner.max_iters:
@@ -78,6 +76,10 @@ class ProgressHook(Hook):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _rate(images_per_second: float) -> str:
+    return f"{images_per_second:.0f}" if images_per_second >= 10 else f"{images_per_second:.2g}"
 
 
 def _clock(seconds: float) -> str:
