@@ -4,4 +4,5 @@ import sys
 
 from selfsup.cli.main import run_tool
 
-sys.exit(run_tool("test"))
+if __name__ == "__main__":  # a worker process imports this file too
+    sys.exit(run_tool("test"))

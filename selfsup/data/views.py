@@ -121,6 +121,7 @@ class SwAVViews(MultiView):
         scales: share of the image's area for each size. The paper's pair belongs to multi-crop; without small crops
             it uses (0.08, 1).
         strength: of the colour jitter; 1 gives 0.8, 0.8, 0.8, 0.2.
+        blur: with blur, as for ImageNet; False for images of a few dozen pixels, as SimCLR does for CIFAR.
         interpolation: of the crops.
         before: transforms that come first in every view.
 
@@ -138,6 +139,7 @@ class SwAVViews(MultiView):
         *,
         scales: Sequence[tuple[float, float]] = ((0.14, 1.0), (0.05, 0.14)),
         strength: float = 1.0,
+        blur: bool = True,
         interpolation: Interpolation = "bilinear",
         before: Sequence[Component] = (),
     ) -> None:
@@ -148,12 +150,9 @@ class SwAVViews(MultiView):
             )
         if list(sizes) != sorted(sizes, reverse=True):
             raise ConfigError(f"SwAVViews.sizes: must fall, got {tuple(sizes)}")
-        colours = (
-            RandomHorizontalFlip(0.5),
-            _jitter(strength, p=0.8),
-            RandomGray(0.2),
-            GaussianBlur((0.1, 2.0), 0.5),
-        )
+        colours: list[Transform] = [RandomHorizontalFlip(0.5), _jitter(strength, p=0.8), RandomGray(0.2)]
+        if blur:
+            colours.append(GaussianBlur((0.1, 2.0), 0.5))
         super().__init__(
             [
                 dict(

@@ -138,12 +138,16 @@ def fit_logistic(
     scikit-learn's ``LogisticRegression(C=1 / (weight_decay * N))`` on the same standardised features is the same
     problem; with two classes, for which it keeps one weight vector instead of two, ``C=2 / (weight_decay * N)``.
 
+    The search runs along the principal axes of the features, each stretched by about the square root of the curvature
+    there (p (1 - p) variance + weight_decay, with p = 1 / classes): the minimum is the same, the way to it several
+    times shorter.
+
     Args:
         features: (N, D).
         labels: int64 (N,), any values.
         weight_decay: > 0.
         max_iterations: of full-batch L-BFGS in float64.
-        tolerance: stop when no entry of the gradient is larger.
+        tolerance: stop when no entry of the gradient along the stretched axes is larger.
         start: a solution to start from; None, or one of another shape, starts from zero.
     """
     features = features.double()
@@ -151,8 +155,11 @@ def fit_logistic(
     scale = torch.where(scale > 1e-9 * mean.abs().clamp_min(1e-12), scale, 1.0)
     inputs = (features - mean) / scale
     classes, targets = labels.unique(return_inverse=True)
+    variances, axes = torch.linalg.eigh(inputs.T @ inputs / len(inputs))
+    steepness = (variances.clamp_min(0) / len(classes) + weight_decay).sqrt()
+    inputs = inputs @ (axes / steepness)
     same_shape = start is not None and start.weight.shape == (len(classes), inputs.shape[1])
-    weight = start.weight.clone() if start and same_shape else inputs.new_zeros(len(classes), inputs.shape[1])
+    weight = start.weight @ axes * steepness if start and same_shape else inputs.new_zeros(len(classes), len(axes))
     bias = start.bias.clone() if start and same_shape else inputs.new_zeros(len(classes))
     optimizer = torch.optim.LBFGS(
         [weight.requires_grad_(), bias.requires_grad_()],
@@ -165,10 +172,10 @@ def fit_logistic(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = cross_entropy(inputs @ weight.T + bias, targets) + weight_decay / 2 * weight.square().sum()
+        loss = cross_entropy(inputs @ weight.T + bias, targets) + weight_decay / 2 * (weight / steepness).square().sum()
         loss.backward()
         return loss
 
     with torch.enable_grad():
         optimizer.step(closure)
-    return LinearClassifier(mean, scale, weight.detach(), bias.detach(), classes)
+    return LinearClassifier(mean, scale, (weight.detach() / steepness) @ axes.T, bias.detach(), classes)

@@ -59,7 +59,8 @@ class ProgressHook(Hook):
         self._wait = keep * self._wait + (1 - keep) * numbers["data_wait_share"]
         if not is_main():
             return
-        shown = f"loss {outputs['loss']:.4f}  lr {outputs['lr']:.4g}  {_rate(self._rate)} images/s  data wait {self._wait:.0%}"
+        rate = f"{_rate(self._rate)} images/s  data wait {self._wait:.0%}"
+        shown = f"loss {outputs['loss']:.4f}  lr {outputs['lr']:.4g}  {rate}"
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=runner.iter + 1, numbers=shown)
         elif time.monotonic() - self._last_line >= self.every_seconds or runner.iter + 1 == runner.max_iters:
