@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-METHOD ?= swav
+METHOD ?= simclr
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all dist check configs zoo bench format clean
+.PHONY: help setup demo test test-all dist check configs zoo bench bench-seer format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -19,7 +19,7 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 
 setup: $(VENV)/.ready  ## the virtual environment, with the package installed editable
 
-demo: $(VENV)/.ready  ## train on the embedded images for under five minutes and see it learn (METHOD=simclr for the other)
+demo: $(VENV)/.ready  ## train on the embedded images for under five minutes and see it learn (METHOD=swav for the other)
 	@$(BIN)/selfsup demo --method $(METHOD)
 
 test: $(VENV)/.ready  ## the tests that take less than ten seconds each
@@ -47,6 +47,10 @@ zoo: $(VENV)/.ready  ## rewrite the computed columns of model_zoo.md
 bench: $(VENV)/.ready  ## side-by-side timings; keep the machine otherwise idle
 	@$(BIN)/python -m benchmarks.views
 	@$(BIN)/python -m benchmarks.train_step
+
+bench-seer: $(VENV)/.ready  ## real SEER steps: ten minutes, 22 GiB of memory, 17 GB of disk
+	@$(BIN)/python -m benchmarks.seer_step --config swav/seer_regnety32 --steps 5
+	@$(BIN)/python -m benchmarks.seer_step
 
 format: $(VENV)/.ready  ## bring the code into shape
 	@$(BIN)/ruff check --quiet --fix .

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from selfsup.cli.train import INTERRUPTED
 from selfsup.config import load_config
 
 CONFIGS = {"swav": "swav/swav_scenes", "simclr": "simclr/simclr_scenes"}
@@ -20,7 +21,7 @@ FLOORS = ("raw pixels", "untrained network")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.add_argument(
-        "--method", choices=sorted(CONFIGS), default="swav", help="what to train (default: %(default)s)"
+        "--method", choices=sorted(CONFIGS), default="simclr", help="what to train (default: %(default)s)"
     )
     parser.add_argument("--work-dir", type=Path, help="where the results go (default: work_dirs/demo_<method>)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: %(default)s)")
@@ -34,9 +35,7 @@ def run(options: argparse.Namespace) -> int:
     from selfsup.evaluation import RawPixels
     from selfsup.registry import EVALUATORS
 
-    torch.set_num_threads(
-        1
-    )  # the worker fills the other of two cores; two threads waiting for it take half as long again
+    torch.set_num_threads(1)  # the worker fills the other of two cores; a second thread would wait for it
     console = Console()
     start = time.monotonic()
     work_dir = options.work_dir or Path("work_dirs") / f"demo_{options.method}"
@@ -44,7 +43,11 @@ def run(options: argparse.Namespace) -> int:
     console.print(f"training {CONFIGS[options.method]} on drawn scenes; everything goes to [bold]{work_dir}[/bold]")
     runner = Runner(config)
     untrained = copy.deepcopy(runner.method.backbone)
-    runner.train()
+    try:
+        runner.train()
+    except KeyboardInterrupt as stopped:
+        console.print(f"\n{stopped}; run the demo again to start over")
+        return INTERRUPTED
     suite = EVALUATORS.build(
         {"type": "Suite", "evaluators": config["evaluators"], "preprocess": runner.method.preprocess}
     )

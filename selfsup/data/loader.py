@@ -1,7 +1,9 @@
 """The worker processes that decode and augment."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -76,9 +78,18 @@ def _processes() -> BaseContext:
 
 
 def _prepare_worker(worker: int) -> None:
+    threading.Thread(target=_leave_with_training, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which finishes its step
     cv2.setNumThreads(0)
     cv2.utils.logging.setLogLevel(
         cv2.utils.logging.LOG_LEVEL_SILENT
     )  # what a decoder complains about is in the DecodeError already
     torch.set_num_threads(1)
+
+
+def _leave_with_training() -> None:
+    """End the worker when the training process is gone, however it went: PyTorch only watches the fork server."""
+    training = multiprocessing.parent_process()
+    if training is not None:
+        training.join()
+        os._exit(1)

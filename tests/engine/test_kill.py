@@ -1,5 +1,6 @@
 """A run killed with ``kill -9`` and resumed with ``--resume`` gives bitwise the losses of one left alone."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -34,7 +35,29 @@ def losses(work_dir: Path) -> list[tuple[int, float]]:
     return [(line["step"], line["loss"]) for line in read_metrics(work_dir / "metrics.jsonl") if "loss" in line]
 
 
+def descendants(pid: int) -> list[int]:
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+    found, waiting = [], [pid]
+    while waiting:
+        parent = waiting.pop()
+        children = [child for child, of in parents.items() if of == parent]
+        found += children
+        waiting += children
+    return found
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return "selfsup" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for workers that are left in /proc")
 def test_killed_and_resumed_equals_left_alone(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(command(tmp_path / "whole"), check=True, env=environment, capture_output=True)
@@ -44,6 +67,8 @@ def test_killed_and_resumed_equals_left_alone(tmp_path: Path) -> None:
     deadline = time.monotonic() + 120
     while len(losses(tmp_path / "cut")) < 5 and time.monotonic() < deadline:
         time.sleep(0.05)
+    helpers = descendants(run.pid)
+    assert helpers, "the run has a worker"
     run.send_signal(signal.SIGKILL)
     run.wait()
     reached = len(losses(tmp_path / "cut"))
@@ -52,3 +77,4 @@ def test_killed_and_resumed_equals_left_alone(tmp_path: Path) -> None:
     subprocess.run(command(tmp_path / "cut", "--resume"), check=True, env=environment, capture_output=True)
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     assert len(losses(tmp_path / "whole")) == STEPS
+    assert not [pid for pid in helpers if is_running(pid)], "workers outlived the run"
