@@ -1,8 +1,8 @@
 """SimCLR on the embedded scenes, a few minutes on two CPU cores.
 
-Paper: the method of Chen et al. 2020, arXiv:2002.05709, with its CIFAR pipeline (jitter strength 0.5, no blur); there is
-no number to expect but our own, in model_zoo.md. Every view draws a new background, so that only the emoji is common to
-the views of a scene. Crops keep two fifths or more: an emoji of 20 pixels has no parts to tell apart.
+Paper: the method of Chen et al. 2020, arXiv:2002.05709, with its CIFAR pipeline (jitter strength 0.5, no blur); there
+is no number to expect but our own, in model_zoo.md. Every view draws a new background, so that only the emoji is common
+to the views of a scene. Crops keep two fifths or more: an emoji of 20 pixels has no parts to tell apart.
 
 Sized for one process on two CPU cores.
 
