@@ -51,7 +51,7 @@ def test_simclrs_kernel_cuts_a_wide_gaussian_off() -> None:
 
 
 def test_blur_is_distributed_as_pillows_in_swavs_code() -> None:
-    image, rng, draws = picture(40, 40), np.random.default_rng(0), 1500
+    image, rng, draws = picture(40, 40), np.random.default_rng(0), 2500
     blur, theirs = GaussianBlur(), np.random.default_rng(1)
 
     def pillow() -> np.ndarray:

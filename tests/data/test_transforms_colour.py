@@ -123,7 +123,7 @@ def test_amounts_span_the_papers_ranges(name: str, jitter: ColorJitter, monkeypa
 
 @pytest.mark.parametrize("number", [0, 2])
 def test_jitter_and_grey_are_distributed_as_torchvisions_on_pillow(number: int) -> None:
-    image, rng, draws = picture(32, 32, number), np.random.default_rng(1), 1500
+    image, rng, draws = picture(32, 32, number), np.random.default_rng(1), 2500
     ours = [ColorJitter(0.8, 0.8, saturation=0.8, hue=0.2), RandomGray()]
     theirs = v1.Compose([v1.RandomApply([v1.ColorJitter(0.8, 0.8, 0.8, 0.2)], p=0.8), v1.RandomGrayscale(0.2)])
     torch.manual_seed(1)
@@ -133,7 +133,7 @@ def test_jitter_and_grey_are_distributed_as_torchvisions_on_pillow(number: int) 
 
 
 def test_the_comparison_of_distributions_would_notice_another_strength_or_a_missing_clip() -> None:
-    image, draws = picture(32, 32), 1500
+    image, draws = picture(32, 32), 2500
 
     def draw(strength: float, brightness_mode: str) -> np.ndarray:
         jitter, rng = (
