@@ -19,7 +19,7 @@ TINY = [
     "train_cfg.max_steps=2",
     "train_dataloader.batch_size=4",
     "train_dataloader.num_workers=0",
-    "model.backbone.width=0.125",
+    "model.backbone.widths=[16,32,48,64]",
     "optim_wrapper.precision=fp32",
 ]
 
@@ -93,7 +93,7 @@ def test_own_images_are_trained_on_with_the_recipes_scaling(capsys: pytest.Captu
     assert [row["step"] for row in rows if "loss" in row] == [0, 1]
     said = " ".join(capsys.readouterr().out.split())
     assert "effective batch 4 = 4 x 1 x 1; the recipe's is 128" in said
-    assert "by the recipe's linear rule; the recipe's is" in said
+    assert "by the recipe's sqrt rule; the recipe's is" in said
     assert "judge a held-out part of --data" in said
     config = load_config(work_dir / "config.py")
     assert config["train_dataloader"]["dataset"] == {
