@@ -23,7 +23,7 @@ model = dict(
         type="ProjectionNeck", hidden_dims=(256,), out_dim=64, last_bn=True, last_bn_weight=False, last_bn_bias=False
     ),
     prototypes=dict(type="Prototypes", num_prototypes=128),
-    loss=dict(type="SwAVLoss", temperature=0.1, epsilon=0.02, iterations=3),  # at 0.05 nothing is learned in 500 steps
+    loss=dict(type="SwAVLoss", temperature=0.1, epsilon=0.02, iterations=3),  # 0.05 stays at ln K for 200 steps
     preprocess=dict(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
 )
 train_dataloader = dict(
