@@ -48,7 +48,7 @@ def test_a_tool_works_from_any_folder(tmp_path: Path) -> None:
 def test_two_processes_train_on_a_cpu(tmp_path: Path) -> None:
     result = run(
         "bash", ROOT / "tools/dist_train.sh", RECIPE, "2", "--device=cpu", "--cfg-options", "train_cfg.max_steps=2",
-        "train_dataloader.batch_size=4", "train_dataloader.num_workers=0", "model.backbone.width=0.125",
+        "train_dataloader.batch_size=4", "train_dataloader.num_workers=0", "model.backbone.widths=[16,32,48,64]",
         "evaluators={}", folder=tmp_path, MASTER_PORT="29517", PYTHONPATH=str(ROOT),
         PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     )  # fmt: skip
