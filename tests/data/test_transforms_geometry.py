@@ -1,4 +1,4 @@
-"""Crops, resizes and flips against Pillow and torchvision."""
+"""Crops and resizes against Pillow and torchvision."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision import transforms as v1
 
-from selfsup.data.transforms import CenterCrop, RandomHorizontalFlip, RandomResizedCrop, Resize
+from selfsup.data.transforms import CenterCrop, RandomCrop, RandomResizedCrop, Resize
 from selfsup.data.transforms.geometry import resize
 from selfsup.errors import ConfigError, DataError
 from tests.data.pictures import picture
@@ -80,14 +80,6 @@ def test_a_crop_of_a_tiny_image_has_the_size_asked_for(shape: tuple[int, int, in
     assert view.dtype == np.uint8
 
 
-def test_flip_mirrors_and_leaves_its_input_alone() -> None:
-    image, rng = picture(20, 31), np.random.default_rng(0)
-    before = image.copy()
-    np.testing.assert_array_equal(RandomHorizontalFlip(1.0)(image, rng), image[:, ::-1])
-    np.testing.assert_array_equal(RandomHorizontalFlip(0.0)(image, rng), image)
-    np.testing.assert_array_equal(image, before)
-
-
 @pytest.mark.parametrize(("height", "width", "size"), [(160, 200, 64), (201, 160, 77), (40, 60, 90)])
 def test_resizing_the_short_side_keeps_torchvisions_shape(height: int, width: int, size: int) -> None:
     image, rng = picture(height, width), np.random.default_rng(0)
@@ -103,9 +95,24 @@ def test_resize_to_a_height_and_a_width() -> None:
     assert Resize((30, 50))(picture(64, 64), np.random.default_rng(0)).shape == (30, 50, 3)
 
 
-def test_center_crop_refuses_a_smaller_image() -> None:
-    with pytest.raises(DataError, match="must be at least 64 x 64, got 70 x 50; put Resize"):
-        CenterCrop(64)(picture(50, 70), np.random.default_rng(0))
+@pytest.mark.parametrize("crop", [CenterCrop(64), RandomCrop(64)], ids=lambda crop: type(crop).__name__)
+def test_a_square_larger_than_the_image_is_refused(crop: CenterCrop | RandomCrop) -> None:
+    name = type(crop).__name__
+    with pytest.raises(DataError, match=rf"{name}: the image must be at least 64 x 64, got 70 x 50; put Resize\(64\)"):
+        crop(picture(50, 70), np.random.default_rng(0))
+
+
+def test_a_random_crop_lies_in_every_place_equally_often() -> None:
+    rows, columns = np.mgrid[:7, :9].astype(np.uint8)
+    image, rng, draws = np.dstack([rows, columns, rows]), np.random.default_rng(0), 6000
+    counts = np.zeros((4, 6))
+    for _ in range(draws):
+        crop = RandomCrop(4)(image, rng)
+        top, left = crop[0, 0, :2]
+        np.testing.assert_array_equal(crop, image[top : top + 4, left : left + 4])
+        counts[top, left] += 1
+    assert np.abs(counts / draws - 1 / 24).max() < 5 * np.sqrt(1 / 24 / draws)
+    np.testing.assert_array_equal(RandomCrop(7)(image[:, :7], rng), image[:, :7])
 
 
 @pytest.mark.parametrize(
@@ -116,9 +123,9 @@ def test_center_crop_refuses_a_smaller_image() -> None:
         (lambda: RandomResizedCrop(8, ratio=(0.0, 1.0)), "RandomResizedCrop.ratio: must be"),
         (lambda: RandomResizedCrop(8, interpolation="bilinar"), "did you mean 'bilinear'"),  # type: ignore[arg-type]
         (lambda: RandomResizedCrop(8, attempts=0), "RandomResizedCrop.attempts: must be > 0"),
-        (lambda: RandomHorizontalFlip(1.5), r"RandomHorizontalFlip.p: must be in \[0, 1\], got 1.5"),
         (lambda: Resize((0, 3)), "Resize.size: must be > 0"),
         (lambda: CenterCrop(-1), "CenterCrop.size: must be > 0"),
+        (lambda: RandomCrop(0), "RandomCrop.size: must be > 0, got 0"),
     ],
 )
 def test_arguments_out_of_range_are_refused(build: object, message: str) -> None:

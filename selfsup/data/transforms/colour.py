@@ -148,7 +148,7 @@ class RandomGray:
     """Replace the colours by their luma with probability ``p``; the result keeps three channels.
 
     Args:
-        p: probability, in [0, 1].
+        p: probability, in [0, 1]; 1 is the colour drop of SimCLR's study.
 
     Raises:
         ConfigError: if ``p`` is out of range.

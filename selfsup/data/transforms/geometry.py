@@ -1,4 +1,4 @@
-"""Crop, resize and flip.
+"""Crop and resize.
 
 Shrinking is antialiased as in Pillow, whose results torch's uint8 resampling reproduces to one level: the reference
 pipelines of all papers but SimCLR's TensorFlow one do the same. OpenCV takes over where nothing shrinks.
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from selfsup.data.transforms.base import check_choice, check_positive, check_probability, check_range
+from selfsup.data.transforms.base import check_choice, check_positive, check_range
 from selfsup.errors import DataError
 from selfsup.registry import TRANSFORMS
 
@@ -106,28 +106,6 @@ class RandomResizedCrop:
 
 @TRANSFORMS.register_module()
 @dataclass(frozen=True)
-class RandomHorizontalFlip:
-    """Mirror left and right with probability ``p``.
-
-    Args:
-        p: probability, in [0, 1].
-
-    Raises:
-        ConfigError: if ``p`` is out of range.
-    """
-
-    p: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_probability(self, self.p)
-
-    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """The mirrored image, or the image itself."""
-        return cv2.flip(image, 1) if rng.random() < self.p else image
-
-
-@TRANSFORMS.register_module()
-@dataclass(frozen=True)
 class Resize:
     """Resize to a short side, keeping the shape of the image, or to a height and a width.
 
@@ -179,11 +157,48 @@ class CenterCrop:
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The central square, (size, size, C)."""
-        height, width = image.shape[:2]
-        if min(height, width) < self.size:
-            raise DataError(
-                f"CenterCrop: the image must be at least {self.size} x {self.size}, got {width} x {height}; "
-                f"put Resize({self.size}) before it"
-            )
-        top, left = round((height - self.size) / 2), round((width - self.size) / 2)
+        height, width = _room_around(self, image, self.size)
+        top, left = round(height / 2), round(width / 2)
         return image[top : top + self.size, left : left + self.size]
+
+
+@TRANSFORMS.register_module()
+@dataclass(frozen=True)
+class RandomCrop:
+    """Cut out a square at a random place, every place being equally likely.
+
+    Args:
+        size: side in pixels, no larger than the images.
+
+    Raises:
+        ConfigError: if ``size`` is not positive.
+        DataError: when called, if the image is smaller than the square.
+
+    Source: torchvision.transforms.RandomCrop, as in google-research/big_transfer bit_pytorch/train.py.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        check_positive(self, "size", self.size)
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The square, (size, size, C)."""
+        height, width = _room_around(self, image, self.size)
+        top, left = int(rng.integers(height + 1)), int(rng.integers(width + 1))
+        return image[top : top + self.size, left : left + self.size]
+
+
+def _room_around(transform: object, image: np.ndarray, size: int) -> tuple[int, int]:
+    """How much higher and wider than a square of side ``size`` an image is, in pixels.
+
+    Raises:
+        DataError: if it is smaller.
+    """
+    height, width = image.shape[:2]
+    if min(height, width) < size:
+        raise DataError(
+            f"{type(transform).__name__}: the image must be at least {size} x {size}, got {width} x {height}; "
+            f"put Resize({size}) before it"
+        )
+    return height - size, width - size
