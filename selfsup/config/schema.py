@@ -210,6 +210,8 @@ PLACES: dict[str, Place] = {
     "views": Place(registry.TRANSFORMS),
     "transforms": Place(registry.TRANSFORMS),
     "transform": Place(registry.TRANSFORMS),
+    "before": Place(registry.TRANSFORMS),
+    "shared": Place(registry.TRANSFORMS),
     "optim_wrapper": Place(
         registry.OPTIM_WRAPPERS,
         supplied=("optimizer",),

@@ -2,46 +2,60 @@ from selfsup.data.decode import decode_image
 from selfsup.data.image_dataset import ImageDataset
 from selfsup.data.image_list import ImageList
 from selfsup.data.loader import build_loader
+from selfsup.data.multi_view import MultiView
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.scenes import Scenes
+from selfsup.data.single_view import BiTViews, EvaluationView, SupervisedViews
 from selfsup.data.subset import Subset
 from selfsup.data.transforms import (
     CenterCrop,
     ColorJitter,
+    Cutout,
     FreshBackground,
     GaussianBlur,
+    GaussianNoise,
+    RandomCrop,
     RandomGray,
     RandomHorizontalFlip,
     RandomResizedCrop,
+    RandomRotate90,
     Resize,
+    Sobel,
     Solarize,
     Transform,
 )
 from selfsup.data.view_dataset import ViewDataset, collate_views
-from selfsup.data.views import BYOLViews, EvaluationView, MoCoViews, MultiView, SimCLRViews, SwAVViews
+from selfsup.data.views import BYOLViews, MoCoViews, SimCLRViews, SwAVViews
 
 __all__ = [
     "BYOLViews",
+    "BiTViews",
     "CenterCrop",
     "ColorJitter",
+    "Cutout",
     "EvaluationView",
     "FreshBackground",
     "GaussianBlur",
+    "GaussianNoise",
     "ImageDataset",
     "ImageList",
     "MoCoViews",
     "MultiView",
     "Preprocess",
+    "RandomCrop",
     "RandomGray",
     "RandomHorizontalFlip",
     "RandomResizedCrop",
+    "RandomRotate90",
     "Resize",
     "Scenes",
     "SimCLRViews",
+    "Sobel",
     "Solarize",
     "StepSampler",
     "Subset",
+    "SupervisedViews",
     "SwAVViews",
     "Transform",
     "ViewDataset",

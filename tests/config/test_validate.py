@@ -64,6 +64,12 @@ def change(config: dict[str, Any], path: str, value: Any) -> None:
             "FreshBackground",
         ),
         (
+            "train_dataloader.views.before",
+            [{"type": "RegNet"}],
+            "train_dataloader.views.before.0.type: no transform is called 'RegNet'",
+            None,
+        ),
+        (
             "optim_wrapper.optimizer.momentun",
             0.9,
             "optim_wrapper.optimizer.momentun: is not an argument of SGD, got 0.9",

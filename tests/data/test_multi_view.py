@@ -1,0 +1,69 @@
+"""Pipelines composed from any transforms."""
+
+import numpy as np
+import pytest
+
+from selfsup.data.multi_view import MultiView
+from selfsup.data.transforms import RandomGray, RandomResizedCrop
+from selfsup.data.views import SwAVViews
+from selfsup.errors import ConfigError, DataError
+from selfsup.registry import TRANSFORMS
+from tests.data.pictures import picture
+
+
+def test_multi_view_is_built_from_dicts_and_keeps_their_order() -> None:
+    views = TRANSFORMS.build(
+        dict(
+            type="MultiView",
+            pipelines=[
+                dict(transforms=[dict(type="CenterCrop", size=16)]),
+                dict(count=2, transforms=[dict(type="Resize", size=[8, 9]), RandomGray(1.0)]),
+            ],
+        )
+    )
+    made = views(picture(20, 30), np.random.default_rng(0))
+    assert [view.shape for view in made] == [(16, 16, 3), (8, 9, 3), (8, 9, 3)]
+    assert views.describe().splitlines()[:2] == ["1 view:", "  CenterCrop(size=16)"]
+    assert "2 views:" in views.describe()
+    assert (made[1][..., 0] == made[1][..., 1]).all()
+
+
+def test_before_gives_every_view_a_background_of_its_own() -> None:
+    empty = np.zeros((24, 24, 4), np.uint8)
+    views = SwAVViews(
+        (16,), (4,), scales=((0.9, 1.0),), strength=0.0, before=[dict(type="FreshBackground", kinds=("flat",))]
+    )
+    colours = {tuple(view[8, 8]) for view in views(empty, np.random.default_rng(0))}
+    assert len(colours) == 4
+    with pytest.raises(DataError, match=r"FreshBackground.* lays an image with alpha on a background"):
+        SwAVViews((16,), (1,), scales=((0.9, 1.0),))(empty, np.random.default_rng(0))
+
+
+def test_what_is_shared_is_drawn_once_for_all_views() -> None:
+    views = MultiView(
+        [dict(transforms=[]), dict(count=2, transforms=[RandomGray(1.0)])],
+        shared=[dict(type="RandomResizedCrop", size=24, scale=(0.2, 0.5))],
+    )
+    image, rng = picture(60, 80), np.random.default_rng(0)
+    first, second, third = views(image, rng)
+    crop = RandomResizedCrop(24, (0.2, 0.5))(image, np.random.default_rng(0))
+    np.testing.assert_array_equal(first, crop)
+    np.testing.assert_array_equal(second, RandomGray(1.0)(crop, rng))
+    np.testing.assert_array_equal(third, second)
+    assert (views(image, rng)[0] != first).any()
+    assert views.describe().splitlines()[0] == "once:"
+    assert "1 view:\n  as it is\n2 views:\n  RandomGray(p=1.0)" in views.describe()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: MultiView([]), "MultiView.pipelines: must hold at least one pipeline, got none"),
+        (lambda: MultiView([dict(count=0, transforms=[RandomGray()])]), r"pipelines\[0\].count: must be >= 1, got 0"),
+        (lambda: MultiView([dict(transforms=[])]), r"pipelines\[0\].transforms: must hold at least one transform"),
+        (lambda: MultiView([dict(number=2)]), r"pipelines\[0\]: takes 'count' and 'transforms', got \['number'\]"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(build, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build()

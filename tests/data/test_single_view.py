@@ -1,0 +1,51 @@
+"""The one view of supervised training, of BiT and of evaluators."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision import transforms as v1
+
+from selfsup.data.single_view import BiTViews, EvaluationView, SupervisedViews
+from selfsup.data.transforms import ColorJitter, RandomHorizontalFlip, RandomResizedCrop
+from selfsup.errors import ConfigError
+from tests.data.pictures import picture
+
+
+def test_supervised_and_bit_take_the_steps_of_their_code() -> None:
+    (supervised,) = SupervisedViews().pipelines
+    assert supervised.count == 1
+    assert supervised.transforms == (
+        RandomResizedCrop(224, (0.08, 1.0), interpolation="bilinear", attempts=10),
+        RandomHorizontalFlip(0.5),
+        ColorJitter(0.4, 0.4, saturation=0.4, hue=0.4, p=1.0),
+    )
+    assert SupervisedViews(jitter=0).pipelines[0].transforms == supervised.transforms[:2]
+    (bit,) = BiTViews().pipelines
+    assert bit.count == 1
+    assert bit.transforms == (
+        RandomResizedCrop(224, (0.05, 1.0), ratio=(0.75, 1.33), interpolation="bilinear", attempts=100),
+        RandomHorizontalFlip(0.5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: SupervisedViews(jitter=0.6), r"SupervisedViews.jitter: must be in \[0, 0.5\], got 0.6"),
+        (lambda: SupervisedViews(jitter=-0.1), r"SupervisedViews.jitter: must be in \[0, 0.5\], got -0.1"),
+        (lambda: BiTViews(0), "RandomResizedCrop.size: must be > 0, got 0"),
+        (lambda: EvaluationView(128, 224), "EvaluationView.resize: must be at least size = 224, got 128"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(build, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(("height", "width"), [(120, 160), (300, 200), (64, 64)])
+def test_the_evaluation_view_is_torchvisions_resize_and_centre_crop(height: int, width: int) -> None:
+    image = picture(height, width)
+    expected = v1.CenterCrop(64)(v1.Resize(73)(Image.fromarray(image)))
+    view = EvaluationView(73, 64)(image)
+    assert view.shape == (64, 64, 3)
+    assert np.abs(view.astype(int) - np.asarray(expected)).max() <= 1
