@@ -7,6 +7,7 @@ from selfsup.data.preprocess import Preprocess
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.scenes import Scenes
 from selfsup.data.single_view import BiTViews, EvaluationView, SupervisedViews
+from selfsup.data.study_views import STUDY_GRID, OneBranchViews, study_transforms
 from selfsup.data.subset import Subset
 from selfsup.data.transforms import (
     CenterCrop,
@@ -29,6 +30,7 @@ from selfsup.data.view_dataset import ViewDataset, collate_views
 from selfsup.data.views import BYOLViews, MoCoViews, SimCLRViews, SwAVViews
 
 __all__ = [
+    "STUDY_GRID",
     "BYOLViews",
     "BiTViews",
     "CenterCrop",
@@ -42,6 +44,7 @@ __all__ = [
     "ImageList",
     "MoCoViews",
     "MultiView",
+    "OneBranchViews",
     "Preprocess",
     "RandomCrop",
     "RandomGray",
@@ -63,4 +66,5 @@ __all__ = [
     "collate_views",
     "decode_image",
     "steps_per_epoch",
+    "study_transforms",
 ]
