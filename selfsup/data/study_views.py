@@ -10,7 +10,7 @@ from selfsup.errors import ConfigError
 from selfsup.registry import TRANSFORMS
 
 STUDY_GRID = ("crop", "cutout", "color", "sobel", "noise", "blur", "rotate")
-"""The names in :func:`study_transforms` that the paper's figure 5 crosses with each other, in its order."""
+"""The names in :func:`study_transforms` that the paper's figure 5 crosses with each other; the order is ours."""
 
 
 def study_transforms(size: int = 224, *, strength: float = 1.0) -> dict[str, list[dict[str, Any]]]:
