@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from selfsup.layers import StdConv2d
+from tests.reference import record
+
+
+def with_kernel(kernel: object, eps: float) -> StdConv2d:
+    weight = torch.tensor(kernel, dtype=torch.float64)
+    conv = StdConv2d(weight.shape[1], weight.shape[0], kernel_size=weight.shape[2], eps=eps).double()
+    with torch.no_grad():
+        conv.weight.copy_(weight)
+    return conv
+
+
+@pytest.mark.parametrize(("name", "eps"), [("bit_1e10", 1e-10), ("timm_bit_1e8", 1e-8), ("timm_default_1e6", 1e-6)])
+def test_kernels_are_standardised_as_recorded(name: str, eps: float) -> None:
+    expected = record("bit/weight_standardisation")
+    conv = with_kernel(expected["input"]["kernel"], eps)
+    np.testing.assert_allclose(
+        conv.standardised_weight().detach().numpy(), expected["expected"][name], rtol=0, atol=expected["tol"]
+    )
+
+
+def test_bit_s_eps_is_the_default() -> None:
+    assert StdConv2d(1, 1).eps == 1e-10
+
+
+def test_it_convolves_with_the_standardised_kernel_and_the_bias_as_it_is() -> None:
+    torch.manual_seed(0)
+    conv = StdConv2d(3, 5, kernel_size=3, stride=2, padding=1, bias=True)
+    images = torch.randn(2, 3, 9, 8)
+    with torch.no_grad():
+        kernels = [(kernel - kernel.mean()) / (kernel.var(correction=0) + 1e-10).sqrt() for kernel in conv.weight]
+        expected = F.conv2d(images, torch.stack(kernels), conv.bias, stride=2, padding=1)
+        torch.testing.assert_close(conv(images), expected)
+
+
+def test_scale_and_shift_of_a_kernel_do_not_matter() -> None:
+    torch.manual_seed(0)
+    conv = StdConv2d(4, 6, kernel_size=3)
+    images = torch.randn(2, 4, 7, 7)
+    with torch.no_grad():
+        expected = conv(images)
+        conv.weight.mul_(torch.rand(6, 1, 1, 1) + 1).add_(torch.randn(6, 1, 1, 1))
+        torch.testing.assert_close(conv(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_is_orthogonal_to_the_kernel_and_to_a_constant() -> None:
+    torch.manual_seed(0)
+    conv = StdConv2d(4, 6, kernel_size=3).double()
+    conv(torch.randn(2, 4, 7, 7, dtype=torch.float64)).pow(3).sum().backward()
+    gradient, weight = conv.weight.grad.flatten(1), conv.weight.detach().flatten(1)
+    scale = gradient.norm(dim=1) * weight.norm(dim=1)
+    assert (gradient.sum(1).abs() / scale).max() < 1e-8
+    assert ((gradient * weight).sum(1).abs() / scale).max() < 1e-8
+
+
+def test_a_constant_kernel_convolves_to_zero() -> None:
+    conv = with_kernel(np.full((1, 1, 2, 2), 0.3), eps=1e-10)
+    assert conv(torch.ones(1, 1, 2, 2, dtype=torch.float64)).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_half_precision_weights_are_standardised_in_single_precision() -> None:
+    torch.manual_seed(0)
+    conv = StdConv2d(16, 4, kernel_size=3)
+    with torch.no_grad():
+        conv.weight.mul_(1e-4).add_(1e-3)
+    half = StdConv2d(16, 4, kernel_size=3).bfloat16()
+    half.load_state_dict(conv.state_dict())
+    conv.load_state_dict(half.state_dict())
+    assert half.standardised_weight().dtype == torch.bfloat16
+    assert torch.equal(half.standardised_weight(), conv.standardised_weight().bfloat16())
