@@ -1,9 +1,18 @@
 """Networks from images to feature vectors."""
 
 from selfsup.backbones.base import Backbone
+from selfsup.backbones.bit_resnet import BiTResNet
 from selfsup.backbones.checkpointing import run_blocks, run_checkpointed
 from selfsup.backbones.cost import multiply_adds
 from selfsup.backbones.regnet import RegNet
 from selfsup.backbones.resnet import ResNet
 
-__all__ = ["Backbone", "RegNet", "ResNet", "multiply_adds", "run_blocks", "run_checkpointed"]
+__all__ = [
+    "Backbone",
+    "BiTResNet",
+    "RegNet",
+    "ResNet",
+    "multiply_adds",
+    "run_blocks",
+    "run_checkpointed",
+]

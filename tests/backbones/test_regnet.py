@@ -1,4 +1,3 @@
-import warnings
 from types import ModuleType
 
 import numpy as np
@@ -28,13 +27,6 @@ RECORDS = {
     "y_10b": "regnety_10B_seer",
 }
 TIMM_NAMES = {"y_400mf": "regnety_004", "y_1_6gf": "regnety_016", "y_4gf": "regnety_040"}
-
-
-@pytest.fixture(scope="module")
-def timm() -> ModuleType:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # timm 1.0 imports what torch 2.14 deprecates
-        return pytest.importorskip("timm")
 
 
 def on_meta(**arguments: object) -> RegNet:

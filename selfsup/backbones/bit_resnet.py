@@ -1,0 +1,156 @@
+"""ResNet-v2 with group norm and weight standardisation: the network of Big Transfer."""
+
+from collections.abc import Collection
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from selfsup.backbones.base import NUM_STAGES, check_stages
+from selfsup.backbones.checkpointing import run_blocks
+from selfsup.errors import ConfigError, did_you_mean
+from selfsup.layers.std_conv import StdConv2d
+from selfsup.registry import BACKBONES
+
+BASE_WIDTH = 64  # channels of the root and of the first stage's 3x3, as in He et al. 2016, arXiv:1603.05027
+EXPANSION = 4
+STEMS = ("imagenet", "cifar")
+
+DEPTHS: dict[int, tuple[int, int, int, int]] = {
+    14: (1, 1, 1, 1),  # not the paper's: small enough for a demonstration
+    26: (2, 2, 2, 2),  # likewise
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+
+
+class PreActivationBottleneck(nn.Module):
+    """Group norm and ReLU before each of a 1x1, a 3x3 and a 1x1 convolution, and a shortcut.
+
+    The stride is on the 3x3. Where the shape changes the shortcut is a convolution of what the first norm and ReLU
+    give, without a norm of its own; elsewhere it is the input as it came.
+
+    Args:
+        in_channels: channels of the input.
+        channels: channels of the 3x3; the output has four times as many.
+        stride: of the 3x3 and of the shortcut.
+        num_groups: of each group norm.
+        eps: of the weight standardisation.
+    """
+
+    def __init__(self, in_channels: int, channels: int, *, stride: int, num_groups: int, eps: float) -> None:
+        super().__init__()
+        out_channels = channels * EXPANSION
+        self.norm1 = nn.GroupNorm(num_groups, in_channels)
+        self.conv1 = StdConv2d(in_channels, channels, eps=eps)
+        self.norm2 = nn.GroupNorm(num_groups, channels)
+        self.conv2 = StdConv2d(channels, channels, kernel_size=3, stride=stride, padding=1, eps=eps)
+        self.norm3 = nn.GroupNorm(num_groups, channels)
+        self.conv3 = StdConv2d(channels, out_channels, eps=eps)
+        reshaped = stride != 1 or in_channels != out_channels
+        self.downsample = StdConv2d(in_channels, out_channels, stride=stride, eps=eps) if reshaped else None
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps of shape (B, in_channels, H, W) to (B, 4 * channels, H / stride, W / stride)."""
+        activated = F.relu(self.norm1(maps), inplace=True)
+        shortcut = maps if self.downsample is None else self.downsample(activated)
+        residual = self.conv1(activated)
+        residual = self.conv2(F.relu(self.norm2(residual), inplace=True))
+        residual = self.conv3(F.relu(self.norm3(residual), inplace=True))
+        return residual + shortcut
+
+
+@BACKBONES.register_module()
+class BiTResNet(nn.Module):
+    """Big Transfer's ResNet-v2 without its classifier.
+
+    The released models expect images in [-1, 1]. No batch norm: nothing depends on the other images of the batch, or
+    on how many there are.
+
+    Args:
+        depth: 50, 101 or 152; 14 and 26 are small ones of our own.
+        width: factor on every layer's channels, root included; the paper's models are 50x1, 50x3, 101x1, 101x3, 152x2
+            and 152x4.
+        stem: ``'imagenet'`` (7x7 of stride 2, then pooling: maps at strides 4, 8, 16, 32) or ``'cifar'`` (3x3 of
+            stride 1, no pooling: strides 1, 2, 4, 8).
+        num_groups: groups of every group norm; networks narrower than half the paper's need fewer.
+        eps: added to the variance by weight standardisation; timm's BiT models have 1e-8.
+        checkpoint_stages: stages, from 1, whose activations are computed again in the backward pass.
+
+    Raises:
+        ConfigError: if the depth or stem is unknown, or the groups do not divide the channels.
+
+    Source: Kolesnikov et al. 2020, arXiv:1912.11370, and its code. The root's pooling is padded with zeros,
+        not with minus infinity. Convolutions are initialised as in :class:`~selfsup.layers.HeConv2d`; their scale does
+        not enter the features.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        width: float = 1,
+        *,
+        stem: str = "imagenet",
+        num_groups: int = 32,
+        eps: float = 1e-10,
+        checkpoint_stages: Collection[int] = (),
+    ) -> None:
+        super().__init__()
+        if depth not in DEPTHS:
+            raise ConfigError(f"BiTResNet.depth: must be one of {', '.join(map(str, DEPTHS))}, got {depth!r}")
+        if stem not in STEMS:
+            raise ConfigError(f"BiTResNet.stem: no stem is called {stem!r}{did_you_mean(stem, STEMS)}")
+        channels = round(BASE_WIDTH * width)
+        if num_groups < 1 or channels < 1 or channels % num_groups:
+            raise ConfigError(
+                f"BiTResNet: num_groups must divide the {channels} channels of width={width!r}, got {num_groups!r}"
+            )
+        self.stem = stem
+        self.checkpoint_stages = check_stages(checkpoint_stages, "BiTResNet")
+        self.conv1 = (
+            StdConv2d(3, channels, kernel_size=7, stride=2, padding=3, eps=eps)
+            if stem == "imagenet"
+            else StdConv2d(3, channels, kernel_size=3, padding=1, eps=eps)
+        )
+        in_channels = channels
+        for number, blocks in enumerate(DEPTHS[depth], start=1):
+            stage = nn.Sequential()
+            for index in range(blocks):
+                stride = 2 if index == 0 and number > 1 else 1
+                stage.append(
+                    PreActivationBottleneck(in_channels, channels, stride=stride, num_groups=num_groups, eps=eps)
+                )
+                in_channels = channels * EXPANSION
+            self.add_module(f"layer{number}", stage)
+            channels *= 2
+        self.norm = nn.GroupNorm(num_groups, in_channels)
+        self.out_dim = in_channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pooled features, shape (B, out_dim), of images of shape (B, 3, H, W)."""
+        maps = self._run_stem(images)
+        for number in range(1, NUM_STAGES + 1):
+            maps = self._run_stage(number, maps)
+        return self._activate(maps).mean((2, 3))
+
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        """The four stages' outputs, finest first, of images of shape (B, 3, H, W).
+
+        The last one has passed the network's final group norm and ReLU, as the pooled features have; the others are
+        the raw sums that the next stage normalises itself.
+        """
+        outputs = [self._run_stem(images)]
+        for number in range(1, NUM_STAGES + 1):
+            outputs.append(self._run_stage(number, outputs[-1]))
+        return [*outputs[1:NUM_STAGES], self._activate(outputs[NUM_STAGES])]
+
+    def _run_stem(self, images: Tensor) -> Tensor:
+        maps = self.conv1(images)
+        return F.max_pool2d(F.pad(maps, (1, 1, 1, 1)), 3, stride=2) if self.stem == "imagenet" else maps
+
+    def _run_stage(self, number: int, maps: Tensor) -> Tensor:
+        stage = self.get_submodule(f"layer{number}")
+        return run_blocks(stage.children(), maps, checkpointed=number in self.checkpoint_stages)
+
+    def _activate(self, maps: Tensor) -> Tensor:
+        return F.relu(self.norm(maps), inplace=True)
