@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from selfsup.backbones.base import NUM_STAGES, check_stages
 from selfsup.backbones.checkpointing import run_blocks
+from selfsup.backbones.resnet_blocks import BasicBlock, Bottleneck, SelectiveKernelBottleneck
 from selfsup.errors import ConfigError, did_you_mean
 from selfsup.layers.he_conv import HeConv2d
 from selfsup.registry import BACKBONES
@@ -14,62 +15,9 @@ from selfsup.registry import BACKBONES
 BASE_WIDTH = 64  # He et al. 2016, arXiv:1512.03385, table 1: channels of the stem and of the first stage's 3x3
 STEMS = ("imagenet", "cifar")
 
+BlockClass = type[BasicBlock] | type[Bottleneck] | type[SelectiveKernelBottleneck]
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut."""
-
-    expansion = 1
-
-    def __init__(self, in_channels: int, channels: int, *, stride: int) -> None:
-        super().__init__()
-        self.conv1 = HeConv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = HeConv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.downsample = _shortcut(in_channels, channels, stride)
-
-    @property
-    def last_bn(self) -> nn.BatchNorm2d:
-        """The batch norm whose output meets the shortcut."""
-        return self.bn2
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Maps of shape (B, in_channels, H, W) to (B, channels, H / stride, W / stride)."""
-        residual = F.relu(self.bn1(self.conv1(maps)), inplace=True)
-        residual = self.bn2(self.conv2(residual))
-        return F.relu(residual + (maps if self.downsample is None else self.downsample(maps)), inplace=True)
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut; the stride is on the 3x3 (ResNet v1.5)."""
-
-    expansion = 4
-
-    def __init__(self, in_channels: int, channels: int, *, stride: int) -> None:
-        super().__init__()
-        out_channels = channels * self.expansion
-        self.conv1 = HeConv2d(in_channels, channels, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = HeConv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.conv3 = HeConv2d(channels, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.downsample = _shortcut(in_channels, out_channels, stride)
-
-    @property
-    def last_bn(self) -> nn.BatchNorm2d:
-        """The batch norm whose output meets the shortcut."""
-        return self.bn3
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Maps of shape (B, in_channels, H, W) to (B, 4 * channels, H / stride, W / stride)."""
-        residual = F.relu(self.bn1(self.conv1(maps)), inplace=True)
-        residual = F.relu(self.bn2(self.conv2(residual)), inplace=True)
-        residual = self.bn3(self.conv3(residual))
-        return F.relu(residual + (maps if self.downsample is None else self.downsample(maps)), inplace=True)
-
-
-DEPTHS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+DEPTHS: dict[int, tuple[BlockClass, tuple[int, int, int, int]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),
@@ -88,14 +36,20 @@ class ResNet(nn.Module):
             fraction gives a network small enough for a demonstration.
         stem: ``'imagenet'`` (7x7 of stride 2, then pooling: maps at strides 4, 8, 16, 32) or ``'cifar'`` (3x3 of
             stride 1, no pooling: strides 1, 2, 4, 8).
+        selective_kernels: the networks of SimCLR v2 called +SK: every 3x3 of the bottlenecks becomes a mixture of two,
+            the 7x7 of the stem three 3x3, and shortcuts that change shape pool before they convolve. Depths from 50.
         zero_init_residual: start the last batch norm of each block at zero, so that blocks begin as identities.
         checkpoint_stages: stages, from 1, whose activations are computed again in the backward pass.
 
     Raises:
-        ConfigError: if the depth or stem is unknown, or the width leaves no channels.
+        ConfigError: if the depth or stem is unknown, the width leaves no channels, or selective kernels are wanted in
+            a network without bottlenecks.
 
     Source: He et al. 2016, arXiv:1512.03385; zero initialisation: Goyal et al. 2017, arXiv:1706.02677, section 5.1;
-        CIFAR stem: Chen et al. 2020, arXiv:2002.05709, appendix B.9.
+        CIFAR stem: Chen et al. 2020, arXiv:2002.05709, appendix B.9; selective kernels: Chen et al. 2020,
+        arXiv:2006.10029, as in tf2/resnet.py of google-research/simclr, from which two things differ: the stem's
+        pooling is padded on both sides, as torchvision's is, where TensorFlow pads maps of even size on the far side
+        only; and convolutions are initialised as the plain network's.
     """
 
     def __init__(
@@ -104,6 +58,7 @@ class ResNet(nn.Module):
         width: float = 1,
         *,
         stem: str = "imagenet",
+        selective_kernels: bool = False,
         zero_init_residual: bool = False,
         checkpoint_stages: Collection[int] = (),
     ) -> None:
@@ -113,16 +68,19 @@ class ResNet(nn.Module):
         if stem not in STEMS:
             raise ConfigError(f"ResNet.stem: no stem is called {stem!r}{did_you_mean(stem, STEMS)}")
         channels = round(BASE_WIDTH * width)
-        if channels < 1:
-            raise ConfigError(f"ResNet.width: must leave at least one channel of {BASE_WIDTH}, got {width!r}")
+        if channels < 1 + selective_kernels:
+            raise ConfigError(
+                f"ResNet.width: must leave at least {'two channels' if selective_kernels else 'one channel'} of "
+                f"{BASE_WIDTH}, got {width!r}"
+            )
         block_class, blocks = DEPTHS[depth]
+        if selective_kernels:
+            if block_class is BasicBlock:
+                raise ConfigError(f"ResNet.selective_kernels: must be false for depths below 50, got depth={depth}")
+            block_class = SelectiveKernelBottleneck
         self.stem = stem
         self.checkpoint_stages = check_stages(checkpoint_stages, "ResNet")
-        self.conv1 = (
-            HeConv2d(3, channels, 7, stride=2, padding=3, bias=False)
-            if stem == "imagenet"
-            else HeConv2d(3, channels, 3, padding=1, bias=False)
-        )
+        self.conv1 = _first_conv(channels, stem, three=selective_kernels)
         self.bn1 = nn.BatchNorm2d(channels)
         in_channels = channels
         for number in range(1, NUM_STAGES + 1):
@@ -162,9 +120,19 @@ class ResNet(nn.Module):
         return run_blocks(stage.children(), maps, checkpointed=number in self.checkpoint_stages)
 
 
-def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
-    if stride == 1 and in_channels == out_channels:
-        return None
+def _first_conv(channels: int, stem: str, *, three: bool) -> nn.Module:
+    """What stands before the first batch norm: one convolution, or ResNet-D's three (arXiv:1812.01187, section 4.2)."""
+    if stem == "cifar":
+        return HeConv2d(3, channels, 3, padding=1, bias=False)
+    if not three:
+        return HeConv2d(3, channels, 7, stride=2, padding=3, bias=False)
+    half = channels // 2
     return nn.Sequential(
-        HeConv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
+        HeConv2d(3, half, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(half),
+        nn.ReLU(inplace=True),
+        HeConv2d(half, half, 3, padding=1, bias=False),
+        nn.BatchNorm2d(half),
+        nn.ReLU(inplace=True),
+        HeConv2d(half, channels, 3, padding=1, bias=False),
     )

@@ -3,6 +3,7 @@
 from selfsup.layers.feature_queue import FeatureQueue
 from selfsup.layers.he_conv import HeConv2d
 from selfsup.layers.mlp import MLP
+from selfsup.layers.selective_kernel import SelectiveKernelConv2d
 from selfsup.layers.squeeze_excite import SqueezeExcite
 from selfsup.layers.std_conv import StdConv2d
 from selfsup.layers.sync_bn import SyncBatchNorm, convert_sync_bn
@@ -11,6 +12,7 @@ __all__ = [
     "MLP",
     "FeatureQueue",
     "HeConv2d",
+    "SelectiveKernelConv2d",
     "SqueezeExcite",
     "StdConv2d",
     "SyncBatchNorm",

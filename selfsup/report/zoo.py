@@ -55,7 +55,8 @@ def recipe_row(name: str) -> tuple[str, ...]:
 def _backbone(config: Mapping[str, Any]) -> str:
     """A backbone by its class and the arguments that tell its sizes apart."""
     words = [config["type"], *(str(config[key]) for key in ("arch", "name", "depth") if config.get(key) is not None)]
-    return " ".join(words) + (f" x {config['width']:g}" if config.get("width", 1) != 1 else "")
+    width = f" x {config['width']:g}" if config.get("width", 1) != 1 else ""
+    return " ".join(words) + width + (" + SK" if config.get("selective_kernels") else "")
 
 
 def _giga(count: int) -> str:

@@ -7,6 +7,7 @@ from selfsup.backbones import ResNet, multiply_adds
 from selfsup.errors import ConfigError
 from selfsup.registry import BACKBONES
 from tests.reference import record
+from tests.reference.selective_kernel import stem_by_the_code, variables_by_the_code
 
 
 def on_meta(**arguments: object) -> ResNet:
@@ -66,10 +67,59 @@ def test_the_cifar_stem_keeps_the_resolution() -> None:
     assert model.out_dim == 128
 
 
+# Depth, width, selective kernels, millions of parameters in the README of google-research/simclr, which counts the
+# running statistics of batch norm: without them 152x2+SK would be 353.
+SIMCLR_V2 = [
+    (50, 1, False, 24),
+    (50, 1, True, 35),
+    (50, 2, False, 94),
+    (50, 2, True, 140),
+    (101, 1, False, 43),
+    (101, 1, True, 65),
+    (101, 2, False, 170),
+    (101, 2, True, 257),
+    (152, 1, False, 58),
+    (152, 1, True, 89),
+    (152, 2, False, 233),
+    (152, 2, True, 354),
+    (152, 3, True, 795),
+]
+
+
+@pytest.mark.parametrize(("depth", "width", "selective_kernels", "millions"), SIMCLR_V2)
+def test_the_networks_of_simclr_v2_have_the_published_sizes(
+    depth: int, width: int, selective_kernels: bool, millions: int
+) -> None:
+    model = on_meta(depth=depth, width=width, selective_kernels=selective_kernels)
+    trained = sum(parameter.numel() for parameter in model.parameters())
+    moving = sum(buffer.numel() for buffer in model.buffers() if buffer.is_floating_point())
+    assert round((trained + moving) / 1e6) == millions
+    assert model.out_dim == 2048 * width
+    if selective_kernels:
+        assert (trained, moving) == variables_by_the_code(depth, width)
+
+
+def test_the_stem_of_selective_kernels_agrees_with_the_published_code() -> None:
+    torch.manual_seed(0)
+    model = ResNet(50, 1 / 16, selective_kernels=True).double()
+    images = torch.randn(2, 3, 9, 8, dtype=torch.float64)
+    parameters = {name: parameter.detach().numpy() for name, parameter in model.named_parameters()}
+    expected = torch.from_numpy(stem_by_the_code(images.numpy(), parameters))
+    torch.testing.assert_close(
+        model._run_stem(images), nn.functional.max_pool2d(expected, 3, stride=2, padding=1), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_selective_kernels_keep_the_strides() -> None:
+    model = on_meta(depth=50, width=0.25, selective_kernels=True).eval()
+    maps = model.feature_maps(torch.empty(1, 3, 96, 64, device="meta"))
+    assert [tuple(each.shape[1:]) for each in maps] == [(64, 24, 16), (128, 12, 8), (256, 6, 4), (512, 3, 2)]
+
+
 def test_zero_init_residual_makes_every_block_start_as_its_shortcut() -> None:
     torch.manual_seed(0)
-    for depth in (18, 50):
-        model = ResNet(depth, 0.25, zero_init_residual=True)
+    for depth, selective_kernels in ((18, False), (50, False), (50, True)):
+        model = ResNet(depth, 0.25, selective_kernels=selective_kernels, zero_init_residual=True)
         maps = torch.rand(2, model.layer2[1].conv1.in_channels, 8, 8)
         with torch.no_grad():
             assert torch.equal(model.layer2[1](maps), maps)
@@ -89,6 +139,11 @@ def test_initial_weights_have_torchvision_s_distribution() -> None:
         ({"depth": 51}, r"ResNet\.depth: must be one of 18, 34, 50, 101, 152, got 51"),
         ({"depth": 18, "stem": "imagnet"}, "no stem is called 'imagnet'; did you mean 'imagenet'"),
         ({"depth": 18, "width": 0.001}, r"ResNet\.width: must leave at least one channel of 64, got 0.001"),
+        ({"depth": 50, "width": 1 / 64, "selective_kernels": True}, r"ResNet\.width: must leave at least two channels"),
+        (
+            {"depth": 34, "selective_kernels": True},
+            r"ResNet\.selective_kernels: must be false for depths below 50, got depth=34",
+        ),
         ({"depth": 18, "checkpoint_stages": (5,)}, r"ResNet\.checkpoint_stages: must be among 1, 2, 3, 4, got 5"),
     ],
 )

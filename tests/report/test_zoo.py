@@ -6,7 +6,7 @@ import pytest
 
 from selfsup.config import config_names
 from selfsup.errors import ConfigError
-from selfsup.report.zoo import BY_HAND, COMPUTED, END, START, recipe_row, refreshed
+from selfsup.report.zoo import BY_HAND, COMPUTED, END, START, _backbone, recipe_row, refreshed
 from tests.reference import record
 
 PAGE = (Path(__file__).resolve().parents[2] / "model_zoo.md").read_text(encoding="utf-8")
@@ -53,6 +53,19 @@ def test_the_largest_model_is_the_one_of_the_conformance_records() -> None:
     trunk, whole = record("regnet/regnety_256gf_seer"), record("seer/head_params")["expected"]["regnety_256gf_seer"]
     assert row[2] == f"{trunk['expected']['trunk_params']:,} / {whole['total']:,}"
     assert row[3].startswith("254.4 G at 224 px / ")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (dict(type="ResNet", depth=50, width=1), "ResNet 50"),
+        (dict(type="ResNet", depth=152, width=3, selective_kernels=True), "ResNet 152 x 3 + SK"),
+        (dict(type="ViT", arch="small", num_heads=12), "ViT small"),
+        (dict(type="Timm", name="convnext_tiny"), "Timm convnext_tiny"),
+    ],
+)
+def test_a_backbone_is_named_by_what_tells_its_sizes_apart(config: dict[str, object], words: str) -> None:
+    assert _backbone(config) == words
 
 
 def test_what_was_written_by_hand_stays() -> None:
