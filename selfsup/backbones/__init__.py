@@ -6,12 +6,14 @@ from selfsup.backbones.checkpointing import run_blocks, run_checkpointed
 from selfsup.backbones.cost import multiply_adds
 from selfsup.backbones.regnet import RegNet
 from selfsup.backbones.resnet import ResNet
+from selfsup.backbones.vit import ViT
 
 __all__ = [
     "Backbone",
     "BiTResNet",
     "RegNet",
     "ResNet",
+    "ViT",
     "multiply_adds",
     "run_blocks",
     "run_checkpointed",

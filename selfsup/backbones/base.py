@@ -8,6 +8,7 @@ from torch import Tensor
 from selfsup.errors import ConfigError
 
 NUM_STAGES = 4
+STRIDES = (4, 8, 16, 32)  # of the maps that detectors ask for
 
 
 @runtime_checkable
