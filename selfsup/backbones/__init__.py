@@ -6,6 +6,7 @@ from selfsup.backbones.checkpointing import run_blocks, run_checkpointed
 from selfsup.backbones.cost import multiply_adds
 from selfsup.backbones.regnet import RegNet
 from selfsup.backbones.resnet import ResNet
+from selfsup.backbones.timm import Timm
 from selfsup.backbones.vit import ViT
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "BiTResNet",
     "RegNet",
     "ResNet",
+    "Timm",
     "ViT",
     "multiply_adds",
     "run_blocks",
