@@ -18,7 +18,7 @@ class Preprocess(nn.Module):
 
     Args:
         mean: per channel, in units of [0, 1]. The default and that of ``std`` are ImageNet's.
-        std: per channel, > 0. ``mean=(0, 0, 0), std=(1, 1, 1)`` leaves the range [0, 1], as SimCLR and BYOL train.
+        std: per channel, > 0. ``mean=(0, 0, 0), std=(1, 1, 1)`` leaves the range [0, 1], as SimCLR trains.
 
     Raises:
         ValueError: if the lengths differ or a standard deviation is not positive.

@@ -3,6 +3,7 @@
 from selfsup.layers.feature_queue import FeatureQueue
 from selfsup.layers.he_conv import HeConv2d
 from selfsup.layers.mlp import MLP
+from selfsup.layers.ring import RingBuffer
 from selfsup.layers.selective_kernel import SelectiveKernelConv2d
 from selfsup.layers.squeeze_excite import SqueezeExcite
 from selfsup.layers.std_conv import StdConv2d
@@ -12,6 +13,7 @@ __all__ = [
     "MLP",
     "FeatureQueue",
     "HeConv2d",
+    "RingBuffer",
     "SelectiveKernelConv2d",
     "SqueezeExcite",
     "StdConv2d",

@@ -120,6 +120,19 @@ def gather(tensor: Tensor) -> Tensor:
     return _gather(tensor.detach())
 
 
+@torch.no_grad()
+def broadcast(tensor: Tensor) -> Tensor:
+    """What process 0 passed, as a new tensor without gradient.
+
+    Args:
+        tensor: the same shape and type in every process.
+    """
+    result = tensor.detach().clone(memory_format=torch.contiguous_format)
+    if world_size() > 1:
+        dist.broadcast(result, src=0)
+    return result
+
+
 def gather_with_gradient(tensor: Tensor) -> Tensor:
     """The rows of every process, ordered by rank, with gradient.
 

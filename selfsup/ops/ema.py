@@ -1,5 +1,6 @@
-"""A teacher that follows its student."""
+"""A teacher that follows its student, and how closely as training goes on."""
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -10,7 +11,8 @@ from torch import Tensor
 def ema_update(teacher_params: Iterable[Tensor], student_params: Iterable[Tensor], momentum: float) -> None:
     """Move the teacher towards the student, in place: ``teacher = momentum * teacher + (1 - momentum) * student``.
 
-    Pass parameters only: running statistics of batch norm are not averaged, each network keeps its own.
+    Pass parameters only: running statistics of batch norm are not averaged, each network keeps its own. A teacher equal
+    to its student stays so to the bit.
 
     Args:
         teacher_params: what is moved (BYOL's target, MoCo's key encoder).
@@ -31,4 +33,17 @@ def ema_update(teacher_params: Iterable[Tensor], student_params: Iterable[Tensor
             f"{len(students)} parameters"
         )
     for teacher, student in zip(teachers, students, strict=True):
-        teacher.mul_(momentum).add_(student, alpha=1 - momentum)
+        teacher.lerp_(student, 1 - momentum)
+
+
+def cosine_momentum(fraction: float, *, start: float, end: float = 1.0) -> float:
+    """The fraction of the teacher that is kept, rising from ``start`` to ``end`` along half a cosine.
+
+    Args:
+        fraction: the share of the run that is done, in [0, 1].
+        start: value at the beginning of the run.
+        end: value at its end; ``start`` for a constant one.
+
+    Source: Grill et al. 2020, arXiv:2006.07733, section 3.3, where it is 1 - (1 - start) (cos(pi k / K) + 1) / 2.
+    """
+    return end - (end - start) * (math.cos(math.pi * fraction) + 1) / 2

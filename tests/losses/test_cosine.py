@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from selfsup.losses import CosineLoss
+from selfsup.losses import CosineLoss, NegativeCosineLoss
 from tests.reference import record
 
 
@@ -28,4 +28,21 @@ def test_only_the_prediction_gets_a_gradient() -> None:
     prediction, target = (torch.randn(3, 4, requires_grad=True) for _ in range(2))
     CosineLoss()(prediction, target).backward()
     assert prediction.grad.any()
+    assert target.grad is None
+
+
+def test_the_mean_of_both_directions_negated_is_the_loss_of_simsiam() -> None:
+    check = record("simsiam/loss")
+    p1, p2, z1, z2 = (torch.tensor(check["input"][key], dtype=torch.float64) for key in ("p1", "p2", "z1", "z2"))
+    mean = (NegativeCosineLoss()(p1, z2) + NegativeCosineLoss()(p2, z1)) / 2
+    assert float(mean) == pytest.approx(check["expected"], abs=1e-12)
+
+
+def test_the_negated_cosine_ranges_from_minus_one_to_one_and_leaves_the_target_alone() -> None:
+    rows, target = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)).unbind()
+    rows, target = rows.requires_grad_(), target.requires_grad_()
+    assert NegativeCosineLoss()(rows, 2 * rows).item() == pytest.approx(-1, abs=1e-6)
+    assert NegativeCosineLoss()(rows, -rows).item() == pytest.approx(1, abs=1e-6)
+    NegativeCosineLoss()(rows, target).backward()
+    assert rows.grad.any()
     assert target.grad is None

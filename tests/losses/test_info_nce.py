@@ -1,10 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from selfsup.losses import InfoNCELoss
+from selfsup.losses import InBatchInfoNCELoss, InfoNCELoss
 from tests.reference import record
+from tests.reference.moco import in_batch_by_the_paper
 
 
 @pytest.mark.parametrize("name", ["moco/infonce_T0.07", "moco/infonce_T0.2"])
@@ -35,6 +37,35 @@ def test_autocast_changes_nothing() -> None:
     assert torch.equal(loss, InfoNCELoss(0.07)(q, k, queue))
 
 
-def test_refuses_a_negative_temperature() -> None:
-    with pytest.raises(ValueError, match="temperature: must be > 0, got -1"):
-        InfoNCELoss(-1)
+@pytest.mark.parametrize("loss", [InfoNCELoss, InBatchInfoNCELoss])
+def test_refuses_a_negative_temperature(loss: type) -> None:
+    with pytest.raises(ValueError, match=rf"^{loss.__name__}\.temperature: must be > 0, got -1"):
+        loss(-1)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.2])
+def test_in_batch_agrees_with_the_paper(temperature: float) -> None:
+    q, k = np.random.default_rng(0).normal(size=(2, 6, 5))
+    loss = InBatchInfoNCELoss(temperature)(torch.tensor(q), torch.tensor(k))
+    assert float(loss) == pytest.approx(in_batch_by_the_paper(q, k, temperature), rel=1e-12)
+
+
+def test_in_batch_equal_embeddings_cannot_be_told_apart() -> None:
+    rows = torch.ones(5, 4)
+    assert float(InBatchInfoNCELoss(0.2)(rows, rows)) == pytest.approx(2 * 0.2 * math.log(5), rel=1e-6)
+
+
+def test_in_batch_only_the_query_gets_a_gradient_and_autocast_changes_nothing() -> None:
+    torch.manual_seed(0)
+    q, k = (torch.randn(5, 64, requires_grad=True) for _ in range(2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = InBatchInfoNCELoss(0.2)(q, k)
+    assert torch.equal(loss, InBatchInfoNCELoss(0.2)(q, k))
+    loss.backward()
+    assert q.grad.any()
+    assert k.grad is None
+
+
+def test_in_batch_needs_a_key_for_every_query() -> None:
+    with pytest.raises(ValueError, match=r"must have the same shape \(B, D\), got \(5, 4\) and \(4, 4\)"):
+        InBatchInfoNCELoss(0.2)(torch.ones(5, 4), torch.ones(4, 4))

@@ -75,6 +75,28 @@ def test_embeddings_get_unit_length_only_when_asked() -> None:
     assert not torch.allclose(neck(features).norm(dim=1), torch.ones(6))
 
 
-def test_a_bad_size_is_named_with_its_place() -> None:
-    with pytest.raises(ConfigError, match=r"model\.neck\.out_dim: must be > 0, got 0"):
+def test_a_bad_size_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"ProjectionNeck\.out_dim: must be > 0, got 0"):
         ProjectionNeck(4, (5,), 0)
+
+
+def test_a_frozen_bias_gets_no_gradient_and_changes_nothing_behind_batch_norm() -> None:
+    torch.manual_seed(0)
+    neck = ProjectionNeck(
+        4, (5,), 3, bias=False, last_bias=True, last_bias_frozen=True,
+        last_bn=True, last_bn_weight=False, last_bn_bias=False,
+    ).double()  # fmt: skip
+    frozen = [name for name, parameter in neck.named_parameters() if not parameter.requires_grad]
+    assert frozen == ["mlp.3.bias"]
+    features = torch.randn(6, 4, dtype=torch.float64)
+    expected = neck(features)
+    expected.square().sum().backward()
+    assert neck.mlp[3].bias.grad is None
+    with torch.no_grad():
+        neck.mlp[3].bias.add_(7)
+    torch.testing.assert_close(neck(features), expected)
+
+
+def test_a_bias_that_is_not_there_cannot_be_frozen() -> None:
+    with pytest.raises(ConfigError, match=r"ProjectionNeck\.last_bias_frozen: the last linear layer has no bias"):
+        ProjectionNeck(4, (5,), 3, last_bias=False, last_bias_frozen=True)

@@ -30,7 +30,7 @@ def _free_port() -> str:
 def test_without_a_group_there_is_one_process() -> None:
     rows = torch.arange(6.0).view(3, 2)
     assert (dist.rank(), dist.world_size(), dist.is_main()) == (0, 1, True)
-    for function in (dist.all_reduce_sum, dist.all_reduce_max, dist.gather, dist.gather_with_gradient):
+    for function in (dist.all_reduce_sum, dist.all_reduce_max, dist.broadcast, dist.gather, dist.gather_with_gradient):
         assert torch.equal(function(rows), rows)
     assert dist.gather_objects("a") == ["a"]
     assert dist.broadcast_object("a") == "a"

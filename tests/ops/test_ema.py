@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from selfsup.ops import ema_update
+from selfsup.ops import cosine_momentum, ema_update
 from tests.reference import record
 
 
@@ -47,3 +47,21 @@ def test_refuses_a_momentum_outside_zero_and_one(momentum: float) -> None:
 def test_refuses_networks_that_differ() -> None:
     with pytest.raises(ValueError, match="same shapes in the same order, got 1 and 2 parameters"):
         ema_update([torch.zeros(2)], [torch.zeros(2), torch.zeros(2)], 0.9)
+
+
+def test_a_teacher_equal_to_its_student_stays_so_to_the_bit() -> None:
+    student = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    teacher = student.clone()
+    ema_update([teacher], [student], 0.999)
+    assert torch.equal(teacher, student)
+
+
+@pytest.mark.parametrize("base", ["0.97", "0.99", "0.996"])
+def test_the_cosine_momentum_is_that_of_byols_code(base: str) -> None:
+    check = record("byol/tau")
+    found = [cosine_momentum(step / check["input"]["K"], start=float(base)) for step in check["input"]["k"]]
+    assert found == pytest.approx(check["expected"][base], abs=check["tol"])
+
+
+def test_equal_ends_make_the_momentum_constant() -> None:
+    assert [cosine_momentum(fraction, start=0.99, end=0.99) for fraction in (0, 0.3, 1)] == [0.99] * 3
