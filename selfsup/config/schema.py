@@ -201,7 +201,7 @@ PLACES: dict[str, Place] = {
     "model": Place(registry.METHODS),
     "backbone": Place(registry.BACKBONES),
     "neck": Place(registry.NECKS, supplied=("in_dim",)),
-    "predictor": Place(registry.NECKS, supplied=("in_dim",)),
+    "predictor": Place(registry.NECKS, supplied=("in_dim", "out_dim")),
     "prototypes": Place(registry.NECKS, supplied=("in_dim",)),
     "loss": Place(registry.LOSSES),
     "dataset": Place(registry.DATASETS),

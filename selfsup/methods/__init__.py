@@ -1,8 +1,24 @@
 """Methods: a backbone, a neck, a loss, and the state their paper needs."""
 
 from selfsup.methods.base import Method, Progress
+from selfsup.methods.byol import BYOL
+from selfsup.methods.moco import MoCo
+from selfsup.methods.moco_v3 import MoCoV3
 from selfsup.methods.multi_view import forward_by_size
 from selfsup.methods.simclr import SimCLR
+from selfsup.methods.simsiam import SimSiam
 from selfsup.methods.swav import SwAV
+from selfsup.methods.teacher import Teacher
 
-__all__ = ["Method", "Progress", "SimCLR", "SwAV", "forward_by_size"]
+__all__ = [
+    "BYOL",
+    "Method",
+    "MoCo",
+    "MoCoV3",
+    "Progress",
+    "SimCLR",
+    "SimSiam",
+    "SwAV",
+    "Teacher",
+    "forward_by_size",
+]

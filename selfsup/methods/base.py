@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError
-from selfsup.registry import BACKBONES, TRANSFORMS, Registry
+from selfsup.registry import BACKBONES, NECKS, TRANSFORMS, Registry
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,26 @@ def build_part(registry: Registry, part: nn.Module | dict[str, Any], place: str,
         raise ConfigError(
             f"{place}.in_dim: must be {source} = {in_dim}, got {wanted}; it may be left out of the config"
         )
+    return module
+
+
+def build_predictor(predictor: nn.Module | dict[str, Any], neck: Any) -> Any:
+    """Build a predictor, which makes of one embedding another of the same size.
+
+    Args:
+        predictor: the module, or its dict; ``in_dim`` and ``out_dim`` may be left out of the dict.
+        neck: what embeds, with ``out_dim``.
+
+    Raises:
+        ConfigError: if the predictor takes or gives another number of features.
+    """
+    module = NECKS.build(predictor, in_dim=neck.out_dim, out_dim=neck.out_dim)
+    for name in ("in_dim", "out_dim"):
+        if (got := getattr(module, name, neck.out_dim)) != neck.out_dim:
+            raise ConfigError(
+                f"model.predictor.{name}: must be neck.out_dim = {neck.out_dim}, got {got}; it may be left out of the "
+                "config"
+            )
     return module
 
 

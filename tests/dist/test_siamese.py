@@ -1,0 +1,138 @@
+"""MoCo, BYOL and SimSiam in two processes against one with the whole batch; what a shuffled batch does to keys."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from selfsup.layers import convert_sync_bn
+from selfsup.losses import CosineLoss, InBatchInfoNCELoss, InfoNCELoss, NegativeCosineLoss
+from selfsup.methods import BYOL, Method, MoCo, MoCoV3, Progress, SimSiam
+from selfsup.necks import ProjectionNeck
+from selfsup.ops import dist
+from tests.dist.two_processes import run_in_processes
+from tests.methods.tiny import TinyBackbone, images
+
+pytestmark = pytest.mark.dist
+
+_BATCH = 8
+_NAMES = ("moco", "moco_v3", "byol", "simsiam")
+
+
+def _method(name: str) -> Method:
+    torch.manual_seed(0)
+    parts: list[Any] = [TinyBackbone(), ProjectionNeck(8, (6,), 4)]
+    if name == "moco":
+        return MoCo(*parts, InfoNCELoss(0.2), queue_length=3 * _BATCH, momentum=0.9).double()
+    parts.append(ProjectionNeck(4, (6,), 4))
+    if name == "moco_v3":
+        return MoCoV3(*parts, InBatchInfoNCELoss(0.2), momentum=0.9).double()
+    if name == "byol":
+        return BYOL(*parts, CosineLoss(), momentum=0.9, teacher_init="copy").double()
+    return SimSiam(*parts, NegativeCosineLoss()).double()
+
+
+def _train(name: str, rank: int, world_size: int) -> dict[str, Any]:
+    """Four steps of plain gradient descent on this process's share of each batch, as the runner would wrap it."""
+    method = _method(name)
+    model: Any = method
+    if world_size > 1:
+        torch.manual_seed(rank)  # what is drawn from now on differs between the processes
+        method = convert_sync_bn(method)
+        model = DistributedDataParallel(method, broadcast_buffers=False)
+    share = _BATCH // world_size
+    losses = []
+    for step in range(4):
+        progress = Progress(step, 4, 0, 4)
+        method.before_step(progress)
+        views = images(10, 10, batch=_BATCH, seed=step, dtype=torch.float64)
+        parts = model([view[rank * share : (rank + 1) * share] for view in views])
+        model.zero_grad()
+        parts["loss"].backward()
+        losses.append(parts["loss"].item())
+        with torch.no_grad():
+            for parameter in method.parameters():
+                if parameter.requires_grad:
+                    parameter -= 0.1 * parameter.grad
+        method.after_step(progress)
+    gradients = {key: p.grad.clone() for key, p in method.named_parameters() if p.requires_grad}
+    return {"losses": losses, "gradients": gradients, "state": {k: v.clone() for k, v in method.state_dict().items()}}
+
+
+class _PerImage(nn.Module):
+    """A backbone in which images do not meet: no batch norm."""
+
+    out_dim = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.conv(images).relu().mean((2, 3))
+
+
+def _keys(backbone: type[nn.Module], *, shuffle_bn: bool) -> Tensor:
+    """The keys of all processes, and whether a channels-last batch reached the teacher as one."""
+    torch.manual_seed(0)
+    method = MoCo(
+        backbone(), ProjectionNeck(8, (), 4), InfoNCELoss(0.2), queue_length=_BATCH, shuffle_bn=shuffle_bn
+    ).double()
+    layouts = []
+    method.teacher.register_forward_pre_hook(
+        lambda module, inputs: layouts.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    torch.manual_seed(dist.rank())
+    share = _BATCH // dist.world_size()
+    (view,) = images(10, batch=_BATCH, dtype=torch.float64)
+    mine = view[dist.rank() * share : (dist.rank() + 1) * share].contiguous(memory_format=torch.channels_last)
+    method([mine, mine])
+    assert layouts == [True]
+    return method.queue.rows.clone()
+
+
+def _everything() -> dict[str, Any]:
+    found: dict[str, Any] = {name: _train(name, dist.rank(), dist.world_size()) for name in _NAMES}
+    for shuffle_bn in (True, False):
+        found[f"per image, {shuffle_bn}"] = _keys(_PerImage, shuffle_bn=shuffle_bn)
+        found[f"batch norm, {shuffle_bn}"] = _keys(TinyBackbone, shuffle_bn=shuffle_bn)
+    return found
+
+
+@pytest.fixture(scope="module")
+def results() -> list[dict[str, Any]]:
+    return run_in_processes(_everything)
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_two_processes_are_one_with_the_whole_batch(results: list[dict[str, Any]], name: str) -> None:
+    expected = _train(name, 0, 1)
+    first, second = (result[name] for result in results)
+    means = [(a + b) / 2 for a, b in zip(first["losses"], second["losses"], strict=True)]
+    assert means == pytest.approx(expected["losses"], rel=1e-9)
+    for part in ("gradients", "state"):
+        assert expected[part]
+        for key, value in expected[part].items():
+            torch.testing.assert_close(first[part][key], value, rtol=1e-8, atol=1e-10, msg=key)
+            torch.testing.assert_close(second[part][key], value, rtol=1e-8, atol=1e-10, msg=key)
+
+
+def test_all_processes_hold_the_same_queue_to_the_bit(results: list[dict[str, Any]]) -> None:
+    first, second = (result["moco"]["state"] for result in results)
+    assert torch.equal(first["queue.rows"], second["queue.rows"])
+    assert int(first["queue.pointer"]) == int(second["queue.pointer"]) == 4 * _BATCH % (3 * _BATCH)
+
+
+def test_shuffled_keys_come_back_in_order(results: list[dict[str, Any]]) -> None:
+    expected = _keys(_PerImage, shuffle_bn=True)
+    for result in results:
+        torch.testing.assert_close(result["per image, True"], expected)
+        torch.testing.assert_close(result["per image, False"], expected)
+
+
+def test_shuffling_changes_whose_statistics_a_key_has(results: list[dict[str, Any]]) -> None:
+    shuffled, plain = results[0]["batch norm, True"], results[0]["batch norm, False"]
+    assert not torch.allclose(shuffled, plain, atol=1e-3)
+    assert torch.equal(shuffled, results[1]["batch norm, True"])

@@ -1,0 +1,74 @@
+"""Runs of a method with teacher and queue: they go on bitwise, and the teacher moves once per update."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from selfsup.engine.checkpoint import list_checkpoints, read_checkpoint
+from selfsup.engine.runner import Runner
+from tests.engine.test_runner import PoweredOff, losses, power_off, run_until
+from tests.engine.tiny_run import tiny_config
+
+
+def moco_config(work_dir: Path, **changes: Any) -> dict[str, Any]:
+    config = tiny_config(work_dir, **changes)
+    swav = config["model"]
+    config["model"] = {
+        "type": "MoCo",
+        "backbone": swav["backbone"],
+        "neck": swav["neck"],
+        "loss": {"type": "InfoNCELoss", "temperature": 0.2},
+        "queue_length": 24,
+        "momentum": 0.9,
+    }
+    config["train_dataloader"] = config["train_dataloader"] | {"views": {"type": "MoCoViews", "size": 32}}
+    config["optim_wrapper"] = {"optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}}
+    return config
+
+
+def test_a_run_that_was_switched_off_goes_on_bitwise_with_teacher_queue_and_pointer(tmp_path: Path) -> None:
+    Runner(moco_config(tmp_path / "whole")).train()
+    with pytest.raises(PoweredOff):
+        run_until(4, power_off, moco_config(tmp_path / "cut"))
+    Runner(moco_config(tmp_path / "cut"), resume=True).train()
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    whole, cut = (read_checkpoint(list_checkpoints(tmp_path / name)[-1])["model"] for name in ("whole", "cut"))
+    assert {name.split(".")[0] for name in whole} == {"backbone", "neck", "teacher", "queue"}
+    assert int(whole["queue.pointer"]) == 8 * 8 % 24
+    for name, tensor in whole.items():
+        assert torch.equal(cut[name], tensor), name
+
+
+class Weights(Hook):
+    """Remembers a weight of the student and of the teacher after each update."""
+
+    def __init__(self) -> None:
+        self.student: list[torch.Tensor] = []
+        self.teacher: list[torch.Tensor] = []
+
+    def before_train(self, runner: Any) -> None:
+        self.after_train_iter(runner, 0)
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        for name, kept in (("neck", self.student), ("teacher.neck", self.teacher)):
+            kept.append(runner.method.get_submodule(name).mlp[0].weight.detach().clone())
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_the_teacher_moves_once_per_update_whatever_it_is_made_of(tmp_path: Path, micro_batches: int) -> None:
+    config = moco_config(tmp_path, steps=4)
+    config["optim_wrapper"]["accumulative_counts"] = micro_batches
+    config["train_dataloader"]["batch_size"] = 8 // micro_batches
+    runner, weights = Runner(config), Weights()
+    runner.register_hook(weights)
+    runner.train()
+    expected = weights.teacher[0]
+    assert torch.equal(expected, weights.student[0])
+    for step in range(4):
+        expected = 0.9 * expected + 0.1 * weights.student[step]
+        torch.testing.assert_close(weights.teacher[step + 1], expected, msg=f"step {step}")
+    assert not torch.allclose(weights.student[4], weights.student[0])
+    assert int(runner.method.queue.pointer) == 4 * 8 % 24

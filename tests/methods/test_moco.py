@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+import torch
+
+from selfsup.errors import ConfigError
+from selfsup.losses import InfoNCELoss
+from selfsup.methods import MoCo, Progress
+from selfsup.necks import ProjectionNeck
+from selfsup.registry import METHODS
+from tests.methods.tiny import Flatten, TinyBackbone, images
+from tests.reference import record
+from tests.reference.moco import RingByTheCode, info_nce_by_the_paper, unit
+
+
+def _tiny(*, queue_length: int = 12, momentum: float = 0.9) -> MoCo:
+    torch.manual_seed(0)
+    neck = ProjectionNeck(8, (6,), 4)
+    return MoCo(TinyBackbone(), neck, InfoNCELoss(0.2), queue_length=queue_length, momentum=momentum)
+
+
+def _progress(step: int = 0) -> Progress:
+    return Progress(step, 100, 0, 10)
+
+
+@pytest.mark.parametrize("temperature", [0.07, 0.2])
+def test_loss_and_queue_are_the_papers_over_many_steps(temperature: float) -> None:
+    generator = np.random.default_rng(0)
+    method = MoCo(Flatten(5), Flatten(5), InfoNCELoss(temperature), queue_length=12).double()
+    reference = RingByTheCode(unit(method.queue.rows.numpy()))
+    method.queue.rows.copy_(torch.tensor(reference.rows))  # of unit length in float64 too
+    for step in range(7):  # the ring is full after three
+        q, k = generator.normal(size=(2, 4, 5))
+        method.before_step(_progress(step))
+        parts = method([torch.tensor(view).view(4, 5, 1, 1) for view in (q, k)])
+        assert list(parts) == ["loss"]
+        expected = info_nce_by_the_paper(q, k, reference.rows, temperature)
+        assert float(parts["loss"]) == pytest.approx(expected, rel=1e-9), f"step {step}"
+        reference.push(unit(k))
+        torch.testing.assert_close(method.queue.rows, torch.tensor(reference.rows))
+        assert int(method.queue.pointer) == reference.pointer
+
+
+def test_the_first_view_asks_and_only_the_student_learns() -> None:
+    method = _tiny()
+    views = images(8, 8)
+    expected = method.neck(method.backbone(views[0]))
+    keys = method.teacher(views[1])
+    torch.testing.assert_close(
+        method(views)["loss"], InfoNCELoss(0.2)(expected, keys, _tiny().queue.rows), rtol=1e-5, atol=0
+    )
+    method(views)["loss"].backward()
+    gradients = {name: parameter.grad for name, parameter in method.named_parameters()}
+    assert all(gradient is None for name, gradient in gradients.items() if name.startswith("teacher."))
+    assert all(gradient.any() for name, gradient in gradients.items() if not name.startswith("teacher."))
+
+
+def test_the_teacher_follows_the_student_as_the_step_before_left_it() -> None:
+    check = record("ema/moco")
+    method = MoCo(Flatten(1), ProjectionNeck(1, (), 1, bias=False), InfoNCELoss(0.2), queue_length=4).double()
+    student, teacher = method.neck.mlp[0].weight, method.teacher.neck.mlp[0].weight
+    assert method.momentum == check["input"]["m"]
+    torch.nn.init.zeros_(teacher)
+    for step, (online, expected) in enumerate(zip(check["input"]["online"], check["expected"], strict=True)):
+        torch.nn.init.constant_(student, online)
+        method.after_step(_progress(step))
+        method.before_step(_progress(step + 1))
+        assert float(teacher) == pytest.approx(expected, abs=check["tol"])
+
+
+def test_the_first_step_leaves_the_teacher_as_the_copy_it_is() -> None:
+    method = _tiny()
+    before = {name: value.clone() for name, value in method.teacher.state_dict().items()}
+    method.before_step(_progress())
+    assert all(torch.equal(value, before[name]) for name, value in method.teacher.state_dict().items())
+
+
+def test_the_state_holds_teacher_queue_and_pointer_and_brings_the_next_loss_back() -> None:
+    method = _tiny()
+    method(images(8, 8, seed=1))
+    with torch.no_grad():
+        method.neck.mlp[0].weight.mul_(2)
+    method.before_step(_progress())
+    copy = METHODS.build(
+        dict(
+            type="MoCo",
+            backbone=TinyBackbone(),
+            neck=dict(type="ProjectionNeck", hidden_dims=(6,), out_dim=4),
+            loss=dict(type="InfoNCELoss", temperature=0.2),
+            queue_length=12,
+        )
+    )
+    assert not torch.equal(copy.queue.rows, method.queue.rows)
+    copy.load_state_dict(method.state_dict())
+    assert int(copy.queue.pointer) == 4
+    assert not [name for name, _ in method.named_parameters() if "queue" in name]
+    for seed in (2, 3):
+        assert torch.equal(method(images(8, 8, seed=seed))["loss"], copy(images(8, 8, seed=seed))["loss"])
+
+
+def test_evaluation_leaves_queue_and_statistics_alone() -> None:
+    method = _tiny().eval()
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    method(images(8, 8))
+    assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
+
+
+def test_bfloat16_autocast_leaves_the_loss_in_float32_and_near() -> None:
+    views = images(8, 8)
+    expected = _tiny()(views)["loss"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        method = _tiny()
+        loss = method(views)["loss"]
+    assert loss.dtype == method.queue.rows.dtype == torch.float32
+    torch.testing.assert_close(loss, expected, rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize(
+    "length, nearest", [(10, "the nearest are 8 and 12"), (3, "the nearest is 4"), (4095, "are 4,092 and 4,096")]
+)
+def test_a_queue_that_does_not_hold_whole_batches_is_refused_with_lengths_that_do(length: int, nearest: str) -> None:
+    method = _tiny(queue_length=length)
+    with pytest.raises(ConfigError) as caught:
+        method(images(8, 8))
+    assert str(caught.value).startswith(
+        f"model.queue_length: must be a multiple of the batch of all processes, 4 images, got {length:,}; "
+    )
+    assert str(caught.value).endswith(nearest)
+    assert method.advice(4) == [str(caught.value)]
+    assert int(method.queue.pointer) == 0
+
+
+def test_a_queue_of_whole_batches_needs_no_advice() -> None:
+    assert _tiny(queue_length=12).advice(4) == []
+    assert _tiny(queue_length=4).advice(4) == []
+
+
+def test_a_queue_without_places_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"model\.queue_length: must be >= 1, got 0"):
+        _tiny(queue_length=0)
+
+
+def test_a_momentum_above_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"model\.momentum: must be in \[0, 1\]"):
+        _tiny(momentum=1.1)
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_anything_but_two_views_is_refused(views: int) -> None:
+    with pytest.raises(ConfigError, match=f"MoCo needs exactly 2 views of each image, got {views}"):
+        _tiny().loss(images(*[8] * views))
