@@ -15,7 +15,15 @@ from tests.reference import record
 
 NAMES = config_names()
 SEER = [name for name in NAMES if "seer" in name]
-PROCESSES = {"swav/seer_regnety256": 512, "swav/swav_resnet50": 64, "simclr/simclr_resnet50": 32}
+PROCESSES = {
+    "byol/byol_resnet50": 64,
+    "moco/moco_v1_resnet50": 8,
+    "moco/moco_v2_resnet50": 8,
+    "simclr/simclr_resnet50": 32,
+    "simsiam/simsiam_resnet50": 8,
+    "swav/seer_regnety256": 512,
+    "swav/swav_resnet50": 64,
+}
 
 
 def plan(name: str, **options: Any) -> Plan:
@@ -26,6 +34,9 @@ def plan(name: str, **options: Any) -> Plan:
 def test_the_promised_configs_are_there() -> None:
     promised = {f"swav/seer_regnety{size}" for size in (8, 16, 32, 64, 128, 256)}
     promised |= {"swav/swav_resnet50", "simclr/simclr_resnet50", "swav/swav_scenes", "simclr/simclr_scenes"}
+    promised |= {f"moco/moco_{what}" for what in ("v1_resnet50", "v2_resnet50")}
+    promised |= {"moco/moco_v2_scenes", "moco/moco_v3_scenes", "byol/byol_resnet50", "byol/byol_scenes"}
+    promised |= {"simsiam/simsiam_resnet50", "simsiam/simsiam_scenes"}
     assert promised <= set(NAMES)
 
 

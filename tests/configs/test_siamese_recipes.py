@@ -1,0 +1,107 @@
+"""What the official codes of MoCo, BYOL and SimSiam say, in their recipes."""
+
+from typing import Any
+
+import pytest
+
+from selfsup.config import load_config
+from selfsup.config.describe import build_on_meta, rate_curve
+from selfsup.engine.optim.groups import parameter_groups
+from tests.configs.test_recipes import plan
+from tests.reference import record
+
+COUNTS = record("params/ssl_r50")["expected"]
+BASE_RATES = record("schedule/base_lrs")["expected"]
+
+
+def peak(name: str) -> float:
+    return max(rate for _, rate in plan(name).rates)
+
+
+@pytest.mark.parametrize("version, encoder", [(1, "mocov1_encoder"), (2, "mocov2_encoder")])
+def test_moco_has_two_encoders_of_the_official_size(version: int, encoder: str) -> None:
+    parts = plan(f"moco/moco_v{version}_resnet50").parameters
+    assert parts["backbone"] + parts["neck"] == parts["teacher"] == COUNTS[encoder]
+    assert parts["total"] == 2 * COUNTS[encoder]
+
+
+def test_moco_v2_has_the_official_total() -> None:
+    assert plan("moco/moco_v2_resnet50").parameters["total"] == COUNTS["mocov2_both_encoders"]
+
+
+def test_byol_has_the_official_parameters() -> None:
+    parts = plan("byol/byol_resnet50").parameters
+    assert parts["neck"] == COUNTS["byol_projector_haiku"]
+    assert parts["predictor"] == COUNTS["byol_predictor_haiku"]
+    assert parts["total"] == COUNTS["byol_both_nets_plus_predictor"]
+
+
+def test_simsiam_trains_the_official_parameters() -> None:
+    method = build_on_meta(load_config("simsiam/simsiam_resnet50"))
+    trained = {name: p.numel() for name, p in method.named_parameters() if p.requires_grad}
+    assert sum(trained.values()) == COUNTS["simsiam_total"]
+    assert sum(n for name, n in trained.items() if name.startswith("neck.")) == COUNTS["simsiam_projector"]
+    assert sum(n for name, n in trained.items() if name.startswith("predictor.")) == COUNTS["simsiam_predictor"]
+
+
+def test_simsiams_predictor_alone_keeps_its_learning_rate() -> None:
+    config = load_config("simsiam/simsiam_resnet50")
+    method = build_on_meta(config)
+    names = {parameter: name for name, parameter in method.named_parameters()}
+    groups = parameter_groups(method, config["optim_wrapper"]["param_groups"])
+    assert len(groups) == 2
+    for group in groups:
+        assert {names[p].startswith("predictor.") for p in group["params"]} == {bool(group.get("fixed_lr"))}
+
+
+def test_moco_v2_follows_its_codes_cosine_by_epochs() -> None:
+    check = record("schedule/moco_cos")
+    curve = rate_curve(load_config("moco/moco_v2_resnet50"), steps=200 * 5004, steps_per_epoch=5004)
+    for within in (0, 5003):
+        rates = [curve(epoch * 5004 + within) for epoch in check["input"]["epochs"]]
+        assert rates == pytest.approx(check["expected"], rel=1e-12)
+
+
+def test_moco_v1_drops_after_120_and_160_epochs() -> None:
+    curve = rate_curve(load_config("moco/moco_v1_resnet50"), steps=200 * 5004, steps_per_epoch=5004)
+    rates = [curve(epoch * 5004 + offset) for epoch, offset in ((0, 0), (120, -1), (120, 0), (160, -1), (160, 0))]
+    assert rates == pytest.approx([0.03, 0.03, 0.003, 0.003, 0.0003])
+
+
+@pytest.mark.parametrize(
+    "name, rate",
+    [
+        ("moco/moco_v2_resnet50", BASE_RATES["mocov2_256"]),
+        ("byol/byol_resnet50", BASE_RATES["byol_1000ep_4096"]),
+        ("simsiam/simsiam_resnet50", BASE_RATES["simsiam_512"]),
+    ],
+)
+def test_the_highest_learning_rate_is_the_official_one(name: str, rate: float) -> None:
+    assert peak(name) == pytest.approx(rate)
+
+
+def test_versions_1_and_2_of_moco_differ_where_the_papers_do() -> None:
+    first, second = load_config("moco/moco_v1_resnet50"), load_config("moco/moco_v2_resnet50")
+
+    def differences(a: Any, b: Any, path: str = "") -> set[str]:
+        if isinstance(a, dict) and isinstance(b, dict):
+            return set().union(*(differences(a.get(k), b.get(k), f"{path}.{k}") for k in a.keys() | b.keys()))
+        return set() if a == b else {path.lstrip(".")}
+
+    schedule = {"param_scheduler.type", "param_scheduler.epochs"}
+    found = differences(first, second) - {"work_dir"}
+    assert {path for path in found if not path.startswith("param_scheduler")} == {
+        "model.neck.hidden_dims",
+        "model.neck.bn",
+        "model.loss.temperature",
+        "train_dataloader.views.version",
+    }
+    assert schedule <= found
+    assert (first["model"]["loss"]["temperature"], second["model"]["loss"]["temperature"]) == (0.07, 0.2)
+    assert first.get("sync_bn") is None and second.get("sync_bn") is None
+    assert first["model"]["queue_length"] == 65_536
+
+
+@pytest.mark.parametrize("name", ["byol/byol_resnet50", "simsiam/simsiam_resnet50"])
+def test_methods_without_a_queue_synchronise_batch_norm_over_all_processes(name: str) -> None:
+    assert load_config(name)["sync_bn"] == "all"
