@@ -97,6 +97,13 @@ def test_the_state_holds_teacher_queue_and_pointer_and_brings_the_next_loss_back
         assert torch.equal(method(images(8, 8, seed=seed))["loss"], copy(images(8, 8, seed=seed))["loss"])
 
 
+def test_on_one_process_the_official_shuffle_would_change_no_key() -> None:
+    method = _tiny().double()
+    view = images(8, batch=6, dtype=torch.float64)[0]
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    torch.testing.assert_close(method.teacher(view[order])[order.argsort()], method.teacher(view))
+
+
 def test_evaluation_leaves_queue_and_statistics_alone() -> None:
     method = _tiny().eval()
     before = {name: value.clone() for name, value in method.state_dict().items()}
