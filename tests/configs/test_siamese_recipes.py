@@ -1,5 +1,6 @@
 """What the official codes of MoCo, BYOL and SimSiam say, in their recipes."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -34,6 +35,19 @@ def test_byol_has_the_official_parameters() -> None:
     assert parts["neck"] == COUNTS["byol_projector_haiku"]
     assert parts["predictor"] == COUNTS["byol_predictor_haiku"]
     assert parts["total"] == COUNTS["byol_both_nets_plus_predictor"]
+
+
+@pytest.mark.parametrize("name, neck, predictor", [("resnet50", (2048, 4096, 256), False)])
+def test_moco_v3_has_the_heads_of_its_code(name: str, neck: tuple[int, ...], predictor: bool) -> None:
+    def heads(sizes: tuple[int, ...]) -> int:  # linear layers without bias; scale and shift after the hidden ones only
+        return sum(a * b for a, b in pairwise(sizes)) + sum(2 * size for size in sizes[1:-1])
+
+    config = load_config(f"moco/moco_v3_{name}")
+    parts = plan(f"moco/moco_v3_{name}").parameters
+    assert parts["neck"] == heads(neck)
+    assert parts["predictor"] == heads((256, 4096, 256))
+    assert parts["teacher"] == parts["backbone"] + parts["neck"]
+    assert config["model"]["predictor"].get("last_bn", False) is predictor
 
 
 def test_simsiam_trains_the_official_parameters() -> None:
@@ -74,6 +88,7 @@ def test_moco_v1_drops_after_120_and_160_epochs() -> None:
         ("moco/moco_v2_resnet50", BASE_RATES["mocov2_256"]),
         ("byol/byol_resnet50", BASE_RATES["byol_1000ep_4096"]),
         ("simsiam/simsiam_resnet50", BASE_RATES["simsiam_512"]),
+        ("moco/moco_v3_resnet50", 0.3 * 4096 / 256),
     ],
 )
 def test_the_highest_learning_rate_is_the_official_one(name: str, rate: float) -> None:
@@ -102,6 +117,6 @@ def test_versions_1_and_2_of_moco_differ_where_the_papers_do() -> None:
     assert first["model"]["queue_length"] == 65_536
 
 
-@pytest.mark.parametrize("name", ["byol/byol_resnet50", "simsiam/simsiam_resnet50"])
+@pytest.mark.parametrize("name", ["byol/byol_resnet50", "simsiam/simsiam_resnet50", "moco/moco_v3_resnet50"])
 def test_methods_without_a_queue_synchronise_batch_norm_over_all_processes(name: str) -> None:
     assert load_config(name)["sync_bn"] == "all"
