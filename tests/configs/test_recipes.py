@@ -20,6 +20,7 @@ PROCESSES = {
     "moco/moco_v1_resnet50": 8,
     "moco/moco_v2_resnet50": 8,
     "moco/moco_v3_resnet50": 16,
+    "moco/moco_v3_vit_small": 32,
     "simclr/simclr_resnet50": 32,
     "simsiam/simsiam_resnet50": 8,
     "swav/seer_regnety256": 512,
@@ -35,7 +36,7 @@ def plan(name: str, **options: Any) -> Plan:
 def test_the_promised_configs_are_there() -> None:
     promised = {f"swav/seer_regnety{size}" for size in (8, 16, 32, 64, 128, 256)}
     promised |= {"swav/swav_resnet50", "simclr/simclr_resnet50", "swav/swav_scenes", "simclr/simclr_scenes"}
-    promised |= {f"moco/moco_{what}" for what in ("v1_resnet50", "v2_resnet50", "v3_resnet50")}
+    promised |= {f"moco/moco_{what}" for what in ("v1_resnet50", "v2_resnet50", "v3_resnet50", "v3_vit_small")}
     promised |= {"moco/moco_v2_scenes", "moco/moco_v3_scenes", "byol/byol_resnet50", "byol/byol_scenes"}
     promised |= {"simsiam/simsiam_resnet50", "simsiam/simsiam_scenes"}
     assert promised <= set(NAMES)

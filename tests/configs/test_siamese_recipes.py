@@ -37,7 +37,9 @@ def test_byol_has_the_official_parameters() -> None:
     assert parts["total"] == COUNTS["byol_both_nets_plus_predictor"]
 
 
-@pytest.mark.parametrize("name, neck, predictor", [("resnet50", (2048, 4096, 256), False)])
+@pytest.mark.parametrize(
+    "name, neck, predictor", [("resnet50", (2048, 4096, 256), False), ("vit_small", (384, 4096, 4096, 256), True)]
+)
 def test_moco_v3_has_the_heads_of_its_code(name: str, neck: tuple[int, ...], predictor: bool) -> None:
     def heads(sizes: tuple[int, ...]) -> int:  # linear layers without bias; scale and shift after the hidden ones only
         return sum(a * b for a, b in pairwise(sizes)) + sum(2 * size for size in sizes[1:-1])
@@ -89,6 +91,7 @@ def test_moco_v1_drops_after_120_and_160_epochs() -> None:
         ("byol/byol_resnet50", BASE_RATES["byol_1000ep_4096"]),
         ("simsiam/simsiam_resnet50", BASE_RATES["simsiam_512"]),
         ("moco/moco_v3_resnet50", 0.3 * 4096 / 256),
+        ("moco/moco_v3_vit_small", 1.5e-4 * 4096 / 256),
     ],
 )
 def test_the_highest_learning_rate_is_the_official_one(name: str, rate: float) -> None:
