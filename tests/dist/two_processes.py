@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import torch
@@ -32,9 +32,10 @@ def _child(rank: int, world_size: int, folder: str, function: Callable[..., Any]
     except Exception:  # whatever the function raises is shown by the parent
         outcome = (False, traceback.format_exc())
     Path(folder, f"rank{rank}").write_bytes(pickle.dumps(outcome))
-    if outcome[0]:
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+    if not outcome[0]:
+        sleep(60)  # until the parent ends it: leaving would make the others fail too, of a lost connection
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def run_in_processes(
