@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from selfsup.errors import ConfigError, did_you_mean
+from selfsup.ops.parts import whole_norm
 from selfsup.registry import OPTIMIZERS
 
 VARIANTS = ("simclr", "byol", "larc")
@@ -27,8 +28,8 @@ class LARS(Optimizer):
 
     Tensors whose weights or gradients are all zero are not scaled; ``larc`` does not decay them either. A parameter
     group with ``adapt=False`` takes plain momentum SGD: SimCLR and BYOL do that, without weight decay, for biases and
-    normalisation layers. Beside the momentum buffer one temporary of one tensor's size exists at a time, and no value
-    is read back from the device.
+    normalisation layers. Norms are of whole tensors, also where each process holds a part of them. Beside the momentum
+    buffer one temporary of one tensor's size exists at a time, and no value is read back from the device.
 
     Args:
         params: parameters, or groups of them; a group may set any argument below but ``variant``, and ``adapt``.
@@ -121,16 +122,16 @@ class LARS(Optimizer):
         if not group["adapt"]:
             return _decayed(weight, gradient, decay), torch.ones((), dtype=weight.dtype, device=weight.device)
         exact = torch.promote_types(weight.dtype, torch.float32)
-        weight_norm = torch.linalg.vector_norm(weight, dtype=exact)
+        weight_norm = whole_norm(weight, dtype=exact)
         if self.variant == "larc":
-            gradient_norm = torch.linalg.vector_norm(gradient, dtype=exact)
+            gradient_norm = whole_norm(gradient, dtype=exact)
             scaled = (weight_norm > 0) & (gradient_norm > 0)
             ratio = trust * weight_norm / (gradient_norm + decay * weight_norm + LARC_EPSILON)
             # Scaled tensors alone are decayed, and those with weights of zero have nothing to decay.
             step = _decayed(weight, gradient, decay, where=gradient_norm > 0)
         else:
             step = _decayed(weight, gradient, decay)
-            step_norm = torch.linalg.vector_norm(step, dtype=exact)
+            step_norm = whole_norm(step, dtype=exact)
             scaled = (weight_norm > 0) & (step_norm > 0)
             ratio = trust * weight_norm / step_norm
         return step, torch.where(scaled, ratio, torch.ones_like(ratio)).to(weight.dtype)

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
 from selfsup.errors import CheckpointError, ConfigError, NonFiniteError, did_you_mean
+from selfsup.ops.parts import all_finite, split_like, total_norm
 from selfsup.registry import OPTIM_WRAPPERS
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -132,7 +133,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         if gradients:
             self.scaler.unscale_(self.optimizer)
             norm_type = self.clipping.get("norm_type", 2.0)
-            self.last_grad_norm = get_total_norm(gradients, norm_type)
+            self.last_grad_norm = total_norm(gradients, norm_type)
             if self.check_finite and not torch.isfinite(self.last_grad_norm):
                 self._raise_unless_scale_can_adapt()
             if "max_norm" in self.clipping:
@@ -145,7 +146,7 @@ class PrecisionOptimWrapper(OptimWrapper):
     def first_non_finite_gradient(self) -> str | None:
         """Name of the first parameter whose gradient is not finite, None if there is none."""
         for number, parameter in enumerate(self._parameters()):
-            if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
+            if parameter.grad is not None and not all_finite(parameter.grad):
                 return f"parameter {number}" if self._names is None else self._names[parameter]
         return None
 
@@ -157,7 +158,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         """Take over a state.
 
         Args:
-            state_dict: what :meth:`state_dict` returned; it is not changed.
+            state_dict: what :meth:`state_dict` returned, with whole tensors; it is not changed.
 
         Raises:
             CheckpointError: if it is another wrapper's, or does not fit the optimiser's parameters.
@@ -172,10 +173,25 @@ class PrecisionOptimWrapper(OptimWrapper):
         scaler = state.pop("scaler")
         if scaler:
             self.scaler.load_state_dict(scaler)
+        state["state"] = self._split(state.get("state", {}))
         try:
             super().load_state_dict(state)
         except ValueError as error:
             raise CheckpointError(f"optim_wrapper: the saved optimiser does not fit this one: {error}") from error
+
+    def _split(self, state: Mapping[int, Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
+        """Each parameter's state, split as the parameter is."""
+        parameters = list(self._parameters())
+        return {
+            number: {
+                name: split_like(value, parameters[number])
+                if isinstance(value, Tensor) and value.shape == parameters[number].shape
+                else value
+                for name, value in values.items()
+            }
+            for number, values in state.items()
+            if number < len(parameters)
+        }
 
     def _parameters(self) -> Iterator[nn.Parameter]:
         for group in self.optimizer.param_groups:

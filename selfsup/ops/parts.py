@@ -1,0 +1,75 @@
+"""Tensors of which each process holds a part: their norms, their whole, and back.
+
+A split tensor is a ``DTensor`` whose rows are spread over all processes, as sharding leaves parameters, gradients and
+optimiser state. Every function takes ordinary tensors too, and does then what it does on one process. With split ones
+all processes must call it together.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from selfsup.ops.dist import gather
+
+
+def is_split(tensor: Tensor) -> bool:
+    """Whether this process holds only a part of the tensor."""
+    return hasattr(tensor, "full_tensor")  # asked for by name: importing DTensor takes half a second
+
+
+def own_part(tensor: Any) -> Tensor:
+    """The rows that this process holds, perhaps none; it shares their memory."""
+    return tensor.to_local() if is_split(tensor) else tensor
+
+
+def whole(tensor: Any) -> Tensor:
+    """All rows, in every process."""
+    return tensor.full_tensor() if is_split(tensor) else tensor
+
+
+def split_like(tensor: Tensor, like: Any) -> Tensor:
+    """Keep the rows of a whole tensor that this process holds of another; no process hears of it.
+
+    Args:
+        tensor: the same in every process.
+        like: of the same shape; if it is not split, neither is the result.
+    """
+    if not is_split(like) or is_split(tensor):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.detach(), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def whole_norm(tensor: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
+    """Euclidean norm of all elements, a tensor without dimensions, the same in every process.
+
+    Args:
+        tensor: of any shape.
+        dtype: of the computation and the result; None for the tensor's own.
+    """
+    norm = torch.linalg.vector_norm(own_part(tensor), dtype=dtype)
+    return torch.linalg.vector_norm(gather(norm.reshape(1))) if is_split(tensor) else norm
+
+
+def total_norm(tensors: Sequence[Tensor], order: float = 2.0) -> Tensor:
+    """Norm of all elements of several tensors, a tensor without dimensions, the same in every process.
+
+    Args:
+        tensors: at least one; all split, or none.
+        order: 2 for the Euclidean norm, ``inf`` for the largest absolute value.
+    """
+    if not is_split(tensors[0]):
+        return get_total_norm(tensors, order)
+    parts = [part for part in map(own_part, tensors) if part.numel()]  # without elements there is no largest one
+    own = get_total_norm(parts, order).to(tensors[0].device, tensors[0].dtype)
+    return torch.linalg.vector_norm(gather(own.reshape(1)), order)
+
+
+def all_finite(tensor: Tensor) -> bool:
+    """Whether no element is infinite or not a number, in any process."""
+    finite = torch.isfinite(own_part(tensor)).all()
+    return bool(gather(finite.float().reshape(1)).all() if is_split(tensor) else finite)
