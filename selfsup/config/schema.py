@@ -106,6 +106,17 @@ class CustomImports:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sharding:
+    """How the method is split over the processes, so that none needs memory for all of it.
+
+    Args:
+        min_parameters: blocks with fewer parameters are not gathered one by one, >= 0.
+    """
+
+    min_parameters: int = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """The top level of a config.
 
@@ -121,6 +132,7 @@ class Recipe:
         default_hooks: hooks that replace the engine's own by name; None removes one.
         auto_scale_lr: see :class:`AutoScaleLr`.
         sync_bn: batch-norm statistics over all processes, over groups of that many, or per process.
+        sharding: see :class:`Sharding`; None keeps the whole method in every process.
         channels_last: memory format of images and convolutions.
         seed: seed of everything random.
         work_dir: where results go; None stands for ``work_dirs/<config name>``.
@@ -141,6 +153,7 @@ class Recipe:
     default_hooks: dict[str, Any] = field(default_factory=dict)
     auto_scale_lr: dict[str, Any] | None = None
     sync_bn: Literal["all"] | int | None = None
+    sharding: dict[str, Any] | None = None
     channels_last: bool = True
     seed: int = 0
     work_dir: str | None = None
@@ -156,6 +169,7 @@ SECTIONS: dict[str, type] = {
     "auto_scale_lr": AutoScaleLr,
     "param_groups": ParamGroup,
     "custom_imports": CustomImports,
+    "sharding": Sharding,
 }
 
 
@@ -172,6 +186,7 @@ AT_LEAST: dict[str, int] = {
     "auto_scale_lr.base_batch_size": 1,
     "optim_wrapper.accumulative_counts": 1,
     "evaluate_every": 0,
+    "sharding.min_parameters": 0,
     "sync_bn": 1,
     "seed": 0,
 }

@@ -6,6 +6,7 @@ import pickle
 import re
 import shutil
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from selfsup.engine.shard import class_name, is_sharded, split_state, whole_state
 from selfsup.errors import CheckpointError
 from selfsup.methods.base import Method
+from selfsup.ops.dist import is_main
 
 FORMAT = 1  # raised when a newer version writes what an older one cannot read
 _NAME = re.compile(r"step_(\d+)\.pth")
@@ -67,8 +70,13 @@ def _reason(error: Exception, path: Path) -> str:
     return f"{free / 2**20:.1f} MiB are left on the disk; {str(error).splitlines()[0]}"
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict[str, Any]:
     """Read a checkpoint onto the CPU, with PyTorch's allow-list of harmless types.
+
+    Args:
+        path: the file.
+        mapped: leave tensors in the file until they are looked at, so that processes which take different parts of
+            them need no memory for the rest.
 
     Raises:
         CheckpointError: if the file is missing, truncated, or holds anything but tensors and plain values.
@@ -79,7 +87,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a strange pickle is judged by what it holds, below
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, pickle.UnpicklingError) as error:
         forbidden = re.search(
             r"unsupported (?:global|class|operand):?\s+(?:global\s+)?([\w.]+)", str(error), re.IGNORECASE
@@ -131,9 +139,9 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: st
     ]
     if problems:
         raise CheckpointError(
-            f"{source}: the weights belong to another model than {type(module).__name__}; " + "; ".join(problems)
+            f"{source}: the weights belong to another model than {class_name(module)}; " + "; ".join(problems)
         )
-    module.load_state_dict(weights)
+    module.load_state_dict(split_state(weights, module))
 
 
 def load_method(path: str | Path, method: Method) -> None:
@@ -145,20 +153,24 @@ def load_method(path: str | Path, method: Method) -> None:
     Raises:
         CheckpointError: if the file cannot be read or does not fit.
     """
-    weights = read_weights(path)
+    weights = read_weights(path, mapped=is_sharded(method))
     if "model" in weights:
         load_weights(method, weights["model"], source=str(path))
     else:
         load_weights(method.backbone, weights, source=str(path))
 
 
-def read_weights(path: str | Path) -> dict[str, Any]:
+def read_weights(path: str | Path, *, mapped: bool = False) -> dict[str, Any]:
     """A training checkpoint, or the state dict of a backbone from ``.safetensors`` or ``.pth``.
+
+    Args:
+        path: the file.
+        mapped: see :func:`read_checkpoint`; safetensors are always read that way.
 
     Raises:
         CheckpointError: if the file cannot be read.
     """
-    return _read_safetensors(Path(path)) if str(path).endswith(".safetensors") else read_checkpoint(path)
+    return _read_safetensors(Path(path)) if str(path).endswith(".safetensors") else read_checkpoint(path, mapped=mapped)
 
 
 def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup") -> None:
@@ -184,20 +196,27 @@ def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup"
 def export_backbone(backbone: nn.Module, work_dir: str | Path) -> Path:
     """Write the backbone's weights alone, as safetensors where that package is installed, else as a state dict.
 
+    The main process writes; where the weights are split over the processes, all must call this.
+
     Returns:
-        The file written: ``backbone.safetensors`` or ``backbone.pth``.
+        The file: ``backbone.safetensors`` or ``backbone.pth``.
 
     Raises:
         CheckpointError: if it cannot be written.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.state_dict().items()}
+    weights = whole_state(dict(backbone.state_dict()))
+    if is_main():
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     try:
         from safetensors.torch import save_file
     except ImportError:
         path = Path(work_dir) / "backbone.pth"
-        write_atomically(weights, path)
+        if is_main():
+            write_atomically(weights, path)
         return path
     path = Path(work_dir) / "backbone.safetensors"
+    if not is_main():
+        return path
     partial = path.with_name(path.name + ".partial")
     try:
         save_file(weights, partial, metadata={"format": "pt"})

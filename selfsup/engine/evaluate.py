@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from selfsup.engine.checkpoint import load_method
 from selfsup.engine.hooks.aside import FrozenFeatures, view_side
+from selfsup.engine.shard import build_on_main, shard, sharding_of
 from selfsup.ops.dist import init_process_group, local_device
 from selfsup.registry import DATASETS, EVALUATORS, METHODS, TRANSFORMS
 
@@ -27,9 +30,9 @@ def evaluate(config: Mapping[str, Any], checkpoint: str | Path, *, device: str |
         CheckpointError: if the checkpoint cannot be read or belongs to another model.
     """
     init_process_group(config.get("launcher", "none"), device)
-    method = METHODS.build(config["model"])
+    method = _built(config, local_device(device))
     load_method(checkpoint, method)
-    method = method.to(local_device(device)).eval()
+    method.eval()
     loader = config["train_dataloader"]
     suite = EVALUATORS.build(
         {
@@ -42,6 +45,14 @@ def evaluate(config: Mapping[str, Any], checkpoint: str | Path, *, device: str |
         }
     )
     return suite.evaluate(FrozenFeatures(method))
+
+
+def _built(config: Mapping[str, Any], device: torch.device) -> Any:
+    """The method on the device, split over the processes where the config says so."""
+    if sharding := sharding_of(config):
+        method = build_on_main(lambda: METHODS.build(config["model"]))
+        return shard(method, device, min_parameters=sharding.min_parameters)
+    return METHODS.build(config["model"]).to(device)
 
 
 def _own_images(evaluators: Mapping[str, Any], dataset: dict[str, Any]) -> Any:

@@ -35,6 +35,7 @@ from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.loop import TrainLoop
 from selfsup.engine.metrics_log import MetricsLog
 from selfsup.engine.optim.groups import parameter_groups
+from selfsup.engine.shard import build_on_main, class_name, describe_shards, is_sharded, shard, sharding_of, whole_state
 from selfsup.errors import CheckpointError
 from selfsup.layers import convert_sync_bn
 from selfsup.methods.base import Method, Progress
@@ -137,16 +138,22 @@ class Runner(MMEngineRunner):
         return Visualizer.get_instance(self.experiment_name)
 
     def build_model(self, model: Any) -> nn.Module:
-        """The method, built on the CPU."""
-        return METHODS.build(model)
+        """The method, built on the CPU; where it is to be split over processes, by the main process alone."""
+        return build_on_main(lambda: METHODS.build(model)) if sharding_of(self._config) else METHODS.build(model)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Move to the device, lay out channels last, synchronise batch norm, and wrap for several processes."""
+        """Move to the device, lay out channels last, synchronise batch norm; for several processes wrap or split."""
         sync_bn = self.cfg.get("sync_bn")
         if sync_bn is not None and world_size() > 1:
             model = convert_sync_bn(model, None if sync_bn == "all" else sync_bn)
+        if sharding := sharding_of(self._config):
+            model = shard(model, self.device, min_parameters=sharding.min_parameters)
+            self.logger.info(f"sharding: {describe_shards(model, sharding.min_parameters)}")
+            return model
         model = model.to(self.device).to(memory_format=self.memory_format)
         if world_size() == 1:
+            if self._config.get("sharding") is not None:
+                self.logger.info("sharding: there is one process, so nothing is split")
             return model
         return DistributedDataParallel(
             model,
@@ -214,8 +221,7 @@ class Runner(MMEngineRunner):
                 if isinstance(hook, ProgressHook):
                     hook.stop()
             self.metrics_log.close()
-        if is_main():
-            self.logger.info(f"backbone exported to {export_backbone(self.method.backbone, self.work_dir)}")
+        self.logger.info(f"backbone exported to {export_backbone(self.method.backbone, self.work_dir)}")
         self.call_hook("after_run")
         return self.method
 
@@ -282,14 +288,16 @@ class Runner(MMEngineRunner):
     def save(self, step: int) -> None:
         """Write everything the run needs to go on after ``step`` updates; called by every process."""
         ranks = run_state.gather_rank_states(self.method, self.device)
+        weights = whole_state(dict(self.method.state_dict()))
+        optimizer = whole_state(self.optim_wrapper.state_dict())
         if not is_main():
             return
         state = {
             "format": FORMAT,
             "step": step,
-            "method": type(self.method).__name__,
-            "model": self.method.state_dict(),
-            "optim_wrapper": self.optim_wrapper.state_dict(),
+            "method": class_name(self.method),
+            "model": weights,
+            "optim_wrapper": optimizer,
             "schedules": [scheduler.state_dict() for scheduler in self.param_schedulers],
             "ranks": ranks,
             "images": len(self.train_images),
@@ -316,7 +324,7 @@ class Runner(MMEngineRunner):
         return 0
 
     def _restore(self, path: Path) -> int:
-        state = read_checkpoint(path)
+        state = read_checkpoint(path, mapped=is_sharded(self.method))
         if state.get("format") != FORMAT:
             raise CheckpointError(f"{path}: format {state.get('format')!r}, this version reads format {FORMAT}")
         load_weights(self.method, state["model"], source=str(path))

@@ -15,6 +15,7 @@ from selfsup.data.preprocess import Preprocess
 from selfsup.errors import DataError, DecodeError
 from selfsup.evaluation.progress import progress_after
 from selfsup.ops.dist import broadcast_object, gather, gather_objects, rank, world_size
+from selfsup.ops.parts import is_split
 from selfsup.registry import DATASETS, TRANSFORMS
 
 logger = logging.getLogger(__name__)
@@ -152,6 +153,7 @@ def extract_features(
     normalise = (preprocess if preprocess is not None else Preprocess()).to(device)
     view = evaluation_view(size, resize)
     per_process = -(-len(dataset) // world_size())
+    rounds = -(-per_process // batch_size)
     start = min(rank() * per_process, len(dataset))
     indices = range(start, min(start + per_process, len(dataset)))
 
@@ -159,14 +161,16 @@ def extract_features(
     kept: list[int] = []
     with _frozen(backbone), _statistics_of_main(backbone), torch.autocast(device.type, enabled=False):
         for good, images in progress_after(
-            _batches(dataset, indices, view, batch_size, num_workers),
-            total=-(-len(indices) // batch_size),
+            _batches(dataset, indices, view, batch_size, num_workers, rounds=rounds),
+            total=rounds,
             title="features",
             enabled=progress and rank() == 0,
         ):
             kept += good
             if good:
                 parts.append(backbone(normalise([images.to(device)])[0]).float().cpu())
+            elif any(map(is_split, backbone.parameters())):  # the others need this process to gather weights
+                backbone(normalise([torch.full((1, 3, size, size), MATTE, dtype=torch.uint8, device=device)])[0])
     features = _gather_uneven(torch.cat(parts) if parts else None, device)
     index = torch.tensor([i for part in gather_objects(kept) for i in part])
     if len(index) < len(dataset) and rank() == 0:
@@ -210,7 +214,7 @@ def device_of(module: nn.Module) -> torch.device:
 
 
 def _batches(
-    dataset: Any, indices: range, view: Any, batch_size: int, num_workers: int
+    dataset: Any, indices: range, view: Any, batch_size: int, num_workers: int, *, rounds: int
 ) -> Iterator[tuple[list[int], Tensor]]:
     def load(index: int) -> np.ndarray | None:
         try:
@@ -218,7 +222,7 @@ def _batches(
         except DecodeError:
             return None
 
-    chunks = [indices[at : at + batch_size] for at in range(0, len(indices), batch_size)]
+    chunks = [indices[number * batch_size : (number + 1) * batch_size] for number in range(rounds)]
     with ThreadPoolExecutor(max(1, num_workers)) as pool:
         ahead = [pool.map(load, chunk) for chunk in chunks[:1]]
         for number, chunk in enumerate(chunks):

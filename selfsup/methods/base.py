@@ -49,6 +49,9 @@ class Method(BaseModel):
         ConfigError: if the backbone has no ``out_dim``.
     """
 
+    entry_points: tuple[str, ...] = ()
+    """Names of methods beside ``forward`` that use parameters and are called from outside, never from ``forward``."""
+
     backbone: Any  # a module with the Backbone protocol: mypy cannot write that as one type
 
     def __init__(self, backbone: nn.Module | dict[str, Any], preprocess: Preprocess | dict[str, Any] | None = None):

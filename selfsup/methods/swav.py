@@ -47,6 +47,8 @@ class SwAV(Method):
     Source: Caron et al. 2020, arXiv:2006.09882, and main_swav.py; Goyal et al. 2021, arXiv:2103.01988.
     """
 
+    entry_points = ("prototype_scores",)
+
     def __init__(
         self,
         backbone: nn.Module | dict[str, Any],
@@ -113,6 +115,18 @@ class SwAV(Method):
         loss = self.criterion.predict(scores, assignments)
         usage = _prototype_usage(torch.cat([scores[view].detach() for view in assign_views]), torch.cat(assignments))
         return {"loss": loss, **usage, "below_uniform": math.log(scores[0].shape[1]) - loss.detach()}
+
+    @torch.no_grad()
+    def prototype_scores(self, features: Tensor) -> Tensor:
+        """Cosine of the embedding of each image with each prototype.
+
+        Args:
+            features: what :meth:`features` gives, shape (B, backbone.out_dim).
+
+        Returns:
+            Shape (B, K), float32 or better.
+        """
+        return self.prototypes(l2_normalize(self.neck(features)))
 
     def advice(self, batch_size: int) -> list[str]:
         """Says so when fewer samples than prototypes take part in a balanced assignment."""

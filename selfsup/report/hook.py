@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from mmengine.hooks import Hook
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from selfsup.data.subset import Subset
 from selfsup.engine.hooks.aside import FrozenFeatures, beside_training, view_side
@@ -75,6 +73,7 @@ class PictureHook(Hook):
         with beside_training(runner.device):
             source = self._source(runner)
             found = source.extract(FrozenFeatures(runner.method))  # every process takes its part
+            scores = _prototype_scores(runner.method, found.features.to(runner.device))  # likewise
             if not is_main():
                 return
             view = evaluation_view(source.size, source.resize)
@@ -87,11 +86,11 @@ class PictureHook(Hook):
                 )
 
             def prototypes(_: Any, path: Path) -> None:
-                scores = _prototype_scores(runner.method, found.features.to(runner.device))
+                assert scores is not None
                 draw_prototypes(scores, images, path, labels=found.labels, classes=classes)
 
             self._draw(runner, "embedding.png", embedding)
-            if hasattr(runner.method, "prototypes"):
+            if scores is not None:
                 self._draw(runner, "prototypes.png", prototypes)
 
     def _draw(self, runner: Any, name: str, draw: Callable[[Any, Path], None]) -> None:
@@ -142,10 +141,12 @@ def _decodable(dataset: Any, view: Any) -> list[np.ndarray]:
     return images
 
 
-@torch.no_grad()
-def _prototype_scores(method: Any, features: Tensor) -> Tensor:
+def _prototype_scores(method: Any, features: Tensor) -> Tensor | None:
+    """None for methods without prototypes."""
+    if not hasattr(method, "prototype_scores"):
+        return None
     was_training = method.training
     method.eval()
-    scores = method.prototypes(normalize(method.neck(features), dim=1)).float().cpu()
+    scores = method.prototype_scores(features).float().cpu()
     method.train(was_training)
     return scores

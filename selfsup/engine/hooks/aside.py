@@ -43,7 +43,7 @@ class FrozenFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) to features (B, D)."""
-        return self.method.features(images)
+        return self.method([images], mode="features")  # the call gathers weights that are split over processes
 
 
 def view_side(views: Any) -> int:
