@@ -10,6 +10,8 @@ averaged and split in one exchange. Training is that of DistributedDataParallel,
   the memory that sharding saves.
 - Convolution weights are stored in PyTorch's standard layout, which ``fully_shard`` requires; with ``channels_last``
   images they are laid out anew where they are used.
+- Parameters are changed between forward passes only, as ``Method.before_step`` and ``after_step`` do; a change inside
+  ``Method.loss`` reaches whole weights that are thrown away.
 - A block that is called for several view sizes exchanges its gradients once for each.
 """
 

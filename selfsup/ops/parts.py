@@ -31,17 +31,26 @@ def whole(tensor: Any) -> Tensor:
 
 
 def split_like(tensor: Tensor, like: Any) -> Tensor:
-    """Keep the rows of a whole tensor that this process holds of another; no process hears of it.
+    """A copy of those rows of a whole tensor that this process holds of another; the processes do not communicate.
 
     Args:
         tensor: the same in every process.
-        like: of the same shape; if it is not split, neither is the result.
-    """
-    if not is_split(like) or is_split(tensor):
-        return tensor
-    from torch.distributed.tensor import distribute_tensor
+        like: of the same shape; if it is not split, the whole tensor itself comes back.
 
-    return distribute_tensor(tensor.detach(), like.device_mesh, like.placements, src_data_rank=None)
+    Returns:
+        Split, contiguous, on the device of ``like``, of the type of ``tensor``.
+    """
+    if not is_split(like):
+        return tensor
+    from torch.distributed.tensor import DTensor
+
+    mesh = like.device_mesh
+    parts = tensor.detach().chunk(mesh.size())  # fewer where there are fewer rows than processes
+    rows = parts[mesh.get_local_rank()] if mesh.get_local_rank() < len(parts) else tensor.detach()[:0]
+    rows = rows.to(like.device).clone(memory_format=torch.contiguous_format)
+    return DTensor.from_local(
+        rows, mesh, like.placements, run_check=False, shape=like.shape, stride=tuple(like.stride())
+    )
 
 
 def whole_norm(tensor: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:

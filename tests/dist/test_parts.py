@@ -74,6 +74,12 @@ def _clipped() -> list[Tensor]:
     return [wrapper.last_grad_norm, *(whole(weight.detach()) for weight in weights)]
 
 
+def _split_from_channels_last() -> tuple[Tensor, bool]:
+    images = torch.arange(3 * 2 * 2 * 2.0).reshape(3, 2, 2, 2)
+    found = split_like(images.to(memory_format=torch.channels_last), _split(np.zeros((3, 2, 2, 2))))
+    return whole(found), own_part(found).is_contiguous()
+
+
 def _everything() -> dict[str, Any]:
     tensors = [_split(value) for value in _values(0)]
     bad = _split(np.array([1.0, 2.0, np.nan]))
@@ -89,6 +95,7 @@ def _everything() -> dict[str, Any]:
         "finite": [all_finite(tensors[0]), all_finite(bad)],
         "own bad part is finite": bool(own_part(bad).isfinite().all()),
         "again": [torch.equal(own_part(split_like(whole(t), t)), own_part(t)) and is_split(t) for t in tensors],
+        "channels last": _split_from_channels_last(),
         "teacher": [whole(tensor) for tensor in teacher],
         "lars": {variant: _lars(variant) for variant in _VARIANTS},
         "bad gradient": _bad_gradient(),
@@ -108,6 +115,8 @@ def test_each_process_holds_its_rows_and_the_whole_comes_back(results: list[dict
         for actual, expected in zip(result["wholes"], _values(0), strict=True):
             assert np.array_equal(actual.numpy(), expected)
         assert result["again"] == [True, True, True]
+        images, contiguous = result["channels last"]
+        assert torch.equal(images, torch.arange(24.0).reshape(3, 2, 2, 2)) and contiguous
 
 
 def test_norms_are_those_of_the_whole_in_every_process(results: list[dict[str, Any]]) -> None:

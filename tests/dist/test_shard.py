@@ -73,6 +73,18 @@ def train_all(folder: Path, batch: int, sharding: dict[str, Any] | None) -> None
         wrapper = {"freeze": {"prototypes": 2}, **wrapper}
         Runner(config_of(folder / name, batch, optim_wrapper=wrapper, sharding=sharding), device="cpu").train()
     Runner(config_of(folder / "checkpointed", batch, checkpointed=True, sharding=sharding), device="cpu").train()
+    Runner(simclr(config_of(folder / "simclr", batch, sharding=sharding)), device="cpu").train()
+
+
+def simclr(config: dict[str, Any]) -> dict[str, Any]:
+    """Two views of one size, whose negatives and gradients come from both processes."""
+    model = {name: config["model"][name] for name in ("backbone", "neck")}
+    views = config["train_dataloader"]["views"] | {"sizes": (64,), "counts": (2,), "scales": ((0.14, 1.0),)}
+    return config | {
+        "model": {"type": "SimCLR", "loss": {"type": "NTXentLoss", "temperature": 0.5}, **model},
+        "train_dataloader": config["train_dataloader"] | {"views": views},
+        "optim_wrapper": {"optimizer": _SGD},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +97,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", [*CASES, "checkpointed"])
+@pytest.mark.parametrize("name", [*CASES, "checkpointed", "simclr"])
 def test_sharded_is_wrapped_is_one_process(folder: Path, name: str) -> None:
     one, ddp, sharded = (folder / kind / name for kind in ("one", "ddp", "sharded"))
-    for number, steps in (("loss", 3), ("grad_norm", 2)):  # in the third step prototypes move: gradients are touchy
+    for number, steps, tolerance in (("loss", 3, 1e-3), ("grad_norm", 2, 5e-3)):  # then prototypes move too
         assert len(losses(sharded, number)) == 3
         assert losses(sharded, number) == pytest.approx(losses(ddp, number), rel=1e-5), number
-        assert losses(sharded, number)[:steps] == pytest.approx(losses(one, number)[:steps], rel=1e-3), number
+        assert losses(sharded, number)[:steps] == pytest.approx(losses(one, number)[:steps], rel=tolerance), number
     expected, actual = weights_of(ddp), weights_of(sharded)
     assert list(actual) == list(expected)
     for key, tensor in expected.items():
