@@ -23,6 +23,7 @@ PROCESSES = {
     "moco/moco_v3_vit_small": 32,
     "simclr/simclr_resnet50": 32,
     "simsiam/simsiam_resnet50": 8,
+    "swav/seer_regnety10b": 496,
     "swav/seer_regnety256": 512,
     "swav/swav_resnet50": 64,
 }
@@ -34,7 +35,7 @@ def plan(name: str, **options: Any) -> Plan:
 
 
 def test_the_promised_configs_are_there() -> None:
-    promised = {f"swav/seer_regnety{size}" for size in (8, 16, 32, 64, 128, 256)}
+    promised = {f"swav/seer_regnety{size}" for size in (8, 16, 32, 64, 128, 256, "10b")}
     promised |= {"swav/swav_resnet50", "simclr/simclr_resnet50", "swav/swav_scenes", "simclr/simclr_scenes"}
     promised |= {f"moco/moco_{what}" for what in ("v1_resnet50", "v2_resnet50", "v3_resnet50", "v3_vit_small")}
     promised |= {"moco/moco_v2_scenes", "moco/moco_v3_scenes", "byol/byol_resnet50", "byol/byol_scenes"}
@@ -92,9 +93,9 @@ def test_its_views_turn_an_image_into_what_the_plan_says(name: str) -> None:
     assert plan(name).views == tuple((side, sides.count(side)) for side in sorted(set(sides), reverse=True))
 
 
-@pytest.mark.parametrize("size", [8, 16, 32, 64, 128, 256])
-def test_seer_has_the_parameters_of_the_conformance_records(size: int) -> None:
-    key = f"regnety_{size}gf" + ("_seer" if size == 256 else "")
+@pytest.mark.parametrize("size", ["8", "16", "32", "64", "128", "256", "10b"])
+def test_seer_has_the_parameters_of_the_conformance_records(size: str) -> None:
+    key = {"256": "regnety_256gf_seer", "10b": "regnety_10B_seer"}.get(size, f"regnety_{size}gf")
     trunk, rest = record(f"regnet/{key}")["expected"], record("seer/head_params")["expected"][key]
     assert plan(f"swav/seer_regnety{size}").parameters == {
         "backbone": trunk["trunk_params"],
@@ -117,6 +118,32 @@ def test_seer_256_follows_the_papers_learning_rate() -> None:
     assert rates == pytest.approx(checks["expected"]["restart"], rel=checks["tol"])
 
 
+def test_seer_10b_follows_the_arithmetic_of_its_code() -> None:
+    expected = record("schedule/seer_arith")["expected"]
+    found = plan("swav/seer_regnety10b")
+    assert found.effective_batch == expected["ten_b_batch"]
+    assert found.steps == int(expected["ten_b_iters"])
+    curve = rate_curve(load_config("swav/seer_regnety10b"), steps=found.steps, steps_per_epoch=None)
+    peak, warm_up = expected["ten_b_peak"], round(expected["ten_b_warmup"])
+    assert curve(0) == pytest.approx(0.15)
+    assert curve(warm_up - 1) == pytest.approx(peak - (peak - 0.15) / warm_up)
+    fallen = 0.5 * (1 + np.cos(np.pi * warm_up / found.steps))  # read at the progress of the whole run
+    assert curve(warm_up) == pytest.approx(0.0093 + (peak - 0.0093) * fallen)
+    assert curve(found.steps) == pytest.approx(0.0093)
+
+
+def test_seer_10b_gives_the_memory_that_its_sizes_need() -> None:
+    text = " ".join(find_config("swav/seer_regnety10b").read_text().split())
+    expected, total = record("regnet/regnety_10B_seer")["expected"], plan("swav/seer_regnety10b").parameters["total"]
+    largest = expected["stage_params"][-1]  # one block
+    assert f"9.63e9 x 12 bytes / 496 = {total * 12 / 496 / 1e9:.2f} GB" in text
+    assert f"stage 4, {largest:,} parameters: weights and gradients of {largest * 4 / 1e9:.1f} GB each" in text
+    assert f"copies of {largest * 2 / 1e9:.1f} GB, {largest * 10 / 1e9:.1f} GB while" in text
+    assert f"On one process: {total * 12 / 1e9:.0f} GB" in text
+    assert f"the first needs {total * 4 / 1e9:.0f} GB to build and {total * 8 / 1e9:.0f} GB to save" in text
+    assert load_config("swav/seer_regnety10b")["sharding"] == {"min_parameters": 1_000_000}
+
+
 def test_swav_follows_its_codes_learning_rate() -> None:
     checks = record("schedule/swav_800ep")
     found = plan("swav/swav_resnet50")
@@ -136,10 +163,10 @@ def test_seer_keeps_what_its_paper_says(name: str) -> None:
     model, optimizer = config["model"], config["optim_wrapper"]["optimizer"]
     assert model["neck"]["hidden_dims"] == (8192, 8192) and model["neck"]["bn"] is False
     assert model["prototypes"]["num_prototypes"] == 16_000
-    assert (model["loss"]["iterations"], model["loss"]["epsilon"]) == (10, 0.05)
+    assert (model["loss"]["iterations"], model["loss"]["epsilon"]) == (10, 0.03 if "10b" in name else 0.05)
     assert (optimizer["variant"], optimizer["weight_decay"]) == ("larc", 1e-5)
     assert "param_groups" not in config["optim_wrapper"]  # biases and batch norm are decayed and adapted too
-    assert config["sync_bn"] == 64
+    assert config["sync_bn"] == ("all" if "10b" in name else 64)
     assert config["optim_wrapper"]["freeze"] == {"prototypes": 313}
 
 
