@@ -1,5 +1,6 @@
 """Sharded training on two processes against DistributedDataParallel, and against one process with the whole batch."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from selfsup.engine.runner import Runner
 from selfsup.engine.shard import is_sharded
 from selfsup.errors import CheckpointError
 from selfsup.evaluation.features import extract_features
+from selfsup.losses import CosineLoss
+from selfsup.methods import Method, Progress
+from selfsup.methods.base import build_part
+from selfsup.ops import ema_update
 from selfsup.ops.dist import rank
 from selfsup.ops.parts import own_part, whole
-from selfsup.registry import BACKBONES, DATASETS, METHODS
+from selfsup.registry import BACKBONES, DATASETS, METHODS, NECKS
 from tests.dist.two_processes import run_in_processes
 from tests.engine.tiny_run import tiny_config
 
@@ -49,6 +54,27 @@ class SomeScenes(Subset):
         super().__init__(Scenes(split="test", size=96), count=40)
 
 
+@METHODS.register_module()
+class FollowedByTeacher(Method):
+    """A student that predicts what its moving average says of another view, as BYOL's does."""
+
+    def __init__(self, backbone: Any, neck: Any) -> None:
+        super().__init__(backbone)
+        self.neck = build_part(NECKS, neck, "model.neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
+        self.teacher = copy.deepcopy(self.backbone).requires_grad_(False)
+
+    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
+        with torch.no_grad():
+            target = self.teacher(views[1])
+        return {"loss": CosineLoss()(self.neck(self.backbone(views[0])), target)}
+
+    def features(self, images: Tensor) -> Tensor:
+        return self.teacher(images)
+
+    def after_step(self, progress: Progress) -> None:
+        ema_update(self.teacher.parameters(), self.backbone.parameters(), 0.5)
+
+
 def config_of(work_dir: Path, batch: int, *, checkpointed: bool = False, **changes: Any) -> dict[str, Any]:
     """Maps of more than one pixel, and steps so small that rounding does not grow."""
     config = tiny_config(work_dir, steps=3, sync_bn="all", channels_last=False, param_scheduler=None)
@@ -73,17 +99,24 @@ def train_all(folder: Path, batch: int, sharding: dict[str, Any] | None) -> None
         wrapper = {"freeze": {"prototypes": 2}, **wrapper}
         Runner(config_of(folder / name, batch, optim_wrapper=wrapper, sharding=sharding), device="cpu").train()
     Runner(config_of(folder / "checkpointed", batch, checkpointed=True, sharding=sharding), device="cpu").train()
-    Runner(simclr(config_of(folder / "simclr", batch, sharding=sharding)), device="cpu").train()
+    for name, method in OTHERS.items():
+        Runner(two_views(config_of(folder / name, batch, sharding=sharding), method), device="cpu").train()
 
 
-def simclr(config: dict[str, Any]) -> dict[str, Any]:
-    """Two views of one size, whose negatives and gradients come from both processes."""
-    model = {name: config["model"][name] for name in ("backbone", "neck")}
+OTHERS: dict[str, dict[str, Any]] = {
+    "simclr": {"type": "SimCLR", "loss": {"type": "NTXentLoss", "temperature": 0.5}},
+    "teacher": {"type": "FollowedByTeacher"},
+}
+
+
+def two_views(config: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
+    """Two views of one size."""
+    neck = {"type": "ProjectionNeck", "hidden_dims": (32,), "out_dim": 32}
     views = config["train_dataloader"]["views"] | {"sizes": (64,), "counts": (2,), "scales": ((0.14, 1.0),)}
     return config | {
-        "model": {"type": "SimCLR", "loss": {"type": "NTXentLoss", "temperature": 0.5}, **model},
+        "model": {"backbone": config["model"]["backbone"], "neck": neck, **method},
         "train_dataloader": config["train_dataloader"] | {"views": views},
-        "optim_wrapper": {"optimizer": _SGD},
+        "optim_wrapper": {"optimizer": _SGD | {"lr": 0.05}},
     }
 
 
@@ -97,7 +130,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", [*CASES, "checkpointed", "simclr"])
+@pytest.mark.parametrize("name", [*CASES, "checkpointed", *OTHERS])
 def test_sharded_is_wrapped_is_one_process(folder: Path, name: str) -> None:
     one, ddp, sharded = (folder / kind / name for kind in ("one", "ddp", "sharded"))
     for number, steps, tolerance in (("loss", 3, 1e-3), ("grad_norm", 2, 5e-3)):  # then prototypes move too
