@@ -1,15 +1,15 @@
 """From a path or name to a resolved config: plain dicts, lists and values, validated, with every default filled in."""
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from selfsup.config.custom_imports import import_custom
 from selfsup.config.find import find_config
 from selfsup.config.options import apply_options, parse_options
 from selfsup.config.read import read_config
 from selfsup.config.validate import fill_defaults, validate
-from selfsup.errors import ConfigError, DataError
+from selfsup.errors import DataError
 
 
 def load_config(
@@ -35,7 +35,7 @@ def load_config(
     if images is not None:
         use_images(config, images)
     added = apply_options(config, parse_options(options))
-    _import_custom(config.get("custom_imports"))
+    import_custom(config.get("custom_imports"))
     validate(config, source=str(path), added=added)
     return fill_defaults(config)
 
@@ -62,17 +62,3 @@ def use_images(config: dict[str, Any], images: str | Path) -> None:
         if isinstance(evaluator, dict):
             for name in ("train", "test"):
                 evaluator.pop(name, None)
-
-
-def _import_custom(custom_imports: Any) -> None:
-    if not isinstance(custom_imports, dict):
-        return
-    names = custom_imports.get("imports", [])
-    for name in [names] if isinstance(names, str) else names:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            if not custom_imports.get("allow_failed_imports", False):
-                raise ConfigError(
-                    f"custom_imports.imports: cannot import {name!r}: {error}; it must be installed or on PYTHONPATH"
-                ) from error

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 
+from selfsup.config.custom_imports import anchor
 from selfsup.config.find import config_names
 from selfsup.config.inherit import execute_on, listed_bases, merged
 from selfsup.config.schema import REGISTRIES, Recipe
@@ -38,7 +39,9 @@ def read_config(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # a config is code: whatever it raises is explained with its place in the file
         raise ConfigError(_explain(error, path)) from error
-    return {key: _plain(value, key) for key, value in raw.items() if key not in helpers}
+    config = {key: _plain(value, key) for key, value in raw.items() if key not in helpers}
+    anchor(config.get("custom_imports"), path.parent)
+    return config
 
 
 def _read_lazily(path: Path) -> dict[str, Any]:

@@ -97,8 +97,9 @@ class CustomImports:
     """Modules imported before anything is looked up, so that they can register components.
 
     Args:
-        imports: module names.
-        allow_failed_imports: whether a module that cannot be imported is passed over.
+        imports: module names, or paths of ``.py`` files relative to the config that names them.
+        allow_failed_imports: whether a module that cannot be imported is passed over; one that registers a taken name
+            never is.
     """
 
     imports: str | Sequence[str]

@@ -12,7 +12,7 @@ from selfsup.config.annotations import choices, classes, element, fits, spelled
 from selfsup.config.schema import ALTERNATIVES, AT_LEAST, PLACES, REGISTRIES, SECTIONS, Place, Recipe
 from selfsup.config.signatures import Signature, signature_of
 from selfsup.errors import ConfigError, RegistryError, did_you_mean
-from selfsup.registry import Registry
+from selfsup.registry import Registry, load_plugins, plugin_report
 
 
 def validate(config: Mapping[str, Any], *, source: str = "config", added: Collection[str] = ()) -> None:
@@ -199,7 +199,10 @@ class _Walk:
             self.report(f"{path}.type", f"must be a registered name, got {_short(kind)}")
             return None
         if elsewhere:
-            for candidate in ([] if registry is None else [registry]) + list(REGISTRIES):
+            candidates = ([] if registry is None else [registry]) + list(REGISTRIES)
+            if not any(kind in candidate.names() for candidate in candidates):
+                load_plugins()
+            for candidate in candidates:
                 if kind in candidate.names():
                     return candidate.find(kind)
         try:
@@ -207,7 +210,8 @@ class _Walk:
         except RegistryError as error:
             if registry is None:
                 names = [name for candidate in REGISTRIES for name in candidate.names()]
-                self.report(f"{path}.type", f"no component is called {kind!r}{did_you_mean(kind, names)}")
+                near = did_you_mean(kind, names)
+                self.report(f"{path}.type", f"no component is called {kind!r}{near}{plugin_report()}")
             else:
                 self.report(f"{path}.type", str(error))
             return None

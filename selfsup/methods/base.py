@@ -46,7 +46,7 @@ class Method(BaseModel):
             takes :class:`~selfsup.data.preprocess.Preprocess` with its defaults.
 
     Raises:
-        ConfigError: if the backbone has no ``out_dim``.
+        ConfigError: if the backbone has no ``out_dim``, and when called, if it returns another shape than it says.
     """
 
     entry_points: tuple[str, ...] = ()
@@ -61,6 +61,8 @@ class Method(BaseModel):
             raise ConfigError(
                 f"model.backbone: {type(self.backbone).__name__} has no 'out_dim' (int), the number of pooled features"
             )
+        if _check_features not in self.backbone._forward_hooks.values():
+            self.backbone.register_forward_hook(_check_features)
         if preprocess is None:
             preprocess = Preprocess()
         self.preprocess: Preprocess = TRANSFORMS.build(
@@ -125,6 +127,15 @@ class Method(BaseModel):
         if mode == "features":
             return self.features(views[0])
         raise ValueError(f"mode: must be 'loss' or 'features', got {mode!r}")
+
+
+def _check_features(backbone: Any, images: Any, features: Any) -> None:
+    """Refuse what the parts behind the backbone could only stumble over; comparing shapes costs nothing."""
+    shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] != backbone.out_dim:
+        raise ConfigError(
+            f"model.backbone: {type(backbone).__name__} must return (B, out_dim) = (B, {backbone.out_dim}), got {shape}"
+        )
 
 
 def build_part(registry: Registry, part: nn.Module | dict[str, Any], place: str, *, in_dim: int, source: str) -> Any:

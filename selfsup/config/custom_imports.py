@@ -1,0 +1,78 @@
+"""``custom_imports``: components that no installed package offers, from modules by name and from files by path."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from selfsup.errors import ConfigError, RegistryError
+
+SUFFIX = ".py"
+
+
+def anchor(custom_imports: Any, folder: Path) -> None:
+    """Make the section's relative file paths absolute, in place, so that they hold wherever the config is written to.
+
+    Args:
+        custom_imports: the section as the file gives it; what is not well-formed is left to validation.
+        folder: of the config.
+    """
+    names = _names(custom_imports)
+    if any(map(_is_path, names)):
+        custom_imports["imports"] = [
+            str(folder / Path(name).expanduser()) if _is_path(name) else name for name in names
+        ]
+
+
+def import_custom(custom_imports: Any) -> None:
+    """Import what the section names.
+
+    Raises:
+        ConfigError: if a module cannot be imported, or registers a name that is taken; the message says why.
+    """
+    for name in _names(custom_imports):
+        try:
+            _import_file(Path(name)) if _is_path(name) else importlib.import_module(name)
+        except ConfigError:
+            raise
+        except RegistryError as error:
+            raise ConfigError(f"custom_imports.imports: {name}: {error}") from error
+        except Exception as error:  # whatever a stranger's module raises is explained
+            if custom_imports.get("allow_failed_imports", False):
+                continue
+            why = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+            right = (
+                "" if _is_path(name) else "; it must be installed or on PYTHONPATH, or given as the path of its file"
+            )
+            raise ConfigError(f"custom_imports.imports: cannot import {name!r}: {why}{right}") from error
+
+
+def _names(custom_imports: Any) -> list[str]:
+    names = custom_imports.get("imports") if isinstance(custom_imports, dict) else None
+    listed = names if isinstance(names, (list, tuple)) else [names]
+    return [name for name in listed if isinstance(name, str)]  # anything else is refused by validation
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith(SUFFIX)
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under its own name, from its own folder: worker processes find it there too."""
+    path = path.expanduser().resolve()
+    if not path.is_file():
+        raise ConfigError(f"custom_imports.imports: {path}: no such file")
+    if not path.stem.isidentifier():
+        raise ConfigError(f"custom_imports.imports: {path}: {path.stem!r} cannot be a module's name; rename the file")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+        importlib.invalidate_caches()
+    module = importlib.import_module(path.stem)
+    found = getattr(module, "__file__", None)
+    if found is None or Path(found).resolve() != path:
+        raise ConfigError(
+            f"custom_imports.imports: {path}: another module is called {path.stem!r} already "
+            f"({found or 'built in'}); rename the file"
+        )
+    return module

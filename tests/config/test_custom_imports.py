@@ -1,0 +1,99 @@
+"""Components from files that no package holds."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from selfsup.config import dump_config, load_config
+from selfsup.errors import ConfigError
+from selfsup.registry import BACKBONES
+from tests.config.small import RECIPE, write
+from tests.installed import BACKBONE
+
+OWN = RECIPE.replace("dict(type='ResNet', depth=18, width=0.125)", "dict(type='OwnNet', out_dim=3)")
+
+
+@pytest.fixture(autouse=True)
+def forgotten(site: Path) -> Iterator[None]:
+    """What a test imports is gone after it, from the search path too."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
+
+
+def test_a_file_is_named_by_its_path_beside_the_config(tmp_path: Path) -> None:
+    write(tmp_path, BACKBONE.format(name="OwnNet"), "parts/own_net_file.py")
+    config = load_config(write(tmp_path, OWN + "custom_imports = dict(imports='parts/own_net_file.py')\n"))
+    assert BACKBONES.build(config["model"]["backbone"]).out_dim == 3
+    assert sys.modules["own_net_file"].__file__ == str(tmp_path / "parts/own_net_file.py")
+
+
+def test_the_path_holds_wherever_the_resolved_config_is_written_to(tmp_path: Path) -> None:
+    write(tmp_path, BACKBONE.format(name="OwnNet"), "own_net_file.py")
+    config = load_config(write(tmp_path, OWN + "custom_imports = dict(imports=['own_net_file.py'])\n"))
+    assert config["custom_imports"]["imports"] == [str(tmp_path / "own_net_file.py")]
+    assert load_config(write(tmp_path, dump_config(config), "work_dir/config.py")) == config
+
+
+def test_the_path_of_a_base_is_relative_to_the_base(tmp_path: Path) -> None:
+    write(tmp_path, BACKBONE.format(name="OwnNet"), "bases/own_net_file.py")
+    write(tmp_path, OWN + "custom_imports = dict(imports=['own_net_file.py'])\n", "bases/base.py")
+    config = load_config(write(tmp_path, "_base_ = 'bases/base.py'\ntrain_cfg = dict(max_steps=3)\n"))
+    assert config["custom_imports"]["imports"] == [str(tmp_path / "bases/own_net_file.py")]
+
+
+def test_loading_a_config_twice_imports_its_file_once(tmp_path: Path) -> None:
+    write(tmp_path, BACKBONE.format(name="OwnNet"), "own_net_file.py")
+    path = write(tmp_path, OWN + "custom_imports = dict(imports='own_net_file.py')\n")
+    load_config(path)
+    first = BACKBONES.find("OwnNet")
+    load_config(path)
+    assert BACKBONES.find("OwnNet") is first
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("not_there.py", None, "custom_imports.imports: {path}: no such file"),
+        ("own-net.py", "", "custom_imports.imports: {path}: 'own-net' cannot be a module's name; rename the file"),
+        (
+            "random.py",
+            "",
+            "custom_imports.imports: {path}: another module is called 'random' already (" + str(Path(sys.prefix).root),
+        ),
+        (
+            "raises_value.py",
+            "raise ValueError('no GPU here')",
+            "custom_imports.imports: cannot import '{path}': ValueError: no GPU here",
+        ),
+        (
+            "greedy_net.py",
+            BACKBONE.format(name="ResNet"),
+            "custom_imports.imports: {path}: backbone 'ResNet' is registered twice: by ",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_told_with_the_reason(
+    name: str, code: str | None, said: str, tmp_path: Path
+) -> None:
+    if code is not None:
+        write(tmp_path, code, name)
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, OWN + f"custom_imports = dict(imports='{name}')\n"))
+    assert str(caught.value).startswith(said.format(path=tmp_path / name))
+
+
+def test_a_failure_may_be_passed_over_but_not_a_taken_name(tmp_path: Path) -> None:
+    write(tmp_path, "raise ValueError('no GPU here')", "raises_value.py")
+    write(tmp_path, BACKBONE.format(name="ResNet"), "greedy_net.py")
+    text = RECIPE + "custom_imports = dict(imports='{}', allow_failed_imports=True)\n"
+    assert load_config(write(tmp_path, text.format("raises_value.py")))["model"]["type"] == "SimCLR"
+    with pytest.raises(ConfigError, match="'ResNet' is registered twice"):
+        load_config(write(tmp_path, text.format("greedy_net.py")))
+
+
+def test_imports_that_are_no_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"custom_imports\.imports: must be str or a sequence of str, got 3"):
+        load_config(write(tmp_path, RECIPE + "custom_imports = dict(imports=3)\n"))

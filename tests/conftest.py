@@ -1,0 +1,36 @@
+"""What several rooms' tests share."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from selfsup import plugins
+from selfsup.registry import KINDS, load_plugins
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that plugins can be installed into; afterwards they are gone from registries and modules."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    for registry in KINDS.values():
+        registry.import_from_location()
+    monkeypatch.syspath_prepend(str(folder))
+    modules = set(sys.modules)
+    kept = [(registry, dict(registry._module_dict), dict(registry._offers)) for registry in KINDS.values()]
+    _forget_plugins()
+    yield folder
+    for registry, components, offers in kept:
+        registry._module_dict, registry._offers = components, offers
+        registry._contested.clear()
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+    _forget_plugins()
+
+
+def _forget_plugins() -> None:
+    load_plugins.cache_clear()
+    plugins._distribution_of.cache_clear()
