@@ -1,4 +1,4 @@
-"""The command line: ``selfsup train``, ``selfsup test``, ``selfsup configs``."""
+"""The command line: ``selfsup VERB``, with the verbs of ``selfsup --help``."""
 
 from selfsup.cli.main import main
 

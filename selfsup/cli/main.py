@@ -5,10 +5,18 @@ import sys
 from collections.abc import Callable, Sequence
 
 import selfsup
-from selfsup.cli import configs, demo, test, train
+from selfsup.cli import configs, demo, listing, new_plugin, show, test, train
 from selfsup.errors import SelfsupError
 
-VERBS = {"train": train, "test": test, "demo": demo, "configs": configs}
+VERBS = {
+    "train": train,
+    "test": test,
+    "demo": demo,
+    "configs": configs,
+    "list": listing,
+    "show": show,
+    "new-plugin": new_plugin,
+}
 USER_ERROR = 2
 
 

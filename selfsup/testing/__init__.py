@@ -1,0 +1,23 @@
+"""What every component promises, as checks that any package can run on its own.
+
+Each check takes a built component and raises an AssertionError with one sentence that names the promise it breaks. The
+component is used through copies: it is the same afterwards. Ours pass the same checks.
+"""
+
+from selfsup.testing.backbone import check_backbone
+from selfsup.testing.evaluator import check_evaluator
+from selfsup.testing.hook import check_hook
+from selfsup.testing.loss import check_loss
+from selfsup.testing.method import check_method
+from selfsup.testing.neck import check_neck
+from selfsup.testing.transform import check_transform
+
+__all__ = [
+    "check_backbone",
+    "check_evaluator",
+    "check_hook",
+    "check_loss",
+    "check_method",
+    "check_neck",
+    "check_transform",
+]

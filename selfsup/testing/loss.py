@@ -1,0 +1,143 @@
+"""The contract of losses."""
+
+import copy
+from collections.abc import Callable, Collection
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from selfsup.testing.modules import copied
+from selfsup.testing.promise import close, greatest_difference, own_random_numbers, promise, promised
+
+HALF_TOLERANCE = 0.05
+"""Of the loss, for inputs rounded to bfloat16."""
+
+
+def check_loss(
+    loss: nn.Module,
+    *inputs: Any,
+    constant: Collection[int] = (),
+    permutation_invariant: bool = True,
+    tolerance: float = 1e-5,
+    seed: int = 0,
+) -> None:
+    """Check what the methods ask of a loss.
+
+    It gives one finite number in float32 or better, under bfloat16 autocast too; the same number twice, and the same
+    for the samples of the batch in another order; gradients reach every input but the ``constant`` ones; nothing is
+    written to; embeddings that have collapsed to one point still give a finite loss and finite gradients.
+
+    Args:
+        loss: built; it is the same afterwards.
+        inputs: an example of its positional arguments: tensors, lists of tensors, or anything else, which is passed as
+            it is. The first dimension of the first tensor is the batch.
+        constant: positions of inputs that no gradient may reach, such as targets and queues.
+        permutation_invariant: whether the order of the samples does not matter.
+        tolerance: of the loss, for results that may differ by rounding.
+        seed: of the permutation and of what the loss draws.
+
+    Raises:
+        AssertionError: naming the first promise that is broken.
+    """
+    with own_random_numbers(seed):
+        state = torch.random.get_rng_state()
+
+        def value_of(*arguments: Any) -> Tensor:
+            torch.random.set_rng_state(state)  # a loss that draws draws the same for every comparison
+            return copied(loss)(*arguments)
+
+        given = copy.deepcopy(inputs)
+        with promised(loss, "must take the example inputs"):
+            value = value_of(*inputs)
+        _check_number(loss, value, "the loss")
+        promise(
+            _equal(inputs, given),
+            loss,
+            "must not write to its inputs",
+        )
+        promise(torch.equal(value, value_of(*inputs)), loss, "must give the same for the same inputs")
+        _check_gradients(loss, value_of, inputs, constant)
+        batch = len(_tensors(inputs)[0])
+        if permutation_invariant:
+            order = torch.randperm(batch).roll(1)
+            shuffled = _mapped(inputs, lambda each: each[order] if len(each) == batch else each)
+            again = value_of(*shuffled)
+            promise(
+                close(again, value, tolerance),
+                loss,
+                f"must not depend on the order of the samples, but differs by {greatest_difference(again, value)}",
+            )
+        _check_half_precision(loss, value_of, inputs, value)
+        collapsed = _mapped(inputs, lambda each: each[:1].expand_as(each).clone() if each.is_floating_point() else each)
+        _check_gradients(loss, value_of, collapsed, constant, of="for embeddings that are all the same")
+
+
+def _check_number(loss: nn.Module, value: Any, what: str) -> None:
+    promise(isinstance(value, Tensor), loss, f"{what} must be a tensor, got {type(value).__name__}")
+    promise(value.ndim == 0, loss, f"{what} must be one number, a tensor of shape (), got {tuple(value.shape)}")
+    promise(value.dtype in (torch.float32, torch.float64), loss, f"{what} must be float32 or better, got {value.dtype}")
+    promise(bool(value.isfinite()), loss, f"{what} must be finite, got {float(value.detach())}")
+
+
+def _check_gradients(
+    loss: nn.Module,
+    value_of: Callable[..., Tensor],
+    inputs: tuple[Any, ...],
+    constant: Collection[int],
+    *,
+    of: str = "for the example inputs",
+) -> None:
+    watched = _mapped(inputs, lambda each: each.clone().requires_grad_() if each.is_floating_point() else each)
+    value = value_of(*watched)
+    _check_number(loss, value, f"the loss {of}")
+    promise(value.requires_grad, loss, f"a gradient must reach its inputs {of}, got a loss without gradient")
+    for position, argument in enumerate(watched):
+        leaves = [each for each in _tensors((argument,)) if each.requires_grad]
+        if not leaves:
+            continue
+        gradients = torch.autograd.grad(value, leaves, retain_graph=True, allow_unused=True)
+        reached = [gradient for gradient in gradients if gradient is not None]
+        if position in constant:
+            promise(not reached, loss, f"no gradient may reach input {position}, which is constant, but one does")
+            continue
+        promise(len(reached) == len(leaves), loss, f"a gradient must reach input {position} {of}")
+        promise(
+            all(bool(gradient.isfinite().all()) for gradient in reached),
+            loss,
+            f"the gradient of input {position} must be finite {of}",
+        )
+
+
+def _check_half_precision(
+    loss: nn.Module, value_of: Callable[..., Tensor], inputs: tuple[Any, ...], expected: Tensor
+) -> None:
+    halved = _mapped(inputs, lambda each: each.bfloat16() if each.is_floating_point() else each)
+    with promised(loss, "must take bfloat16 inputs under autocast"), torch.autocast("cpu", torch.bfloat16):
+        value = value_of(*halved)
+    _check_number(loss, value, "the loss of bfloat16 inputs under autocast")
+    promise(
+        close(value, expected, HALF_TOLERANCE),
+        loss,
+        f"must be computed in float32 under autocast: {float(value.detach()):.4g} for inputs rounded to bfloat16, "
+        f"{float(expected.detach()):.4g} for the inputs themselves",
+    )
+
+
+def _tensors(inputs: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    _mapped(inputs, lambda each: found.append(each) or each)  # type: ignore[func-returns-value]
+    return found
+
+
+def _mapped(inputs: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same structure with every tensor changed."""
+    if isinstance(inputs, Tensor):
+        return change(inputs)
+    if isinstance(inputs, (list, tuple)):
+        return type(inputs)(_mapped(each, change) for each in inputs)
+    return inputs
+
+
+def _equal(a: Any, b: Any) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(_tensors(a), _tensors(b), strict=True))

@@ -1,0 +1,167 @@
+"""The contract of methods."""
+
+import pickle
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from selfsup.methods.base import Method, Progress
+from selfsup.testing.modules import check_forward, check_gradients, check_nothing_outside_the_state, copied
+from selfsup.testing.promise import fits_any, own_random_numbers, promise, promised
+
+STEPS, PER_EPOCH = 8, 4
+LEARNING_RATE = 0.05
+
+
+def check_method(
+    method: Method,
+    *,
+    sizes: Sequence[int] = (32, 32),
+    labels: Tensor | None = None,
+    batch: int = 4,
+    untrained: Collection[str] = (),
+    steps_before: int = 3,
+    tolerance: float = 1e-4,
+    seed: int = 0,
+) -> None:
+    """Check what the engine asks of a method.
+
+    The loss is a dict whose entries named ``loss*`` exist and whose values are finite numbers, under bfloat16 autocast
+    too; views are not written to; gradients reach every trainable parameter, so that DistributedDataParallel works
+    without looking for unused ones; features are the backbone's width and do not depend on the batch in eval mode;
+    ``before_step`` and ``after_step`` can be called; after a few steps the state dict, loaded into a method that has
+    not trained, gives exactly the next loss; so does a copy, and one that went through pickle.
+
+    Args:
+        method: built; it is the same afterwards.
+        sizes: sides in pixels of the views it is given, one each.
+        labels: classes, shape (batch,), for methods that learn from them.
+        batch: images at a time, > 1.
+        untrained: shell patterns for trainable parameters that get no gradient by design.
+        steps_before: optimiser steps before the state is saved, so that queues and teachers have moved.
+        tolerance: of the greatest feature, for results that may differ by rounding.
+        seed: of the views and of what the method draws.
+
+    Raises:
+        AssertionError: naming the first promise that is broken.
+    """
+    with own_random_numbers(seed):
+        views = [torch.randn(batch, 3, size, size) for size in sizes]
+
+        def total(used: Any) -> Tensor:
+            parts = used([view.clone() for view in views], labels=labels, mode="loss")
+            return torch.stack([value.float() for name, value in parts.items() if name.startswith("loss")]).sum()
+
+        started = copied(method).train()
+        with promised(method, "before_step(progress) must not raise"):
+            started.before_step(Progress(0, STEPS, 0, PER_EPOCH))
+        _check_loss(method, started, views, labels)
+        check_gradients(started, total, untrained=untrained)
+        _check_half_precision(method, started, total)
+        check_forward(
+            _Features(started),
+            views[0],
+            method.backbone.out_dim,
+            what="the features",
+            tolerance=tolerance,
+            component=method,
+        )
+        _check_resuming(method, views, labels, untrained=untrained, steps_before=steps_before)
+
+
+class _Features(nn.Module):
+    """A method seen as a network from images to features."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.method.features(images)
+
+
+def _check_loss(method: Method, started: Method, views: Sequence[Tensor], labels: Tensor | None) -> None:
+    given = [view.clone() for view in views]
+    with promised(method, "loss(views, labels) must take the views"):
+        parts = copied(started)(list(views), labels=labels, mode="loss")
+    promise(isinstance(parts, dict), method, f"loss must return a dict, got {type(parts).__name__}")
+    promise(
+        any(str(name).startswith("loss") for name in parts),
+        method,
+        f"loss must return an entry whose name starts with 'loss', got {sorted(map(str, parts))}",
+    )
+    for name, value in parts.items():
+        found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        promise(found == (), method, f"{name!r} of the loss must be a tensor of shape (), got {found}")
+        promise(value.is_floating_point(), method, f"{name!r} of the loss must be floating point, got {value.dtype}")
+        promise(bool(value.isfinite()), method, f"{name!r} of the loss must be finite, got {float(value.detach())}")
+    promise(
+        all(torch.equal(view, before) for view, before in zip(views, given, strict=True)),
+        method,
+        "must not write to the views",
+    )
+
+
+def _check_half_precision(method: Method, started: Method, total: Callable[[Any], Tensor]) -> None:
+    with promised(method, "must work under bfloat16 autocast"), torch.autocast("cpu", torch.bfloat16):
+        value = total(copied(started))
+    promise(
+        bool(value.isfinite()), method, f"the loss must be finite under bfloat16 autocast, got {float(value.detach())}"
+    )
+
+
+def _check_resuming(
+    method: Method,
+    views: Sequence[Tensor],
+    labels: Tensor | None,
+    *,
+    untrained: Collection[str],
+    steps_before: int,
+) -> None:
+    check_nothing_outside_the_state(method)
+    trained = copied(method).train()
+    for step in range(steps_before):
+        _step(method, trained, step, views, labels, untrained)
+    others: dict[str, Any] = {"a copy": copied(trained)}
+    with promised(method, "must survive pickle, as worker processes need; define its parts at the top of a module"):
+        others["one that went through pickle"] = pickle.loads(pickle.dumps(trained))
+    resumed = copied(method).train()
+    with promised(method, "its state dict must load into a method that has not trained"):
+        resumed.load_state_dict(trained.state_dict())
+    others["one that has not trained, with its state dict loaded,"] = resumed
+    expected = _step(method, trained, steps_before, views, labels, untrained)
+    for what, other in others.items():
+        found = _step(method, other, steps_before, views, labels, untrained)
+        wrong = [name for name in expected if not torch.equal(expected[name], found[name])]
+        promise(
+            not wrong,
+            method,
+            f"after {steps_before} steps, {what} must give exactly the next loss; {wrong[0] if wrong else ''!r} is "
+            + (f"{float(found[wrong[0]]):.9g} instead of {float(expected[wrong[0]]):.9g}" if wrong else ""),
+        )
+
+
+def _step(
+    method: Method,
+    used: Any,
+    step: int,
+    views: Sequence[Tensor],
+    labels: Tensor | None,
+    untrained: Collection[str],
+) -> dict[str, Tensor]:
+    """One step of plain gradient descent, on views and random numbers that depend on its number alone."""
+    progress = Progress(step, STEPS, step // PER_EPOCH, PER_EPOCH)
+    torch.manual_seed(step)
+    used.before_step(progress)
+    parts = used([view + 0.1 * torch.randn_like(view) for view in views], labels=labels, mode="loss")
+    used.zero_grad()
+    torch.stack([value for name, value in parts.items() if name.startswith("loss")]).sum().backward()
+    with torch.no_grad():
+        for name, parameter in used.named_parameters():
+            if parameter.grad is not None and not fits_any(name, untrained):
+                parameter -= LEARNING_RATE * parameter.grad
+    with promised(method, "after_step(progress) must not raise"):
+        used.after_step(progress)
+    return {name: value.detach().clone() for name, value in parts.items()}

@@ -1,0 +1,45 @@
+"""The contract of necks: projection heads, predictors, prototypes."""
+
+import torch
+from torch import nn
+
+from selfsup.testing.modules import (
+    check_forward,
+    check_gradients,
+    check_half_precision,
+    check_size,
+    check_state_dict,
+    copied,
+)
+from selfsup.testing.promise import own_random_numbers, promise
+
+
+def check_neck(neck: nn.Module, *, batch: int = 4, tolerance: float = 1e-5, seed: int = 0) -> None:
+    """Check what the methods ask of a neck.
+
+    ``in_dim`` and ``out_dim`` are known beforehand; features (B, in_dim) give finite embeddings (B, out_dim); inputs,
+    and in eval mode the state, are not written to; in eval mode an embedding does not depend on its batch; the state
+    dict holds everything; gradients reach every trainable parameter and the features; bfloat16 autocast works.
+
+    Args:
+        neck: built; it is the same afterwards.
+        batch: features at a time, > 1.
+        tolerance: of the greatest value, for results that may differ by rounding.
+        seed: of the features.
+
+    Raises:
+        AssertionError: naming the first promise that is broken.
+    """
+    with own_random_numbers(seed):
+        taken, width = check_size(neck, "in_dim"), check_size(neck, "out_dim")
+        features = torch.randn(batch, taken)
+        check_forward(neck, features, width, what="the embeddings", tolerance=tolerance)
+        weights = torch.randn(batch, width)
+        check_gradients(neck, lambda used: (used(features) * weights).sum())
+        watched = features.clone().requires_grad_()
+        embeddings = copied(neck).train()(watched)
+        promise(embeddings.requires_grad, neck, "its output must depend on its input, or no backbone learns behind it")
+        (gradient,) = torch.autograd.grad((embeddings * weights).sum(), watched, allow_unused=True)
+        promise(gradient is not None, neck, "a gradient must reach its input, or no backbone learns behind it")
+        check_state_dict(neck, lambda used: used(features))
+        check_half_precision(neck, features)

@@ -1,0 +1,88 @@
+"""How a broken promise is told, and comparisons that the checks share."""
+
+import random
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from selfsup.engine.hooks.aside import beside_training
+
+
+def promise(kept: bool, component: object, sentence: str) -> None:
+    """Go on if a promise is kept.
+
+    Args:
+        kept: whether it is.
+        component: who made it.
+        sentence: the promise and what was found instead.
+
+    Raises:
+        AssertionError: if it is not, naming the component's class.
+    """
+    if not kept:
+        raise AssertionError(f"{type(component).__name__}: {sentence}")
+
+
+@contextmanager
+def promised(component: object, sentence: str) -> Iterator[None]:
+    """What happens inside must not raise.
+
+    Raises:
+        AssertionError: if it does, with the sentence and what was raised.
+    """
+    try:
+        yield
+    except AssertionError:
+        raise
+    except Exception as error:  # whatever a stranger's component raises is told with the promise it breaks
+        raise AssertionError(f"{type(component).__name__}: {sentence}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def own_random_numbers(seed: int) -> Iterator[None]:
+    """What is drawn inside depends on the seed alone, and whoever called draws on as if nothing had been drawn."""
+    with beside_training(torch.device("cpu"), seed=seed):
+        yield
+
+
+def global_random_state() -> tuple[Any, ...]:
+    """The states of the generators that everybody shares: Python's, NumPy's and torch's, comparable by ``==``."""
+    kind, keys, *rest = np.random.get_state()
+    return random.getstate(), kind, np.asarray(keys).tobytes(), rest, torch.random.get_rng_state().numpy().tobytes()
+
+
+def close(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    """Whether two tensors differ by less than ``tolerance`` of the greatest value."""
+    if a.shape != b.shape:
+        return False
+    a, b = a.detach().double(), b.detach().double()
+    scale = max(float(b.abs().max()) if b.numel() else 0.0, 1e-12)
+    return bool(((a - b).abs() <= tolerance * scale).all())
+
+
+def greatest_difference(a: Tensor, b: Tensor) -> str:
+    """For a sentence: how far two tensors of one shape are apart."""
+    return f"{float((a.detach().double() - b.detach().double()).abs().max()):.3g}"
+
+
+def listed(names: Collection[str], show: int = 4) -> str:
+    """For a sentence: the first few of some names."""
+    return ", ".join(list(names)[:show]) + (f" and {len(names) - show} more" if len(names) > show else "")
+
+
+def fits_any(name: str, patterns: Collection[str]) -> bool:
+    """Whether a name fits one of several shell patterns."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def same_values(a: Any, b: Any) -> bool:
+    """Whether two dicts of tensors hold the same, NaN being equal to itself."""
+    return a.keys() == b.keys() and all(
+        torch.equal(torch.nan_to_num(a[name]), torch.nan_to_num(b[name])) if isinstance(a[name], Tensor) else True
+        for name in a
+    )

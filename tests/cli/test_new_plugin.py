@@ -1,0 +1,104 @@
+"""The skeleton of a plugin works as it is written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from selfsup.cli import main
+from selfsup.cli.new_plugin import component_name, write_plugin
+from selfsup.errors import ConfigError
+from tests.installed import BACKBONE, install
+
+
+def test_it_says_what_to_do_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new-plugin", "bird_nets"]) == 0
+    said = capsys.readouterr().out
+    assert "pip install -e bird_nets" in said and "selfsup show BirdNetsNet" in said
+    config = said.split()[-1]
+    assert Path(config).is_file()
+    assert sorted(path.relative_to("bird_nets").as_posix() for path in Path("bird_nets").rglob("*.*")) == [
+        "README.md",
+        "bird_nets/__init__.py",
+        "bird_nets/backbone.py",
+        "bird_nets/configs/__init__.py",
+        "bird_nets/configs/bird_nets_scenes.py",
+        "pyproject.toml",
+        "tests/test_bird_nets.py",
+    ]
+
+
+def test_nothing_of_the_template_is_left(tmp_path: Path) -> None:
+    for path in write_plugin("bird_nets", tmp_path / "new" / "place").rglob("*.*"):
+        assert "$" not in path.read_text() and "{package}" not in path.read_text(), path
+
+
+def test_it_is_formatted_and_linted_as_our_own(tmp_path: Path) -> None:
+    folder = write_plugin("bird_nets", tmp_path)
+    for words in (["format", "--check"], ["check"]):
+        options = ["--config", "line-length = 120", "--config", "lint.select = ['E', 'F', 'I', 'UP', 'B', 'SIM']"]
+        command = [str(Path(sys.executable).parent / "ruff"), *words, *options, "--isolated", "--no-cache", str(folder)]
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("bird-nets", "'bird-nets' cannot be imported; a package's name has letters, digits and underscores; "
+                      "did you mean 'bird_nets'?"),
+        ("class", "'class' cannot be imported; a package's name has letters, digits and underscores"),
+        ("9lives", "'9lives' cannot be imported; a package's name has letters, digits and underscores"),
+        ("torch", "'torch' is the name of a module that is installed already; choose another"),
+        ("res", "'res' would register 'ResNet', which is taken; choose another"),
+    ],
+)  # fmt: skip
+def test_a_name_that_cannot_be_is_refused(name: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        write_plugin(name, tmp_path)
+    assert str(caught.value) == f"new-plugin: {said}"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "bird_nets").mkdir()
+    with pytest.raises(ConfigError, match="bird_nets exists already; choose another name, or another place with --to"):
+        write_plugin("bird_nets", tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "taken").write_text("a file")
+    assert main(["new-plugin", "bird_nets", "--to", str(tmp_path / "taken" / "here")]) == 2
+    assert f"error: new-plugin: cannot write {tmp_path}/taken/here/bird_nets (" in capsys.readouterr().err
+
+
+def test_a_name_whose_component_a_plugin_has_is_refused(site: Path, tmp_path: Path) -> None:
+    install(site, "other_nets", BACKBONE.format(name=component_name("bird_nets")))
+    with pytest.raises(ConfigError, match="would register 'BirdNetsNet', which is taken"):
+        write_plugin("bird_nets", tmp_path)
+
+
+@pytest.mark.slow
+def test_it_installs_with_pip_and_passes_its_own_tests(tmp_path: Path) -> None:
+    folder, target = write_plugin("bird_nets", tmp_path / "source"), tmp_path / "installed"
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--target", str(target)]
+    installed = subprocess.run([*pip, str(folder)], capture_output=True, text=True)
+    assert installed.returncode == 0, installed.stderr
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(target), str(root)])}
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(folder / "tests")]
+    tested = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert "3 passed" in tested.stdout
+    shown = subprocess.run(
+        [sys.executable, "-m", "selfsup", "show", "BirdNetsNet"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (
+        f"from    bird-nets 0.1.0\nmodule  bird_nets.backbone\nfile    {target}/bird_nets/backbone.py:" in shown.stdout
+    )

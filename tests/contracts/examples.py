@@ -1,0 +1,114 @@
+"""The smallest arguments of every component of ours, and what its kit has to be told.
+
+A registered name without a line here fails ``test_ours``: registering a component is testing it. Lines are in the order
+of the alphabet, so that two people who add one do not meet.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Example:
+    """How a component is built and checked.
+
+    Args:
+        arguments: of its constructor.
+        inputs: of a loss.
+        options: of the kit.
+    """
+
+    arguments: dict[str, Any] = field(default_factory=dict)
+    inputs: tuple[Any, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def rows(count: int, width: int, seed: int) -> Tensor:
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
+
+
+TINY = {"type": "RegNet", "depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16), "group_width": 8}
+NECK = {"type": "ProjectionNeck", "hidden_dims": (16,), "out_dim": 8}
+SCENES = {"type": "Scenes", "split": "test", "size": 16, "variants": 1}
+SMALL = {"size": 16, "resize": 16}
+
+BACKBONES = {
+    "RegNet": Example({"depths": (1, 1, 2, 1), "widths": (8, 16, 24, 32), "group_width": 8}),
+    "ResNet": Example({"depth": 18, "width": 0.125}),
+}
+NECKS = {
+    "ProjectionNeck": Example({"in_dim": 12, "hidden_dims": (16,), "out_dim": 8}),
+    "Prototypes": Example({"in_dim": 8, "num_prototypes": 5}),
+}
+LOSSES = {
+    "CosineLoss": Example(inputs=(rows(6, 4, 0), rows(6, 4, 1)), options={"constant": (1,)}),
+    "InfoNCELoss": Example(
+        {"temperature": 0.2}, inputs=(rows(6, 4, 0), rows(6, 4, 1), rows(9, 4, 2)), options={"constant": (1, 2)}
+    ),
+    "NTXentLoss": Example({"temperature": 0.5}, inputs=(rows(6, 4, 0), rows(6, 4, 1))),
+    "SwAVLoss": Example(inputs=([rows(6, 5, 0) / 4, rows(6, 5, 1) / 4, rows(6, 5, 2) / 4],)),
+}
+METHODS = {
+    "SimCLR": Example({"backbone": TINY, "neck": NECK, "loss": {"type": "NTXentLoss", "temperature": 0.5}}),
+    "SwAV": Example(
+        {
+            "backbone": TINY,
+            "neck": NECK,
+            "prototypes": {"type": "Prototypes", "num_prototypes": 6},
+            "loss": {"type": "SwAVLoss"},
+            "queue_length": 8,
+            "queue_start_epoch": 0,
+        },
+        options={"sizes": (32, 32, 24)},
+    ),
+}
+TRANSFORMS = {
+    "BYOLViews": Example({"size": 24}),
+    "CenterCrop": Example({"size": 24}),
+    "ColorJitter": Example({"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}),
+    "EvaluationView": Example({"resize": 28, "size": 24}),
+    "FreshBackground": Example(options={"channels": 4}),
+    "GaussianBlur": Example(),
+    "MoCoViews": Example({"size": 24}),
+    "MultiView": Example({"pipelines": [{"count": 2, "transforms": [{"type": "RandomResizedCrop", "size": 24}]}]}),
+    "RandomGray": Example({"p": 0.5}),
+    "RandomHorizontalFlip": Example(),
+    "RandomResizedCrop": Example({"size": 24}),
+    "Resize": Example({"size": 24}),
+    "SimCLRViews": Example({"size": 24}),
+    "Solarize": Example({"p": 0.5}),
+    "SwAVViews": Example({"sizes": (24, 16), "counts": (2, 1)}),
+}
+EVALUATORS = {
+    "KNN": Example({"train": SCENES, "test": SCENES | {"seed": 1}, "k": 5, **SMALL}),
+    "LinearProbe": Example({"train": SCENES, "test": SCENES | {"seed": 1}, "max_iterations": 5, **SMALL}),
+    "Spread": Example({"test": SCENES, **SMALL}, options={"unbounded": ("rankme",)}),
+    "Suite": Example(
+        {"evaluators": {"spread": {"type": "Spread", "test": SCENES, **SMALL}}},
+        options={"unbounded": ("spread/rankme",)},
+    ),
+}
+HOOKS = {
+    "BadImagesHook": Example(),
+    "CheckpointHook": Example({"every_steps": 1}),
+    "CollapseWatchHook": Example({"every_steps": 1, "num_images": 4}),
+    "EvaluateHook": Example({"evaluators": {"spread": {"type": "Spread"}}, "every_steps": 1, "max_images": 8}),
+    "PictureHook": Example(),
+    "ProgressHook": Example(),
+}
+
+EXAMPLES: dict[str, dict[str, Example]] = {
+    "backbones": BACKBONES,
+    "necks": NECKS,
+    "losses": LOSSES,
+    "methods": METHODS,
+    "transforms": TRANSFORMS,
+    "evaluators": EVALUATORS,
+    "hooks": HOOKS,
+}
+
+ELSEWHERE = {"transforms": {"Preprocess": "a module that normalises batches: tests/data/test_preprocess.py"}}
+"""Names that are no component of their registry's usual kind, with where they are tested."""
