@@ -1,0 +1,1 @@
+"""Configs that name the components of this package."""
