@@ -40,6 +40,15 @@ def test_a_training_command_is_understood(command: str, tmp_path: Path, monkeypa
     assert main([*words, "--dry-run"]) == 0
 
 
+@pytest.mark.parametrize("command", [line for line in COMMANDS if re.match(r"selfsup (list|show|new-plugin)", line)])
+def test_a_command_about_components_works(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(command)[1:]) == 0
+    assert capsys.readouterr().out
+
+
 def config_example() -> str:
     (example,) = [body for kind, body in BLOCKS if kind == "python" and "_base_" in body]
     return example

@@ -11,7 +11,7 @@ from selfsup.testing.modules import copied
 from selfsup.testing.promise import close, greatest_difference, own_random_numbers, promise, promised
 
 HALF_TOLERANCE = 0.05
-"""Of the loss, for inputs rounded to bfloat16."""
+"""Of the loss, or of 1 where that is more, for inputs rounded to bfloat16."""
 
 
 def check_loss(
@@ -34,7 +34,7 @@ def check_loss(
             it is. The first dimension of the first tensor is the batch.
         constant: positions of inputs that no gradient may reach, such as targets and queues.
         permutation_invariant: whether the order of the samples does not matter.
-        tolerance: of the loss, for results that may differ by rounding.
+        tolerance: of the loss, or of 1 where that is more, for results that may differ by rounding.
         seed: of the permutation and of what the loss draws.
 
     Raises:
@@ -64,7 +64,7 @@ def check_loss(
             shuffled = _mapped(inputs, lambda each: each[order] if len(each) == batch else each)
             again = value_of(*shuffled)
             promise(
-                close(again, value, tolerance),
+                close(again, value, tolerance, least=1.0),
                 loss,
                 f"must not depend on the order of the samples, but differs by {greatest_difference(again, value)}",
             )
@@ -117,7 +117,7 @@ def _check_half_precision(
         value = value_of(*halved)
     _check_number(loss, value, "the loss of bfloat16 inputs under autocast")
     promise(
-        close(value, expected, HALF_TOLERANCE),
+        close(value, expected, HALF_TOLERANCE, least=1.0),
         loss,
         f"must be computed in float32 under autocast: {float(value.detach()):.4g} for inputs rounded to bfloat16, "
         f"{float(expected.detach()):.4g} for the inputs themselves",

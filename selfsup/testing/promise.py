@@ -56,12 +56,12 @@ def global_random_state() -> tuple[Any, ...]:
     return random.getstate(), kind, np.asarray(keys).tobytes(), rest, torch.random.get_rng_state().numpy().tobytes()
 
 
-def close(a: Tensor, b: Tensor, tolerance: float) -> bool:
-    """Whether two tensors differ by less than ``tolerance`` of the greatest value."""
+def close(a: Tensor, b: Tensor, tolerance: float, *, least: float = 1e-12) -> bool:
+    """Whether two tensors differ by at most ``tolerance`` of the greatest value, or of ``least`` if that is more."""
     if a.shape != b.shape:
         return False
     a, b = a.detach().double(), b.detach().double()
-    scale = max(float(b.abs().max()) if b.numel() else 0.0, 1e-12)
+    scale = max(float(b.abs().max()) if b.numel() else 0.0, least)
     return bool(((a - b).abs() <= tolerance * scale).all())
 
 

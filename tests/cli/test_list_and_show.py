@@ -39,7 +39,8 @@ def test_optimizers_of_torch_are_listed_as_its_own(capsys: pytest.CaptureFixture
 
 
 def test_components_of_mmengine_that_are_none_of_the_kind_are_not(capsys: pytest.CaptureFixture[str]) -> None:
-    assert {row[2].split()[0] for row in listed(capsys, "methods")} <= {"selfsup", "tests"}
+    rows = listed(capsys, "methods")
+    assert rows and not [row for row in rows if row[2].split()[0] in ("mmengine", "torch")]
 
 
 def test_an_unknown_kind_gets_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,22 +62,8 @@ def test_plugins_are_listed_and_broken_ones_named(site: Path, capsys: pytest.Cap
     install(site, "broken_nets", "raise ValueError('no [GPU] here')")
     assert main(["list", "backbones", "other*"]) == 0
     heard = capsys.readouterr()
-    assert heard.out.split() == [
-        *[
-            "backbones",
-            "OtherNet",
-            "other-nets",
-            "1.2",
-            "A",
-            "backbone",
-            "of",
-            "a",
-            "package",
-            "of",
-            "somebody",
-            "else's.",
-        ]
-    ]
+    summary = "A backbone of a package of somebody else's."
+    assert heard.out == f"backbones  OtherNet  other-nets 1.2  {summary}\n"
     assert heard.err == "plugin 'broken_nets' (broken-nets 1.2) could not be imported: ValueError: no [GPU] here\n"
 
 

@@ -42,8 +42,8 @@ def test_it_is_formatted_and_linted_as_our_own(tmp_path: Path) -> None:
     folder = write_plugin("bird_nets", tmp_path)
     for words in (["format", "--check"], ["check"]):
         options = ["--config", "line-length = 120", "--config", "lint.select = ['E', 'F', 'I', 'UP', 'B', 'SIM']"]
-        command = [str(Path(sys.executable).parent / "ruff"), *words, *options, "--isolated", "--no-cache", str(folder)]
-        result = subprocess.run(command, capture_output=True, text=True)
+        command = [str(Path(sys.executable).parent / "ruff"), *words, *options, "--isolated", "--no-cache", "."]
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout
 
 
@@ -99,6 +99,5 @@ def test_it_installs_with_pip_and_passes_its_own_tests(tmp_path: Path) -> None:
         [sys.executable, "-m", "selfsup", "show", "BirdNetsNet"],
         cwd=tmp_path, env=environment, capture_output=True, text=True,
     )  # fmt: skip
-    assert (
-        f"from    bird-nets 0.1.0\nmodule  bird_nets.backbone\nfile    {target}/bird_nets/backbone.py:" in shown.stdout
-    )
+    place = f"module  bird_nets.backbone\nfile    {target}/bird_nets/backbone.py:"
+    assert f"from    bird-nets 0.1.0\n{place}" in shown.stdout

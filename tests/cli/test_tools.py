@@ -76,6 +76,8 @@ def test_the_wheel_ships_configs_and_images_and_finds_them_from_any_folder(tmp_p
     for folder in ("emoji", "photos"):
         shipped = {f"selfsup/data/{folder}/{path.name}" for path in (ROOT / "selfsup/data" / folder).iterdir()}
         assert shipped <= files
+    template = ROOT / "selfsup/cli/plugin_template"
+    assert {path.relative_to(ROOT).as_posix() for path in template.rglob("*.tmpl")} <= files
     command = [sys.executable, "-m", "selfsup", "configs"]
     listed = run(*command, folder=tmp_path, PYTHONPATH=str(tmp_path / "installed"))
     assert [line.split()[0] for line in listed.stdout.splitlines()] == config_names()
