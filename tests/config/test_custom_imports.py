@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from selfsup.config import dump_config, load_config
+from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.registry import BACKBONES
 from tests.config.small import RECIPE, write
@@ -97,3 +99,35 @@ def test_a_failure_may_be_passed_over_but_not_a_taken_name(tmp_path: Path) -> No
 def test_imports_that_are_no_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"custom_imports\.imports: must be str or a sequence of str, got 3"):
         load_config(write(tmp_path, RECIPE + "custom_imports = dict(imports=3)\n"))
+
+
+SHIFT = """
+from dataclasses import dataclass
+
+import numpy as np
+
+from selfsup.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+@dataclass(frozen=True)
+class OwnShift:
+    by: int = 1
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return image + np.uint8(self.by)
+"""
+
+
+@pytest.mark.slow
+def test_worker_processes_know_the_file_too(tmp_path: Path) -> None:
+    write(tmp_path, SHIFT, "parts/own_shift.py")
+    text = RECIPE.replace("type='OptimWrapper'", "type='PrecisionOptimWrapper'")
+    text = text.replace("type='SimCLRViews',", "type='SimCLRViews', before=[dict(type='OwnShift', by=3)],")
+    config = load_config(
+        write(tmp_path, text + "custom_imports = dict(imports='parts/own_shift.py')\n"),
+        {"train_dataloader.num_workers": 1, "train_cfg.max_steps": 2, "work_dir": str(tmp_path / "run")},
+    )
+    config["default_hooks"] = dict.fromkeys(("pictures", "collapse", "evaluate"))
+    Runner(config, device="cpu").train()
+    assert [line["step"] for line in read_metrics(tmp_path / "run/metrics.jsonl") if "loss" in line] == [0, 1]
