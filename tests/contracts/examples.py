@@ -32,12 +32,16 @@ def rows(count: int, width: int, seed: int) -> Tensor:
 
 TINY = {"type": "RegNet", "depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16), "group_width": 8}
 NECK = {"type": "ProjectionNeck", "hidden_dims": (16,), "out_dim": 8}
+PREDICTOR = {"type": "ProjectionNeck", "hidden_dims": (16,)}
 SCENES = {"type": "Scenes", "split": "test", "size": 16, "variants": 1}
 SMALL = {"size": 16, "resize": 16}
 
 BACKBONES = {
+    "BiTResNet": Example({"depth": 14, "width": 0.25, "num_groups": 4}),
     "RegNet": Example({"depths": (1, 1, 2, 1), "widths": (8, 16, 24, 32), "group_width": 8}),
     "ResNet": Example({"depth": 18, "width": 0.125}),
+    "Timm": Example({"name": "resnet10t"}),
+    "ViT": Example({"embed_dim": 32, "depth": 4, "num_heads": 4, "image_size": 64, "patch_size": 16}),
 }
 NECKS = {
     "ProjectionNeck": Example({"in_dim": 12, "hidden_dims": (16,), "out_dim": 8}),
@@ -45,14 +49,33 @@ NECKS = {
 }
 LOSSES = {
     "CosineLoss": Example(inputs=(rows(6, 4, 0), rows(6, 4, 1)), options={"constant": (1,)}),
+    "InBatchInfoNCELoss": Example(
+        {"temperature": 0.2}, inputs=(rows(6, 4, 0), rows(6, 4, 1)), options={"constant": (1,)}
+    ),
     "InfoNCELoss": Example(
         {"temperature": 0.2}, inputs=(rows(6, 4, 0), rows(6, 4, 1), rows(9, 4, 2)), options={"constant": (1, 2)}
     ),
     "NTXentLoss": Example({"temperature": 0.5}, inputs=(rows(6, 4, 0), rows(6, 4, 1))),
+    "NegativeCosineLoss": Example(inputs=(rows(6, 4, 0), rows(6, 4, 1)), options={"constant": (1,)}),
     "SwAVLoss": Example(inputs=([rows(6, 5, 0) / 4, rows(6, 5, 1) / 4, rows(6, 5, 2) / 4],)),
 }
 METHODS = {
+    "BYOL": Example({"backbone": TINY, "neck": NECK, "predictor": PREDICTOR, "loss": {"type": "CosineLoss"}}),
+    "MoCo": Example(
+        {"backbone": TINY, "neck": NECK, "loss": {"type": "InfoNCELoss", "temperature": 0.2}, "queue_length": 16}
+    ),
+    "MoCoV3": Example(
+        {
+            "backbone": TINY,
+            "neck": NECK,
+            "predictor": PREDICTOR,
+            "loss": {"type": "InBatchInfoNCELoss", "temperature": 0.2},
+        }
+    ),
     "SimCLR": Example({"backbone": TINY, "neck": NECK, "loss": {"type": "NTXentLoss", "temperature": 0.5}}),
+    "SimSiam": Example(
+        {"backbone": TINY, "neck": NECK, "predictor": PREDICTOR, "loss": {"type": "NegativeCosineLoss"}}
+    ),
     "SwAV": Example(
         {
             "backbone": TINY,
@@ -67,19 +90,27 @@ METHODS = {
 }
 TRANSFORMS = {
     "BYOLViews": Example({"size": 24}),
+    "BiTViews": Example({"size": 24}),
     "CenterCrop": Example({"size": 24}),
     "ColorJitter": Example({"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}),
+    "Cutout": Example(),
     "EvaluationView": Example({"resize": 28, "size": 24}),
     "FreshBackground": Example(options={"channels": 4}),
     "GaussianBlur": Example(),
+    "GaussianNoise": Example(),
     "MoCoViews": Example({"size": 24}),
     "MultiView": Example({"pipelines": [{"count": 2, "transforms": [{"type": "RandomResizedCrop", "size": 24}]}]}),
+    "OneBranchViews": Example({"size": 24, "transforms": [{"type": "Sobel"}]}),
+    "RandomCrop": Example({"size": 24}),
     "RandomGray": Example({"p": 0.5}),
     "RandomHorizontalFlip": Example(),
     "RandomResizedCrop": Example({"size": 24}),
+    "RandomRotate90": Example(),
     "Resize": Example({"size": 24}),
     "SimCLRViews": Example({"size": 24}),
+    "Sobel": Example(),
     "Solarize": Example({"p": 0.5}),
+    "SupervisedViews": Example({"size": 24}),
     "SwAVViews": Example({"sizes": (24, 16), "counts": (2, 1)}),
 }
 EVALUATORS = {
