@@ -36,19 +36,12 @@ class MLP(nn.Sequential):
         last_bn_weight: bool = True,
         last_bn_bias: bool = True,
     ) -> None:
-        for name, sizes in (("in_dim", [in_dim]), ("hidden_dims", list(hidden_dims)), ("out_dim", [out_dim])):
-            if any(size < 1 for size in sizes):
-                raise ValueError(f"{name}: must be > 0, got {sizes if name == 'hidden_dims' else sizes[0]}")
+        layers = hidden_layers(in_dim, hidden_dims, bn=bn, bias=bias)
+        if out_dim < 1:
+            raise ValueError(f"out_dim: must be > 0, got {out_dim}")
         if last_bn_bias and not last_bn_weight:
             raise ValueError("last_bn_bias: a batch norm with shift and without scale is not supported")
-        layers: list[nn.Module] = []
-        features = in_dim
-        for hidden_dim in hidden_dims:
-            layers.append(nn.Linear(features, hidden_dim, bias=bias))
-            if bn:
-                layers.append(nn.BatchNorm1d(hidden_dim))
-            layers.append(nn.ReLU(inplace=True))
-            features = hidden_dim
+        features = [in_dim, *hidden_dims][-1]
         layers.append(nn.Linear(features, out_dim, bias=bias if last_bias is None else last_bias))
         if last_bn:
             norm = nn.BatchNorm1d(out_dim, affine=last_bn_weight)
@@ -56,3 +49,30 @@ class MLP(nn.Sequential):
                 norm.register_parameter("bias", None)
             layers.append(norm)
         super().__init__(*layers)
+
+
+def hidden_layers(in_dim: int, hidden_dims: Sequence[int], *, bn: bool, bias: bool) -> list[nn.Module]:
+    """Linear, optional batch norm, ReLU; repeated.
+
+    Args:
+        in_dim: input features.
+        hidden_dims: features after each layer; may be empty.
+        bn: whether there is batch norm.
+        bias: whether linear layers have a bias.
+
+    Raises:
+        ValueError: if a size is not positive.
+    """
+    if in_dim < 1:
+        raise ValueError(f"in_dim: must be > 0, got {in_dim}")
+    if any(hidden_dim < 1 for hidden_dim in hidden_dims):
+        raise ValueError(f"hidden_dims: must be > 0, got {list(hidden_dims)}")
+    layers: list[nn.Module] = []
+    features = in_dim
+    for hidden_dim in hidden_dims:
+        layers.append(nn.Linear(features, hidden_dim, bias=bias))
+        if bn:
+            layers.append(nn.BatchNorm1d(hidden_dim))
+        layers.append(nn.ReLU(inplace=True))
+        features = hidden_dim
+    return layers

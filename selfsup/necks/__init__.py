@@ -1,6 +1,7 @@
 """What sits between a backbone and a loss."""
 
+from selfsup.necks.hidden_layers import HiddenLayers
 from selfsup.necks.projection import ProjectionNeck
 from selfsup.necks.prototypes import Prototypes
 
-__all__ = ["ProjectionNeck", "Prototypes"]
+__all__ = ["HiddenLayers", "ProjectionNeck", "Prototypes"]
