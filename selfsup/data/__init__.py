@@ -1,6 +1,7 @@
 from selfsup.data.decode import decode_image
 from selfsup.data.image_dataset import ImageDataset
 from selfsup.data.image_list import ImageList
+from selfsup.data.label_sets import LabelSets
 from selfsup.data.loader import build_loader
 from selfsup.data.multi_view import MultiView
 from selfsup.data.preprocess import Preprocess
@@ -42,6 +43,7 @@ __all__ = [
     "GaussianNoise",
     "ImageDataset",
     "ImageList",
+    "LabelSets",
     "MoCoViews",
     "MultiView",
     "OneBranchViews",

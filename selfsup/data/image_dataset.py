@@ -9,6 +9,9 @@ import numpy as np
 class ImageDataset(Protocol):
     """Images by index.
 
+    A data set whose images may belong to several classes has no ``labels`` but ``label_sets``, a
+    :class:`~selfsup.data.LabelSets`; others need not have that attribute.
+
     Attributes:
         labels: int64, shape (N,), or ``None`` when the images have no labels.
         classes: the name of each label, or ``None``.

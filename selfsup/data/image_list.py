@@ -10,6 +10,7 @@ import numpy as np
 
 from selfsup.data.decode import MAX_PIXELS, decode_image
 from selfsup.data.label_numbers import LabelNumbers
+from selfsup.data.label_sets import LabelSets
 from selfsup.data.list_files import LIST_EXTENSIONS, read_list
 from selfsup.data.path_table import PathTable, write_path_table
 from selfsup.data.scan import not_empty, scan_folder, with_progress
@@ -33,6 +34,8 @@ class ImageList:
         labels: ``None`` for images without labels; ``'folder'``: the first folder below ``root`` is the class;
             ``'column'``: the list holds the label, in ``label_column`` or, in a text list, as the last word of a line.
             Classes are numbered in the order of their names, but labels of a list that are all whole numbers are kept.
+        label_separator: what stands between the labels of an image that has several, such as ``';'``; all images then
+            have ``label_sets`` instead of ``labels``, and count as unlabelled where one label is asked for.
         extensions: which files of a folder are images, regardless of case; a list may name any file.
         prefix: what relative paths in a list are relative to; default: the list's own folder.
         path_column: the column of a CSV list that holds the paths.
@@ -53,6 +56,7 @@ class ImageList:
         root: str | os.PathLike[str],
         labels: Literal["folder", "column"] | None = None,
         *,
+        label_separator: str | None = None,
         extensions: Sequence[str] = EXTENSIONS,
         prefix: str | os.PathLike[str] | None = None,
         path_column: str = "path",
@@ -66,12 +70,18 @@ class ImageList:
         self.min_side = min_side
         self.max_pixels = max_pixels
         is_list = _check_root(self.root, labels)
+        if label_separator is not None and (labels != "column" or not label_separator):
+            raise DataError(
+                f"ImageList.label_separator: must be a character such as ';' and goes with labels='column', got "
+                f"{label_separator!r} and labels={labels!r}"
+            )
         base = Path(prefix).expanduser() if prefix is not None else self.root.parent if is_list else self.root
         self._base = os.fsencode(base)
         endings = tuple(sorted({f".{ending.lstrip('.').lower()}" for ending in extensions}))
         made_from = {
             "root": os.fspath(self.root.resolve()),
             "labels": labels,
+            "label_separator": label_separator,
             "classes": None if classes is None else list(classes),
             "extensions": None if is_list else list(endings),
             "columns": [path_column, label_column] if is_list else None,
@@ -93,8 +103,13 @@ class ImageList:
 
     @property
     def labels(self) -> np.ndarray | None:
-        """int64, shape (N,), mapped from the file; ``None`` without labels."""
+        """int64, shape (N,), mapped from the file; ``None`` without labels, or with several per image."""
         return self._table.labels
+
+    @property
+    def label_sets(self) -> LabelSets | None:
+        """The classes of each image, mapped from the file; ``None`` unless there is a ``label_separator``."""
+        return self._table.label_sets
 
     @property
     def classes(self) -> list[str] | None:
@@ -168,7 +183,8 @@ def _build_table(
     made_from: dict[str, Any],
     cache: str | os.PathLike[str] | None,
 ) -> PathTable:
-    numbers = LabelNumbers()
+    separator = made_from["label_separator"]
+    numbers = LabelNumbers(separator)
 
     def paths() -> Iterable[bytes]:
         for path, label in entries:
@@ -176,11 +192,12 @@ def _build_table(
                 numbers.add(label, path)
             yield path
 
-    def finish() -> tuple[np.ndarray | None, dict[str, Any]]:
+    def finish() -> tuple[np.ndarray | LabelSets | None, dict[str, Any]]:
         if not labelled:
             return None, {"classes": None, "made_from": made_from}
         labels, found = numbers.finish(root, classes, keep_numbers=made_from["labels"] == "column")
-        return labels, {"classes": found, "made_from": made_from}
+        kept = labels if separator is None else LabelSets(labels, numbers.offsets, len(found))
+        return kept, {"classes": found, "made_from": made_from}
 
     try:
         return write_path_table(paths(), finish, file=cache)

@@ -3,8 +3,8 @@
 A Python list of 10 million paths costs gigabytes, and forked workers copy it page by page as they touch the reference
 counts; here a path costs its bytes plus 8, mapped once, and pickling sends only the file's name.
 
-The file: 8 bytes of magic, the length of a JSON header, the header padded to 8 bytes, N + 1 int64 offsets, N int64
-labels if there are any, and all paths one behind the other.
+The file: 8 bytes of magic, the length of a JSON header, the header padded to 8 bytes, N + 1 int64 offsets, the int64
+labels if there are any (N, or with several per image all of them and N + 1 offsets), all paths one behind the other.
 """
 
 import json
@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 
-_MAGIC = b"SSPATHS1"
+from selfsup.data.label_sets import LabelSets
+
+_MAGIC = b"SSPATHS2"
 
 
 class PathTable:
@@ -33,6 +35,7 @@ class PathTable:
     Attributes:
         header: what ``write_path_table`` was given to keep.
         labels: int64, shape (N,), or ``None``.
+        label_sets: the labels of images that may have several, or ``None``.
     """
 
     def __init__(self, file: str | os.PathLike[str]) -> None:
@@ -42,12 +45,17 @@ class PathTable:
                 raise ValueError(f"{self.file}: not a path table")
             header_length = int.from_bytes(stream.read(8), "little")
             self.header: dict[str, Any] = json.loads(stream.read(header_length))
-        length, labelled = self.header["length"], self.header["labelled"]
+        length, num_labels = self.header["length"], self.header["num_labels"]
+        num_classes = self.header["num_classes"]
+        counts = [length + 1, num_labels, length + 1 if num_classes else 0]
         mapped = np.memmap(self.file, np.uint8, "r")
         at = 16 + header_length
-        numbers = mapped[at : at + 8 * (length + 1 + length * labelled)].view(np.int64)
-        self._offsets = numbers[: length + 1]
-        self.labels: np.ndarray | None = np.asarray(numbers[length + 1 :]) if labelled else None
+        numbers = mapped[at : at + 8 * sum(counts)].view(np.int64)
+        self._offsets, labels, label_offsets = np.split(numbers, np.cumsum(counts)[:2])
+        self.labels: np.ndarray | None = np.asarray(labels) if num_labels and not num_classes else None
+        self.label_sets: LabelSets | None = None
+        if num_classes:
+            self.label_sets = LabelSets(np.asarray(labels), np.asarray(label_offsets), num_classes)
         self._bytes = mapped[at + numbers.nbytes :]
 
     def __len__(self) -> int:
@@ -69,7 +77,7 @@ class PathTable:
 
 def write_path_table(
     paths: Iterable[bytes],
-    finish: Callable[[], tuple[np.ndarray | None, dict[str, Any]]],
+    finish: Callable[[], tuple[np.ndarray | LabelSets | None, dict[str, Any]]],
     *,
     file: str | os.PathLike[str] | None = None,
 ) -> PathTable:
@@ -77,8 +85,8 @@ def write_path_table(
 
     Args:
         paths: consumed once, while writing.
-        finish: called when all paths are written; returns their int64 labels, shape (N,), or ``None``, and the JSON
-            values to keep with them.
+        finish: called when all paths are written; returns their int64 labels, shape (N,), or label sets, or ``None``,
+            and the JSON values to keep with them.
         file: where to keep the table; written under a temporary name and renamed. ``None`` uses a temporary file that
             goes away with the returned object.
 
@@ -100,12 +108,23 @@ def write_path_table(
                 position += len(path)
                 offsets.append(position)
             labels, header = finish()
-            encoded = json.dumps({**header, "length": len(offsets) - 1, "labelled": labels is not None}).encode()
+            arrays: list[np.ndarray] = []
+            num_classes = 0
+            if isinstance(labels, LabelSets):
+                arrays, num_classes = [labels.numbers, labels.offsets], labels.num_classes
+            elif labels is not None:
+                arrays = [labels]
+            described = {
+                "length": len(offsets) - 1,
+                "num_labels": len(arrays[0]) if arrays else 0,
+                "num_classes": num_classes,  # 0 where no image has several labels
+            }
+            encoded = json.dumps({**header, **described}).encode()
             encoded += b" " * (-len(encoded) % 8)
             table.write(_MAGIC + len(encoded).to_bytes(8, "little") + encoded)
             offsets.tofile(table)
-            if labels is not None:
-                labels.astype(np.int64, copy=False).tofile(table)
+            for numbers in arrays:
+                numbers.astype(np.int64, copy=False).tofile(table)
             blob.seek(0)
             while chunk := blob.read(1 << 24):
                 table.write(chunk)

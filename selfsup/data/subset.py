@@ -1,11 +1,13 @@
 """A part of an image data set."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from selfsup.data.image_dataset import ImageDataset
+from selfsup.data.label_sets import LabelSets
 from selfsup.errors import ConfigError
 from selfsup.registry import DATASETS
 
@@ -59,6 +61,12 @@ class Subset:
     def labels(self) -> np.ndarray | None:
         """Labels of the chosen images, int64, shape (N,), or ``None``."""
         return None if self.dataset.labels is None else self.dataset.labels[self.indices]
+
+    @cached_property
+    def label_sets(self) -> LabelSets | None:
+        """The classes of the chosen images where they may have several, or ``None``."""
+        sets = getattr(self.dataset, "label_sets", None)
+        return None if sets is None else sets.take(self.indices)
 
     @property
     def classes(self) -> list[str] | None:

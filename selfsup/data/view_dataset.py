@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from selfsup.data.image_dataset import ImageDataset
+from selfsup.data.label_sets import LabelSets
 from selfsup.errors import DataError, DecodeError, SelfsupError, UnreadableError
 from selfsup.registry import DATASETS, TRANSFORMS
 
@@ -20,16 +21,19 @@ _NEXT_NEIGHBOURS = 8
 
 
 class Sample(TypedDict):
-    """Views of one image, each uint8 of shape (h, w, 3)."""
+    """Views of one image, each uint8 of shape (h, w, 3); label: its class, or 0 and 1 for each class, uint8, (C,)."""
 
     views: list[np.ndarray]
     index: int
     bad: list[BadImage]
-    label: NotRequired[int]
+    label: NotRequired[int | np.ndarray]
 
 
 class Batch(TypedDict):
-    """Views of B images: uint8, shape (B, 3, h, w), channels_last; index and label: int64, shape (B,)."""
+    """Views of B images: uint8, shape (B, 3, h, w), channels_last; index and label: int64, shape (B,).
+
+    Where images may belong to several classes, label is uint8, shape (B, C).
+    """
 
     views: list[Tensor]
     index: Tensor
@@ -68,6 +72,11 @@ class ViewDataset(Dataset[Sample | DataError]):
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def _label_sets(self) -> LabelSets | None:
+        """Asked for anew each time: kept here, they would be copied into every worker."""
+        return getattr(self.images, "label_sets", None)
+
     def __getitem__(self, epoch_and_index: tuple[int, int]) -> Sample | DataError:
         """The views of one image.
 
@@ -102,6 +111,8 @@ class ViewDataset(Dataset[Sample | DataError]):
             sample = Sample(views=views, index=index, bad=bad)
             if self.images.labels is not None:
                 sample["label"] = int(self.images.labels[index])
+            elif (label_sets := self._label_sets) is not None:
+                sample["label"] = label_sets.row(index)
             return sample
         examples = "; ".join(f"{name}: {reason}" for _, name, reason in bad[:3])
         return UnreadableError(
@@ -150,5 +161,5 @@ def collate_views(samples: Sequence[Sample | DataError]) -> Batch | DataError:
         bad=[bad for sample in good for bad in sample["bad"]],
     )
     if "label" in good[0]:
-        collated["label"] = torch.tensor([sample["label"] for sample in good])
+        collated["label"] = torch.from_numpy(np.array([sample["label"] for sample in good]))
     return collated

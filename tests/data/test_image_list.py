@@ -98,6 +98,33 @@ def test_a_csv_list_needs_only_its_path_column(folder: Path) -> None:
     np.testing.assert_array_equal(images.labels, [1, 0])
 
 
+def test_an_image_may_have_several_labels(folder: Path, tmp_path: Path) -> None:
+    (folder / "list.csv").write_text("path,label\ncat/b.JPG,cat; pet;cat\ndog/c.webp,pet;dog\n")
+    images = ImageList(folder / "list.csv", "column", label_separator=";", cache=tmp_path / "c")
+    assert images.classes == ["cat", "dog", "pet"]
+    assert images.labels is None and images.label_sets is not None
+    assert [images.label_sets.row(index).tolist() for index in (0, 1)] == [[1, 0, 1], [0, 1, 1]]
+    again = ImageList(folder / "list.csv", "column", label_separator=";", cache=tmp_path / "c")
+    assert again.label_sets is not None and again.label_sets.row(1).tolist() == [0, 1, 1]
+    whole = ImageList(folder / "list.csv", "column", cache=tmp_path / "c")
+    assert whole.label_sets is None and whole.classes == ["cat; pet;cat", "pet;dog"]
+
+
+def test_several_whole_numbers_keep_their_values(folder: Path) -> None:
+    (folder / "list.txt").write_text("cat/b.JPG 4\ndog/c.webp 1|0\n")
+    images = ImageList(folder / "list.txt", "column", label_separator="|")
+    assert images.label_sets is not None and images.label_sets.num_classes == 5
+    assert [images.label_sets.row(index).tolist() for index in (0, 1)] == [[0, 0, 0, 0, 1], [1, 1, 0, 0, 0]]
+
+
+def test_a_separator_without_a_column_of_labels_is_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"label_separator: .* goes with labels='column', got ';' and labels='folder'"):
+        ImageList(folder, "folder", label_separator=";")
+    (folder / "list.csv").write_text("path,label\ncat/b.JPG, ; \n")
+    with pytest.raises(DataError, match=r"1 of 1 images have no label, the first is cat/b\.JPG"):
+        ImageList(folder / "list.csv", "column", label_separator=";")
+
+
 def test_relative_paths_of_a_list_may_start_elsewhere(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "list.tsv").write_text("file\tspecies\ncat/b.JPG\tcat\n")
     images = ImageList(tmp_path / "list.tsv", "column", prefix=folder, path_column="file", label_column="species")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from selfsup.data.label_sets import LabelSets
 from selfsup.data.path_table import PathTable, write_path_table
 
 COUNT = 200_000
@@ -25,6 +26,19 @@ def test_paths_cost_their_bytes_and_sixteen_more_with_a_label() -> None:
     assert table.labels is not None
     assert table.labels[8] == 1
     assert table.nbytes <= COUNT * (22 + 8 + 8) + 200
+
+
+def test_several_labels_of_a_path_are_read_back() -> None:
+    sets = LabelSets(np.array([4, 0, 2, 2]), np.array([0, 2, 3, 4]), 5)
+    table = write_path_table([b"a", b"bc", b"def"], lambda: (sets, {}))
+    assert [table[index] for index in range(3)] == [b"a", b"bc", b"def"]
+    assert table.labels is None and table.label_sets is not None
+    assert [table.label_sets.row(index).tolist() for index in range(3)] == [
+        [1, 0, 0, 0, 1],
+        [0, 0, 1, 0, 0],
+        [0, 0, 1, 0, 0],
+    ]
+    assert isinstance(table.label_sets.numbers.base, np.memmap)
 
 
 def test_pickling_sends_the_name_of_the_file_only() -> None:

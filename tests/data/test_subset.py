@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from selfsup.data import Scenes, Subset
+from selfsup.data import LabelSets, Scenes, Subset
 from selfsup.errors import ConfigError
 
 
@@ -46,3 +46,19 @@ def test_can_be_built_from_a_dict() -> None:
 def test_impossible_choices_are_refused(scenes: Scenes, arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Subset(scenes, **arguments)
+
+
+def test_the_label_sets_of_the_chosen_images_come_along() -> None:
+    class Tagged:
+        labels = None
+        classes = ("a", "b", "c")
+        label_sets = LabelSets(np.array([0, 2, 1, 2]), np.array([0, 2, 3, 4]), 3)
+
+        def __len__(self) -> int:
+            return 3
+
+    chosen = Subset(Tagged(), [2, 0, 0]).label_sets  # type: ignore[arg-type]
+    assert chosen is not None and len(chosen) == 3
+    assert [chosen.row(index).tolist() for index in range(3)] == [[0, 0, 1], [1, 0, 1], [1, 0, 1]]
+    nothing = Subset(Tagged(), []).label_sets  # type: ignore[arg-type]
+    assert nothing is not None and len(nothing) == 0

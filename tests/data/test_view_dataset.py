@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfsup.data import ViewDataset, collate_views
+from selfsup.data import LabelSets, ViewDataset, collate_views
 from selfsup.errors import DataError, DecodeError
 
 
@@ -139,3 +139,12 @@ def test_views_of_different_shapes_are_refused() -> None:
     dataset = make(views=uneven)
     with pytest.raises(ValueError, match=r"the views of image 1 have shapes \[\(2, 8, 3\)\], those of image 0"):
         collate_views([dataset[0, 0], dataset[0, 1]])
+
+
+def test_labels_of_images_that_may_have_several_come_as_rows() -> None:
+    images = Numbered(3, labelled=False)
+    images.label_sets = LabelSets(np.array([1, 0, 1, 0]), np.array([0, 1, 3, 4]), 2)  # type: ignore[attr-defined]
+    dataset = ViewDataset(images, two_views)
+    batch = collate_views([dataset[0, index] for index in range(3)])
+    assert batch["label"].dtype == torch.uint8
+    assert batch["label"].tolist() == [[0, 1], [1, 1], [1, 0]]
