@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from selfsup.cli.launch import is_first
-from selfsup.cli.train import add_common_arguments, checkpoint_file, placed
+from selfsup.cli.train import add_common_arguments, placed
 from selfsup.config import load_config
 from selfsup.errors import ConfigError
 
@@ -23,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Run a config's evaluators on a checkpoint and write scores.json."""
+    from selfsup.engine.pretrained import checkpoint_file
+
     config = placed(load_config(chosen.config, chosen.cfg_options), chosen)
     checkpoint = checkpoint_file(chosen.checkpoint)
     if not config.get("evaluators"):

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from selfsup.cli.launch import is_first, launched_processes
 from selfsup.config import describe, find_config, load_config, print_notes, print_plan, scale_learning_rates
-from selfsup.errors import CheckpointError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -99,27 +98,10 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
             "are left out unless train_dataloader.dataset.labels says where labels are"
         )
     if chosen.init_from is not None:
+        from selfsup.engine.pretrained import checkpoint_file
+
         config["load_from"] = str(checkpoint_file(chosen.init_from))
     return placed(config, chosen), notes
-
-
-def checkpoint_file(path: str) -> Path:
-    """The checkpoint that a path on the command line means: a file, or the newest one of a work dir.
-
-    Raises:
-        CheckpointError: if there is none.
-    """
-    found = Path(path).expanduser()
-    if found.is_dir():
-        from selfsup.engine.checkpoint import list_checkpoints
-
-        newest = list_checkpoints(found)[-1:]
-        if not newest:
-            raise CheckpointError(f"{path}: no checkpoints in this folder; name a file, or the work dir of a run")
-        return newest[0]
-    if not found.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
-    return found
 
 
 def placed(config: dict[str, Any], chosen: argparse.Namespace) -> dict[str, Any]:

@@ -215,6 +215,7 @@ class Place:
 
 PLACES: dict[str, Place] = {
     "model": Place(registry.METHODS),
+    "teacher": Place(registry.METHODS),
     "backbone": Place(registry.BACKBONES),
     "neck": Place(registry.NECKS, supplied=("in_dim",)),
     "predictor": Place(registry.NECKS, supplied=("in_dim", "out_dim")),

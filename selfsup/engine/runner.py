@@ -25,7 +25,6 @@ from selfsup.engine.checkpoint import (
     checkpoint_path,
     export_backbone,
     list_checkpoints,
-    load_method,
     load_weights,
     read_checkpoint,
     write_atomically,
@@ -35,6 +34,7 @@ from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.loop import TrainLoop
 from selfsup.engine.metrics_log import MetricsLog
 from selfsup.engine.optim.groups import parameter_groups
+from selfsup.engine.pretrained import load_trained, start_from
 from selfsup.engine.shard import build_on_main, class_name, describe_shards, is_sharded, shard, sharding_of, whole_state
 from selfsup.errors import CheckpointError
 from selfsup.layers import convert_sync_bn
@@ -212,6 +212,7 @@ class Runner(MMEngineRunner):
         self._build_training()
         self.call_hook("before_run")
         start_step = self._load_or_resume()
+        self.method.before_training(load_trained)
         self.metrics_log = MetricsLog(self.work_dir, resume_step=start_step, enabled=is_main())
         self._train_loop = self._build_loop(start_step)
         try:
@@ -320,7 +321,7 @@ class Runner(MMEngineRunner):
                 f"an earlier run of this work dir was put into {kept}; --resume would have gone on with it"
             )
         if self._load_from is not None:
-            load_method(self._load_from, self.method)
+            self.logger.info(start_from(self._load_from, self.method))
         return 0
 
     def _restore(self, path: Path) -> int:

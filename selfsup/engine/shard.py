@@ -145,9 +145,9 @@ def whole_state(state: Any) -> Any:
 
 
 def split_state(state: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """A state dict of whole tensors, split as the module's own is."""
+    """A state dict of whole tensors, split as the module's own is; those of its own tensors in it stay as they are."""
     own = module.state_dict()
-    return {name: split_like(tensor, own[name]) for name, tensor in state.items()}
+    return {name: tensor if is_split(tensor) else split_like(tensor, own[name]) for name, tensor in state.items()}
 
 
 @torch.no_grad()

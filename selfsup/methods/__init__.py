@@ -2,22 +2,26 @@
 
 from selfsup.methods.base import Method, Progress
 from selfsup.methods.byol import BYOL
+from selfsup.methods.distillation import Distillation
 from selfsup.methods.moco import MoCo
 from selfsup.methods.moco_v3 import MoCoV3
 from selfsup.methods.multi_view import forward_by_size
 from selfsup.methods.simclr import SimCLR
 from selfsup.methods.simsiam import SimSiam
+from selfsup.methods.supervised import Supervised
 from selfsup.methods.swav import SwAV
 from selfsup.methods.teacher import Teacher
 
 __all__ = [
     "BYOL",
+    "Distillation",
     "Method",
     "MoCo",
     "MoCoV3",
     "Progress",
     "SimCLR",
     "SimSiam",
+    "Supervised",
     "SwAV",
     "Teacher",
     "forward_by_size",

@@ -1,6 +1,6 @@
 """What every method has: a backbone, a loss over views, and what happens around a step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,12 +47,18 @@ class Method(BaseModel):
 
     Raises:
         ConfigError: if the backbone has no ``out_dim``, and when called, if it returns another shape than it says.
+
+    Attributes:
+        entry_points: names of methods beside ``forward`` that use parameters and are called from outside, never from
+            ``forward``.
+        fresh_parts: names of the submodules that start fresh in a run that begins with the weights of another method's
+            checkpoint: all others must be found there, and what else it holds is left behind. None, the default,
+            stands for a method that only begins with a checkpoint of its own kind, tensor by tensor.
     """
 
-    entry_points: tuple[str, ...] = ()
-    """Names of methods beside ``forward`` that use parameters and are called from outside, never from ``forward``."""
-
     backbone: Any  # a module with the Backbone protocol: mypy cannot write that as one type
+    entry_points: tuple[str, ...] = ()
+    fresh_parts: tuple[str, ...] | None = None
 
     def __init__(self, backbone: nn.Module | dict[str, Any], preprocess: Preprocess | dict[str, Any] | None = None):
         super().__init__()
@@ -91,6 +97,14 @@ class Method(BaseModel):
             Shape (B, backbone.out_dim).
         """
         return self.backbone(images)
+
+    def before_training(self, load_trained: Callable[[str, nn.Module], None]) -> None:
+        """Called once before the first step of a run, also of one that is resumed.
+
+        Args:
+            load_trained: fills a module with the weights of a method's checkpoint, given the path of the file or of
+                its work dir; every tensor must find its place.
+        """
 
     def before_step(self, progress: Progress) -> None:
         """Called before the forward pass of every optimiser step."""

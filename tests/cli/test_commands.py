@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from selfsup.cli import main
-from selfsup.cli.train import checkpoint_file, resume_command
+from selfsup.cli.train import resume_command
 from selfsup.config import config_names, load_config
 from selfsup.engine.interrupt import Interrupted
+from selfsup.engine.pretrained import checkpoint_file
 from selfsup.engine.runner import Runner
 
 TINY = [

@@ -1,0 +1,170 @@
+"""Training with labels: supervised baselines, BiT's upstream, fine-tuning."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from selfsup.data.preprocess import Preprocess
+from selfsup.errors import ConfigError
+from selfsup.losses.cross_entropy import target_shares
+from selfsup.methods.base import Method, Progress, build_part, check_views
+from selfsup.ops.dist import broadcast_object
+from selfsup.ops.mixup import mix
+from selfsup.registry import LOSSES, METHODS, NECKS
+
+TOP = (1, 5)
+
+
+@METHODS.register_module()
+class Supervised(Method):
+    """A linear classifier on pooled features, trained together with the backbone.
+
+    Labels are class numbers, or rows of 0 and 1 where an image may belong to several classes.
+
+    ``selfsup train ... --init-from CHECKPOINT`` fine-tunes: the backbone, and the neck's layers if there is one, must
+    all be found in the checkpoint of the pretraining method; the classifier starts fresh.
+
+    Args:
+        backbone: the encoder, or its dict.
+        num_classes: number of classes C, >= 2; labels lie in [0, C).
+        loss: a :class:`~selfsup.losses.CrossEntropyLoss`, a :class:`~selfsup.losses.BinaryCrossEntropyLoss` where an
+            image may belong to several classes, or their dict.
+        neck: layers between features and classifier, such as :class:`~selfsup.necks.HiddenLayers`, or its dict; None
+            for none. ``in_dim`` may be left out. :meth:`features` are those before it.
+        mixup_alpha: images and labels are mixed with those of another image of the batch; the image's own share is
+            drawn from Beta(alpha, alpha), one for the whole optimiser step: all processes, all micro-batches. 0 for
+            no MixUp.
+        zero_init_head: start the classifier's weights at zero, as BiT and SimCLR's fine-tuning do; otherwise they are
+            drawn from N(0, 0.01), as SimCLR and VISSL do.
+        head_bias: first value of the classifier's bias; -10 with the sigmoid over thousands of classes says at the
+            start that an image hardly ever belongs to any.
+        preprocess: see :class:`~selfsup.methods.base.Method`.
+
+    Attributes:
+        mixup_share: what an image keeps of itself in this step's MixUp, in [0, 1].
+
+    Raises:
+        ConfigError: if a number is out of its range, or the neck does not fit the backbone.
+
+    Source: MixUp: Zhang et al. 2018, arXiv:1710.09412, with one share per batch as in google-research/big_transfer;
+        initial values: google-research/simclr tf2/model.py and google-research/big_vision models/bit_paper.py and
+        configs/bit_i21k.py.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module | dict[str, Any],
+        num_classes: int,
+        loss: nn.Module | dict[str, Any],
+        *,
+        neck: nn.Module | dict[str, Any] | None = None,
+        mixup_alpha: float = 0.0,
+        zero_init_head: bool = False,
+        head_bias: float = 0.0,
+        preprocess: Preprocess | dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(backbone, preprocess)
+        if num_classes < 2:
+            raise ConfigError(f"model.num_classes: must be >= 2, got {num_classes}")
+        if mixup_alpha < 0:
+            raise ConfigError(f"model.mixup_alpha: must be >= 0, got {mixup_alpha}")
+        features, source = self.backbone.out_dim, "backbone.out_dim"
+        self.neck: Any = None
+        self.fresh_parts = ("classifier",)
+        if neck is not None:
+            self.neck = build_part(NECKS, neck, "model.neck", in_dim=features, source=source)
+            features = self.neck.out_dim
+            self.fresh_parts += tuple(f"neck.{name}" for name in getattr(self.neck, "fresh_parts", ()))
+        self.classifier = nn.Linear(features, num_classes)
+        nn.init.normal_(self.classifier.weight, std=0.0 if zero_init_head else 0.01)
+        nn.init.constant_(self.classifier.bias, head_bias)
+        self.criterion: nn.Module = LOSSES.build(loss)
+        self.num_classes = num_classes
+        self.mixup_alpha = mixup_alpha
+        self.mixup_share = 1.0
+
+    def before_step(self, progress: Progress) -> None:
+        """Draw the share that an image keeps in MixUp; that of process 0 counts."""
+        if self.mixup_alpha:
+            alpha = torch.tensor(self.mixup_alpha, dtype=torch.float64)
+            drawn = float(torch.distributions.Beta(alpha, alpha).sample())
+            self.mixup_share = broadcast_object(drawn)
+
+    def scores(self, images: Tensor) -> Tensor:
+        """The score of every class, before softmax or sigmoid.
+
+        Args:
+            images: shape (B, 3, h, w), normalised.
+
+        Returns:
+            Shape (B, C).
+        """
+        features = self.backbone(images)
+        return self.classifier(features if self.neck is None else self.neck(features))
+
+    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
+        """The classification loss, and how often the labels were found.
+
+        Args:
+            views: one, of shape (B, 3, h, w).
+            labels: class numbers, shape (B,), or 0 and 1 for each class, shape (B, C).
+
+        Returns:
+            - ``loss``: to be minimised.
+            - ``top1``, and ``top5`` where there are more than five classes: share of the images of which one of the
+              1 or 5 highest scores is a class of theirs. With MixUp it is the classes of whichever image has the
+              larger share.
+
+        Raises:
+            ConfigError: unless there is one view, and labels that fit the number of classes.
+        """
+        check_views(views, needed=1, exact=True, why="Supervised")
+        labels = checked_labels(labels, self.num_classes)
+        shares, judged, images = target_shares(labels, self.num_classes), labels, views[0]
+        if self.mixup_alpha and self.training:
+            order = torch.randperm(len(images)).to(images.device)
+            images, shares = mix(images, order, self.mixup_share), mix(shares, order, self.mixup_share)
+            judged = labels if self.mixup_share >= 0.5 else labels[order]
+        scores = self.scores(images)
+        return {"loss": self.criterion(scores, shares), **accuracies(scores, judged)}
+
+
+def checked_labels(labels: Tensor | None, num_classes: int) -> Tensor:
+    """The labels of a batch, if there are any and they fit the number of classes.
+
+    Args:
+        labels: class numbers, shape (B,), or 0 and 1 for each class, shape (B, C).
+        num_classes: C.
+
+    Raises:
+        ConfigError: if there are none, or they do not fit.
+    """
+    if labels is None:
+        raise ConfigError(
+            "train_dataloader.dataset: the method learns from labels, and these images have none; for an ImageList, "
+            "labels='folder' or labels='column' says where they are"
+        )
+    if labels.ndim == 2:
+        if labels.shape[1] != num_classes:
+            raise ConfigError(f"model.num_classes: must be the data's {labels.shape[1]} classes, got {num_classes}")
+        return labels
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= num_classes:
+        wrong = lowest if lowest < 0 else highest
+        raise ConfigError(
+            f"model.num_classes: labels must be in [0, num_classes), got num_classes {num_classes} and label {wrong}"
+        )
+    return labels
+
+
+@torch.no_grad()
+def accuracies(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """``top1`` and, where there are more than five classes, ``top5``, see :meth:`Supervised.loss`."""
+    found = {}
+    for top in TOP:
+        if scores.shape[1] > top:
+            highest = scores.topk(top, dim=1).indices
+            hits = labels.gather(1, highest) > 0 if labels.ndim == 2 else highest == labels.unsqueeze(1)
+            found[f"top{top}"] = hits.any(dim=1).float().mean()
+    return found

@@ -1,0 +1,227 @@
+"""A new run takes the right weights from an earlier one, and says so."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from selfsup.engine.checkpoint import (
+    checkpoint_path,
+    export_backbone,
+    list_checkpoints,
+    read_checkpoint,
+    write_atomically,
+)
+from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.pretrained import load_trained, start_from
+from selfsup.engine.runner import Runner
+from selfsup.errors import CheckpointError, ConfigError
+from selfsup.losses import CrossEntropyLoss, NTXentLoss
+from selfsup.methods import SimCLR, Supervised
+from selfsup.necks import HiddenLayers, ProjectionNeck
+from tests.engine.tiny_run import tiny_config
+from tests.methods.tiny import TinyBackbone
+
+
+def pretrained(folder: Path, *, hidden_dims: tuple[int, ...] = (6, 5)) -> tuple[SimCLR, Path]:
+    """A SimCLR with random weights, and its checkpoint."""
+    torch.manual_seed(1)
+    method = SimCLR(TinyBackbone(), ProjectionNeck(8, hidden_dims, 4), NTXentLoss())
+    path = checkpoint_path(folder, 7)
+    write_atomically({"model": method.state_dict(), "step": 7}, path)
+    return method, path
+
+
+def classifier(*, kept: tuple[int, ...] = (6,), **neck: Any) -> Supervised:
+    torch.manual_seed(2)
+    return Supervised(TinyBackbone(), 3, CrossEntropyLoss(), neck=HiddenLayers(8, kept, **neck) if kept else None)
+
+
+def test_fine_tuning_takes_backbone_and_kept_layers_and_starts_the_classifier_fresh(tmp_path: Path) -> None:
+    source, path = pretrained(tmp_path)
+    method = classifier()
+    fresh = method.classifier.weight.clone()
+    said = start_from(path, method)
+    for name, tensor in method.state_dict().items():
+        if not name.startswith("classifier"):
+            assert torch.equal(tensor, source.state_dict()[name]), name
+    assert torch.equal(method.classifier.weight, fresh)
+    assert said == (
+        f"starting from {path}: took backbone (6 tensors), neck (7 tensors); left neck (9 tensors); "
+        "fresh are classifier (2 tensors)"
+    )
+
+
+def test_without_a_neck_the_backbone_is_enough(tmp_path: Path) -> None:
+    source, _ = pretrained(tmp_path)
+    exported = export_backbone(source.backbone, tmp_path)
+    method = classifier(kept=())
+    said = start_from(exported, method)
+    assert torch.equal(method.backbone.conv.weight, source.backbone.conv.weight)
+    assert said.endswith("took backbone (6 tensors); left nothing; fresh are classifier (2 tensors)")
+
+
+def test_batch_norm_that_pretraining_did_not_have_starts_fresh(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    source = SimCLR(TinyBackbone(), ProjectionNeck(8, (6,), 4, bn=False), NTXentLoss())
+    path = checkpoint_path(tmp_path, 1)
+    write_atomically({"model": source.state_dict()}, path)
+    method = classifier(bn=False, fresh_bn=True)
+    assert "fresh are neck (5 tensors), classifier (2 tensors)" in start_from(path, method)
+    assert torch.equal(method.neck.mlp[0].weight, source.neck.mlp[0].weight)
+
+
+@pytest.mark.parametrize(
+    "method, message",
+    [
+        (classifier(kept=(6, 5, 4)), r"than Supervised; 5 missing: neck\.mlp\.7\.bias, "),
+        (
+            classifier(kept=(7,)),
+            r"than Supervised; .* of another shape: neck\.mlp\.0\.bias: \(6,\) where \(7,\) is needed",
+        ),
+    ],
+)
+def test_kept_layers_that_are_not_found_are_an_error_and_change_nothing(
+    tmp_path: Path, method: Supervised, message: str
+) -> None:
+    _, path = pretrained(tmp_path)
+    before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    with pytest.raises(CheckpointError, match=message):
+        start_from(path, method)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in method.state_dict().items())
+
+
+def test_a_backbone_alone_is_not_enough_for_kept_layers(tmp_path: Path) -> None:
+    source, _ = pretrained(tmp_path)
+    exported = export_backbone(source.backbone, tmp_path)
+    with pytest.raises(CheckpointError, match=r"than Supervised; 7 missing: neck\.mlp\.0\.bias, "):
+        start_from(exported, classifier())
+
+
+def test_a_method_without_fresh_parts_wants_its_own_checkpoint(tmp_path: Path) -> None:
+    source, path = pretrained(tmp_path)
+    same = SimCLR(TinyBackbone(), ProjectionNeck(8, (6, 5), 4), NTXentLoss())
+    assert start_from(path, same) == f"starting from the weights of {path}"
+    assert torch.equal(same.neck.mlp[0].weight, source.neck.mlp[0].weight)
+    with pytest.raises(CheckpointError, match="7 left over"):
+        start_from(path, SimCLR(TinyBackbone(), ProjectionNeck(8, (6,), 5), NTXentLoss()))
+
+
+def test_a_teacher_comes_from_the_newest_checkpoint_of_a_work_dir_whole(tmp_path: Path) -> None:
+    teacher = classifier(kept=())
+    write_atomically({"model": teacher.state_dict()}, checkpoint_path(tmp_path, 9))
+    other = Supervised(TinyBackbone(), 3, CrossEntropyLoss())
+    load_trained(str(tmp_path), other)
+    assert torch.equal(other.classifier.weight, teacher.classifier.weight)
+    exported = export_backbone(teacher.backbone, tmp_path)
+    with pytest.raises(CheckpointError, match="holds a backbone alone, and Supervised needs its other parts too"):
+        load_trained(str(exported), other)
+    with pytest.raises(CheckpointError, match=r"2 of another shape: classifier\.bias: \(3,\) where \(4,\)"):
+        load_trained(str(tmp_path), Supervised(TinyBackbone(), 4, CrossEntropyLoss()))
+    with pytest.raises(CheckpointError, match="nowhere: no such checkpoint"):
+        load_trained(str(tmp_path / "nowhere"), other)
+
+
+_BACKBONE = {"type": "RegNet", "depths": (1, 1, 1, 1), "widths": (8, 16, 24, 32), "group_width": 8}
+
+
+def run_config(work_dir: Path, model: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A short run with one view of each scene and its category as the label."""
+    one_view = {
+        "type": "MultiView",
+        "pipelines": [{"transforms": [{"type": "RandomResizedCrop", "size": 32}, {"type": "RandomHorizontalFlip"}]}],
+    }
+    config = tiny_config(work_dir, **changes)
+    config["model"] = model
+    config["train_dataloader"] = config["train_dataloader"] | {"views": one_view}
+    config["optim_wrapper"] = {"optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}}
+    return config
+
+
+def supervised(work_dir: Path, **changes: Any) -> dict[str, Any]:
+    neck = {"type": "HiddenLayers", "hidden_dims": (32,)}
+    loss = {"type": "CrossEntropyLoss"}
+    model = {"type": "Supervised", "backbone": _BACKBONE, "num_classes": 9, "loss": loss, "neck": neck}
+    return run_config(work_dir, model | {"mixup_alpha": 0.2}, **changes)
+
+
+def distillation(work_dir: Path, teacher: Path, **changes: Any) -> dict[str, Any]:
+    model = {
+        "type": "Distillation",
+        "backbone": _BACKBONE,
+        "teacher": supervised(work_dir)["model"],
+        "loss": {"type": "DistillationLoss"},
+        "teacher_checkpoint": str(teacher),
+    }
+    return run_config(work_dir, model, **changes)
+
+
+def losses(work_dir: Path) -> list[tuple[int, float]]:
+    return [(line["step"], line["loss"]) for line in read_metrics(work_dir / "metrics.jsonl") if "loss" in line]
+
+
+def test_pretraining_fine_tuning_and_distillation_follow_each_other(tmp_path: Path) -> None:
+    first = Runner(tiny_config(tmp_path / "swav", steps=3))
+    first.train()
+    checkpoint = list_checkpoints(tmp_path / "swav")[-1]
+    begun = Runner(supervised(tmp_path / "begun", load_from=str(checkpoint)))
+    begun._build_training()
+    begun._load_or_resume()
+    for name in ("backbone.stem.conv.weight", "neck.mlp.0.weight", "neck.mlp.1.running_mean"):
+        assert torch.equal(begun.method.state_dict()[name], first.method.state_dict()[name]), name
+    second = Runner(supervised(tmp_path / "tuned", steps=3, load_from=str(checkpoint)))
+    second.train()
+    (log,) = (tmp_path / "tuned").rglob("rank0.log")
+    assert "left neck (2 tensors), prototypes (1 tensor), queue (2 tensors)" in log.read_text()
+    third = Runner(distillation(tmp_path / "distilled", tmp_path / "tuned", steps=3))
+    third.train()
+    for name, tensor in second.method.state_dict().items():
+        assert torch.equal(third.method.teacher.state_dict()[name], tensor), name
+    saved = read_checkpoint(list_checkpoints(tmp_path / "distilled")[-1])
+    assert not any(name.startswith("teacher") for name in saved["model"])
+
+
+def test_supervised_training_and_distillation_go_on_bitwise(tmp_path: Path) -> None:
+    Runner(supervised(tmp_path / "tuned")).train()
+    for name, config in (
+        ("supervised", supervised),
+        ("distilled", lambda folder, **changes: distillation(folder, tmp_path / "tuned", **changes)),
+    ):
+        Runner(config(tmp_path / name / "whole")).train()
+        Runner(config(tmp_path / name / "cut")).train()
+        newest = list_checkpoints(tmp_path / name / "cut")[-1]
+        whole = read_checkpoint(newest)
+        newest.unlink()
+        Runner(config(tmp_path / name / "cut"), resume=True).train()
+        again = read_checkpoint(newest)
+        assert losses(tmp_path / name / "cut") == losses(tmp_path / name / "whole")
+        for key, tensor in whole["model"].items():
+            assert torch.equal(again["model"][key], tensor), f"{name}: {key}"
+
+
+def test_a_distillation_without_its_teacher_s_checkpoint_stops_before_the_first_step(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nowhere: no such checkpoint"):
+        Runner(distillation(tmp_path / "run", tmp_path / "nowhere")).train()
+    assert losses(tmp_path / "run") == []
+
+
+def test_a_list_with_several_labels_per_image_trains(tmp_path: Path) -> None:
+    lines = ["path,label"]
+    for number in range(16):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((40, 40, 3), 15 * number, np.uint8))
+        lines.append(f"{number}.png,any;{'bright' if number > 7 else 'dark'}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    config = supervised(tmp_path / "run", steps=4)
+    config["model"] = config["model"] | {"num_classes": 3, "loss": {"type": "BinaryCrossEntropyLoss"}}
+    dataset = {"type": "ImageList", "root": str(tmp_path / "list.csv"), "labels": "column", "label_separator": ";"}
+    config["train_dataloader"] = config["train_dataloader"] | {"dataset": dataset}
+    Runner(config).train()
+    first = losses(tmp_path / "run")[0][1]
+    assert first == pytest.approx(3 * math.log(2), rel=0.1)  # the classifier starts near zero
+    config["model"] = config["model"] | {"num_classes": 4}
+    with pytest.raises(ConfigError, match=r"model\.num_classes: must be the data's 3 classes, got 4"):
+        Runner(config | {"work_dir": str(tmp_path / "wrong")}).train()

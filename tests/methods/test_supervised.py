@@ -1,0 +1,192 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from selfsup.errors import ConfigError
+from selfsup.losses import BinaryCrossEntropyLoss, CrossEntropyLoss
+from selfsup.methods import Progress, Supervised
+from selfsup.necks import HiddenLayers
+from selfsup.registry import METHODS
+from tests.methods.tiny import Flatten, TinyBackbone, images
+from tests.reference.cross_entropy import cross_entropy_by_the_definition, sigmoid_cross_entropy_by_the_definition
+
+_START = Progress(0, 10, 0, 10)
+
+
+def _linear(num_classes: int = 7, **arguments: object) -> Supervised:
+    """A classifier right on features of three numbers."""
+    torch.manual_seed(0)
+    method = Supervised(Flatten(3), num_classes, CrossEntropyLoss(), **arguments).double()  # type: ignore[arg-type]
+    torch.nn.init.normal_(method.classifier.weight)
+    return method
+
+
+def _features(batch: int = 6) -> Tensor:
+    return torch.randn(batch, 3, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def _scores(method: Supervised, features: Tensor) -> np.ndarray:
+    weight, bias = (tensor.detach().numpy() for tensor in (method.classifier.weight, method.classifier.bias))
+    return features.flatten(1).numpy() @ weight.T + bias
+
+
+def test_the_loss_is_the_cross_entropy_of_a_linear_classifier() -> None:
+    method, features = _linear(), _features()
+    labels = torch.tensor([0, 1, 2, 3, 4, 6])
+    parts = method([features], labels)
+    expected = cross_entropy_by_the_definition(_scores(method, features), np.eye(7)[labels])
+    assert float(parts["loss"].detach()) == pytest.approx(expected, rel=1e-12)
+    assert list(parts) == ["loss", "top1", "top5"]
+
+
+def test_images_may_belong_to_several_classes() -> None:
+    method, features = _linear(), _features(4)
+    method.criterion = BinaryCrossEntropyLoss()
+    labels = torch.tensor([[1, 1, 0, 0, 0, 0, 0], [0] * 7, [0, 0, 0, 0, 0, 0, 1], [1] * 7], dtype=torch.uint8)
+    scores = _scores(method, features)
+    parts = method([features], labels)
+    expected = sigmoid_cross_entropy_by_the_definition(scores, labels.numpy())
+    assert float(parts["loss"].detach()) == pytest.approx(expected, rel=1e-12)
+    found = [labels[row, int(best)] for row, best in enumerate(scores.argmax(1))]
+    assert float(parts["top1"]) == pytest.approx(np.mean(found))
+
+
+def test_top1_and_top5_count_what_sorting_the_scores_finds() -> None:
+    method, features = _linear(), _features(50)
+    labels = torch.arange(50) % 7
+    parts = method([features], labels)
+    order = np.argsort(-_scores(method, features), axis=1)
+    for top in (1, 5):
+        hits = [label in order[row, :top] for row, label in enumerate(labels.tolist())]
+        assert float(parts[f"top{top}"]) == pytest.approx(np.mean(hits))
+    few = _linear(num_classes=5)
+    assert list(few([features], torch.arange(50) % 5)) == ["loss", "top1"]
+
+
+def test_objects_and_dicts_build_the_same_model() -> None:
+    torch.manual_seed(0)
+    by_objects = Supervised(TinyBackbone(), 4, CrossEntropyLoss(label_smoothing=0.1), neck=HiddenLayers(8, (6,)))
+    torch.manual_seed(0)
+    by_dicts = METHODS.build(
+        dict(
+            type="Supervised",
+            backbone=TinyBackbone(),
+            num_classes=4,
+            loss=dict(type="CrossEntropyLoss", label_smoothing=0.1),
+            neck=dict(type="HiddenLayers", hidden_dims=(6,)),
+        )
+    )
+    views, labels = images(8), torch.tensor([0, 1, 2, 3])
+    assert torch.equal(by_objects.loss(views, labels)["loss"], by_dicts.loss(views, labels)["loss"])
+
+
+def test_features_are_those_before_the_neck() -> None:
+    torch.manual_seed(0)
+    method = Supervised(TinyBackbone(8), 4, CrossEntropyLoss(), neck=HiddenLayers(8, (6,))).eval()
+    view = images(8)[0]
+    torch.testing.assert_close(method.features(view), method.backbone(view))
+    torch.testing.assert_close(method.scores(view), method.classifier(method.neck(method.backbone(view))))
+
+
+def test_a_head_of_zeros_gives_every_class_the_same_score() -> None:
+    method = Supervised(TinyBackbone(), 9, CrossEntropyLoss(), zero_init_head=True)
+    parts = method(images(8), torch.tensor([0, 3, 5, 8]))
+    assert float(parts["loss"].detach()) == pytest.approx(math.log(9), rel=1e-6)
+
+
+def test_the_head_s_bias_sets_the_first_loss_of_the_sigmoid() -> None:
+    method = Supervised(TinyBackbone(), 1000, BinaryCrossEntropyLoss(), zero_init_head=True, head_bias=-10.0)
+    parts = method(images(8), torch.tensor([0, 3, 5, 999]))
+    expected = 999 * math.log1p(math.exp(-10)) + math.log1p(math.exp(10))
+    assert float(parts["loss"].detach()) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_mixup_mixes_images_and_losses_by_the_same_share(several: bool) -> None:
+    method, features = _linear(mixup_alpha=0.4), _features()
+    labels = torch.tensor([0, 1, 2, 3, 4, 6])
+    shares = np.eye(7)[labels]
+    if several:
+        method.criterion = BinaryCrossEntropyLoss()
+        labels = torch.tensor(shares, dtype=torch.uint8)
+    by_definition = sigmoid_cross_entropy_by_the_definition if several else cross_entropy_by_the_definition
+    method.before_step(_START)
+    share = method.mixup_share
+    assert 0 < share < 1
+    torch.manual_seed(3)
+    parts = method([features], labels)
+    torch.manual_seed(3)
+    order = torch.randperm(6)
+    scores = _scores(method, share * features + (1 - share) * features[order])
+    expected = share * by_definition(scores, shares) + (1 - share) * by_definition(scores, shares[order])
+    assert float(parts["loss"].detach()) == pytest.approx(expected, rel=1e-6)
+    judged = shares if share >= 0.5 else shares[order]
+    assert float(parts["top1"]) == pytest.approx(np.mean(judged[np.arange(6), scores.argmax(1)]))
+
+
+def test_one_share_serves_all_micro_batches_of_a_step_and_each_step_has_its_own() -> None:
+    method, features = _linear(mixup_alpha=1.0), _features(2)
+    shares = []
+    for step in range(3):
+        method.before_step(Progress(step, 10, 0, 10))
+        for _ in range(2):
+            method([features], torch.tensor([0, 1]))
+            shares.append(method.mixup_share)
+    assert shares[0::2] == shares[1::2]
+    assert len(set(shares)) == 3
+
+
+def test_shares_have_the_moments_of_the_beta_distribution() -> None:
+    method = _linear(mixup_alpha=0.1)
+    shares = []
+    for _ in range(4000):
+        method.before_step(_START)
+        shares.append(method.mixup_share)
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.03)
+    assert np.var(shares) == pytest.approx(1 / (4 * (2 * 0.1 + 1)), abs=0.01)
+
+
+def test_evaluation_mode_does_not_mix() -> None:
+    method, features = _linear(mixup_alpha=1.0).eval(), _features()
+    labels = torch.tensor([0, 1, 2, 3, 4, 6])
+    method.before_step(_START)
+    expected = cross_entropy_by_the_definition(_scores(method, features), np.eye(7)[labels])
+    assert float(method([features], labels)["loss"].detach()) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (None, r"train_dataloader\.dataset: the method learns from labels, and these images have none"),
+        (
+            torch.tensor([0, 7, 1]),
+            r"model\.num_classes: labels must be in \[0, num_classes\), got num_classes 7 and label 7",
+        ),
+        (torch.tensor([0, -1, 1]), r"got num_classes 7 and label -1"),
+        (torch.zeros(3, 5), r"model\.num_classes: must be the data's 5 classes, got 7"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(labels: Tensor | None, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _linear()([_features(3)], labels)
+
+
+def test_two_views_are_refused() -> None:
+    with pytest.raises(ConfigError, match="Supervised needs exactly 1 views of each image, got 2"):
+        _linear()([_features(3)] * 2, torch.tensor([0, 1, 2]))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(num_classes=1), r"model\.num_classes: must be >= 2, got 1"),
+        (dict(mixup_alpha=-0.1), r"model\.mixup_alpha: must be >= 0, got -0\.1"),
+        (dict(neck=HiddenLayers(4, (2,))), r"model\.neck\.in_dim: must be backbone\.out_dim = 8, got 4"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Supervised(TinyBackbone(8), **{"num_classes": 3, "loss": CrossEntropyLoss(), **arguments})
