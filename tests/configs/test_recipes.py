@@ -16,13 +16,23 @@ from tests.reference import record
 NAMES = config_names()
 SEER = [name for name in NAMES if "seer" in name]
 PROCESSES = {
+    "bit/bit_l_resnet152_w4": 512,
+    "bit/bit_m_resnet101_w3": 128,
+    "bit/bit_s_resnet50": 32,
     "byol/byol_resnet50": 64,
     "moco/moco_v1_resnet50": 8,
     "moco/moco_v2_resnet50": 8,
     "moco/moco_v3_resnet50": 16,
     "moco/moco_v3_vit_small": 32,
     "simclr/simclr_resnet50": 32,
+    "simclr/simclr_v2_distill_resnet50": 32,
+    "simclr/simclr_v2_finetune_resnet152_w3_sk": 8,
+    "simclr/simclr_v2_finetune_resnet50": 8,
+    "simclr/simclr_v2_resnet152_w3_sk": 32,
+    "simclr/simclr_v2_resnet50": 32,
     "simsiam/simsiam_resnet50": 8,
+    "supervised/supervised_regnety16": 8,
+    "supervised/supervised_resnet50": 8,
     "swav/seer_regnety10b": 496,
     "swav/seer_regnety256": 512,
     "swav/swav_resnet50": 64,
