@@ -33,6 +33,8 @@ def rows(count: int, width: int, seed: int) -> Tensor:
 TINY = {"type": "RegNet", "depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16), "group_width": 8}
 NECK = {"type": "ProjectionNeck", "hidden_dims": (16,), "out_dim": 8}
 PREDICTOR = {"type": "ProjectionNeck", "hidden_dims": (16,)}
+CLASSES = torch.tensor([0, 1, 2, 3, 4, 0])
+CLASSIFIER = {"type": "Supervised", "backbone": TINY, "num_classes": 5, "loss": {"type": "CrossEntropyLoss"}}
 SCENES = {"type": "Scenes", "split": "test", "size": 16, "variants": 1}
 SMALL = {"size": 16, "resize": 16}
 
@@ -44,11 +46,17 @@ BACKBONES = {
     "ViT": Example({"embed_dim": 32, "depth": 4, "num_heads": 4, "image_size": 64, "patch_size": 16}),
 }
 NECKS = {
+    "HiddenLayers": Example({"in_dim": 12, "hidden_dims": (16, 8)}),
     "ProjectionNeck": Example({"in_dim": 12, "hidden_dims": (16,), "out_dim": 8}),
     "Prototypes": Example({"in_dim": 8, "num_prototypes": 5}),
 }
 LOSSES = {
+    "BinaryCrossEntropyLoss": Example(inputs=(rows(6, 5, 0), CLASSES)),
     "CosineLoss": Example(inputs=(rows(6, 4, 0), rows(6, 4, 1)), options={"constant": (1,)}),
+    "CrossEntropyLoss": Example({"label_smoothing": 0.1}, inputs=(rows(6, 5, 0), CLASSES)),
+    "DistillationLoss": Example(
+        {"temperature": 0.5}, inputs=(rows(6, 5, 0), rows(6, 5, 1)), options={"constant": (1,)}
+    ),
     "InBatchInfoNCELoss": Example(
         {"temperature": 0.2}, inputs=(rows(6, 4, 0), rows(6, 4, 1)), options={"constant": (1,)}
     ),
@@ -61,6 +69,9 @@ LOSSES = {
 }
 METHODS = {
     "BYOL": Example({"backbone": TINY, "neck": NECK, "predictor": PREDICTOR, "loss": {"type": "CosineLoss"}}),
+    "Distillation": Example(
+        {"backbone": TINY, "teacher": CLASSIFIER, "loss": {"type": "DistillationLoss"}}, options={"sizes": (32,)}
+    ),
     "MoCo": Example(
         {"backbone": TINY, "neck": NECK, "loss": {"type": "InfoNCELoss", "temperature": 0.2}, "queue_length": 16}
     ),
@@ -75,6 +86,10 @@ METHODS = {
     "SimCLR": Example({"backbone": TINY, "neck": NECK, "loss": {"type": "NTXentLoss", "temperature": 0.5}}),
     "SimSiam": Example(
         {"backbone": TINY, "neck": NECK, "predictor": PREDICTOR, "loss": {"type": "NegativeCosineLoss"}}
+    ),
+    "Supervised": Example(
+        {key: value for key, value in CLASSIFIER.items() if key != "type"},
+        options={"sizes": (32,), "labels": CLASSES[:4]},
     ),
     "SwAV": Example(
         {

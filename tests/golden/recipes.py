@@ -5,6 +5,7 @@ from typing import Any
 
 BACKBONE = {"type": "RegNet", "depths": (1, 1, 1, 1), "widths": (8, 16, 16, 24), "group_width": 8}
 NECK = {"type": "ProjectionNeck", "hidden_dims": (24,), "out_dim": 12}
+PREDICTOR = {"type": "ProjectionNeck", "hidden_dims": (8,)}
 SGD = {"type": "SGD", "lr": 0.02, "momentum": 0.9, "weight_decay": 1e-4}
 LARS = {"type": "LARS", "variant": "simclr", "lr": 0.3, "momentum": 0.9, "weight_decay": 1e-4}
 CROSS_ENTROPY = {"type": "CrossEntropyLoss", "label_smoothing": 0.1}
@@ -56,6 +57,46 @@ RECIPES: dict[str, Golden] = {
             "optimizer": LARS,
             "param_groups": [{"kinds": ("bias", "norm"), "weight_decay": 0.0, "adapt": False, "lr_scale": 0.1}],
         },
+    ),
+    "moco": Golden(
+        model={
+            "type": "MoCo",
+            "backbone": BACKBONE,
+            "neck": NECK | {"bn": False},
+            "loss": {"type": "InfoNCELoss", "temperature": 0.2},
+            "queue_length": 32,
+            "momentum": 0.9,
+        },
+    ),
+    "moco_v3": Golden(
+        model={
+            "type": "MoCoV3",
+            "backbone": BACKBONE,
+            "neck": NECK,
+            "predictor": PREDICTOR,
+            "loss": {"type": "InBatchInfoNCELoss", "temperature": 0.2},
+            "momentum": 0.9,
+        },
+    ),
+    "byol": Golden(
+        model={
+            "type": "BYOL",
+            "backbone": BACKBONE,
+            "neck": NECK,
+            "predictor": PREDICTOR,
+            "loss": {"type": "CosineLoss"},
+            "momentum": 0.9,
+        },
+    ),
+    "simsiam": Golden(
+        model={
+            "type": "SimSiam",
+            "backbone": BACKBONE,
+            "neck": NECK | {"last_bn": True, "last_bn_weight": False, "last_bn_bias": False},
+            "predictor": PREDICTOR,
+            "loss": {"type": "NegativeCosineLoss"},
+        },
+        optim_wrapper={"optimizer": SGD, "param_groups": [{"match": "predictor.*", "fixed_lr": True}]},
     ),
     "supervised": Golden(
         model=SUPERVISED | {"neck": {"type": "HiddenLayers", "hidden_dims": (24,)}},
