@@ -1,12 +1,11 @@
-"""Checkpoints: written whole or not at all, read without running anybody's code, refused when they do not fit."""
+"""Checkpoints: written whole or not at all, refused when they do not fit."""
 
 import contextlib
+import importlib.util
+import json
 import os
-import pickle
 import re
 import shutil
-import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from selfsup.convert import Account, convert
+from selfsup.engine.reading import read_checkpoint, read_weights
 from selfsup.engine.shard import class_name, is_sharded, split_state, whole_state
 from selfsup.errors import CheckpointError
 from selfsup.methods.base import Method
 from selfsup.ops.dist import is_main
+
+__all__ = [
+    "FORMAT",
+    "checkpoint_path",
+    "export_backbone",
+    "list_checkpoints",
+    "load_backbone",
+    "load_method",
+    "load_weights",
+    "read_checkpoint",
+    "write_atomically",
+    "write_card",
+    "write_weights",
+]
 
 FORMAT = 1  # raised when a newer version writes what an older one cannot read
 _NAME = re.compile(r"step_(\d+)\.pth")
@@ -70,49 +85,6 @@ def _reason(error: Exception, path: Path) -> str:
     return f"{free / 2**20:.1f} MiB are left on the disk; {str(error).splitlines()[0]}"
 
 
-def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU, with PyTorch's allow-list of harmless types.
-
-    Args:
-        path: the file.
-        mapped: leave tensors in the file until they are looked at, so that processes which take different parts of
-            them need no memory for the rest.
-
-    Raises:
-        CheckpointError: if the file is missing, truncated, or holds anything but tensors and plain values.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a strange pickle is judged by what it holds, below
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, pickle.UnpicklingError) as error:
-        forbidden = re.search(
-            r"unsupported (?:global|class|operand):?\s+(?:global\s+)?([\w.]+)", str(error), re.IGNORECASE
-        )
-        if forbidden and _starts_like_a_pickle(path):
-            what = "" if forbidden.group(1).isdigit() else f" ({forbidden.group(1)})"  # a bare number is an opcode
-            raise CheckpointError(
-                f"{path}: the file holds more than tensors and plain values{what} and could run code "
-                "when loaded, so it was not loaded; ask whoever made it for a safetensors file or a plain state dict"
-            ) from None
-        raise CheckpointError(
-            f"{path}: the file is truncated or no checkpoint at all, {path.stat().st_size} bytes "
-            f"({type(error).__name__}{': ' + str(error)[:80] if str(error) else ''}); use an older one"
-        ) from None
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: expected a dict of states, got {type(state).__name__}")
-    return state
-
-
-def _starts_like_a_pickle(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(3)
-    return len(start) == 3 and start[:1] in (b"P", b"\x80")  # a zip archive, or a bare pickle
-
-
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
     """Copy ``weights`` into ``module``; every tensor must find its place.
 
@@ -144,59 +116,63 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: st
     module.load_state_dict(split_state(weights, module))
 
 
-def load_method(path: str | Path, method: Method) -> None:
+def load_method(path: str | Path, method: Method) -> int | None:
     """Load the model part of a training checkpoint into ``method``, as ``--init-from`` and testing do.
 
     A file that holds a backbone alone, such as an exported ``backbone.safetensors``, fills the backbone; the rest of
     the method keeps its random weights, which testing does not look at.
 
+    Returns:
+        Optimiser updates that the weights were trained for, if the file says so.
+
     Raises:
         CheckpointError: if the file cannot be read or does not fit.
     """
-    weights = read_weights(path, mapped=is_sharded(method))
-    if "model" in weights:
-        load_weights(method, weights["model"], source=str(path))
-    else:
-        load_weights(method.backbone, weights, source=str(path))
+    state = read_weights(path, mapped=is_sharded(method))
+    if "model" in state:
+        load_weights(method, state["model"], source=str(path))
+        return state.get("step")
+    _load_converted(state, method.backbone, source="selfsup", prefix="", file=str(path))
+    return None
 
 
-def read_weights(path: str | Path, *, mapped: bool = False) -> dict[str, Any]:
-    """A training checkpoint, or the state dict of a backbone from ``.safetensors`` or ``.pth``.
-
-    Args:
-        path: the file.
-        mapped: see :func:`read_checkpoint`; safetensors are always read that way.
-
-    Raises:
-        CheckpointError: if the file cannot be read.
-    """
-    return _read_safetensors(Path(path)) if str(path).endswith(".safetensors") else read_checkpoint(path, mapped=mapped)
-
-
-def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup") -> None:
-    """Load pretrained weights into a backbone.
+def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup", *, prefix: str = "") -> Account:
+    """Load pretrained weights into a backbone; nothing is changed unless every tensor is accounted for.
 
     Args:
-        path: a training checkpoint of ours, or an exported ``backbone.safetensors`` or ``backbone.pth``.
+        path: a file of weights; what ``torch.save`` wrote is read without running code.
         backbone: what receives the weights.
-        source: who wrote the file; ``'selfsup'`` is known.
+        source: who wrote the file: ``'selfsup'`` (a training checkpoint, or an exported backbone), ``'timm'``,
+            ``'torchvision'``, ``'vissl'`` (SEER and SwAV), ``'swav'``, ``'moco'`` (v1, v2 and v3), ``'simsiam'``,
+            ``'byol'`` (its PyTorch ports) or ``'bit'`` (``.npz``).
+        prefix: of the names to look at, taken off first, for files that put the network into something larger.
+
+    Returns:
+        Where every tensor went and came from.
 
     Raises:
-        CheckpointError: if the source is unknown, the file cannot be read, or a tensor has no place.
+        CheckpointError: if the source is unknown, the file cannot be read, or a tensor is missing, left over or of
+            another shape; the message says which source or prefix would fit, if one does.
     """
-    if source != "selfsup":
-        raise CheckpointError(f"load_backbone: unknown source {source!r}; choose 'selfsup'")
-    weights = read_weights(path)
-    if "model" in weights:
-        prefix = "backbone."
-        weights = {name[len(prefix) :]: t for name, t in weights["model"].items() if name.startswith(prefix)}
-    load_weights(backbone, weights, source=str(path))
+    return _load_converted(read_weights(path), backbone, source=source, prefix=prefix, file=str(path))
 
 
-def export_backbone(backbone: nn.Module, work_dir: str | Path) -> Path:
+def _load_converted(state: Mapping[str, Any], backbone: nn.Module, *, source: str, prefix: str, file: str) -> Account:
+    own = backbone.state_dict()
+    weights, account = convert(state, own, source=source, prefix=prefix, file=file, model=class_name(backbone))
+    backbone.load_state_dict(split_state({**own, **weights}, backbone))
+    return account
+
+
+def export_backbone(backbone: nn.Module, work_dir: str | Path, card: Mapping[str, Any] | None = None) -> Path:
     """Write the backbone's weights alone, as safetensors where that package is installed, else as a state dict.
 
     The main process writes; where the weights are split over the processes, all must call this.
+
+    Args:
+        backbone: whose weights.
+        work_dir: the folder to write into.
+        card: what the weights belong to, written beside them, see :mod:`selfsup.engine.card`.
 
     Returns:
         The file: ``backbone.safetensors`` or ``backbone.pth``.
@@ -204,38 +180,47 @@ def export_backbone(backbone: nn.Module, work_dir: str | Path) -> Path:
     Raises:
         CheckpointError: if it cannot be written.
     """
+    with_safetensors = importlib.util.find_spec("safetensors") is not None
+    path = Path(work_dir) / ("backbone.safetensors" if with_safetensors else "backbone.pth")
     weights = whole_state(dict(backbone.state_dict()))
     if is_main():
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+        write_weights(weights, path, card)
+    return path
+
+
+def write_weights(weights: Mapping[str, Tensor], path: Path, card: Mapping[str, Any] | None = None) -> None:
+    """Write a state dict and its card, as safetensors if ``path`` ends so, else as ``torch.save`` does.
+
+    The card goes beside the weights as ``.json``, and into a safetensors file too, under ``selfsup``.
+
+    Raises:
+        CheckpointError: if they cannot be written.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    if path.suffix == ".safetensors":
+        _write_safetensors(plain, path, {} if card is None else {"selfsup": json.dumps(card)})
+    else:
+        write_atomically(plain, path)
+    if card is not None:
+        write_card(card, path)
+
+
+def write_card(card: Mapping[str, Any], path: Path) -> None:
+    """Write a card beside the weights at ``path``."""
+    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_safetensors(weights: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
     try:
         from safetensors.torch import save_file
     except ImportError:
-        path = Path(work_dir) / "backbone.pth"
-        if is_main():
-            write_atomically(weights, path)
-        return path
-    path = Path(work_dir) / "backbone.safetensors"
-    if not is_main():
-        return path
+        raise CheckpointError(f"{path}: writing it needs the package safetensors (pip install selfsup[eval])") from None
     partial = path.with_name(path.name + ".partial")
     try:
-        save_file(weights, partial, metadata={"format": "pt"})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(weights, partial, metadata={"format": "pt", **metadata})
         partial.chmod(0o644)  # safetensors lets nobody else read it
         os.replace(partial, path)
     except Exception as error:  # safetensors wraps the system's errors in its own type
         partial.unlink(missing_ok=True)
-        raise CheckpointError(f"{path}: the backbone could not be written ({error})") from error
-    return path
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        from safetensors.torch import load_file
-    except ImportError:
-        raise CheckpointError(f"{path}: reading it needs the package safetensors (pip install selfsup[eval])") from None
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    try:
-        return load_file(path)
-    except Exception as error:  # safetensors raises its own type for a damaged header
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from None
+        raise CheckpointError(f"{path}: the weights could not be written ({error})") from error

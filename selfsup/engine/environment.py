@@ -15,7 +15,15 @@ import selfsup
 from selfsup.errors import ConfigError
 from selfsup.ops.dist import barrier, is_main, world_size
 
-RESULTS = ("checkpoints", "metrics.jsonl", "bad_images.txt", "tensorboard", "backbone.safetensors", "backbone.pth")
+RESULTS = (
+    "checkpoints",
+    "metrics.jsonl",
+    "bad_images.txt",
+    "tensorboard",
+    "backbone.safetensors",
+    "backbone.pth",
+    "backbone.json",
+)
 
 
 def write_environment(work_dir: str | Path, *, device: torch.device, seed: int) -> None:

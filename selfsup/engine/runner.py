@@ -20,6 +20,7 @@ from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.engine import state as run_state
+from selfsup.engine.card import run_card
 from selfsup.engine.checkpoint import (
     FORMAT,
     checkpoint_path,
@@ -222,7 +223,8 @@ class Runner(MMEngineRunner):
                 if isinstance(hook, ProgressHook):
                     hook.stop()
             self.metrics_log.close()
-        self.logger.info(f"backbone exported to {export_backbone(self.method.backbone, self.work_dir)}")
+        card = run_card(self._config, self.method, name=Path(self.work_dir).name, step=self.total_steps)
+        self.logger.info(f"backbone exported to {export_backbone(self.method.backbone, self.work_dir, card)}")
         self.call_hook("after_run")
         return self.method
 

@@ -1,0 +1,163 @@
+"""Our backbones as torchvision and timm have them."""
+
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from selfsup.convert import bit, regnet, vit
+from selfsup.convert.architecture import Architecture, identify
+from selfsup.convert.rules import Rule
+from selfsup.errors import CheckpointError
+
+RESNET_DEPTHS: dict[tuple[int, ...], int] = {
+    (2, 2, 2, 2): 18,
+    (3, 4, 6, 3): 50,
+    (3, 4, 23, 3): 101,
+    (3, 8, 36, 3): 152,
+}
+BASIC_WIDTH = 512
+"""Channels that a ResNet of basic blocks puts out; 34 has the depths of 50."""
+
+TIMM_REGNETS = ("004", "008", "016", "032", "040", "080", "160", "320", "640", "1280", "2560")
+TIMM_BITS = ("50x1", "50x3", "101x1", "101x3", "152x2", "152x4")
+TIMM_VITS = ("small_patch16_224", "base_patch16_224", "large_patch16_224")
+_SAME = (Rule(r"(.+)", r"\1"),)
+
+
+def counterpart(backbone: nn.Module, library: str) -> tuple[dict[str, Tensor], nn.Module, str]:
+    """The same network as ``library`` builds it.
+
+    Args:
+        backbone: one of ours.
+        library: ``'torchvision'`` or ``'timm'``.
+
+    Returns:
+        The weights under the library's names, the library's model without classifier, not loaded yet, and the code
+        that makes it.
+
+    Raises:
+        CheckpointError: if the library has no such network.
+    """
+    own = backbone.state_dict()
+    architecture = identify(own)
+    build = _BUILDERS[library].get(architecture.family) if architecture else None
+    found = build(architecture, _heads(backbone)) if build and architecture else None
+    if found is None:
+        what = architecture or type(backbone).__name__
+        raise CheckpointError(
+            f"{library}: has no network like the {what}; choose format safetensors, onnx or torch-export"
+        )
+    model, code, rules = found
+    return rename(own, rules), model, code
+
+
+def rename(weights: Mapping[str, Tensor], rules: tuple[Rule, ...]) -> dict[str, Tensor]:
+    """The weights under other names; every name must have a rule."""
+    renamed = {}
+    for name, tensor in weights.items():
+        rule, match = next((rule, match) for rule in rules if (match := re.fullmatch(rule.pattern, name)))
+        renamed[rule.becomes(match) if callable(rule.becomes) else match.expand(rule.becomes)] = tensor
+    return renamed
+
+
+Found = tuple[nn.Module, str, tuple[Rule, ...]] | None
+
+
+def _torchvision_regnet(architecture: Architecture, heads: int | None) -> Found:
+    from torchvision.models.regnet import BlockParams, RegNet
+
+    arguments = {
+        "depths": list(architecture.depths),
+        "widths": list(architecture.widths),
+        "group_widths": list(architecture.group_widths),
+        "bottleneck_multipliers": [1.0] * 4,
+        "strides": [2] * 4,
+        "se_ratio": 0.25 if architecture.squeezed else None,
+    }
+    model = RegNet(BlockParams(**arguments), stem_width=architecture.stem_width)
+    model.fc = nn.Identity()
+    stated = ", ".join(f"{name}={value}" for name, value in arguments.items())
+    made = f"RegNet(BlockParams({stated}), stem_width={architecture.stem_width})"
+    code = f"from torchvision.models.regnet import BlockParams, RegNet; model = {made}; model.fc = torch.nn.Identity()"
+    return model, code, regnet.TO_TORCHVISION
+
+
+def _resnet_name(architecture: Architecture) -> str | None:
+    depth = RESNET_DEPTHS.get(architecture.depths)
+    basic = architecture.widths[-1] == BASIC_WIDTH
+    if depth == 50 and basic:
+        depth = 34
+    usual = architecture.stem == 7 and architecture.stem_width == 64
+    return f"resnet{depth}" if depth and usual and basic == (depth < 50) else None
+
+
+def _torchvision_resnet(architecture: Architecture, heads: int | None) -> Found:
+    import torchvision
+
+    name = _resnet_name(architecture)
+    if name is None:
+        return None
+    model = getattr(torchvision.models, name)()
+    model.fc = nn.Identity()
+    return model, f"model = torchvision.models.{name}(); model.fc = torch.nn.Identity()", _SAME
+
+
+def _torchvision_vit(architecture: Architecture, heads: int | None) -> Found:
+    from torchvision.models import VisionTransformer
+
+    side = round((architecture.tokens - 1) ** 0.5) * architecture.stem
+    (depth,), (width,) = architecture.depths, architecture.widths
+    made = f"image_size={side}, patch_size={architecture.stem}, num_layers={depth}, num_heads={heads}, "
+    made += f"hidden_dim={width}, mlp_dim={4 * width}"
+    model = VisionTransformer(side, architecture.stem, depth, heads or 1, width, 4 * width)
+    model.heads = nn.Identity()  # type: ignore[assignment]
+    code = f"model = torchvision.models.VisionTransformer({made}); model.heads = torch.nn.Identity()"
+    return model, code, vit.TO_TORCHVISION
+
+
+def _from_timm(names: tuple[str, ...], rules: tuple[Rule, ...]) -> Callable[[Architecture, int | None], Found]:
+    """The first of timm's models that has the architecture, looked for where nothing needs memory."""
+
+    def build(architecture: Architecture, heads: int | None) -> Found:
+        import torch
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # timm imports what torch deprecates
+            import timm
+
+            for name in names:
+                with torch.device("meta"):
+                    empty = timm.create_model(name, num_classes=0)
+                if _described(empty) == architecture and _heads(empty) == heads:
+                    model = timm.create_model(name, num_classes=0)
+                    return model, f"model = timm.create_model({name!r}, num_classes=0)", rules
+        return None
+
+    return build
+
+
+def _described(model: nn.Module) -> Architecture | None:
+    tensors: Mapping[str, Tensor] = model.state_dict()
+    if "stages.0.blocks.0.norm1.weight" in tensors:
+        tensors = rename(tensors, bit.TIMM[0].rules)
+    return identify(tensors)
+
+
+def _heads(model: Any) -> int | None:
+    """Attention heads of a ViT, which its tensors do not tell."""
+    blocks = getattr(model, "blocks", None)
+    return None if blocks is None else blocks[0].attn.num_heads
+
+
+_BUILDERS: dict[str, dict[str, Callable[[Architecture, int | None], Found]]] = {
+    "torchvision": {"RegNet": _torchvision_regnet, "ResNet": _torchvision_resnet, "ViT": _torchvision_vit},
+    "timm": {
+        "RegNet": _from_timm(tuple(f"regnety_{name}" for name in TIMM_REGNETS), _SAME),
+        "ResNet": _from_timm(tuple(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)), _SAME),
+        "BiTResNet": _from_timm(tuple(f"resnetv2_{name}_bit" for name in TIMM_BITS), bit.TO_TIMM),
+        "ViT": _from_timm(tuple(f"vit_{name}" for name in TIMM_VITS), _SAME),
+    },
+}

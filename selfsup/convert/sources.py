@@ -1,0 +1,81 @@
+"""Who writes weight files, and how the tensors of each are found."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from selfsup.convert import bit, byol, facebook, regnet, resnet, vissl, vit
+from selfsup.convert.rules import Layout, Rule
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+SWAV = ((0.485, 0.456, 0.406), (0.228, 0.224, 0.225))  # main_swav.py normalises so; VISSL does not
+BIT = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # [-1, 1], big_transfer's input pipeline
+_UNKNOWN = (None, None)
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "online_network_state_dict")
+
+
+def _find(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a state dict, whatever the training script wrapped it into."""
+    for wrapper in _WRAPPERS:
+        inside = state.get(wrapper)
+        if isinstance(inside, Mapping) and any(isinstance(value, Tensor) for value in inside.values()):
+            state = inside
+            break
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+_TORCHVISION_REGNET = regnet.block_rules(regnet.TORCHVISION, r"trunk_output\.block\d\.block(\d)-(\d+)")
+_CLASSIFIER = Rule(r"(?:fc|classifier|head(?:_dist)?|heads|fc_norm)\..+", aside="classifier")
+
+
+TIMM_INSIDE = (Layout(r".+", (_CLASSIFIER, Rule(r"(.+)", r"model.\1"))),)
+"""For any network of timm inside the backbone that is called Timm."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of file.
+
+    Args:
+        backbone: layouts that give a backbone.
+        method: layouts that give a whole method, heads included; empty where the heads are not ours.
+        tensors: finds the tensors in what the file holds.
+        normalisation: mean and standard deviation per channel that the weights expect; None where it varies.
+    """
+
+    backbone: tuple[Layout, ...]
+    method: tuple[Layout, ...] = ()
+    tensors: Callable[[Mapping[str, Any]], dict[str, Tensor]] = _find
+    normalisation: tuple[tuple[float, ...] | None, tuple[float, ...] | None] = _UNKNOWN
+
+
+SOURCES: dict[str, Source] = {
+    "selfsup": Source(
+        (
+            Layout(r"backbone\..+", (Rule(r"backbone\.(.+)", r"\1"), Rule(r".+", aside="the rest of the method"))),
+            Layout(r".+", (Rule(r"(.+)", r"\1"),)),
+        )
+    ),
+    "timm": Source((*bit.TIMM, Layout(r".+", (_CLASSIFIER, Rule(r"(.+)", r"\1"))))),
+    "torchvision": Source(
+        (
+            Layout(
+                r"trunk_output\.block1\.block1-0\.f\.a\.0\.weight",
+                (*regnet.stem_rules("stem"), *_TORCHVISION_REGNET, _CLASSIFIER),
+            ),
+            *vit.TORCHVISION,
+            Layout(r"layer1\.0\.conv1\.weight", (*resnet.TRUNK, _CLASSIFIER)),
+        ),
+        normalisation=IMAGENET,
+    ),
+    "vissl": Source(vissl.BACKBONE, vissl.METHOD, tensors=vissl.tensors, normalisation=IMAGENET),
+    "swav": Source(facebook.SWAV, facebook.SWAV_METHOD, normalisation=SWAV),
+    "moco": Source(facebook.MOCO, normalisation=IMAGENET),
+    "simsiam": Source(facebook.SIMSIAM, normalisation=IMAGENET),
+    "byol": Source(byol.BYOL),
+    "bit": Source(bit.NPZ, normalisation=BIT),
+}
+"""By the name that ``source`` has in ``load_backbone``."""

@@ -1,0 +1,81 @@
+"""What somebody needs to know who finds a file of weights: which network, which input, where it comes from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+import selfsup
+from selfsup.engine.hooks.aside import view_side
+from selfsup.engine.shard import class_name
+from selfsup.methods.base import Method
+from selfsup.registry import TRANSFORMS
+
+
+def weights_card(
+    architecture: Mapping[str, Any],
+    backbone: nn.Module,
+    *,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    size: int | None,
+    recipe: Mapping[str, Any],
+    step: int | None,
+    licence: str,
+) -> dict[str, Any]:
+    """The card of a backbone's weights, as JSON holds it.
+
+    Args:
+        architecture: the backbone's dict; ``BACKBONES.build`` makes the network of it.
+        backbone: the network.
+        mean: per channel, taken off pixels in [0, 1]; None if unknown.
+        std: per channel, divided by afterwards; None if unknown.
+        size: side in pixels of the square images that the network is used to; None if unknown.
+        recipe: what made the weights.
+        step: optimiser updates they were trained for; None if unknown.
+        licence: under which terms they are.
+    """
+    return {
+        "backbone": dict(architecture),
+        "out_dim": backbone.out_dim,
+        "parameters": sum(parameter.numel() for parameter in backbone.parameters()),
+        "preprocess": {
+            "channels": "RGB",
+            "range": [0, 1],
+            "mean": _rounded(mean),
+            "std": _rounded(std),
+            "resize": None if size is None else round(size * 256 / 224),  # evaluation shows images so
+            "size": size,
+            "interpolation": "bilinear",
+        },
+        "recipe": dict(recipe),
+        "step": step,
+        "licence": licence,
+        "versions": {"selfsup": selfsup.__version__, "torch": torch.__version__},
+    }
+
+
+def run_card(config: Mapping[str, Any], method: Method, *, name: str, step: int | None) -> dict[str, Any]:
+    """The card of what a run has trained.
+
+    Args:
+        config: the resolved config.
+        method: what it trains.
+        name: the config's, or the work dir's.
+        step: optimiser updates done; None if the file does not say.
+    """
+    return weights_card(
+        config["model"]["backbone"],
+        method.backbone,
+        mean=method.preprocess.mean.flatten().tolist(),
+        std=method.preprocess.std.flatten().tolist(),
+        size=view_side(TRANSFORMS.build(config["train_dataloader"]["views"])),
+        recipe={"config": name, "method": class_name(method)},
+        step=step,
+        licence="yours",
+    )
+
+
+def _rounded(values: Sequence[float] | None) -> list[float] | None:
+    return None if values is None else [round(float(value), 6) for value in values]

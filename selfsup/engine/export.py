@@ -1,0 +1,159 @@
+"""A trained backbone in the formats of other programs, each run beside the original before it counts as written."""
+
+import importlib
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from selfsup.convert.outward import counterpart
+from selfsup.engine.checkpoint import write_card, write_weights
+from selfsup.engine.reading import read_weights
+from selfsup.errors import CheckpointError, did_you_mean
+from selfsup.registry import BACKBONES
+
+TOLERANCE = 1e-4  # greatest difference over greatest feature, float32
+Run = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Args:
+        path: the file.
+        difference: greatest difference between its features and the original's, over the greatest feature.
+        usage: how to load it, as Python code.
+    """
+
+    path: Path
+    difference: float
+    usage: str
+
+
+def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, format: str) -> Exported:
+    """Write a backbone and compare what was written with it on random images.
+
+    Args:
+        backbone: what is written; it is put into eval mode.
+        card: see :func:`~selfsup.engine.card.weights_card`; written beside the file as ``.json``.
+        path: the file.
+        format: ``'safetensors'`` (our names), ``'torchvision'`` or ``'timm'`` (their names, without classifier),
+            ``'onnx'`` or ``'torch-export'`` (the network itself, for any batch size).
+
+    Raises:
+        CheckpointError: if the format is unknown, does not know the network or needs a package that is not installed,
+            if the file cannot be written, or if its features differ; a file that differs is removed.
+    """
+    if format not in FORMATS:
+        raise CheckpointError(f"--format: no format is called {format!r}{did_you_mean(format, FORMATS)}")
+    path = Path(path)
+    backbone = backbone.eval()
+    side = card["preprocess"]["size"] or 224
+    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    run, usage = FORMATS[format](backbone, card, path, images)
+    write_card({**card, "format": format}, path)
+    difference = relative_difference(backbone, run, images)
+    if not difference <= TOLERANCE:  # nan too
+        path.unlink()
+        path.with_suffix(".json").unlink()
+        raise CheckpointError(
+            f"{path}: the features of the exported {format} file differ from the original's by {difference:.1e} of the "
+            f"greatest, at most {TOLERANCE:.0e} is rounding; the file was removed"
+        )
+    return Exported(path, difference, usage)
+
+
+@torch.no_grad()
+def relative_difference(reference: Run, other: Run, images: Tensor) -> float:
+    """The greatest difference of two networks' features, over the greatest feature of the first."""
+    expected, actual = reference(images), other(images)
+    if expected.shape != actual.shape:
+        return float("inf")
+    return ((expected - actual).abs().max() / expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny)).item()
+
+
+def _safetensors(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"--output: a safetensors file must end in .safetensors, got {path}")
+    write_weights(backbone.state_dict(), path, card)
+    again = BACKBONES.build(dict(card["backbone"]))
+    again.load_state_dict(read_weights(path), strict=True)
+    return again.eval(), f"selfsup.engine.load_backbone({str(path)!r}, backbone)"
+
+
+def _their_layout(library: str) -> Callable[[nn.Module, Mapping[str, Any], Path, Tensor], tuple[Run, str]]:
+    def write(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:
+        _need(library, extra=library)
+        weights, model, code = counterpart(backbone, library)
+        write_weights(weights, path, card)
+        model.load_state_dict(read_weights(path), strict=True)
+        reading = (
+            f"safetensors.torch.load_file({str(path)!r})"
+            if path.suffix == ".safetensors"
+            else f"torch.load({str(path)!r})"
+        )
+        return model.eval(), f"{code}; model.load_state_dict({reading})"
+
+    return write
+
+
+def _onnx(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        _need(package, extra="export")
+    import onnxruntime
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, about its own parts
+        program = torch.onnx.export(
+            backbone,
+            (images,),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["features"],
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+        )
+        assert program is not None  # it is when no file is named
+        program.save(str(path))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(batch: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(["features"], {"images": batch.numpy()})[0])
+
+    return run, f"onnxruntime.InferenceSession({str(path)!r}).run(['features'], {{'images': images}})"
+
+
+def _torch_export(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:
+    if path.suffix != ".pt2":
+        raise CheckpointError(f"--output: a torch-export file must end in .pt2, got {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with torch.no_grad():
+        program = torch.export.export(
+            backbone, (images,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}, strict=False
+        )
+    torch.export.save(program, path)
+    return torch.export.load(path).module(), f"torch.export.load({str(path)!r}).module()(images)"
+
+
+def _need(package: str, *, extra: str) -> None:
+    try:
+        importlib.import_module(package)
+    except ImportError:
+        raise CheckpointError(
+            f"--format: needs the package {package}, which is not installed (pip install 'selfsup[{extra}]')"
+        ) from None
+
+
+FORMATS: dict[str, Callable[[nn.Module, Mapping[str, Any], Path, Tensor], tuple[Run, str]]] = {
+    "safetensors": _safetensors,
+    "torchvision": _their_layout("torchvision"),
+    "timm": _their_layout("timm"),
+    "onnx": _onnx,
+    "torch-export": _torch_export,
+}

@@ -1,0 +1,79 @@
+"""From a file that others wrote to one of ours, without ever building the network in memory."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from selfsup.convert import SOURCES, Account, convert
+from selfsup.engine.card import weights_card
+from selfsup.engine.checkpoint import FORMAT, write_atomically, write_card, write_weights
+from selfsup.engine.reading import read_weights
+from selfsup.registry import BACKBONES, METHODS
+
+
+def convert_file(
+    path: str | Path,
+    out: str | Path,
+    *,
+    architecture: Mapping[str, Any],
+    method: Mapping[str, Any] | None = None,
+    source: str,
+    prefix: str = "",
+) -> Account:
+    """Convert weights to a file that ``selfsup test`` and ``selfsup train --init-from`` take.
+
+    Args:
+        path: the weights.
+        out: the file to write, ``.safetensors`` or ``.pth``; its card goes beside it as ``.json``.
+        architecture: the backbone's dict.
+        method: a method's dict with that backbone, if its heads are wanted too; ``out`` holds the whole method then.
+        source: who wrote them, a key of :data:`selfsup.convert.SOURCES`.
+        prefix: of the names to look at, taken off first.
+
+    Returns:
+        Where every tensor went and came from.
+
+    Raises:
+        CheckpointError: if the file cannot be read or the account does not balance; nothing is written then.
+        ConfigError: if the network cannot be built.
+    """
+    with torch.device("meta"):
+        model: Any = BACKBONES.build(dict(architecture)) if method is None else METHODS.build(dict(method))
+    own = model.state_dict()
+    weights, account = convert(
+        read_weights(path),
+        own,
+        source=source,
+        prefix=prefix,
+        whole=method is not None,
+        file=str(path),
+        model=type(model).__name__,
+    )
+    weights |= {name: _as_built(own[name]) for name in account.kept}
+    out = Path(out)
+    mean, std = SOURCES[source].normalisation
+    card = weights_card(
+        architecture,
+        model if method is None else model.backbone,
+        mean=mean,
+        std=std,
+        size=None,
+        recipe={"converted_from": Path(path).name, "source": source},
+        step=None,
+        licence="that of the file it was converted from",
+    )
+    if method is None:
+        write_weights(weights, out, card)
+    else:
+        model_state = {name: tensor.contiguous() for name, tensor in weights.items()}
+        write_atomically({"format": FORMAT, "method": type(model).__name__, "model": model_state}, out)
+        write_card(card, out)
+    return account
+
+
+def _as_built(tensor: Tensor) -> Tensor:
+    """Counters and queues begin at zero."""
+    return torch.zeros_like(tensor, device="cpu")

@@ -1,0 +1,131 @@
+"""Weight files, read without running anybody's code."""
+
+import pickle
+import re
+import shlex
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from selfsup.engine.inert import STAND_INS
+from selfsup.errors import CheckpointError
+
+
+def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict[str, Any]:
+    """Read a checkpoint of ours onto the CPU, with PyTorch's allow-list of harmless types.
+
+    Args:
+        path: the file.
+        mapped: leave tensors in the file until they are looked at, so that processes which take different parts of
+            them need no memory for the rest.
+
+    Raises:
+        CheckpointError: if the file is missing, truncated, or holds anything but tensors and plain values.
+    """
+    return _read_pickle(Path(path), stand_ins=(), mapped=mapped)
+
+
+def read_weights(path: str | Path, *, mapped: bool = False) -> dict[str, Any]:
+    """Whatever a file of weights holds: ``.safetensors``, ``.npz``, or what ``torch.save`` wrote.
+
+    Of the last, objects that other training programs are known to save are read as empty ones, see
+    :mod:`selfsup.engine.inert`.
+
+    Args:
+        path: the file.
+        mapped: see :func:`read_checkpoint`; safetensors are always read that way.
+
+    Raises:
+        CheckpointError: if the file cannot be read, or could run code when read.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix == ".npz":
+        return _read_npz(path)
+    return _read_pickle(path, stand_ins=STAND_INS, mapped=mapped)
+
+
+def _read_pickle(path: Path, *, stand_ins: tuple, mapped: bool) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint file")
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(list(stand_ins)):
+            warnings.simplefilter("ignore")  # a strange pickle is judged by what it holds, below
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
+    except (
+        RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError, pickle.UnpicklingError
+    ) as error:  # fmt: skip
+        raise _refusal(path, error) from None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: expected a dict of states, got {type(state).__name__}")
+    return state
+
+
+def _refusal(path: Path, error: Exception) -> CheckpointError:
+    forbidden = re.search(r"unsupported (?:global|class|operand):?\s+(?:global\s+)?([\w.]+)", str(error), re.IGNORECASE)
+    if forbidden and _starts_like_a_pickle(path):
+        what = "" if forbidden.group(1).isdigit() else f" ({forbidden.group(1)})"  # a bare number is an opcode
+        if forbidden.group(1).startswith(("jax", "haiku", "dill", "byol")):
+            return CheckpointError(
+                f"{path}: the file is a pickle of JAX objects{what}, which only their own code can read; use a "
+                "conversion of it to PyTorch with source='byol'"
+            )
+        plain = f"import torch; torch.save(torch.load({str(path)!r}, weights_only=False)['state_dict'], 'plain.pth')"
+        return CheckpointError(
+            f"{path}: the file holds more than tensors and plain values{what} and could run code "
+            "when loaded, so it was not loaded; ask whoever made it for a safetensors file or a plain state dict, or, "
+            "if you trust them, take the tensors out where nothing can be harmed, by the key they are under: "
+            f"python -c {shlex.quote(plain)}"
+        )
+    return CheckpointError(
+        f"{path}: the file is truncated or no checkpoint at all, {path.stat().st_size} bytes "
+        f"({type(error).__name__}{': ' + str(error)[:80] if str(error) else ''}); use an older one"
+    )
+
+
+def _starts_like_a_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(3)
+    return len(start) == 3 and start[:1] in (b"P", b"\x80")  # a zip archive, or a bare pickle
+
+
+def _starts_like_a_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        raise CheckpointError(f"{path}: reading it needs the package safetensors (pip install selfsup[eval])") from None
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        return load_file(path)
+    except Exception as error:  # safetensors raises its own type for a damaged header
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    if not _starts_like_a_zip(path):
+        raise CheckpointError(f"{path}: not a readable .npz file, {path.stat().st_size} bytes")
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files}
+    except Exception as error:  # zipfile, zlib and NumPy each have errors of their own
+        if "allow_pickle" in str(error):
+            raise CheckpointError(
+                f"{path}: the file holds Python objects, which could run code when loaded, so it was not loaded; "
+                "save plain arrays with numpy.savez"
+            ) from None
+        raise CheckpointError(
+            f"{path}: not a readable .npz file, {path.stat().st_size} bytes ({type(error).__name__}: {error})"
+        ) from None

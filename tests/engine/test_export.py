@@ -1,0 +1,172 @@
+"""What is exported is run beside the original, in the program it is for, and carries a card."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from selfsup.engine import export as module
+from selfsup.engine.card import run_card, weights_card
+from selfsup.engine.export import FORMATS, export, relative_difference
+from selfsup.errors import CheckpointError
+from selfsup.registry import BACKBONES, METHODS
+from tests.convert.networks import TINY, assert_relatively_close, randomised
+from tests.engine.tiny_run import tiny_config
+
+ARCHITECTURE: dict[str, Any] = {"type": "RegNet", **TINY}
+
+
+@pytest.fixture
+def backbone() -> nn.Module:
+    return randomised(BACKBONES.build(ARCHITECTURE))
+
+
+@pytest.fixture
+def card(backbone: nn.Module) -> dict[str, Any]:
+    return weights_card(
+        ARCHITECTURE,
+        backbone,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        size=64,
+        recipe={},
+        step=3,
+        licence="yours",
+    )
+
+
+IMAGES = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+
+
+def test_safetensors_hold_the_card_and_build_the_same_network(
+    backbone: nn.Module, card: dict[str, Any], tmp_path: Path
+) -> None:
+    written = export(backbone, card, tmp_path / "b.safetensors", format="safetensors")
+    assert written.difference == 0
+    from safetensors import safe_open
+
+    with safe_open(written.path, "pt") as file:
+        inside = json.loads(file.metadata()["selfsup"])
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    beside = json.loads((tmp_path / "b.json").read_text())
+    assert beside == {**inside, "format": "safetensors"}
+    again = BACKBONES.build(inside["backbone"]).eval()
+    again.load_state_dict(weights)
+    with torch.no_grad():
+        assert torch.equal(again(IMAGES), backbone(IMAGES))
+
+
+def test_torchvision_s_layout_loads_by_the_code_that_is_printed(
+    backbone: nn.Module, card: dict[str, Any], tmp_path: Path
+) -> None:
+    written = export(backbone, card, tmp_path / "b.pth", format="torchvision")
+    assert written.difference < 1e-5
+    names: dict[str, Any] = {"torch": torch, "torchvision": torchvision}
+    exec(written.usage, names)
+    with torch.no_grad():
+        assert_relatively_close(names["model"].eval()(IMAGES), backbone(IMAGES))
+
+
+def test_timm_s_layout_loads_by_the_code_that_is_printed(card: dict[str, Any], tmp_path: Path) -> None:
+    backbone = randomised(BACKBONES.build({"type": "RegNet", "arch": "y_400mf"}))
+    written = export(backbone, card, tmp_path / "b.safetensors", format="timm")
+    import safetensors.torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import timm
+    names: dict[str, Any] = {"safetensors": safetensors, "timm": timm}
+    exec(written.usage, names)
+    with torch.no_grad():
+        assert_relatively_close(names["model"].eval()(IMAGES), backbone(IMAGES))
+
+
+@pytest.mark.parametrize("arguments", [ARCHITECTURE, {"type": "ResNet", "depth": 18, "width": 0.25}])
+def test_torch_export_runs_any_batch(arguments: dict[str, Any], card: dict[str, Any], tmp_path: Path) -> None:
+    backbone = randomised(BACKBONES.build(arguments))
+    written = export(backbone, card, tmp_path / "b.pt2", format="torch-export")
+    again = torch.export.load(written.path).module()
+    with torch.no_grad():
+        for batch in (1, 2, 3):
+            assert_relatively_close(again(IMAGES[:batch]), backbone(IMAGES[:batch]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [ARCHITECTURE, {"type": "ResNet", "depth": 18, "width": 0.25}])
+def test_onnx_runs_any_batch(arguments: dict[str, Any], card: dict[str, Any], tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    backbone = randomised(BACKBONES.build(arguments))
+    written = export(backbone, card, tmp_path / "b.onnx", format="onnx")
+    assert written.difference < 1e-4
+    session = onnxruntime.InferenceSession(str(written.path), providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        for batch in (1, 2, 3):
+            (features,) = session.run(["features"], {"images": IMAGES[:batch].numpy()})
+            assert_relatively_close(torch.from_numpy(features), backbone(IMAGES[:batch]))
+
+
+@pytest.mark.parametrize("wrong", [1.001, float("nan")])
+def test_a_file_whose_features_differ_is_removed(
+    backbone: nn.Module, card: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
+    write = FORMATS["safetensors"]
+
+    def write_wrongly(*arguments: Any) -> Any:
+        run, usage = write(*arguments)
+        return lambda images: run(images) * wrong, usage
+
+    monkeypatch.setitem(FORMATS, "safetensors", write_wrongly)
+    with pytest.raises(CheckpointError, match=r"differ from the original's by .* at most 1e-04 is rounding"):
+        export(backbone, card, tmp_path / "b.safetensors", format="safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_difference_is_relative_to_the_greatest_feature() -> None:
+    features = torch.tensor([[1.0, -4.0]])
+    assert relative_difference(lambda _: features, lambda _: features + torch.tensor([0.0, 1.0]), IMAGES) == 0.25
+    assert relative_difference(lambda _: features, lambda _: features[:, :1], IMAGES) == float("inf")
+
+
+def test_wrong_requests_are_explained(
+    backbone: nn.Module, card: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CheckpointError, match="no format is called 'onx'; did you mean 'onnx'"):
+        export(backbone, card, tmp_path / "b.onnx", format="onx")
+    with pytest.raises(CheckpointError, match=r"must end in \.safetensors, got .*b\.pth"):
+        export(backbone, card, tmp_path / "b.pth", format="safetensors")
+    with pytest.raises(CheckpointError, match=r"must end in \.pt2"):
+        export(backbone, card, tmp_path / "b.pth", format="torch-export")
+
+    def missing(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(module.importlib, "import_module", missing)
+    with pytest.raises(CheckpointError, match=r"needs the package onnx, .*pip install 'selfsup\[export\]'"):
+        export(backbone, card, tmp_path / "b.onnx", format="onnx")
+    with pytest.raises(CheckpointError, match=r"needs the package timm, .*pip install 'selfsup\[timm\]'"):
+        export(backbone, card, tmp_path / "b.pth", format="timm")
+
+
+def test_the_card_of_a_run_says_what_its_config_says(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    config["model"]["preprocess"] = {"mean": (0.485, 0.456, 0.406), "std": (0.228, 0.224, 0.225)}
+    method = METHODS.build(config["model"])
+    card = json.loads(json.dumps(run_card(config, method, name="tiny", step=8)))
+    assert card["preprocess"] == {
+        "channels": "RGB",
+        "range": [0, 1],
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.228, 0.224, 0.225],
+        "resize": 37,
+        "size": 32,
+        "interpolation": "bilinear",
+    }
+    assert card["recipe"] == {"config": "tiny", "method": "SwAV"} and card["step"] == 8 and card["licence"] == "yours"
+    assert card["parameters"] == sum(parameter.numel() for parameter in method.backbone.parameters())
+    assert np.array_equal(card["backbone"]["widths"], (8, 16, 24, 32)) and card["out_dim"] == 32

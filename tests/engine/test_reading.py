@@ -1,0 +1,134 @@
+"""Weight files are read without running code, whatever else their writers put into them."""
+
+import argparse
+import collections
+import os
+import pickle
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from selfsup.engine.inert import Inert
+from selfsup.engine.reading import read_checkpoint, read_weights
+from selfsup.errors import CheckpointError
+
+TENSOR = torch.arange(6.0).view(2, 3)
+
+
+class _RunsCode:
+    def __reduce__(self) -> tuple:
+        return os.system, ("touch it_ran",)
+
+
+class _Strange:
+    pass
+
+
+def instance_of_an_absent(base: type, module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An instance of a class of a package that is there only while ``monkeypatch`` says so."""
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        monkeypatch.setitem(sys.modules, ".".join(parts[:end]), types.ModuleType(".".join(parts[:end])))
+    kind = type(name, (base,), {"__module__": module, "__qualname__": name})
+    setattr(sys.modules[module], name, kind)
+    return kind()
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_what_training_scripts_save_beside_tensors_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, legacy: bool
+) -> None:
+    config = instance_of_an_absent(dict, "vissl.config.attr_dict", "AttrDict", monkeypatch)
+    config["MODEL"] = type(config)(depth=27)
+    losses = collections.defaultdict(list)
+    losses["train"].append(np.float32(0.5))
+    state = {
+        "state_dict": {"w": TENSOR},
+        "best": np.float64(3.5),
+        "step": np.int64(7),
+        "curve": np.arange(3),
+        "args": argparse.Namespace(lr=0.1, path=Path("x")),
+        "losses": losses,
+        "config": config,
+        "epoch": 100,
+    }
+    torch.save(state, tmp_path / "theirs.pth", _use_new_zipfile_serialization=not legacy)
+    monkeypatch.undo()
+    read = read_weights(tmp_path / "theirs.pth")
+    assert torch.equal(read["state_dict"]["w"], TENSOR) and read["epoch"] == 100
+    assert all(type(read[name]) is Inert and not vars(read[name]) for name in ("best", "step", "curve", "args"))
+    assert read["config"] == {"MODEL": {"depth": 27}}
+    assert "vissl.config.attr_dict" not in sys.modules
+
+
+def test_our_own_checkpoints_may_hold_none_of_it(tmp_path: Path) -> None:
+    torch.save({"args": argparse.Namespace(lr=0.1)}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match=r"more than tensors and plain values \(argparse\.Namespace\)"):
+        read_checkpoint(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("writer", ["torch", "pickle"])
+@pytest.mark.parametrize("thing", [_RunsCode, _Strange])
+def test_anything_else_is_refused_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str, thing: type
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.pth"
+    state = {"state_dict": {"w": TENSOR}, "x": thing()}
+    if writer == "torch":
+        torch.save(state, path)
+    else:
+        path.write_bytes(pickle.dumps(state))
+    with pytest.raises(CheckpointError, match=r"could run code when loaded.*safetensors.*python -c .*'plain\.pth'"):
+        read_weights(path)
+    assert not (tmp_path / "it_ran").exists()
+
+
+def test_the_paper_s_own_byol_file_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = instance_of_an_absent(object, "jax.interpreters.xla", "DeviceArray", monkeypatch)
+    path = tmp_path / "pretrain_res50x1.pkl"
+    path.write_bytes(pickle.dumps({"experiment_state": array}, protocol=2))
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=r"pickle of JAX objects \(jax\.interpreters\.xla\.DeviceArray\).*'byol'"):
+        read_weights(path)
+
+
+def test_arrays_are_read_as_tensors(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", **{"a/kernel": TENSOR.numpy(), "b": np.float32(2.0)})
+    read = read_weights(tmp_path / "x.npz")
+    assert torch.equal(read["a/kernel"], TENSOR) and read["b"] == 2.0
+
+
+def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.array([_Strange()], dtype=object))
+    with pytest.raises(CheckpointError, match=r"x\.npz: the file holds Python objects, which could run code"):
+        read_weights(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pth"])
+@pytest.mark.parametrize("kept", [0, 1, 0.5])
+def test_a_truncated_file_is_named(tmp_path: Path, suffix: str, kept: float) -> None:
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".npz":
+        np.savez(path, a=np.arange(1000))
+    elif suffix == ".pth":
+        torch.save({"a": torch.arange(1000)}, path)
+    else:
+        from safetensors.torch import save_file
+
+        save_file({"a": torch.arange(1000)}, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept) if kept < 1 else 1])
+    with pytest.raises(CheckpointError, match=rf"x{suffix}: (the file is truncated|not a readable)"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pth"])
+def test_a_missing_file_is_named(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(CheckpointError, match=rf"nowhere{suffix}: no such"):
+        read_weights(tmp_path / f"nowhere{suffix}")
