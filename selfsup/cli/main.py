@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import selfsup
-from selfsup.cli import configs, demo, listing, new_plugin, show, test, train
+from selfsup.cli import configs, convert, demo, export, listing, new_plugin, show, test, train
 from selfsup.errors import SelfsupError
 
 VERBS = {
@@ -13,6 +13,8 @@ VERBS = {
     "test": test,
     "demo": demo,
     "configs": configs,
+    "convert": convert,
+    "export": export,
     "list": listing,
     "show": show,
     "new-plugin": new_plugin,

@@ -1,0 +1,88 @@
+"""``selfsup convert``: weights that others wrote, as files that every command here takes."""
+
+import argparse
+import ast
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from selfsup.config import load_config
+from selfsup.errors import ConfigError
+
+SUFFIXES = (".safetensors", ".pth")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    parser.add_argument("file", metavar="FILE", help="the weights: .pth, .pt, .tar, .torch, .safetensors or .npz")
+    parser.add_argument("out", metavar="OUT", help="the file to write: .safetensors or .pth")
+    parser.add_argument(
+        "--source", required=True, help="who wrote it: timm, torchvision, vissl, swav, moco, simsiam, byol or bit"
+    )
+    parser.add_argument(
+        "--backbone",
+        required=True,
+        metavar="CONFIG|DICT",
+        help="the network: a config that has it, or a dict such as \"dict(type='RegNet', arch='y_32gf')\"",
+    )
+    parser.add_argument("--prefix", default="", help="of the names to look at, such as 'encoder.'; it is taken off")
+    parser.add_argument(
+        "--heads",
+        action="store_true",
+        help="the config's whole method, neck and prototypes too, to go on training from (vissl, swav)",
+    )
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Convert weights that others wrote; every tensor is accounted for."""
+    out = Path(chosen.out)
+    if out.suffix not in SUFFIXES or (chosen.heads and out.suffix != ".pth"):
+        wanted = ".pth with --heads" if chosen.heads else " or ".join(SUFFIXES)
+        raise ConfigError(f"OUT: must end in {wanted}, got {chosen.out}")
+    model, architecture = described(chosen.backbone)
+    if chosen.heads and model is None:
+        raise ConfigError("--heads: needs a config after --backbone, which says what neck and prototypes are")
+    from selfsup.engine.foreign import convert_file
+
+    account = convert_file(
+        chosen.file,
+        out,
+        architecture=architecture,
+        method=model if chosen.heads else None,
+        source=chosen.source,
+        prefix=chosen.prefix,
+    )
+    table = Table("tensors", "what", "names", title=f"{chosen.file}", title_justify="left")
+    for count, what, names in account.rows():
+        table.add_row(str(count), what, names)
+    Console().print(table)
+    print(f"written to {out}, with a card in {out.with_suffix('.json').name}")
+    return 0
+
+
+def described(backbone: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """The method, if a config was named, and the backbone that the words on the command line mean.
+
+    Raises:
+        ConfigError: if they are neither a config nor a dict.
+    """
+    if not backbone.lstrip().startswith(("{", "dict(")):
+        model = load_config(backbone)["model"]
+        return model, model["backbone"]
+    try:
+        architecture = _literal(ast.parse(backbone.strip(), mode="eval").body)
+    except (SyntaxError, ValueError) as error:
+        raise ConfigError(f"--backbone: must be a config or a dict of plain values, got {backbone} ({error})") from None
+    if not isinstance(architecture, Mapping) or "type" not in architecture:
+        raise ConfigError(f"--backbone: the dict has no 'type', got {backbone}")
+    return None, dict(architecture)
+
+
+def _literal(node: ast.expr) -> Any:
+    """A literal, where ``dict(a=1)`` may stand for ``{'a': 1}``."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
+        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+    return ast.literal_eval(node)

@@ -1,0 +1,43 @@
+"""``selfsup export``: a trained backbone in the formats of other programs."""
+
+import argparse
+from pathlib import Path
+
+from selfsup.cli.train import checkpoint_file
+from selfsup.config import load_config
+
+FORMATS = ("safetensors", "torchvision", "timm", "onnx", "torch-export")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    parser.add_argument("config", metavar="CONFIG", help="a file, or a name that `selfsup configs` lists")
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="a checkpoint, an exported backbone, or a work dir for its newest"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="safetensors", help="default: %(default)s")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the file to write; a card goes beside it")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], action="extend", metavar="K=V", help="change config values"
+    )
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Write a trained backbone for other programs, and run both to compare."""
+    config = load_config(chosen.config, chosen.cfg_options)
+    checkpoint = checkpoint_file(chosen.checkpoint)
+    from selfsup.engine.card import run_card
+    from selfsup.engine.checkpoint import load_method
+    from selfsup.engine.export import export
+    from selfsup.registry import METHODS
+
+    method = METHODS.build(config["model"])
+    step = load_method(checkpoint, method)
+    card = run_card(config, method, name=Path(chosen.config).stem, step=step)
+    written = export(method.backbone, card, chosen.output, format=chosen.format)
+    print(
+        f"written to {written.path}, with a card in {written.path.with_suffix('.json').name}; on random images its "
+        f"features differ by at most {written.difference:.1e} of the greatest"
+    )
+    print(f"load it with: {written.usage}")
+    return 0

@@ -1,0 +1,115 @@
+"""``selfsup convert`` and ``selfsup export``."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from selfsup.cli import export as export_verb
+from selfsup.cli import main
+from selfsup.config import dump_config
+from selfsup.convert import SOURCES
+from selfsup.engine import export
+from selfsup.engine.checkpoint import load_backbone
+from selfsup.engine.runner import Runner
+from selfsup.registry import BACKBONES
+from tests.convert import official
+from tests.convert.networks import TINY, tiny_regnet
+from tests.engine.tiny_run import tiny_config
+
+DICT = "dict(type='RegNet', depths=(1, 2, 1, 1), widths=(16, 24, 32, 48), group_width=8)"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def seer_file() -> None:
+    torch.save(official.vissl(official.vissl_names(tiny_regnet()), 48), "seer.torch")
+
+
+@pytest.mark.parametrize(
+    "backbone", [DICT, "{'type': 'RegNet', 'depths': [1, 2, 1, 1], 'widths': [16, 24, 32, 48], 'group_width': 8}"]
+)
+@pytest.mark.parametrize("out", ["ours.safetensors", "ours.pth"])
+def test_a_backbone_is_converted_and_accounted_for(backbone: str, out: str, capsys: pytest.CaptureFixture[str]) -> None:
+    seer_file()
+    assert main(["convert", "seer.torch", out, "--source", "vissl", "--backbone", backbone]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    count = len(BACKBONES.build({"type": "RegNet", **TINY}).state_dict())
+    assert f"{count} │ taken" in said and "5 │ left aside: heads" in said
+    assert f"written to {out}, with a card in ours.json" in said
+    card = json.loads(Path("ours.json").read_text())
+    assert card["backbone"]["widths"] == [16, 24, 32, 48]
+    assert card["recipe"] == {"converted_from": "seer.torch", "source": "vissl"}
+    assert card["preprocess"]["std"] == [0.229, 0.224, 0.225] and card["licence"].startswith("that of the file")
+    expected, actual = (BACKBONES.build(card["backbone"]) for _ in range(2))
+    load_backbone("seer.torch", expected, "vissl")
+    load_backbone(out, actual)
+    assert all(
+        torch.equal(a, b) for a, b in zip(expected.state_dict().values(), actual.state_dict().values(), strict=True)
+    )
+
+
+def test_a_seer_checkpoint_is_trained_on_and_exported(capsys: pytest.CaptureFixture[str]) -> None:
+    seer_file()
+    config = tiny_config(Path("work"), steps=1)
+    config["model"]["backbone"] = {"type": "RegNet", **TINY}
+    config["model"]["neck"] = {"type": "ProjectionNeck", "hidden_dims": (20,), "out_dim": 12, "bn": False}
+    config["model"]["prototypes"]["num_prototypes"] = 6
+    Path("mine.py").write_text(dump_config(config))
+    arguments = ["--source", "vissl", "--backbone", "mine.py"]
+    assert main(["convert", "seer.torch", "whole.pth", *arguments, "--heads"]) == 0
+    Runner({**config, "load_from": "whole.pth"}, device="cpu").train()
+    card = json.loads(Path("work/backbone.json").read_text())
+    assert card["step"] == 1 and card["recipe"] == {"config": "work", "method": "SwAV"}
+    capsys.readouterr()
+    assert main(["export", "mine.py", "work", "--format", "torchvision", "--output", "out/theirs.pth"]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "written to out/theirs.pth, with a card in theirs.json; on random images its features differ by at most" in said
+    )
+    assert "load it with: from torchvision.models.regnet import" in said
+    assert json.loads(Path("out/theirs.json").read_text())["step"] == 1
+    assert main(["export", "mine.py", "work/backbone.safetensors", "--output", "again.safetensors"]) == 0
+    assert json.loads(Path("again.json").read_text())["step"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["o.txt", "--backbone", DICT], "OUT: must end in .safetensors or .pth, got o.txt"),
+        (["o.pth", "--backbone", DICT, "--heads"], "--heads: needs a config after --backbone"),
+        (["o.safetensors", "--backbone", "mine.py", "--heads"], "OUT: must end in .pth with --heads"),
+        (["o.pth", "--backbone", "dict(depth=50)"], "--backbone: the dict has no 'type'"),
+        (["o.pth", "--backbone", "dict(type=open('x'))"], "--backbone: must be a config or a dict of plain values"),
+        (["o.pth", "--backbone", "dict(type='RegNet', arch='y_88gf')"], "did you mean 'y_8gf'?"),
+        (["o.pth", "--backbone", "swav/swav_scens"], "did you mean 'swav/swav_scenes'?"),
+        (["o.pth", "--backbone", DICT.replace("48", "56")], "the file holds a RegNet"),
+    ],
+)
+def test_errors_of_the_user_are_one_message(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seer_file()
+    assert main(["convert", "seer.torch", *arguments, "--source", "vissl"]) == 2
+    heard = capsys.readouterr().err
+    assert said in heard and "Traceback" not in heard
+    assert not list(Path().glob("o.*"))
+
+
+def test_a_checkpoint_of_another_model_is_not_exported(capsys: pytest.CaptureFixture[str]) -> None:
+    seer_file()
+    assert main(["export", "swav/swav_scenes", "seer.torch", "--output", "o.safetensors"]) == 2
+    assert "it looks like" not in capsys.readouterr().err
+    assert not Path("o.safetensors").exists()
+
+
+def test_the_help_names_every_source_and_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tuple(export.FORMATS) == export_verb.FORMATS
+    with pytest.raises(SystemExit):
+        main(["convert", "--help"])
+    said = capsys.readouterr().out
+    assert all(name in said for name in SOURCES if name != "selfsup")
