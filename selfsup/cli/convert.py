@@ -12,6 +12,7 @@ from rich.table import Table
 from selfsup.config import load_config
 from selfsup.errors import ConfigError
 
+SOURCES = ("selfsup", "timm", "torchvision", "vissl", "swav", "moco", "simsiam", "byol", "bit")
 SUFFIXES = (".safetensors", ".pth")
 
 
@@ -19,9 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("file", metavar="FILE", help="the weights: .pth, .pt, .tar, .torch, .safetensors or .npz")
     parser.add_argument("out", metavar="OUT", help="the file to write: .safetensors or .pth")
-    parser.add_argument(
-        "--source", required=True, help="who wrote it: timm, torchvision, vissl, swav, moco, simsiam, byol or bit"
-    )
+    parser.add_argument("--source", required=True, choices=SOURCES, help="who wrote it")
     parser.add_argument(
         "--backbone",
         required=True,

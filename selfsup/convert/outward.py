@@ -44,7 +44,9 @@ def counterpart(backbone: nn.Module, library: str) -> tuple[dict[str, Tensor], n
     own = backbone.state_dict()
     architecture = identify(own)
     build = _BUILDERS[library].get(architecture.family) if architecture else None
-    found = build(architecture, _heads(backbone)) if build and architecture else None
+    found = build(architecture, backbone) if build and architecture else None
+    if library == "timm" and type(backbone).__name__ == "Timm":
+        found = _timm_itself(backbone)
     if found is None:
         what = architecture or type(backbone).__name__
         raise CheckpointError(
@@ -64,9 +66,10 @@ def rename(weights: Mapping[str, Tensor], rules: tuple[Rule, ...]) -> dict[str, 
 
 
 Found = tuple[nn.Module, str, tuple[Rule, ...]] | None
+Build = Callable[[Architecture, nn.Module], Found]
 
 
-def _torchvision_regnet(architecture: Architecture, heads: int | None) -> Found:
+def _torchvision_regnet(architecture: Architecture, backbone: nn.Module) -> Found:
     from torchvision.models.regnet import BlockParams, RegNet
 
     arguments = {
@@ -94,7 +97,7 @@ def _resnet_name(architecture: Architecture) -> str | None:
     return f"resnet{depth}" if depth and usual and basic == (depth < 50) else None
 
 
-def _torchvision_resnet(architecture: Architecture, heads: int | None) -> Found:
+def _torchvision_resnet(architecture: Architecture, backbone: nn.Module) -> Found:
     import torchvision
 
     name = _resnet_name(architecture)
@@ -105,38 +108,54 @@ def _torchvision_resnet(architecture: Architecture, heads: int | None) -> Found:
     return model, f"model = torchvision.models.{name}(); model.fc = torch.nn.Identity()", _SAME
 
 
-def _torchvision_vit(architecture: Architecture, heads: int | None) -> Found:
+def _torchvision_vit(architecture: Architecture, backbone: nn.Module) -> Found:
     from torchvision.models import VisionTransformer
 
+    heads = _heads(backbone)
+    if heads is None or _pool(backbone) != "token":
+        return None
     side = round((architecture.tokens - 1) ** 0.5) * architecture.stem
     (depth,), (width,) = architecture.depths, architecture.widths
     made = f"image_size={side}, patch_size={architecture.stem}, num_layers={depth}, num_heads={heads}, "
     made += f"hidden_dim={width}, mlp_dim={4 * width}"
-    model = VisionTransformer(side, architecture.stem, depth, heads or 1, width, 4 * width)
+    model = VisionTransformer(side, architecture.stem, depth, heads, width, 4 * width)
     model.heads = nn.Identity()  # type: ignore[assignment]
     code = f"model = torchvision.models.VisionTransformer({made}); model.heads = torch.nn.Identity()"
     return model, code, vit.TO_TORCHVISION
 
 
-def _from_timm(names: tuple[str, ...], rules: tuple[Rule, ...]) -> Callable[[Architecture, int | None], Found]:
+def _from_timm(names: tuple[str, ...], rules: tuple[Rule, ...]) -> Build:
     """The first of timm's models that has the architecture, looked for where nothing needs memory."""
 
-    def build(architecture: Architecture, heads: int | None) -> Found:
+    def build(architecture: Architecture, backbone: nn.Module) -> Found:
         import torch
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # timm imports what torch deprecates
             import timm
 
+            pooling: dict[str, Any] = {"global_pool": "avg", "fc_norm": False} if _pool(backbone) == "mean" else {}
+            stated = "".join(f", {name}={value!r}" for name, value in pooling.items())
             for name in names:
                 with torch.device("meta"):
                     empty = timm.create_model(name, num_classes=0)
-                if _described(empty) == architecture and _heads(empty) == heads:
-                    model = timm.create_model(name, num_classes=0)
-                    return model, f"model = timm.create_model({name!r}, num_classes=0)", rules
+                if _described(empty) == architecture and _heads(empty) == _heads(backbone):
+                    model = timm.create_model(name, num_classes=0, **pooling)
+                    return model, f"model = timm.create_model({name!r}, num_classes=0{stated})", rules
         return None
 
     return build
+
+
+def _timm_itself(backbone: Any) -> Found:
+    """The network that the backbone called Timm holds, if its name alone builds it."""
+    import timm
+
+    model = timm.create_model(backbone.name, num_classes=0)
+    names = {f"model.{name}": tensor.shape for name, tensor in model.state_dict().items()}
+    if names != {name: tensor.shape for name, tensor in backbone.state_dict().items()}:
+        return None
+    return model, f"model = timm.create_model({backbone.name!r}, num_classes=0)", (Rule(r"model\.(.+)", r"\1"),)
 
 
 def _described(model: nn.Module) -> Architecture | None:
@@ -146,13 +165,18 @@ def _described(model: nn.Module) -> Architecture | None:
     return identify(tensors)
 
 
+def _pool(backbone: nn.Module) -> Any:
+    """What stands for the image in a ViT, which its tensors do not tell."""
+    return getattr(backbone, "pool", None)
+
+
 def _heads(model: Any) -> int | None:
     """Attention heads of a ViT, which its tensors do not tell."""
     blocks = getattr(model, "blocks", None)
     return None if blocks is None else blocks[0].attn.num_heads
 
 
-_BUILDERS: dict[str, dict[str, Callable[[Architecture, int | None], Found]]] = {
+_BUILDERS: dict[str, dict[str, Build]] = {
     "torchvision": {"RegNet": _torchvision_regnet, "ResNet": _torchvision_resnet, "ViT": _torchvision_vit},
     "timm": {
         "RegNet": _from_timm(tuple(f"regnety_{name}" for name in TIMM_REGNETS), _SAME),

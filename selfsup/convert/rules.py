@@ -79,6 +79,9 @@ def _apply(tensors: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation:
                 result.aside.setdefault(rule.aside, []).append(name)
                 break
             ours = rule.becomes(match) if callable(rule.becomes) else match.expand(rule.becomes)
+            if ours in result.weights:  # a second head, say: which one is meant cannot be told
+                result.left_over.append(name)
+                break
             result.weights[ours] = tensor.permute(HWIO_TO_OIHW) if rule.hwio and tensor.ndim == 4 else tensor
             result.names[ours] = name
             break

@@ -132,7 +132,11 @@ def load_method(path: str | Path, method: Method) -> int | None:
     if "model" in state:
         load_weights(method, state["model"], source=str(path))
         return state.get("step")
-    _load_converted(state, method.backbone, source="selfsup", prefix="", file=str(path))
+    try:
+        _load_converted(state, method.backbone, source="selfsup", prefix="", file=str(path))
+    except CheckpointError as error:
+        way = "; `selfsup convert` makes a file of it that is taken here" if "source=" in str(error) else ""
+        raise CheckpointError(f"{error}{way}") from None
     return None
 
 

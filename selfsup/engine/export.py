@@ -16,6 +16,13 @@ from selfsup.engine.reading import read_weights
 from selfsup.errors import CheckpointError, did_you_mean
 from selfsup.registry import BACKBONES
 
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "safetensors": (".safetensors",),
+    "torchvision": (".pth", ".safetensors"),
+    "timm": (".pth", ".safetensors"),
+    "onnx": (".onnx",),
+    "torch-export": (".pt2",),
+}
 TOLERANCE = 1e-4  # greatest difference over greatest feature, float32
 Run = Callable[[Tensor], Tensor]
 
@@ -52,6 +59,8 @@ def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, fo
     if format not in FORMATS:
         raise CheckpointError(f"--format: no format is called {format!r}{did_you_mean(format, FORMATS)}")
     path = Path(path)
+    if path.suffix not in SUFFIXES[format]:
+        raise CheckpointError(f"--output: a {format} file must end in {' or '.join(SUFFIXES[format])}, got {path}")
     backbone = backbone.eval()
     side = card["preprocess"]["size"] or 224
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -78,8 +87,6 @@ def relative_difference(reference: Run, other: Run, images: Tensor) -> float:
 
 
 def _safetensors(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:
-    if path.suffix != ".safetensors":
-        raise CheckpointError(f"--output: a safetensors file must end in .safetensors, got {path}")
     write_weights(backbone.state_dict(), path, card)
     again = BACKBONES.build(dict(card["backbone"]))
     again.load_state_dict(read_weights(path), strict=True)
@@ -130,8 +137,6 @@ def _onnx(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tens
 
 
 def _torch_export(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:
-    if path.suffix != ".pt2":
-        raise CheckpointError(f"--output: a torch-export file must end in .pt2, got {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         program = torch.export.export(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from selfsup.cli import convert as convert_verb
 from selfsup.cli import export as export_verb
 from selfsup.cli import main
 from selfsup.config import dump_config
@@ -107,9 +108,23 @@ def test_a_checkpoint_of_another_model_is_not_exported(capsys: pytest.CaptureFix
     assert not Path("o.safetensors").exists()
 
 
-def test_the_help_names_every_source_and_format(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tuple(export.FORMATS) == export_verb.FORMATS
-    with pytest.raises(SystemExit):
-        main(["convert", "--help"])
-    said = capsys.readouterr().out
-    assert all(name in said for name in SOURCES if name != "selfsup")
+def test_the_words_of_the_commands_are_those_of_the_engine() -> None:
+    assert tuple(export.FORMATS) == export_verb.FORMATS == tuple(export.SUFFIXES)
+    assert tuple(SOURCES) == convert_verb.SOURCES
+
+
+def test_a_converted_file_is_tested_and_the_original_is_refused_with_the_way(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seer_file()
+    config = tiny_config(Path("work"), evaluators={"spread": {"type": "Spread"}})
+    config["model"]["backbone"] = {"type": "RegNet", **TINY}
+    Path("mine.py").write_text(dump_config(config))
+    assert main(["test", "mine.py", "seer.torch", "--device", "cpu"]) == 2
+    assert (
+        "it looks like source='vissl'; `selfsup convert` makes a file of it that is taken here"
+        in capsys.readouterr().err
+    )
+    assert main(["convert", "seer.torch", "o.safetensors", "--source", "vissl", "--backbone", "mine.py"]) == 0
+    assert main(["test", "mine.py", "o.safetensors", "--device", "cpu"]) == 0
+    assert 0 < json.loads(Path("work/scores.json").read_text())["spread/rankme_share"] < 1

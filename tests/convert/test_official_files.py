@@ -163,6 +163,23 @@ def test_heads_of_another_size_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "o.pth").exists()
 
 
+def test_a_second_head_is_left_over(tmp_path: Path) -> None:
+    checkpoint = official.vissl(official.vissl_names(tiny_regnet()), 48)
+    heads = checkpoint["classy_state_dict"]["base_model"]["model"]["heads"]
+    heads |= {"1.projection_head.0.bias": torch.zeros(20), "0.prototypes1.weight": torch.zeros(6, 12)}
+    torch.save(checkpoint, tmp_path / "theirs.pth")
+    with pytest.raises(
+        CheckpointError, match=r"2 left over: heads\.1\.projection_head\.0\.bias, heads\.0\.prototypes1\.weight$"
+    ):
+        convert_file(
+            tmp_path / "theirs.pth",
+            tmp_path / "o.pth",
+            architecture=REGNET,
+            method=swav_config(REGNET, bn=False),
+            source="vissl",
+        )
+
+
 def test_heads_of_a_source_without_them_are_refused(tmp_path: Path) -> None:
     torch.save(official.moco_v2(resnet(18)), tmp_path / "theirs.pth")
     with pytest.raises(CheckpointError, match="heads of source='moco' are not known here; those of vissl, swav are"):
