@@ -47,9 +47,9 @@ class Timm(nn.Module):
                 vector per image.
         """
         features = self._run(self.model, images)
-        if features.shape != (len(images), self.out_dim):
+        if features.shape != (images.shape[0], self.out_dim):
             raise ConfigError(
-                f"Timm: {self.name} must give features of shape {(len(images), self.out_dim)}, got "
+                f"Timm: {self.name} must give features of shape {(images.shape[0], self.out_dim)}, got "
                 f"{tuple(features.shape)}; see model_args"
             )
         return features

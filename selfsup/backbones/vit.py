@@ -180,7 +180,7 @@ class ViT(nn.Module):
             raise ConfigError(f"ViT: images must be whole patches of {self.patch_size} pixels, got {height} x {width}")
         patches = self.patch_embed(images)
         positions = resample_positions(self.pos_embed, self.grid_size, *patches.shape[2:])
-        tokens = torch.cat([self.cls_token.expand(len(images), -1, -1), patches.flatten(2).transpose(1, 2)], 1)
+        tokens = torch.cat([self.cls_token.expand(images.shape[0], -1, -1), patches.flatten(2).transpose(1, 2)], 1)
         tokens = tokens + positions
         for number in range(1, NUM_STAGES + 1):
             tokens = run_blocks(self._stage(number), tokens, checkpointed=number in self.checkpoint_stages)
