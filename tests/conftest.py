@@ -1,13 +1,22 @@
 """What several rooms' tests share."""
 
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from selfsup import plugins
 from selfsup.registry import KINDS, load_plugins
+
+
+@pytest.fixture(scope="session")
+def timm() -> ModuleType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # timm 1.0 imports what torch 2.14 deprecates
+        return pytest.importorskip("timm")
 
 
 @pytest.fixture

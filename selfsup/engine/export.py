@@ -1,6 +1,8 @@
 """A trained backbone in the formats of other programs, each run beside the original before it counts as written."""
 
 import importlib
+import os
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from selfsup.convert.outward import counterpart
 from selfsup.engine.checkpoint import write_card, write_weights
 from selfsup.engine.reading import read_weights
-from selfsup.errors import CheckpointError, did_you_mean
+from selfsup.errors import CheckpointError, SelfsupError, did_you_mean
 from selfsup.registry import BACKBONES
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
@@ -23,6 +25,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "onnx": (".onnx",),
     "torch-export": (".pt2",),
 }
+TRACED = 2  # the network is compared on another number of images, so that no batch size is built in
 TOLERANCE = 1e-4  # greatest difference over greatest feature, float32
 Run = Callable[[Tensor], Tensor]
 
@@ -54,7 +57,8 @@ def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, fo
 
     Raises:
         CheckpointError: if the format is unknown, does not know the network or needs a package that is not installed,
-            if the file cannot be written, or if its features differ; a file that differs is removed.
+            if the network cannot be traced, if the file cannot be written, or if its features differ; whatever was at
+            ``path`` before is untouched then.
     """
     if format not in FORMATS:
         raise CheckpointError(f"--format: no format is called {format!r}{did_you_mean(format, FORMATS)}")
@@ -63,18 +67,32 @@ def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, fo
         raise CheckpointError(f"--output: a {format} file must end in {' or '.join(SUFFIXES[format])}, got {path}")
     backbone = backbone.eval()
     side = card["preprocess"]["size"] or 224
-    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
-    run, usage = FORMATS[format](backbone, card, path, images)
-    write_card({**card, "format": format}, path)
-    difference = relative_difference(backbone, run, images)
-    if not difference <= TOLERANCE:  # nan too
-        path.unlink()
-        path.with_suffix(".json").unlink()
+    images = torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(0))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export_") as folder:
+            draft = Path(folder, path.name)
+            run, usage = FORMATS[format](backbone, card, draft, images[:TRACED])
+            write_card({**card, "format": format}, draft)
+            difference = relative_difference(backbone, run, images)
+            if not difference <= TOLERANCE:  # nan too
+                raise CheckpointError(
+                    f"{path}: the features of the exported {format} file differ from the original's by "
+                    f"{difference:.1e} of the greatest, at most {TOLERANCE:.0e} is rounding; nothing was written"
+                )
+            for written in list(Path(folder).iterdir()):
+                os.replace(written, path.parent / written.name)
+    except SelfsupError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
+    except Exception as error:  # each exporter and each runtime has errors of its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{path}: the features of the exported {format} file differ from the original's by {difference:.1e} of the "
-            f"greatest, at most {TOLERANCE:.0e} is rounding; the file was removed"
-        )
-    return Exported(path, difference, usage)
+            f"{path}: {type(backbone).__name__} cannot be exported as {format} for any batch size ({reason}); choose "
+            "format safetensors"
+        ) from error
+    return Exported(path, difference, usage.replace(str(draft), str(path)))
 
 
 @torch.no_grad()
@@ -114,7 +132,6 @@ def _onnx(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tens
         _need(package, extra="export")
     import onnxruntime
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about its own parts
         program = torch.onnx.export(
@@ -137,7 +154,6 @@ def _onnx(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tens
 
 
 def _torch_export(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         program = torch.export.export(
             backbone, (images,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}, strict=False

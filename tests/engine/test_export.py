@@ -87,7 +87,16 @@ def test_timm_s_layout_loads_by_the_code_that_is_printed(card: dict[str, Any], t
         assert_relatively_close(names["model"].eval()(IMAGES), backbone(IMAGES))
 
 
-@pytest.mark.parametrize("arguments", [ARCHITECTURE, {"type": "ResNet", "depth": 18, "width": 0.25}])
+FAMILIES: list[dict[str, Any]] = [
+    ARCHITECTURE,
+    {"type": "ResNet", "depth": 18, "width": 0.25},
+    {"type": "BiTResNet", "depth": 14, "width": 0.25, "num_groups": 8},
+    {"type": "ViT", "embed_dim": 48, "depth": 2, "num_heads": 4, "image_size": 64},
+    {"type": "Timm", "name": "resnet10t"},
+]
+
+
+@pytest.mark.parametrize("arguments", FAMILIES, ids=lambda arguments: arguments["type"])
 def test_torch_export_runs_any_batch(arguments: dict[str, Any], card: dict[str, Any], tmp_path: Path) -> None:
     backbone = randomised(BACKBONES.build(arguments))
     written = export(backbone, card, tmp_path / "b.pt2", format="torch-export")
@@ -98,7 +107,7 @@ def test_torch_export_runs_any_batch(arguments: dict[str, Any], card: dict[str, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [ARCHITECTURE, {"type": "ResNet", "depth": 18, "width": 0.25}])
+@pytest.mark.parametrize("arguments", FAMILIES, ids=lambda arguments: arguments["type"])
 def test_onnx_runs_any_batch(arguments: dict[str, Any], card: dict[str, Any], tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     backbone = randomised(BACKBONES.build(arguments))
@@ -112,7 +121,7 @@ def test_onnx_runs_any_batch(arguments: dict[str, Any], card: dict[str, Any], tm
 
 
 @pytest.mark.parametrize("wrong", [1.001, float("nan")])
-def test_a_file_whose_features_differ_is_removed(
+def test_features_that_differ_leave_the_earlier_file(
     backbone: nn.Module, card: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
 ) -> None:
     write = FORMATS["safetensors"]
@@ -122,8 +131,29 @@ def test_a_file_whose_features_differ_is_removed(
         return lambda images: run(images) * wrong, usage
 
     monkeypatch.setitem(FORMATS, "safetensors", write_wrongly)
+    (tmp_path / "b.safetensors").write_text("earlier")
     with pytest.raises(CheckpointError, match=r"differ from the original's by .* at most 1e-04 is rounding"):
         export(backbone, card, tmp_path / "b.safetensors", format="safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.safetensors"]
+    assert (tmp_path / "b.safetensors").read_text() == "earlier"
+
+
+class _KnowsItsBatch(nn.Module):
+    """Its batch size is a number of the program once it is traced."""
+
+    out_dim = 2
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3))[:, :2] * len(images)
+
+
+@pytest.mark.parametrize("format", ["torch-export", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_a_network_that_only_runs_the_batch_it_was_traced_with_is_refused(
+    card: dict[str, Any], tmp_path: Path, format: str
+) -> None:
+    path = tmp_path / f"b{module.SUFFIXES[format][0]}"
+    with pytest.raises(CheckpointError, match=f"_KnowsItsBatch cannot be exported as {format} for any batch size"):
+        export(_KnowsItsBatch(), card, path, format=format)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -144,6 +174,10 @@ def test_wrong_requests_are_explained(
         export(backbone, card, tmp_path / "b.pth", format="torch-export")
     with pytest.raises(CheckpointError, match=r"a timm file must end in \.pth or \.safetensors, got .*card\.json"):
         export(backbone, card, tmp_path / "card.json", format="timm")
+
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"b\.pt2: cannot be written \(Not a directory\)"):
+        export(backbone, card, tmp_path / "file" / "in" / "b.pt2", format="torch-export")
 
     def missing(name: str) -> None:
         raise ImportError(name)

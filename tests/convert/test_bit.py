@@ -1,0 +1,89 @@
+"""BiT's ``.npz`` files and timm's BiT networks."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from selfsup.convert import convert
+from selfsup.convert.outward import counterpart
+from selfsup.engine.checkpoint import load_backbone
+from selfsup.errors import CheckpointError
+from selfsup.registry import BACKBONES
+from tests.convert import official
+from tests.convert.networks import assert_relatively_close, randomised
+
+
+def bit(**arguments: Any) -> nn.Module:
+    return BACKBONES.build({"type": "BiTResNet", **arguments})
+
+
+@torch.no_grad()
+def assert_same_as_timm(model: nn.Module, reference: Any) -> None:
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    expected: list[Tensor] = reference.forward_intermediates(images, norm=True, intermediates_only=True)[1:]
+    features = reference.forward_head(reference.forward_features(images), pre_logits=True).flatten(1)
+    assert_relatively_close(model.eval()(images), features)
+    for actual, map_ in zip(model.feature_maps(images), expected, strict=True):  # type: ignore[operator]
+        assert_relatively_close(actual, map_)
+
+
+def test_a_released_file_gives_the_features_that_timm_gets_from_it(timm: ModuleType, tmp_path: Path) -> None:
+    written = randomised(timm.create_model("resnetv2_50x1_bit", num_classes=5))
+    np.savez(tmp_path / "BiT-M-R50x1.npz", **official.bit_npz(written))
+    reference = timm.create_model("resnetv2_50x1_bit", num_classes=5)
+    reference.load_pretrained(str(tmp_path / "BiT-M-R50x1.npz"))
+    model = bit(depth=50)
+    account = load_backbone(tmp_path / "BiT-M-R50x1.npz", model, "bit")
+    assert account.aside == {"classifier": ("resnet/head/conv2d/kernel", "resnet/head/conv2d/bias")}
+    assert len(account.taken) == len(model.state_dict())
+    assert_same_as_timm(model, reference.eval())
+
+
+def test_timm_s_bit_and_back(timm: ModuleType, tmp_path: Path) -> None:
+    reference = randomised(timm.create_model("resnetv2_50x1_bit", num_classes=5))
+    torch.save(reference.state_dict(), tmp_path / "x.pth")
+    model = bit(depth=50)
+    account = load_backbone(tmp_path / "x.pth", model, "timm")
+    assert account.aside == {"classifier": ("head.fc.weight", "head.fc.bias")}
+    assert_same_as_timm(model, reference)
+    weights, again, code = counterpart(model, "timm")
+    again.load_state_dict(weights, strict=True)
+    assert code == "model = timm.create_model('resnetv2_50x1_bit', num_classes=0)"
+    assert_same_as_timm(model, again.eval())
+
+
+def test_every_tensor_of_the_largest_has_a_place_both_ways(timm: ModuleType) -> None:
+    with torch.device("meta"):
+        reference = timm.create_model("resnetv2_152x4_bit", num_classes=5)
+        model = bit(depth=152, width=4)
+        weights, account = convert(
+            reference.state_dict(), model.state_dict(), source="timm", file="152x4", model="BiTResNet"
+        )
+        theirs, again, _ = counterpart(model, "timm")
+    assert list(weights) == list(model.state_dict()) and account.balanced
+    assert len(weights) + 2 == len(reference.state_dict())
+    assert {name: t.shape for name, t in theirs.items()} == {name: t.shape for name, t in again.state_dict().items()}
+
+
+def test_a_file_of_another_size_is_explained(timm: ModuleType, tmp_path: Path) -> None:
+    with torch.device("meta"):
+        larger = timm.create_model("resnetv2_101x1_bit", num_classes=5)
+    arrays = official.bit_npz(larger.to_empty(device="cpu"))
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(
+        CheckpointError,
+        match=r"153 left over: resnet/block3/unit.*; the file holds a BiTResNet with 3-4-23-3 blocks",
+    ):
+        load_backbone(tmp_path / "x.npz", bit(depth=50), "bit")
+
+
+def test_the_wrong_source_is_corrected(timm: ModuleType, tmp_path: Path) -> None:
+    written = timm.create_model("resnetv2_50x1_bit", num_classes=5)
+    np.savez(tmp_path / "x.npz", **official.bit_npz(written))
+    with pytest.raises(CheckpointError, match=r"; it looks like source='bit'"):
+        load_backbone(tmp_path / "x.npz", bit(depth=50), "timm")
