@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from selfsup.cli.train import checkpoint_file
 from selfsup.config import load_config
+from selfsup.engine.pretrained import checkpoint_file
 
 FORMATS = ("safetensors", "torchvision", "timm", "onnx", "torch-export")
 
@@ -26,14 +26,15 @@ def run(chosen: argparse.Namespace) -> int:
     """Write a trained backbone for other programs, and run both to compare."""
     config = load_config(chosen.config, chosen.cfg_options)
     checkpoint = checkpoint_file(chosen.checkpoint)
-    from selfsup.engine.card import run_card
+    from selfsup.engine.card import read_card, run_card
     from selfsup.engine.checkpoint import load_method
     from selfsup.engine.export import export
     from selfsup.registry import METHODS
 
     method = METHODS.build(config["model"])
     step = load_method(checkpoint, method)
-    card = run_card(config, method, name=Path(chosen.config).stem, step=step)
+    earlier = read_card(checkpoint)
+    card = run_card(config, method, name=Path(chosen.config).stem, step=step, earlier=earlier)
     written = export(method.backbone, card, chosen.output, format=chosen.format)
     print(
         f"written to {written.path}, with a card in {written.path.with_suffix('.json').name}; on random images its "

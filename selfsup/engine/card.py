@@ -1,6 +1,8 @@
 """What somebody needs to know who finds a file of weights: which network, which input, where it comes from."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 import selfsup
 from selfsup.engine.hooks.aside import view_side
 from selfsup.engine.shard import class_name
+from selfsup.errors import CheckpointError
 from selfsup.methods.base import Method
 from selfsup.registry import TRANSFORMS
 
@@ -56,7 +59,14 @@ def weights_card(
     }
 
 
-def run_card(config: Mapping[str, Any], method: Method, *, name: str, step: int | None) -> dict[str, Any]:
+def run_card(
+    config: Mapping[str, Any],
+    method: Method,
+    *,
+    name: str,
+    step: int | None,
+    earlier: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """The card of what a run has trained.
 
     Args:
@@ -64,17 +74,40 @@ def run_card(config: Mapping[str, Any], method: Method, *, name: str, step: int 
         method: what it trains.
         name: the config's, or the work dir's.
         step: optimiser updates done; None if the file does not say.
+        earlier: the card of the file that the weights are from, which knows better where they come from.
     """
+    started_from = config.get("load_from")
+    origin: dict[str, Any] = {
+        "recipe": {"config": name, "method": class_name(method)},
+        "step": step,
+        "licence": f"yours, within the terms of {Path(started_from).name}" if started_from else "yours",
+    }
+    if earlier is not None:
+        origin |= {key: earlier[key] for key in origin if key in earlier}
     return weights_card(
         config["model"]["backbone"],
         method.backbone,
         mean=method.preprocess.mean.flatten().tolist(),
         std=method.preprocess.std.flatten().tolist(),
         size=view_side(TRANSFORMS.build(config["train_dataloader"]["views"])),
-        recipe={"config": name, "method": class_name(method)},
-        step=step,
-        licence="yours",
+        **origin,
     )
+
+
+def read_card(weights: Path) -> dict[str, Any] | None:
+    """The card beside a file of weights, or None if there is none.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
+    path = weights.with_suffix(".json")
+    if not path.is_file():
+        return None
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a readable card ({error}); move it away to do without") from None
+    return card if isinstance(card, dict) and "backbone" in card else None
 
 
 def _rounded(values: Sequence[float] | None) -> list[float] | None:

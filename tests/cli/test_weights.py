@@ -66,6 +66,7 @@ def test_a_seer_checkpoint_is_trained_on_and_exported(capsys: pytest.CaptureFixt
     Runner({**config, "load_from": "whole.pth"}, device="cpu").train()
     card = json.loads(Path("work/backbone.json").read_text())
     assert card["step"] == 1 and card["recipe"] == {"config": "work", "method": "SwAV"}
+    assert card["licence"] == "yours, within the terms of whole.pth"
     capsys.readouterr()
     assert main(["export", "mine.py", "work", "--format", "torchvision", "--output", "out/theirs.pth"]) == 0
     said = capsys.readouterr().out
@@ -75,7 +76,16 @@ def test_a_seer_checkpoint_is_trained_on_and_exported(capsys: pytest.CaptureFixt
     assert "load it with: from torchvision.models.regnet import" in said
     assert json.loads(Path("out/theirs.json").read_text())["step"] == 1
     assert main(["export", "mine.py", "work/backbone.safetensors", "--output", "again.safetensors"]) == 0
+    again = json.loads(Path("again.json").read_text())
+    assert {key: again[key] for key in ("recipe", "step", "licence")} == {
+        key: card[key] for key in ("recipe", "step", "licence")
+    }
+    Path("work/backbone.json").unlink()
+    assert main(["export", "mine.py", "work/backbone.safetensors", "--output", "again.safetensors"]) == 0
     assert json.loads(Path("again.json").read_text())["step"] is None
+    Path("work/backbone.json").write_text("{")
+    assert main(["export", "mine.py", "work/backbone.safetensors", "--output", "again.safetensors"]) == 2
+    assert "work/backbone.json: not a readable card" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
