@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from selfsup.config import load_config
-from selfsup.engine.pretrained import checkpoint_file
 
 FORMATS = ("safetensors", "torchvision", "timm", "onnx", "torch-export")
 
@@ -25,12 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Write a trained backbone for other programs, and run both to compare."""
     config = load_config(chosen.config, chosen.cfg_options)
-    checkpoint = checkpoint_file(chosen.checkpoint)
     from selfsup.engine.card import read_card, run_card
     from selfsup.engine.checkpoint import load_method
     from selfsup.engine.export import export
+    from selfsup.engine.pretrained import checkpoint_file
     from selfsup.registry import METHODS
 
+    checkpoint = checkpoint_file(chosen.checkpoint)
     method = METHODS.build(config["model"])
     step = load_method(checkpoint, method)
     earlier = read_card(checkpoint)
