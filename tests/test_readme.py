@@ -8,6 +8,7 @@ import pytest
 
 from selfsup.cli import main
 from selfsup.config import find_config, load_config
+from selfsup.engine.checkpoint import checkpoint_path
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,6 +38,10 @@ def test_a_training_command_is_understood(command: str, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "few_prototypes.py").write_text(config_example())
     words = [word.replace("~/photos", str(tmp_path)) for word in shlex.split(command)[1:]]
+    if "--init-from" in words:  # a dry run asks whether it is there and does not open it
+        earlier = checkpoint_path(words[words.index("--init-from") + 1], 1)
+        earlier.parent.mkdir(parents=True)
+        earlier.touch()
     assert main([*words, "--dry-run"]) == 0
 
 
