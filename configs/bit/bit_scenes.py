@@ -11,6 +11,7 @@ Command: selfsup train bit/bit_scenes
 from mmengine.config import read_base
 
 with read_base():
+    from .._base_.data.scenes import scenes
     from .._base_.evals.scenes import evaluators
     from .._base_.models.bit import model
     from .._base_.runtime import default_hooks
@@ -23,9 +24,9 @@ model.update(num_classes=9, loss=dict(type="CrossEntropyLoss"), mixup_alpha=0.1)
 train_dataloader = dict(
     batch_size=batch,
     num_workers=1,  # the second core is for the network
-    dataset=dict(type="Scenes", split="train", size=32, background="none", scale=(0.6, 1.0)),
-    num_images=10_664,  # 1,333 training emoji in two domains, four scenes each
-    views=dict(type="BiTViews", size=32, scale=(0.4, 1.0), before=[dict(type="FreshBackground", kinds=("flat",))]),
+    dataset=scenes.train,
+    num_images=scenes.num_images,
+    views=dict(type="BiTViews", size=32, scale=(0.4, 1.0), before=scenes.before),
 )
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",

@@ -1,8 +1,8 @@
 """MoCo v3 on the embedded scenes, a few minutes on two CPU cores.
 
 Paper: the method of Chen et al. 2021, arXiv:2104.02057, at another size; there is no number to expect but our own, in
-model_zoo.md. Data, views and backbone are those of simclr_scenes: every view draws a new background, and crops keep two
-fifths or more. Both views are drawn alike: at 32 pixels there is no blur to tell them apart.
+model_zoo.md. Data, views and backbone are those of simclr_scenes. Both views are drawn alike: at 32 pixels there is no
+blur to tell them apart.
 
 Sized for one process on two CPU cores.
 
@@ -12,14 +12,17 @@ Command: selfsup train moco/moco_v3_scenes
 from mmengine.config import read_base
 
 with read_base():
+    from .._base_.data.scenes import scenes
     from .._base_.evals.scenes import evaluators
+    from .._base_.models.scenes_backbone import backbone
+    from .._base_.optim.scenes import optim_wrapper
     from .._base_.runtime import default_hooks
 
 batch = 128
 
 model = dict(
     type="MoCoV3",
-    backbone=dict(type="RegNet", depths=(1, 1, 2, 1), widths=(32, 64, 128, 256), group_width=16),
+    backbone=backbone,
     neck=dict(
         type="ProjectionNeck", hidden_dims=(256,), out_dim=64, last_bn=True, last_bn_weight=False, last_bn_bias=False
     ),
@@ -31,21 +34,9 @@ model = dict(
 train_dataloader = dict(
     batch_size=batch,
     num_workers=1,  # the second core is for the network
-    dataset=dict(type="Scenes", split="train", size=32, background="none", scale=(0.6, 1.0)),
-    num_images=10_664,  # 1,333 training emoji in two domains, four scenes each
-    views=dict(
-        type="SimCLRViews",
-        size=32,
-        strength=0.5,
-        blur=False,
-        scale=(0.4, 1.0),
-        before=[dict(type="FreshBackground", kinds=("flat",))],
-    ),
-)
-optim_wrapper = dict(
-    type="PrecisionOptimWrapper",
-    precision="fp32",
-    optimizer=dict(type="AdamW", lr=2e-3, weight_decay=0.05),  # in a thousand steps SGD and LARS hardly set out
+    dataset=scenes.train,
+    num_images=scenes.num_images,
+    views=scenes.pair,
 )
 param_scheduler = dict(type="WarmupCosine", warmup_steps=70)
 train_cfg = dict(max_steps=720)

@@ -12,14 +12,17 @@ Command: selfsup train supervised/supervised_scenes
 from mmengine.config import read_base
 
 with read_base():
+    from .._base_.data.scenes import scenes
     from .._base_.evals.scenes import evaluators
+    from .._base_.models.scenes_backbone import backbone
+    from .._base_.optim.scenes import optim_wrapper
     from .._base_.runtime import default_hooks
 
 batch = 128
 
 model = dict(
     type="Supervised",
-    backbone=dict(type="RegNet", depths=(1, 1, 2, 1), widths=(32, 64, 128, 256), group_width=16),
+    backbone=backbone,
     num_classes=9,
     loss=dict(type="CrossEntropyLoss", label_smoothing=0.1),
     preprocess=dict(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
@@ -27,20 +30,15 @@ model = dict(
 train_dataloader = dict(
     batch_size=batch,
     num_workers=1,  # the second core is for the network
-    dataset=dict(type="Scenes", split="train", size=32, background="none", scale=(0.6, 1.0)),
-    num_images=10_664,  # 1,333 training emoji in two domains, four scenes each
+    dataset=scenes.train,
+    num_images=scenes.num_images,
     views=dict(
         type="SupervisedViews",
         size=32,
         jitter=0.1,  # 0.4 changes hues so far that it costs eight points: colour tells categories of emoji apart
         scale=(0.4, 1.0),
-        before=[dict(type="FreshBackground", kinds=("flat",))],
+        before=scenes.before,
     ),
-)
-optim_wrapper = dict(
-    type="PrecisionOptimWrapper",
-    precision="fp32",
-    optimizer=dict(type="AdamW", lr=2e-3, weight_decay=0.05),
 )
 param_scheduler = dict(type="WarmupCosine", warmup_steps=70)
 train_cfg = dict(max_steps=1_000)

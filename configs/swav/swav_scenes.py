@@ -11,14 +11,17 @@ Command: selfsup train swav/swav_scenes
 from mmengine.config import read_base
 
 with read_base():
+    from .._base_.data.scenes import scenes
     from .._base_.evals.scenes import evaluators
+    from .._base_.models.scenes_backbone import backbone
+    from .._base_.optim.scenes import optim_wrapper
     from .._base_.runtime import default_hooks
 
 batch = 128
 
 model = dict(
     type="SwAV",
-    backbone=dict(type="RegNet", depths=(1, 1, 2, 1), widths=(32, 64, 128, 256), group_width=16),
+    backbone=backbone,
     neck=dict(
         type="ProjectionNeck", hidden_dims=(256,), out_dim=64, last_bn=True, last_bn_weight=False, last_bn_bias=False
     ),
@@ -29,8 +32,8 @@ model = dict(
 train_dataloader = dict(
     batch_size=batch,
     num_workers=1,  # the second core is for the network
-    dataset=dict(type="Scenes", split="train", size=32, background="none", scale=(0.6, 1.0)),
-    num_images=10_664,  # 1,333 training emoji in two domains, four scenes each
+    dataset=scenes.train,
+    num_images=scenes.num_images,
     views=dict(
         type="SwAVViews",
         sizes=(32, 20),
@@ -38,15 +41,10 @@ train_dataloader = dict(
         scales=((0.4, 1.0), (0.15, 0.4)),
         strength=0.5,
         blur=False,
-        before=[dict(type="FreshBackground", kinds=("flat",))],
+        before=scenes.before,
     ),
 )
-optim_wrapper = dict(
-    type="PrecisionOptimWrapper",
-    precision="fp32",
-    optimizer=dict(type="AdamW", lr=2e-3, weight_decay=0.05),  # in a few hundred steps SGD and LARS hardly set out
-    freeze=dict(prototypes=84),  # one epoch and one step
-)
+optim_wrapper.update(freeze=dict(prototypes=84))  # one epoch and one step
 param_scheduler = dict(type="WarmupCosine", warmup_steps=40)
 train_cfg = dict(max_steps=420)
 auto_scale_lr = dict(base_batch_size=batch, rule="sqrt")
