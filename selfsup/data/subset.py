@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from selfsup.data.draw import draw
 from selfsup.data.image_dataset import ImageDataset
 from selfsup.data.label_sets import LabelSets
 from selfsup.errors import ConfigError
@@ -55,11 +56,11 @@ class Subset:
             size = count if count is not None else max(1, round(length * (fraction or 0)))
             if not 1 <= size <= length:
                 raise ConfigError(f"Subset.count: must be in [1, {length}], got {size}")
-            self.indices = np.sort(np.random.default_rng(seed).permutation(length)[:size])
+            self.indices = draw(length, size, seed=seed)
 
-    @property
+    @cached_property
     def labels(self) -> np.ndarray | None:
-        """Labels of the chosen images, int64, shape (N,), or ``None``."""
+        """Labels of the chosen images, int64, shape (N,), or ``None``; gathered once, read for every sample."""
         return None if self.dataset.labels is None else self.dataset.labels[self.indices]
 
     @cached_property

@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from selfsup.data.draw import draw
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.subset import Subset
+from selfsup.errors import ConfigError
 from selfsup.evaluation.base import Evaluator, FeatureEvaluator
 from selfsup.evaluation.split import stratified_split
 from selfsup.registry import DATASETS, EVALUATORS
+
+_MOST_LABELS = 1 << 21  # sorted in a second and 100 MB; all of ImageNet-1k, and two images of each of a million classes
 
 
 @EVALUATORS.register_module()
@@ -37,7 +41,8 @@ class Suite:
         skipped: why an evaluator was left out, by name; the one reason is that ``images`` have no labels.
 
     Raises:
-        ConfigError: if an evaluator's dict does not fit it, or brings no images and there are none to give.
+        ConfigError: if an evaluator's dict does not fit it, or brings no images and there are none to give, or if
+            ``max_images`` or ``test_share`` is out of range.
     """
 
     def __init__(
@@ -54,10 +59,11 @@ class Suite:
     ) -> None:
         preprocess = Preprocess(**preprocess) if isinstance(preprocess, dict) else preprocess
         context: dict[str, Any] = {"preprocess": preprocess, "size": size, "resize": resize}
+        if max_images < 2:
+            raise ConfigError(f"Suite.max_images: must be > 1, got {max_images}")
+        if not 0 < test_share < 1:
+            raise ConfigError(f"Suite.test_share: must be inside (0, 1), got {test_share}")
         own_labels = images is not None and getattr(images, "labels", None) is not None
-        if images is not None:
-            train, test = held_out_parts(images, max_images=max_images, test_share=test_share, seed=seed)
-            context |= {"train": train, "test": test}
         self.evaluators: dict[str, Evaluator] = {}
         self.skipped: dict[str, str] = {}
         built: dict[str, Any] = {}
@@ -70,6 +76,9 @@ class Suite:
             if missing and images is not None and not own_labels and getattr(kind, "needs_labels", True):
                 self.skipped[name] = "the images have no labels"
                 continue
+            if missing and images is not None and "test" not in context:
+                train, test = held_out_parts(images, max_images=max_images, test_share=test_share, seed=seed)
+                context |= {"train": train, "test": test}
             known = {key: value for key, value in context.items() if value is not None and key in _parameters(kind)}
             arguments = {**known, **config}
             for part in arguments.keys() & {"train", "test"}:
@@ -101,6 +110,8 @@ class Suite:
 def held_out_parts(images: Any, *, max_images: int, test_share: float, seed: int) -> tuple[Subset, Subset]:
     """A fixed part of a data set to learn from and another to be judged on, with equal shares of each class.
 
+    The labels of more than two million images are not all looked at: the parts come from two million drawn at random.
+
     Args:
         images: data set, with labels or without.
         max_images: of both parts together.
@@ -108,11 +119,13 @@ def held_out_parts(images: Any, *, max_images: int, test_share: float, seed: int
         seed: which images.
     """
     labels = getattr(images, "labels", None)
-    groups = np.zeros(len(images), np.int64) if labels is None else np.asarray(labels)
-    chosen = np.arange(len(images))
-    if len(images) > max_images:
-        _, chosen = stratified_split(groups, test_share=max_images / len(images), seed=seed)
-    train, test = stratified_split(groups[chosen], test_share=test_share, seed=seed)
+    chosen = draw(len(images), max_images if labels is None else max(max_images, _MOST_LABELS), seed=seed)
+    groups = np.zeros(len(chosen), np.int64) if labels is None else np.asarray(labels[chosen])
+    if len(chosen) > max_images:
+        _, kept = stratified_split(groups, test_share=max_images / len(chosen), seed=seed)
+        kept = kept[draw(len(kept), max_images, seed=seed)]  # one image of each class may be too many
+        chosen, groups = chosen[kept], groups[kept]
+    train, test = stratified_split(groups, test_share=test_share, seed=seed)
     return Subset(images, indices=chosen[train]), Subset(images, indices=chosen[test])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.hooks import Hook
 from torch import Tensor
 
+from selfsup.data.draw import draw
 from selfsup.data.subset import Subset
 from selfsup.engine.hooks.aside import FrozenFeatures, beside_training, view_side
 from selfsup.engine.hooks.evaluate import EvaluateHook
@@ -101,13 +102,11 @@ class PictureHook(Hook):
 
     def _views(self, runner: Any, path: Path) -> None:
         rows = []
-        for index in np.random.default_rng(self.seed).permutation(len(runner.train_images)).tolist():
+        for index in draw(len(runner.train_images), self.num_rows, seed=self.seed).tolist():
             sample = runner.view_dataset[0, index]
             if isinstance(sample, DataError):
                 raise sample
             rows.append((runner.train_images.image(sample["index"]), sample["views"]))
-            if len(rows) == self.num_rows:
-                break
         draw_view_sheet(rows, path)
 
     def _curves(self, runner: Any, path: Path) -> None:

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,51 @@ def test_a_share_is_drawn_without_repeats_and_grows_with_the_same_seed(scenes: S
     assert set(small.indices.tolist()) <= set(large.indices.tolist())
     assert not np.array_equal(small.indices, Subset(scenes, fraction=0.1, seed=4).indices)
     assert len(Subset(scenes, count=17)) == 17
+
+
+class Billion:
+    """As many images as SEER's, and nothing in memory."""
+
+    classes = None
+
+    def __init__(self) -> None:
+        self.labels = np.broadcast_to(np.int64(3), 10**9)
+        self.asked = 0
+
+    def __len__(self) -> int:
+        return 10**9
+
+
+def test_a_few_of_a_billion_cost_no_more_than_a_few_of_a_thousand() -> None:
+    tracemalloc.start()
+    try:
+        subset = Subset(Billion(), count=256, seed=1)  # type: ignore[arg-type]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
+    assert len(np.unique(subset.indices)) == 256
+    assert (np.diff(subset.indices) > 0).all()
+    mean, error = subset.indices.mean() / 1e9, (1 / 12 / 256) ** 0.5
+    assert abs(mean - 0.5) < 4 * error
+
+
+def test_labels_are_gathered_once_however_often_they_are_asked_for() -> None:
+    class Counting(Billion):
+        @property
+        def labels(self) -> np.ndarray:
+            self.asked += 1
+            return np.broadcast_to(np.int64(3), 10**9)
+
+        @labels.setter
+        def labels(self, value: np.ndarray) -> None:
+            pass
+
+    whole = Counting()
+    subset = Subset(whole, [4, 2])  # type: ignore[arg-type]
+    for _ in range(3):
+        assert subset.labels is not None and subset.labels.tolist() == [3, 3]
+    assert whole.asked == 2  # whether there are any, and which
 
 
 def test_can_be_built_from_a_dict() -> None:

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from selfsup.data.draw import draw
 from selfsup.errors import ConfigError
 from selfsup.evaluation import KNN, Evaluator, FeatureEvaluator, LinearProbe, RawPixels, Spread, Suite, held_out_parts
 from selfsup.registry import DATASETS, EVALUATORS
@@ -103,6 +104,39 @@ def test_the_part_to_be_judged_on_is_fixed_stratified_and_bounded() -> None:
     assert not set(train.indices) & set(test.indices)
     again, _ = held_out_parts(images, max_images=90, test_share=0.5, seed=0)
     assert np.array_equal(again.indices, train.indices)
+
+
+def test_no_more_images_are_used_than_allowed_however_many_classes_there_are() -> None:
+    train, test = held_out_parts(Blobs(300, num_classes=100), max_images=60, test_share=0.25, seed=0)
+    assert len(train) + len(test) == 60
+
+
+def test_of_very_many_labels_only_a_draw_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selfsup.evaluation.suite._MOST_LABELS", 1000)
+    images = Blobs(20_000, num_classes=4, side=1)
+    seen: list[int] = []
+
+    class Watched(np.ndarray):
+        def __getitem__(self, key: object) -> object:
+            seen.append(len(key))  # type: ignore[arg-type]
+            return super().__getitem__(key)  # type: ignore[index]
+
+    images.labels = images.labels.view(Watched)
+    train, test = held_out_parts(images, max_images=400, test_share=0.5, seed=0)
+    assert seen == [1000]
+    counts = np.bincount(np.asarray(images.labels)[train.indices])
+    drawn = np.bincount(np.asarray(images.labels)[draw(20_000, 1000, seed=0)])
+    np.testing.assert_allclose(counts, drawn / 5, atol=1.5)  # shares as in the draw
+    assert train.indices.max() > 15_000 and test.indices.min() < 5000
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [({"max_images": 1}, "Suite.max_images: must be > 1, got 1"), ({"test_share": 1.0}, r"must be inside \(0, 1\)")],
+)
+def test_senseless_parts_are_refused(wrong: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Suite({}, images=Blobs(20), **wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["KNN", "LinearProbe", "Spread"])

@@ -1,0 +1,70 @@
+"""A run over as many images as SEER's begins as soon as one over a thousand."""
+
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from selfsup.engine.metrics_log import MetricsLog
+from selfsup.engine.runner import Runner
+from selfsup.registry import DATASETS
+from tests.engine.tiny_run import tiny_config
+
+COUNT = 10**9
+
+
+@DATASETS.register_module()
+class ABillion:
+    """Grey images, with labels or without; the labels take no memory either."""
+
+    classes = None
+
+    def __init__(self, *, labelled: bool) -> None:
+        self.labels = np.broadcast_to(np.int64(0), COUNT) if labelled else None
+
+    def __len__(self) -> int:
+        return COUNT
+
+    def image(self, index: int) -> np.ndarray:
+        return np.full((40, 40, 3), index % 256, np.uint8)
+
+    def name(self, index: int) -> str:
+        return str(index)
+
+
+def billion_config(work_dir: Path, *, labelled: bool, evaluators: dict[str, Any]) -> dict[str, Any]:
+    config = tiny_config(work_dir)
+    config["train_dataloader"] = config["train_dataloader"] | {"dataset": {"type": "ABillion", "labelled": labelled}}
+    return config | {"evaluators": evaluators, "default_hooks": {}}  # all of the engine's own hooks
+
+
+@pytest.mark.parametrize(
+    "labelled, evaluators, seconds, megabytes",
+    [
+        (False, {"knn": {"type": "KNN"}, "linear": {"type": "LinearProbe"}}, 3, 50),
+        (False, {"spread": {"type": "Spread"}}, 3, 50),
+        (True, {"knn": {"type": "KNN"}, "linear": {"type": "LinearProbe"}}, 10, 250),  # two million labels are sorted
+    ],
+)
+def test_no_hook_does_work_that_grows_with_the_number_of_images(
+    tmp_path: Path, labelled: bool, evaluators: dict[str, Any], seconds: float, megabytes: float
+) -> None:
+    runner = Runner(billion_config(tmp_path, labelled=labelled, evaluators=evaluators), device="cpu")
+    began = time.process_time()
+    tracemalloc.start()
+    try:
+        runner._build_training()
+        runner.metrics_log = MetricsLog(tmp_path)
+        runner._train_loop = runner._build_loop(0)
+        next(iter(runner.train_loop.dataloader))
+        runner.call_hook("before_train")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        runner.metrics_log.close()
+    assert peak < megabytes * 1e6
+    assert time.process_time() - began < seconds
+    assert (tmp_path / "views.png").is_file()
