@@ -13,6 +13,7 @@ What becomes of the odd ones:
 """
 
 import os
+import stat
 from pathlib import Path
 
 import cv2
@@ -53,9 +54,12 @@ def decode_image(
     else:
         shown = name or os.fspath(source)
         try:
-            content = Path(source).read_bytes()
-        except OSError as error:
-            raise DecodeError(f"{shown}: {error.strerror or error}") from None
+            is_file = stat.S_ISREG(os.stat(source).st_mode)
+            content = Path(source).read_bytes() if is_file else b""  # reading a named pipe would wait for ever
+        except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
+            raise DecodeError(f"{shown}: {getattr(error, 'strerror', None) or error}") from None
+        if not is_file:
+            raise DecodeError(f"{shown}: not a regular file")
     try:
         header = read_header(content)
     except ValueError as error:

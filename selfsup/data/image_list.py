@@ -1,19 +1,28 @@
-"""Images of a nested folder, or of a text or CSV list: no meta file, no invented labels."""
+"""Images of a nested folder, or of a text or CSV list: no meta file, no invented labels.
+
+How a billion images are listed. Reading that many names takes the better part of an hour, so it is done once for all
+processes of a machine, and the result is kept: the first process to ask holds a lock while it writes the table, the
+others wait for the lock and map the file; nobody has to take part in a collective, so that a data set can be built
+anywhere. The next run maps the same file if nothing has changed: a folder and all below it are asked for their times
+(a thousandth of the work, for folders of a thousand images), a list for its size and time. The table lies in the
+machine's temporary folder, where one that no run has used for a month is removed; a killed run leaves the table for the
+next one, and at most one unfinished file, which the next to list the same images removes. Machines do not wait for each
+other: where many would scan one network file system at once, let one of them make a ``cache`` there first.
+
+Up to 20,000 images are listed faster than two processes can agree on it, and stay in memory.
+"""
 
 import os
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from selfsup.data.decode import MAX_PIXELS, decode_image
-from selfsup.data.label_numbers import LabelNumbers
 from selfsup.data.label_sets import LabelSets
-from selfsup.data.list_files import LIST_EXTENSIONS, read_list
-from selfsup.data.path_table import PathTable, write_path_table
-from selfsup.data.scan import not_empty, scan_folder, with_progress
+from selfsup.data.list_files import LIST_EXTENSIONS
+from selfsup.data.listing import Listing
 from selfsup.errors import DataError, did_you_mean
 from selfsup.registry import DATASETS
 
@@ -43,8 +52,9 @@ class ImageList:
         classes: the class names in label order, to number a second list as the first; default: those found.
         min_side: see ``decode_image``; large JPEGs are decoded smaller, never below this shorter side.
         max_pixels: see ``decode_image``.
-        cache: a file that keeps the list of paths; a folder is then scanned once, and again only when this file is
-            removed or the arguments change (or, for a list, when the list's size or time changes).
+        cache: a file that keeps the list of paths, for all machines that see it; a folder is then scanned once, and
+            again only when this file is removed or the arguments change (or, for a list, when the list's size or time
+            changes). Default: see above; a folder that has changed is then scanned again.
 
     Raises:
         DataError: if ``root`` is not there or holds no image, a column is missing, an image has no label or
@@ -78,28 +88,17 @@ class ImageList:
         base = Path(prefix).expanduser() if prefix is not None else self.root.parent if is_list else self.root
         self._base = os.fsencode(base)
         endings = tuple(sorted({f".{ending.lstrip('.').lower()}" for ending in extensions}))
-        made_from = {
-            "root": os.fspath(self.root.resolve()),
-            "labels": labels,
-            "label_separator": label_separator,
-            "classes": None if classes is None else list(classes),
-            "extensions": None if is_list else list(endings),
-            "columns": [path_column, label_column] if is_list else None,
-            "stamp": [self.root.stat().st_size, self.root.stat().st_mtime_ns] if is_list else None,
-        }
-        table = _cached_table(cache, made_from)
-        if table is None:
-            if is_list:
-                entries = read_list(
-                    self.root, labelled=labels is not None, path_column=path_column, label_column=label_column
-                )
-                nothing = f"ImageList.root: {self.root} names no images"
-            else:
-                entries = scan_folder(self.root, endings, labelled=labels is not None)
-                nothing = f"ImageList.root: no images below {self.root}; looked for {', '.join(endings)}"
-            entries = with_progress(not_empty(entries, nothing), f"reading {self.root}")
-            table = _build_table(entries, self.root, labels is not None, classes, made_from, cache)
-        self._table = table
+        listing = Listing(
+            self.root,
+            labels,
+            is_list=is_list,
+            endings=endings,
+            path_column=path_column,
+            label_column=label_column,
+            label_separator=label_separator,
+            classes=None if classes is None else tuple(classes),
+        )
+        self._table = listing.table(cache)
 
     @property
     def labels(self) -> np.ndarray | None:
@@ -162,46 +161,3 @@ def _check_root(root: Path, labels: str | None) -> bool:
     if labels == "folder":
         raise DataError(f"ImageList.labels: {root} is a list; use 'column' or None")
     return True
-
-
-def _cached_table(cache: str | os.PathLike[str] | None, made_from: dict[str, Any]) -> PathTable | None:
-    """The kept table, when it was made from the same arguments."""
-    if cache is None or not os.path.exists(cache):
-        return None
-    try:
-        table = PathTable(cache)
-    except ValueError as error:
-        raise DataError(f"ImageList.cache: {error}; remove the file or name another") from None
-    return table if table.header["made_from"] == made_from else None
-
-
-def _build_table(
-    entries: Iterable[tuple[bytes, str | None]],
-    root: Path,
-    labelled: bool,
-    classes: Sequence[str] | None,
-    made_from: dict[str, Any],
-    cache: str | os.PathLike[str] | None,
-) -> PathTable:
-    separator = made_from["label_separator"]
-    numbers = LabelNumbers(separator)
-
-    def paths() -> Iterable[bytes]:
-        for path, label in entries:
-            if labelled:
-                numbers.add(label, path)
-            yield path
-
-    def finish() -> tuple[np.ndarray | LabelSets | None, dict[str, Any]]:
-        if not labelled:
-            return None, {"classes": None, "made_from": made_from}
-        labels, found = numbers.finish(root, classes, keep_numbers=made_from["labels"] == "column")
-        kept = labels if separator is None else LabelSets(labels, numbers.offsets, len(found))
-        return kept, {"classes": found, "made_from": made_from}
-
-    try:
-        return write_path_table(paths(), finish, file=cache)
-    except OSError as error:
-        raise DataError(
-            f"ImageList: cannot write the table of paths to {cache or tempfile.gettempdir()}: {error.strerror or error}"
-        ) from None

@@ -24,11 +24,15 @@ def read_list(
         label_column: column of the labels, in a table.
 
     Raises:
-        DataError: if a table lacks a column or a row lacks its path.
+        DataError: if the file cannot be read, a table lacks a column or a row lacks its path.
     """
-    if file.suffix.lower() == ".txt":
-        return _text_lines(file, labelled)
-    return _table_rows(file, path_column, label_column if labelled else None)
+    try:
+        if file.suffix.lower() == ".txt":
+            yield from _text_lines(file, labelled)
+        else:
+            yield from _table_rows(file, path_column, label_column if labelled else None)
+    except OSError as error:
+        raise DataError(f"ImageList.root: cannot read {file}: {error.strerror or error}") from None
 
 
 def _text_lines(file: Path, labelled: bool) -> Iterator[tuple[bytes, str | None]]:

@@ -1,62 +1,97 @@
-"""Millions of paths as memory-mapped bytes, shared by every worker of a machine.
+"""Millions of paths as memory-mapped bytes, shared by every process of a machine.
 
 A Python list of 10 million paths costs gigabytes, and forked workers copy it page by page as they touch the reference
-counts; here a path costs its bytes plus 8, mapped once, and pickling sends only the file's name.
+counts; here a path costs its bytes plus 8, mapped once, and pickling sends only the file's name. Writing takes no
+memory to speak of, however many paths there are.
 
-The file: 8 bytes of magic, the length of a JSON header, the header padded to 8 bytes, N + 1 int64 offsets, the int64
-labels if there are any (N, or with several per image all of them and N + 1 offsets), all paths one behind the other.
+The file: 8 bytes of magic, the position of the header, all paths one behind the other, the arrays (``offsets``, N + 1
+int64, and whatever else is kept, each at a multiple of 8), and the header, JSON, which says where each array is.
 """
 
+import hashlib
+import io
 import json
 import os
+import socket
 import tempfile
-import weakref
 from array import array
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from selfsup.data.label_sets import LabelSets
+from selfsup.errors import DataError
 
-_MAGIC = b"SSPATHS2"
+_MAGIC = b"SSPATHS3"
+_CHUNK = 1 << 20
+
+
+@dataclass
+class Contents:
+    """What a table holds besides its paths.
+
+    Args:
+        arrays: by name; ``labels`` (int64, shape (N,)) if there are any, with ``label_offsets`` (int64, shape (N + 1,))
+            those of all images one behind the other.
+        trace: arrays that tell where the paths come from; two tables that differ in them alone are the same list.
+        header: JSON values.
+    """
+
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    trace: dict[str, np.ndarray] = field(default_factory=dict)
+    header: dict[str, Any] = field(default_factory=dict)
 
 
 class PathTable:
-    """The mapped file.
+    """The mapped file, or the same bytes in memory.
 
     Args:
-        file: a file made by ``write_path_table``.
+        source: a file made by ``write_path_table``, or its content.
 
     Raises:
-        ValueError: if the file is not a path table.
+        ValueError: if it is not a path table.
 
     Attributes:
-        header: what ``write_path_table`` was given to keep.
+        file: where the table is; ``None`` for one in memory.
+        header: what ``write_path_table`` was given to keep, and ``digest``, which tells lists apart.
         labels: int64, shape (N,), or ``None``.
         label_sets: the labels of images that may have several, or ``None``.
     """
 
-    def __init__(self, file: str | os.PathLike[str]) -> None:
-        self.file = os.fspath(file)
-        with open(self.file, "rb") as stream:
-            if stream.read(8) != _MAGIC:
-                raise ValueError(f"{self.file}: not a path table")
-            header_length = int.from_bytes(stream.read(8), "little")
-            self.header: dict[str, Any] = json.loads(stream.read(header_length))
-        length, num_labels = self.header["length"], self.header["num_labels"]
-        num_classes = self.header["num_classes"]
-        counts = [length + 1, num_labels, length + 1 if num_classes else 0]
-        mapped = np.memmap(self.file, np.uint8, "r")
-        at = 16 + header_length
-        numbers = mapped[at : at + 8 * sum(counts)].view(np.int64)
-        self._offsets, labels, label_offsets = np.split(numbers, np.cumsum(counts)[:2])
-        self.labels: np.ndarray | None = np.asarray(labels) if num_labels and not num_classes else None
+    def __init__(self, source: str | os.PathLike[str] | bytes) -> None:
+        self.file = None if isinstance(source, bytes) else os.fspath(source)
+        self._mapped: np.ndarray
+        if isinstance(source, bytes):
+            self._mapped = np.frombuffer(source, np.uint8)
+        elif os.path.getsize(source) < 16:
+            raise ValueError(f"{self.file}: not a path table")
+        else:
+            self._mapped = np.memmap(source, np.uint8, "r")
+        if self._mapped[:8].tobytes() != _MAGIC:
+            raise ValueError(f"{self.file}: not a path table")
+        header_at = int.from_bytes(self._mapped[8:16].tobytes(), "little")
+        self.header: dict[str, Any] = json.loads(self._mapped[header_at:].tobytes())
+        offsets = self.array("offsets")
+        assert offsets is not None
+        self._offsets = offsets
+        self._bytes = self._mapped[16:]
+        labels, label_offsets = self.array("labels"), self.array("label_offsets")
+        self.labels: np.ndarray | None = None
         self.label_sets: LabelSets | None = None
-        if num_classes:
-            self.label_sets = LabelSets(np.asarray(labels), np.asarray(label_offsets), num_classes)
-        self._bytes = mapped[at + numbers.nbytes :]
+        if labels is not None and label_offsets is not None:
+            self.label_sets = LabelSets(labels, label_offsets, len(self.header["classes"]))
+        else:
+            self.labels = labels
+
+    def array(self, name: str) -> np.ndarray | None:
+        """An array that was kept, or ``None`` if there is none of this name."""
+        if name not in self.header["arrays"]:
+            return None
+        start, length, dtype = self.header["arrays"][name]
+        return np.asarray(self._mapped[start : start + length * np.dtype(dtype).itemsize].view(dtype))
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -69,15 +104,25 @@ class PathTable:
     @property
     def nbytes(self) -> int:
         """Size of the file, which is all that the paths occupy."""
-        return os.path.getsize(self.file)
+        return self._mapped.nbytes
 
-    def __reduce__(self) -> tuple[type["PathTable"], tuple[str]]:
-        return PathTable, (self.file,)
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.file is None:
+            return PathTable, (self._mapped.tobytes(),)
+        return _open_again, (self.file, self.header["digest"])
+
+
+def _open_again(file: str, digest: str) -> PathTable:
+    """The table that another process has open, by its name."""
+    table = PathTable(file)
+    if table.header["digest"] != digest:
+        raise DataError(f"{file}: the images changed and were listed anew while this run was starting; start it again")
+    return table
 
 
 def write_path_table(
     paths: Iterable[bytes],
-    finish: Callable[[], tuple[np.ndarray | LabelSets | None, dict[str, Any]]],
+    finish: Callable[[], Contents] = Contents,
     *,
     file: str | os.PathLike[str] | None = None,
 ) -> PathTable:
@@ -85,63 +130,70 @@ def write_path_table(
 
     Args:
         paths: consumed once, while writing.
-        finish: called when all paths are written; returns their int64 labels, shape (N,), or label sets, or ``None``,
-            and the JSON values to keep with them.
-        file: where to keep the table; written under a temporary name and renamed. ``None`` uses a temporary file that
-            goes away with the returned object.
+        finish: called when all paths are written; returns what else to keep.
+        file: where to keep the table; written under a temporary name and renamed. ``None`` keeps it in memory.
 
     Raises:
         OSError: if the file cannot be written.
     """
-    folder = Path(file).parent if file is not None else None
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    offsets = array("q", [0])
-    with (
-        tempfile.NamedTemporaryFile(dir=folder, prefix="selfsup-paths-") as blob,
-        tempfile.NamedTemporaryFile(dir=folder, prefix="selfsup-paths-", delete=False) as table,
-    ):
-        try:
-            position = 0
-            for path in paths:
-                blob.write(path)
-                position += len(path)
-                offsets.append(position)
-            labels, header = finish()
-            arrays: list[np.ndarray] = []
-            num_classes = 0
-            if isinstance(labels, LabelSets):
-                arrays, num_classes = [labels.numbers, labels.offsets], labels.num_classes
-            elif labels is not None:
-                arrays = [labels]
-            described = {
-                "length": len(offsets) - 1,
-                "num_labels": len(arrays[0]) if arrays else 0,
-                "num_classes": num_classes,  # 0 where no image has several labels
-            }
-            encoded = json.dumps({**header, **described}).encode()
-            encoded += b" " * (-len(encoded) % 8)
-            table.write(_MAGIC + len(encoded).to_bytes(8, "little") + encoded)
-            offsets.tofile(table)
-            for numbers in arrays:
-                numbers.astype(np.int64, copy=False).tofile(table)
-            blob.seek(0)
-            while chunk := blob.read(1 << 24):
-                table.write(chunk)
-            table.close()
-            if file is not None:
-                os.replace(table.name, file)
-        except BaseException:
-            os.unlink(table.name)
-            raise
-    if file is not None:
-        return PathTable(file)
-    made = PathTable(table.name)
-    weakref.finalize(made, _remove_if_owner, table.name, os.getpid())
-    return made
+    if file is None:
+        stream = io.BytesIO()
+        _write(stream, paths, finish, folder=None)
+        return PathTable(stream.getvalue())
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_name(file, os.getpid())
+    try:
+        with open(partial, "w+b") as kept:
+            _write(kept, paths, finish, folder=os.fspath(Path(file).parent))
+        os.replace(partial, file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return PathTable(file)
 
 
-def _remove_if_owner(file: str, owner: int) -> None:
-    """Remove the temporary file, but not when a forked worker drops its copy of the table."""
-    if os.getpid() == owner and os.path.exists(file):
-        os.unlink(file)
+def partial_name(file: str | os.PathLike[str], process: int | str) -> Path:
+    """What a table is called while a process of this machine writes it."""
+    return Path(f"{os.fspath(file)}.{socket.gethostname()}-{process}.partial")
+
+
+def _write(stream: IO[bytes], paths: Iterable[bytes], finish: Callable[[], Contents], *, folder: str | None) -> None:
+    digest = hashlib.blake2b(digest_size=16)
+    stream.write(_MAGIC + bytes(8))
+    with tempfile.SpooledTemporaryFile(_CHUNK, dir=folder) as spooled:  # has no name, so that a kill leaves nothing
+        count, waiting, offsets, position = 0, bytearray(), array("q", [0]), 0
+        for path in paths:
+            waiting += path
+            position += len(path)
+            offsets.append(position)
+            count += 1
+            if len(waiting) >= _CHUNK:
+                stream.write(waiting)
+                digest.update(waiting)
+                spooled.write(offsets.tobytes())
+                waiting, offsets = bytearray(), array("q")
+        stream.write(waiting)
+        digest.update(waiting)
+        spooled.write(offsets.tobytes())
+        contents = finish()
+        where: dict[str, tuple[int, int, str]] = {"offsets": (_align(stream), count + 1, "<i8")}
+        spooled.seek(0)
+        while chunk := spooled.read(_CHUNK):
+            stream.write(chunk)
+            digest.update(chunk)
+    for name, values in {**contents.arrays, **contents.trace}.items():
+        where[name] = (_align(stream), len(values), values.dtype.str)
+        content = np.ascontiguousarray(values).data
+        stream.write(content)
+        if name in contents.arrays:
+            digest.update(content)
+    header = {**contents.header, "arrays": where, "digest": digest.hexdigest()}
+    header_at = _align(stream)
+    stream.write(json.dumps(header).encode())
+    stream.seek(8)
+    stream.write(header_at.to_bytes(8, "little"))
+
+
+def _align(stream: IO[bytes]) -> int:
+    stream.write(bytes(-stream.tell() % 8))
+    return stream.tell()

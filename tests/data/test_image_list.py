@@ -165,7 +165,23 @@ def test_large_jpegs_can_be_decoded_smaller(folder: Path) -> None:
     (folder / "big.jpg").write_bytes(encode(picture(400, 800), "JPEG"))
     images = ImageList(folder, min_side=100)
     assert images.image(0).shape == (100, 200, 3)
-    assert ImageList(folder, max_pixels=1000).root == folder
+    with pytest.raises(DecodeError, match=r"big\.jpg: 800 x 400 = 320,000 pixels, at most 1,000 are decoded"):
+        ImageList(folder, max_pixels=1000).image(0)
+
+
+def test_only_files_are_images_and_a_broken_link_is_found_out_on_decoding(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    (folder / "list.txt").write_bytes(b"pipe.jpg\nnul\0byte.jpg\n")
+    images = ImageList(folder)
+    assert relative_names(images, folder) == ["cat/b.JPG", "cat/old/a.png", "dog/c.webp", "gone.jpg"]
+    with pytest.raises(DecodeError, match=r"gone\.jpg: No such file"):
+        images.image(3)
+    listed = ImageList(folder / "list.txt")
+    with pytest.raises(DecodeError, match=r"pipe\.jpg: not a regular file"):
+        listed.image(0)
+    with pytest.raises(DecodeError, match=r"byte\.jpg: embedded null byte"):
+        listed.image(1)
 
 
 def test_a_cache_is_used_until_the_arguments_change(folder: Path, tmp_path: Path) -> None:
@@ -245,6 +261,17 @@ def test_folder_labels_refuse_an_image_without_a_folder(folder: Path) -> None:
         ImageList(folder, "folder")
     with pytest.raises(DataError, match="is a folder and has no columns"):
         ImageList(folder, "column")
+
+
+def test_a_list_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "list.csv").write_text("path\ncat/b.JPG\n")
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("selfsup.data.list_files.open", denied, raising=False)
+    with pytest.raises(DataError, match=r"ImageList\.root: cannot read .*list\.csv: Permission denied"):
+        ImageList(folder / "list.csv")
 
 
 def test_a_cache_that_is_something_else_is_not_overwritten(folder: Path) -> None:

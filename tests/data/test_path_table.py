@@ -2,35 +2,46 @@ import gc
 import multiprocessing
 import os
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from selfsup.data.label_sets import LabelSets
-from selfsup.data.path_table import PathTable, write_path_table
+from selfsup.data.path_table import Contents, PathTable, write_path_table
+from selfsup.errors import DataError
 
 COUNT = 200_000
 
 
-def made(file: Path | None = None, count: int = COUNT) -> PathTable:
-    paths = (f"{number // 1000:05}/{number:012}.jpg".encode() for number in range(count))
-    return write_path_table(paths, lambda: (np.arange(count) % 7, {"classes": None}), file=file)
+def made(file: Path | None, count: int = COUNT, first: int = 0) -> PathTable:
+    numbers = range(first, first + count)
+    paths = (f"{number // 1000:05}/{number:012}.jpg".encode() for number in numbers)
+    return write_path_table(paths, lambda: Contents({"labels": np.arange(count) % 7}, header={"seen": 3}), file=file)
 
 
-def test_paths_cost_their_bytes_and_sixteen_more_with_a_label() -> None:
-    table = made()
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> PathTable:
+    return made(tmp_path_factory.mktemp("tables") / "large.paths")
+
+
+def test_paths_cost_their_bytes_and_sixteen_more_with_a_label(table: PathTable) -> None:
     assert len(table) == COUNT
     assert table[0] == b"00000/000000000000.jpg"
     assert table[199_999] == b"00199/000000199999.jpg"
     assert table.labels is not None
     assert table.labels[8] == 1
-    assert table.nbytes <= COUNT * (22 + 8 + 8) + 200
+    assert table.header["seen"] == 3
+    assert table.nbytes == os.path.getsize(table.file or "") <= COUNT * (22 + 8 + 8) + 300
 
 
 def test_several_labels_of_a_path_are_read_back() -> None:
     sets = LabelSets(np.array([4, 0, 2, 2]), np.array([0, 2, 3, 4]), 5)
-    table = write_path_table([b"a", b"bc", b"def"], lambda: (sets, {}))
+    table = write_path_table(
+        [b"a", b"bc", b"def"],
+        lambda: Contents({"labels": sets.numbers, "label_offsets": sets.offsets}, header={"classes": list("abcde")}),
+    )
     assert [table[index] for index in range(3)] == [b"a", b"bc", b"def"]
     assert table.labels is None and table.label_sets is not None
     assert [table.label_sets.row(index).tolist() for index in range(3)] == [
@@ -41,43 +52,51 @@ def test_several_labels_of_a_path_are_read_back() -> None:
     assert isinstance(table.label_sets.numbers.base, np.memmap)
 
 
-def test_pickling_sends_the_name_of_the_file_only() -> None:
-    table = made()
+def test_pickling_sends_the_name_of_the_file_only(table: PathTable) -> None:
     pickled = pickle.dumps(table)
     assert len(pickled) < 300
     assert pickle.loads(pickled)[1234] == table[1234]
 
 
-def test_nothing_is_read_into_memory() -> None:
-    table = made()
-    assert all(isinstance(part.base, np.memmap) for part in (table._offsets, table._bytes))
-    assert isinstance(table.labels.base if table.labels is not None else None, np.memmap)
+def test_nothing_is_read_into_memory(table: PathTable) -> None:
+    assert isinstance(table._mapped, np.memmap)
+    assert all(np.shares_memory(part, table._mapped) for part in (table._offsets, table._bytes, table.labels))
 
 
-def test_the_temporary_file_goes_away_with_the_table() -> None:
-    table = made(count=10)
-    file = table.file
-    assert os.path.exists(file)
-    del table
-    gc.collect()
-    assert not os.path.exists(file)
+def test_writing_takes_no_memory_that_grows_with_the_number_of_paths(tmp_path: Path) -> None:
+    tracemalloc.start()
+    try:
+        write_path_table((b"%012d.jpg" % number for number in range(COUNT * 4)), file=tmp_path / "table")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 << 20  # the offsets alone would be 6.4 MB, the paths 12.8
 
 
-def test_a_forked_worker_that_drops_its_copy_leaves_the_file() -> None:
-    holder = {"table": made(count=10)}
-    worker = multiprocessing.get_context("fork").Process(target=holder.clear)
-    worker.start()
-    worker.join()
-    assert worker.exitcode == 0
-    assert os.path.exists(holder["table"].file)
+def test_a_table_in_memory_holds_the_same_and_travels_by_value(tmp_path: Path) -> None:
+    small, kept = made(None, 10), made(tmp_path / "kept", 10)
+    copy = pickle.loads(pickle.dumps(small))
+    assert [copy[index] for index in range(10)] == [kept[index] for index in range(10)]
+    np.testing.assert_array_equal(copy.labels, kept.labels)
+    assert small.header == kept.header
+    assert small.file is None
 
 
 @pytest.mark.dist
-def test_a_spawned_worker_maps_the_same_file() -> None:
-    table = made(count=1000)
+def test_a_spawned_worker_maps_the_same_file(table: PathTable) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(table.__getitem__, (77,)) == table[77]
-    assert os.path.exists(table.file)
+
+
+def test_a_worker_refuses_another_list_that_has_taken_the_name(tmp_path: Path) -> None:
+    kept = made(tmp_path / "kept", 10)
+    sent = pickle.dumps(kept)
+    made(tmp_path / "kept", 10)
+    assert pickle.loads(sent)[3] == kept[3]
+    made(tmp_path / "kept", 10, first=1)
+    assert kept[3] == b"00000/000000000003.jpg"  # the mapped file lives on
+    with pytest.raises(DataError, match="kept: the images changed and were listed anew while this run was starting"):
+        pickle.loads(sent)
 
 
 def test_a_kept_file_stays_and_is_written_in_one_go(tmp_path: Path) -> None:
@@ -86,7 +105,7 @@ def test_a_kept_file_stays_and_is_written_in_one_go(tmp_path: Path) -> None:
         raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        write_path_table(breaks_off(), lambda: (None, {}), file=tmp_path / "kept")
+        write_path_table(breaks_off(), file=tmp_path / "kept")
     assert list(tmp_path.iterdir()) == []
     made(tmp_path / "kept", count=10)
     gc.collect()
@@ -95,6 +114,7 @@ def test_a_kept_file_stays_and_is_written_in_one_go(tmp_path: Path) -> None:
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(ValueError, match="not a path table"):
-        PathTable(tmp_path / "notes.txt")
+    for text in ("hello", "hello, this is a longer note"):
+        (tmp_path / "notes.txt").write_text(text)
+        with pytest.raises(ValueError, match="not a path table"):
+            PathTable(tmp_path / "notes.txt")
