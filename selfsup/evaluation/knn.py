@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize as normalize_rows
 
 from selfsup.data.preprocess import Preprocess
+from selfsup.errors import ConfigError
 from selfsup.evaluation.base import evaluate_features
 from selfsup.evaluation.features import Features, FeatureSource
 from selfsup.evaluation.metrics import mean_per_class, top1
@@ -34,7 +35,7 @@ class KNN:
         size, resize, preprocess, batch_size, num_workers: as in :class:`FeatureSource`.
 
     Raises:
-        ValueError: if ``k`` or ``temperature`` is not positive.
+        ConfigError: if ``k`` or ``temperature`` is not positive.
 
     Source: Wu et al. 2018, arXiv:1805.01978, section 3.4.
     """
@@ -55,8 +56,9 @@ class KNN:
         batch_size: int = 64,
         num_workers: int = 2,
     ) -> None:
-        if k < 1 or temperature <= 0:
-            raise ValueError(f"KNN: k and temperature must be > 0, got k={k} and temperature={temperature}")
+        for name, value in (("k", k), ("temperature", temperature)):
+            if value <= 0:
+                raise ConfigError(f"KNN.{name}: must be > 0, got {value}")
         self.k = k
         self.temperature = temperature
         self.normalize = normalize

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from selfsup.engine.hooks.collapse import CollapseWatchHook
 from selfsup.engine.metrics_log import read_metrics
 from selfsup.engine.runner import Runner
+from selfsup.errors import ConfigError
 from selfsup.registry import BACKBONES
 from tests.engine.tiny_run import tiny_config
 
@@ -90,7 +91,14 @@ def test_each_symptom_is_told_from_health() -> None:
     assert watch.symptoms(HEALTHY, {}, num_prototypes=None) == {}
 
 
-@pytest.mark.parametrize("wrong", [{"every_steps": 0}, {"num_images": 1}])
-def test_senseless_numbers_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="every_steps >= 1, num_images >= 2"):
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"every_steps": 0}, "CollapseWatchHook.every_steps: must be > 0, got 0"),
+        ({"num_images": 1}, "CollapseWatchHook.num_images: must be > 1, got 1"),
+    ],
+)
+def test_senseless_numbers_are_refused(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
         CollapseWatchHook(**wrong)
+    assert str(raised.value) == message

@@ -3,6 +3,7 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
+from selfsup.errors import ConfigError
 from selfsup.evaluation import KNN, RawPixels
 from selfsup.evaluation.features import Features
 from selfsup.evaluation.knn import nearest, votes
@@ -100,7 +101,8 @@ def test_colours_tell_the_blobs_apart_and_shuffled_labels_do_not() -> None:
     assert KNN(train, test, **options).evaluate(RawPixels(2))["top1"] < 0.05
 
 
-@pytest.mark.parametrize("wrong", [{"k": 0}, {"temperature": 0.0}])
-def test_senseless_numbers_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must be > 0"):
-        knn(**wrong)
+@pytest.mark.parametrize("name, value", [("k", 0), ("temperature", 0.0)])
+def test_senseless_numbers_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError) as raised:
+        knn(**{name: value})
+    assert str(raised.value) == f"KNN.{name}: must be > 0, got {value}"

@@ -1,11 +1,16 @@
+import io
+
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from selfsup.evaluation import LinearProbe, fit_logistic
+from selfsup.errors import ConfigError
+from selfsup.evaluation import LinearProbe, fit_logistic, linear, progress
 from selfsup.evaluation.features import Features
+from tests.dist.two_processes import run_in_processes
 from tests.evaluation.pictures import Blobs
 
 
@@ -83,9 +88,11 @@ def test_strong_weight_decay_is_chosen_for_noise_and_weak_for_a_clear_case() -> 
         2000, 8, generator=torch.Generator().manual_seed(0)
     )
     chosen_for_noise = probe(weight_decays=(10.0, 1e-4)).fit(noisy, labels)
-    assert torch.equal(chosen_for_noise.weight, fit_logistic(noisy, labels, weight_decay=10.0).weight)
+    expected = fit_logistic(noisy, labels, weight_decay=10.0).weight
+    torch.testing.assert_close(chosen_for_noise.weight, expected, rtol=0, atol=1e-5)
     chosen_for_clear = probe(weight_decays=(10.0, 1e-4)).fit(clear, many)
-    assert torch.equal(chosen_for_clear.weight, fit_logistic(clear, many, weight_decay=1e-4).weight)
+    expected = fit_logistic(clear, many, weight_decay=1e-4).weight
+    torch.testing.assert_close(chosen_for_clear.weight, expected, rtol=0, atol=5e-3 * expected.abs().max().item())
 
 
 def test_is_the_same_every_time_and_draws_no_random_numbers() -> None:
@@ -110,7 +117,130 @@ def test_a_class_that_only_the_test_images_have_is_simply_missed() -> None:
     assert scores == {"top1": 0.0, "per_class": 0.0}
 
 
-@pytest.mark.parametrize("wrong", [(), (0.1, 0.0)])
-def test_senseless_weight_decays_are_refused(wrong: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="all > 0"):
-        probe(weight_decays=wrong)
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"weight_decays": ()}, r"LinearProbe\.weight_decays: one value or more, all > 0, got \(\)"),
+        ({"weight_decays": (0.1, 0.0)}, r"LinearProbe\.weight_decays: one value or more, all > 0, got \(0.1, 0.0\)"),
+        ({"max_iterations": 0}, r"LinearProbe\.max_iterations: must be > 0, got 0"),
+        ({"max_images": 1}, r"LinearProbe\.max_images: must be > 1, got 1"),
+    ],
+)
+def test_senseless_numbers_are_refused(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        probe(**wrong)
+
+
+def test_a_large_problem_is_solved_in_float32_as_well_as_by_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, labels = problem(10, count=2000, dim=64)
+    test, test_labels = problem(10, seed=1, count=2000, dim=64)
+    scaler = StandardScaler().fit(train)
+    dtypes: set[torch.dtype] = set()
+
+    def noted(inputs: torch.Tensor, *rest: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        dtypes.add(inputs.dtype)
+        return cross_entropy(inputs, *rest)
+
+    cross_entropy = linear._cross_entropy
+    monkeypatch.setattr(linear, "_cross_entropy", noted)
+    monkeypatch.setattr(linear, "_SMALL", 2000 * 64 * 10 - 1)
+    monkeypatch.setattr(linear, "_BLOCK", 300)
+    for weight_decay in (1.0, 1e-2, 1e-4):
+        reference = LogisticRegression(C=1 / (weight_decay * len(train)), tol=1e-8, max_iter=10_000)
+        reference.fit(scaler.transform(train), labels)
+        expected = reference.predict(scaler.transform(test))
+        mine = fit_logistic(torch.tensor(train), torch.tensor(labels), weight_decay=weight_decay)
+        found = mine.predict(torch.tensor(test)).numpy()
+        assert (found == expected).mean() > 0.995
+        assert (found == test_labels).mean() == pytest.approx((expected == test_labels).mean(), abs=2e-3)
+    assert dtypes == {torch.float32}
+    monkeypatch.setattr(linear, "_SMALL", 2000 * 64 * 10)
+    fit_logistic(torch.tensor(train), torch.tensor(labels), weight_decay=1.0)
+    assert dtypes == {torch.float32, torch.float64}
+
+
+def test_loss_and_gradients_of_blocks_agree_with_autograd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "_BLOCK", 7)
+    generator = torch.Generator().manual_seed(0)
+    inputs, weight = torch.randn(30, 5, generator=generator).double(), torch.randn(4, 5, generator=generator).double()
+    bias, targets = torch.randn(4, generator=generator).double(), torch.randint(0, 4, (30,), generator=generator)
+    found = linear._cross_entropy(inputs, targets, weight, bias)
+    weight.requires_grad_(), bias.requires_grad_()
+    expected = torch.nn.functional.cross_entropy(inputs @ weight.T + bias, targets)
+    expected.backward()
+    torch.testing.assert_close(found, (expected.detach(), weight.grad, bias.grad))
+
+
+def evaluations(monkeypatch: pytest.MonkeyPatch, **changes: object) -> list[float]:
+    """The weight decays that were tried."""
+    tried: list[float] = []
+    solve = linear.fit_logistic
+
+    def noted(*arguments: object, **options: object) -> object:
+        tried.append(options["weight_decay"])  # type: ignore[arg-type]
+        return solve(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(linear, "fit_logistic", noted)
+    rng = np.random.default_rng(0)
+    labels = torch.tensor(rng.integers(0, 2, 400))
+    noisy = torch.tensor(rng.normal(size=(400, 300)))
+    noisy[:, :150] += 0.15 * (2 * labels[:, None] - 1)  # many weak hints: trusting few of them is worse
+    probe(**changes).fit(noisy, labels)
+    return tried
+
+
+def test_the_search_ends_where_less_weight_decay_is_clearly_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = evaluations(monkeypatch, weight_decays=(10.0, 1.0, 1e-6, 1e-7))
+    assert tried[:-1] == [10.0, 1.0, 1e-6]
+    assert tried[-1] in (10.0, 1.0)
+
+
+def test_images_beyond_the_greatest_number_are_left_out_by_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[int]] = []
+
+    def noted(features: torch.Tensor, labels: torch.Tensor, **_: object) -> None:
+        seen.append(labels.bincount().tolist())
+
+    monkeypatch.setattr(linear, "fit_logistic", noted)
+    labels = torch.arange(120) % 3
+    probe(max_images=60, weight_decays=(0.1,)).fit(torch.zeros(120, 2), labels)
+    probe(max_images=120, weight_decays=(0.1,)).fit(torch.zeros(120, 2), labels)
+    assert seen == [[20, 20, 20], [40, 40, 40]]
+
+
+def score_and_count() -> tuple[dict[str, float], int]:
+    solved = 0
+    solve = linear.fit_logistic
+
+    def noted(*arguments: object, **options: object) -> object:
+        nonlocal solved
+        solved += 1
+        return solve(*arguments, **options)  # type: ignore[arg-type]
+
+    linear.fit_logistic = noted  # type: ignore[assignment]
+    train, labels = (torch.tensor(part) for part in problem(3))
+    return probe().score(Features(train, labels), Features(train, labels)), solved
+
+
+@pytest.mark.dist
+def test_one_process_solves_for_all() -> None:
+    (first, solved), (second, idle) = run_in_processes(score_and_count)
+    assert first == second
+    assert first["top1"] > 0.5
+    assert solved > 1 and idle == 0
+
+
+def test_progress_is_told_once_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = io.StringIO()
+    monkeypatch.setattr(progress, "get_console", lambda: Console(file=told, force_terminal=True))
+    with progress.progress_bar("linear probe") as tick:
+        tick()
+    assert "linear probe" not in told.getvalue()
+    with progress.progress_bar("linear probe", seconds=-1.0) as tick:
+        tick()
+        tick()
+    assert "linear probe" in told.getvalue()
+    calls: list[int] = []
+    train, labels = (torch.tensor(part) for part in problem(3))
+    fit_logistic(train, labels, weight_decay=0.1, after_evaluation=lambda: calls.append(1))
+    assert len(calls) > 3

@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 
 from selfsup.data.subset import Subset
 from selfsup.engine.hooks.aside import FrozenFeatures, beside_training, view_side
+from selfsup.errors import ConfigError
 from selfsup.registry import EVALUATORS, HOOKS
 
 WATCHED = ("dead_prototypes", "below_uniform")
@@ -31,7 +32,7 @@ class CollapseWatchHook(Hook):
         seed: of the choice of images.
 
     Raises:
-        ValueError: if ``every_steps`` or ``num_images`` is too small.
+        ConfigError: if ``every_steps`` or ``num_images`` is too small.
     """
 
     priority = "LOW"
@@ -46,8 +47,10 @@ class CollapseWatchHook(Hook):
         min_gain: float = 0.01,
         seed: int = 0,
     ) -> None:
-        if every_steps < 1 or num_images < 2:
-            raise ValueError(f"CollapseWatchHook: every_steps >= 1, num_images >= 2, got {every_steps}, {num_images}")
+        if every_steps < 1:
+            raise ConfigError(f"CollapseWatchHook.every_steps: must be > 0, got {every_steps}")
+        if num_images < 2:
+            raise ConfigError(f"CollapseWatchHook.num_images: must be > 1, got {num_images}")
         self.every_steps = every_steps
         self.num_images = num_images
         self.min_std = min_std
