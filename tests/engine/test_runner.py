@@ -176,7 +176,9 @@ def test_one_bad_image_is_named_once_and_stops_nothing(tmp_path: Path) -> None:
 
 
 def test_too_many_bad_images_stop_the_run_with_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"of 16 images could not be decoded.*1\.00%.*bad_images\.txt"):
+    with pytest.raises(
+        DataError, match=r"2 of the 16 images seen so far could not be decoded.*1\.00%.*bad_images\.txt"
+    ):
         Runner(unreadable(tmp_path, length=16, bad=(5, 9), steps=6)).train()
 
 
