@@ -5,17 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
-from selfsup.evaluation.metrics import (
-    alignment,
-    dead_prototypes,
-    feature_std,
-    mean_per_class,
-    rankme,
-    spread,
-    top1,
-    uniformity,
-    usage_entropy,
-)
+from selfsup.evaluation.metrics import feature_std, mean_per_class, rankme, spread, top1
 
 
 def test_accuracies_agree_with_scikit_learn() -> None:
@@ -56,24 +46,3 @@ def test_feature_std_is_zero_for_one_direction_and_one_over_sqrt_d_on_the_sphere
     sphere = torch.randn(20_000, 16, generator=generator)
     assert feature_std(sphere) == pytest.approx(1 / 4, rel=0.01)
     assert spread(sphere) == pytest.approx(1, rel=0.01)
-
-
-def test_usage_entropy_lies_between_one_prototype_and_all_alike() -> None:
-    assert usage_entropy(torch.tensor([9, 0, 0, 0])) == 0
-    assert usage_entropy(torch.tensor([2.5] * 7)) == pytest.approx(1)
-    assert usage_entropy(torch.tensor([1, 1, 0, 0])) == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="two prototypes and one assignment"):
-        usage_entropy(torch.zeros(4))
-
-
-def test_dead_prototypes_are_those_without_an_image() -> None:
-    assert dead_prototypes(torch.tensor([3, 0, 1, 0])) == 0.5
-
-
-def test_alignment_and_uniformity_agree_with_the_paper() -> None:
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, 12, 5))
-    unit_a, unit_b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
-    assert alignment(torch.tensor(a), torch.tensor(b)) == pytest.approx(((unit_a - unit_b) ** 2).sum(1).mean())
-    pairs = [np.exp(-2 * ((unit_a[i] - unit_a[j]) ** 2).sum()) for i in range(12) for j in range(i)]
-    assert uniformity(torch.tensor(a)) == pytest.approx(math.log(np.mean(pairs)))
