@@ -16,7 +16,8 @@ from selfsup.registry import DATASETS, EVALUATORS, METHODS, TRANSFORMS
 def evaluate(config: Mapping[str, Any], checkpoint: str | Path, *, device: str | None = None) -> dict[str, float]:
     """Run a config's evaluators on the frozen features of a checkpoint.
 
-    Evaluators that bring no images of their own judge a held-out part of the training images, as during training.
+    Evaluators that bring no images of their own learn from one part of the training images and judge another, as during
+    training; the method has seen both.
 
     Args:
         config: a resolved config with ``evaluators``.

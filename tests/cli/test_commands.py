@@ -95,7 +95,8 @@ def test_own_images_are_trained_on_with_the_recipes_scaling(capsys: pytest.Captu
     said = " ".join(capsys.readouterr().out.split())
     assert "effective batch 4 = 4 x 1 x 1; the recipe's is 128" in said
     assert "by the recipe's sqrt rule; the recipe's is" in said
-    assert "judge a held-out part of --data" in said
+    assert "learn from one part of --data and judge another" in said
+    assert "held out from them, but not from the training, which sees all images" in said
     config = load_config(work_dir / "config.py")
     assert config["train_dataloader"]["dataset"] == {
         **load_config("simclr/simclr_scenes", images="mine")["train_dataloader"]["dataset"],

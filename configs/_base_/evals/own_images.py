@@ -1,4 +1,7 @@
-"""Frozen features on a held-out part of the training images; left out where there are no labels.
+"""Frozen features on two parts of the training images; left out where there are no labels.
+
+The probes learn from one part and are judged on the other, which is held out from them alone: the training has seen
+it.
 
 RankMe and the features' standard deviation need none and are watched in every run, by CollapseWatchHook.
 """

@@ -13,10 +13,11 @@ from selfsup.registry import EVALUATORS, HOOKS
 class EvaluateHook(Hook):
     """Score the method's frozen features every so often and at the end, and write ``name/score`` to the metrics log.
 
-    An evaluator's dict that names no images of its own gets a fixed part of the training images; one that needs labels
-    is left out, with a line in the log, where there are none. Images are normalised as in training and shown at the
-    side of the largest training view, unless the evaluator says otherwise. The training goes on exactly as without
-    this hook: random states, training flags and statistics are untouched.
+    An evaluator's dict that names no images of its own gets two fixed parts of the training images, one to learn from
+    and one to be judged on; the method has seen both. One that needs labels is left out, with a line in the log, where
+    there are none. Images are normalised as in training and shown at the side of the largest training view, unless the
+    evaluator says otherwise. The training goes on exactly as without this hook: random states, training flags and
+    statistics are untouched.
 
     Args:
         evaluators: dicts from EVALUATORS, by name; none switches the hook off.
