@@ -70,8 +70,10 @@ def _processes() -> BaseContext:
     """Workers come from a server that never saw the model: a forked one would keep the weights it was born with.
 
     Forked from the training process, workers share its memory until the first update; then the old weights stay behind
-    in them, 5.3 GiB for RegNetY-256GF.
+    in them, 5.3 GiB for RegNetY-256GF. Windows has no such server and starts every worker anew.
     """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "cv2", "selfsup.data"])
     return context

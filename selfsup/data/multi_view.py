@@ -19,11 +19,11 @@ class Pipeline:
 
     Args:
         count: how many views, >= 1.
-        transforms: what is done, in order.
+        transforms: what is done, in order; none leaves what the pipelines share as it is.
     """
 
-    count: int
-    transforms: tuple[Transform, ...]
+    count: int = 1
+    transforms: tuple[Transform, ...] = ()
 
 
 @TRANSFORMS.register_module()

@@ -31,7 +31,7 @@ class EmojiTable:
 @cache
 def emoji_table() -> EmojiTable:
     """Read the names."""
-    listed = json.loads((files("selfsup.data") / "emoji" / "emoji.json").read_text())["emoji"]
+    listed = json.loads((files("selfsup.data") / "emoji" / "emoji.json").read_text(encoding="utf-8"))["emoji"]
     names: dict[str, list[str]] = {}
     members: dict[str, np.ndarray] = {}
     for level, key in (("emoji", "name"), ("subcategory", "subcategory"), ("category", "category")):

@@ -1,3 +1,5 @@
+import multiprocessing
+
 import numpy as np
 import pytest
 import torch
@@ -52,3 +54,11 @@ def test_memory_is_page_locked_for_cuda_only() -> None:
     sampler = StepSampler(4, 2, total_steps=1)
     assert not build_loader(dataset, sampler).pin_memory
     assert build_loader(dataset, sampler, device="cuda:1").pin_memory
+
+
+def test_workers_are_spawned_where_there_is_no_fork_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = build_loader(ViewDataset(Numbered(4), two_views), StepSampler(4, 2, total_steps=1), num_workers=1)
+    assert loader.multiprocessing_context.get_start_method() == "forkserver"
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    loader = build_loader(ViewDataset(Numbered(4), two_views), StepSampler(4, 2, total_steps=1), num_workers=1)
+    assert loader.multiprocessing_context.get_start_method() == "spawn"

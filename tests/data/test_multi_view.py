@@ -1,14 +1,18 @@
 """Pipelines composed from any transforms."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from selfsup.data.multi_view import MultiView
+from selfsup.config.validate import validate
+from selfsup.data.multi_view import MultiView, Pipeline
 from selfsup.data.transforms import RandomGray, RandomResizedCrop
 from selfsup.data.views import SwAVViews
 from selfsup.errors import ConfigError, DataError
 from selfsup.registry import TRANSFORMS
 from tests.data.pictures import picture
+from tests.engine.tiny_run import tiny_config
 
 
 def test_multi_view_is_built_from_dicts_and_keeps_their_order() -> None:
@@ -26,6 +30,21 @@ def test_multi_view_is_built_from_dicts_and_keeps_their_order() -> None:
     assert views.describe().splitlines()[:2] == ["1 view:", "  CenterCrop(size=16)"]
     assert "2 views:" in views.describe()
     assert (made[1][..., 0] == made[1][..., 1]).all()
+
+
+def test_a_pipeline_makes_one_view_unless_it_says_otherwise() -> None:
+    assert Pipeline().count == 1
+    pipelines = [dict(transforms=[dict(type="RandomGray")])]
+    config = dict(
+        tiny_config(Path("unused")),
+        train_dataloader=dict(
+            batch_size=8, dataset=dict(type="Scenes"), views=dict(type="MultiView", pipelines=pipelines)
+        ),
+    )
+    validate(config)
+    pipelines[0]["number"] = 2
+    with pytest.raises(ConfigError, match=r"pipelines\.0\.number: is not an argument of Pipeline"):
+        validate(config)
 
 
 def test_before_gives_every_view_a_background_of_its_own() -> None:
