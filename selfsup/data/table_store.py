@@ -84,7 +84,7 @@ def kept_table(file: Path, is_current: Callable[[PathTable], bool]) -> PathTable
         return None
     if not is_current(table):
         return None
-    with suppress(PermissionError):  # a cache that somebody else keeps up
+    with suppress(OSError):  # a cache that somebody else keeps up, or on a disk that is read only
         os.utime(file)  # in use: not to be removed
     return table
 

@@ -193,6 +193,19 @@ def test_where_files_cannot_be_locked_each_goes_on_for_itself(
     assert list(machine.temporary.iterdir()) == []
 
 
+def test_a_cache_on_a_disk_that_is_read_only_is_used(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ImageList(machine.photos, cache=tmp_path / "photos.paths")
+
+    def read_only(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", read_only)
+    assert len(ImageList(machine.photos, cache=tmp_path / "photos.paths")) == 9
+    assert machine.scans == 1
+
+
 def test_another_users_folder_is_not_believed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     ImageList(machine.photos)
     (folder,) = machine.temporary.iterdir()
