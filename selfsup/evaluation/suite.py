@@ -126,6 +126,8 @@ def held_out_parts(images: Any, *, max_images: int, test_share: float, seed: int
         kept = kept[draw(len(kept), max_images, seed=seed)]  # one image of each class may be too many
         chosen, groups = chosen[kept], groups[kept]
     train, test = stratified_split(groups, test_share=test_share, seed=seed)
+    if not len(test):  # every image is the only one of its class
+        train, test = stratified_split(np.zeros_like(groups), test_share=test_share, seed=seed)
     return Subset(images, indices=chosen[train]), Subset(images, indices=chosen[test])
 
 

@@ -49,7 +49,6 @@ def test_several_labels_of_a_path_are_read_back() -> None:
         [0, 0, 1, 0, 0],
         [0, 0, 1, 0, 0],
     ]
-    assert isinstance(table.label_sets.numbers.base, np.memmap)
 
 
 def test_pickling_sends_the_name_of_the_file_only(table: PathTable) -> None:

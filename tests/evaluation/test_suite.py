@@ -111,6 +111,11 @@ def test_no_more_images_are_used_than_allowed_however_many_classes_there_are() -
     assert len(train) + len(test) == 60
 
 
+def test_there_is_something_to_be_judged_on_when_every_image_is_the_only_one_of_its_class() -> None:
+    train, test = held_out_parts(Blobs(8, num_classes=8), max_images=8, test_share=0.25, seed=0)
+    assert (len(train), len(test)) == (6, 2)
+
+
 def test_of_very_many_labels_only_a_draw_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("selfsup.evaluation.suite._MOST_LABELS", 1000)
     images = Blobs(20_000, num_classes=4, side=1)
