@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from selfsup.engine.optim import PrecisionOptimWrapper
-from selfsup.engine.schedule import EpochCosine, HalveOnPlateau, MultiStep, Schedule, WarmupCosine, warmup_cosine
+from selfsup.engine.rates import warmup_cosine
+from selfsup.engine.schedule import EpochCosine, HalveOnPlateau, MultiStep, Schedule, WarmupCosine
 from selfsup.errors import ConfigError
 from selfsup.registry import PARAM_SCHEDULERS
 from tests.reference import record
