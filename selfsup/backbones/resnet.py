@@ -1,6 +1,7 @@
 """ResNet of any depth and width, with torchvision's module names."""
 
 from collections.abc import Collection
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -57,7 +58,7 @@ class ResNet(nn.Module):
         depth: int,
         width: float = 1,
         *,
-        stem: str = "imagenet",
+        stem: Literal["imagenet", "cifar"] = "imagenet",
         selective_kernels: bool = False,
         zero_init_residual: bool = False,
         checkpoint_stages: Collection[int] = (),

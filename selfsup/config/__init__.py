@@ -1,13 +1,17 @@
 """Configs: load, validate, describe; knows registries, never components."""
 
+from selfsup.config.default_hooks import DEFAULT_HOOKS, hooks_of
 from selfsup.config.describe import Plan, describe, print_notes, print_plan
 from selfsup.config.dump import dump_config
 from selfsup.config.find import config_names, find_config
 from selfsup.config.load import load_config
-from selfsup.config.recipe import differences, effective_batch, scale_learning_rates
+from selfsup.config.recipe import differences, effective_batch, scale_learning_rates, sync_bn_group
+from selfsup.config.schema import DEFAULT_WRAPPER
 from selfsup.config.validate import find_problems, validate
 
 __all__ = [
+    "DEFAULT_HOOKS",
+    "DEFAULT_WRAPPER",
     "Plan",
     "config_names",
     "describe",
@@ -16,9 +20,11 @@ __all__ = [
     "effective_batch",
     "find_config",
     "find_problems",
+    "hooks_of",
     "load_config",
     "print_notes",
     "print_plan",
     "scale_learning_rates",
+    "sync_bn_group",
     "validate",
 ]

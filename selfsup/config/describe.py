@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from selfsup.config.recipe import batch_parts, differences, effective_batch, recipe_batch
+from selfsup.config.recipe import batch_parts, differences, effective_batch, recipe_batch, recipe_micro_batch
+from selfsup.config.trial import build_on_meta, build_schedule, check_run, explained, lone_optimizer
 from selfsup.errors import ConfigError, SelfsupError
-from selfsup.registry import METHODS, OPTIMIZERS, PARAM_SCHEDULERS, TRANSFORMS
+from selfsup.registry import PARAM_SCHEDULERS, TRANSFORMS
 
 UNKNOWN = "unknown until the data is read"
 _BARS = "▁▂▃▄▅▆▇█"
@@ -65,20 +65,23 @@ def describe(
     *,
     processes: int = 1,
     scaled_from: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, Any] | None = None,
     multiply_adds: Callable[[nn.Module, int], int] | None = None,
 ) -> Plan:
-    """Work out what a resolved config will do; builds the method on the meta device and opens no data.
+    """Work out what a resolved config will do; builds all but data sets, on the meta device, and opens no data.
 
     Args:
         config: a resolved config.
         processes: how many will take part.
         scaled_from: the config before its learning rates were scaled, for the notes.
+        recipe: the config as its file has it, for the notes, where options have changed it.
         multiply_adds: counts a backbone's multiply-adds for one square image of a size; None leaves them out.
 
     Raises:
-        ConfigError: if a component refuses its arguments.
+        ConfigError: listing everything that components refuse, or that this many processes cannot do.
     """
     method = build_on_meta(config)
+    check_run(config, method, processes)
     views = view_sizes(config["train_dataloader"]["views"])
     loader, length = config["train_dataloader"], config["train_cfg"]
     batch = effective_batch(config, processes)
@@ -109,33 +112,21 @@ def describe(
         precision=config["optim_wrapper"].get("precision", "fp32"),
         notes=(
             *differences(config, processes, scaled_from=scaled_from),
-            *_advice(method, scaled_from or config, processes),
+            *_advice(method, config, recipe or scaled_from or config, processes),
         ),
     )
 
 
-def build_on_meta(config: Mapping[str, Any]) -> nn.Module:
-    """The config's method, with shapes but no weights.
-
-    Raises:
-        ConfigError: if a component refuses its arguments.
-    """
-    try:
-        with torch.device("meta"):
-            return METHODS.build(config["model"])
-    except SelfsupError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"model: {error}") from error
-
-
-def _advice(method: nn.Module, config: Mapping[str, Any], processes: int) -> Sequence[str]:
-    """What the method itself has to say about a batch that is not its recipe's."""
-    if effective_batch(config, processes) == recipe_batch(config):
+def _advice(method: nn.Module, config: Mapping[str, Any], recipe: Mapping[str, Any], processes: int) -> Sequence[str]:
+    """What the method itself has to say about a batch, unless the recipe it follows does the same."""
+    advice: Any = getattr(method, "advice", None)
+    if not callable(advice):
         return ()
     per_process, processes, _ = batch_parts(config, processes)
-    advice: Any = getattr(method, "advice", None)
-    return advice(per_process * processes) if callable(advice) else ()
+    example = None
+    if (batch := recipe_micro_batch(recipe)) is not None:
+        example = (method if recipe["model"] == config["model"] else build_on_meta(recipe), batch)
+    return advice(per_process * processes, recipe=example)
 
 
 def count_parameters(method: nn.Module) -> dict[str, int]:
@@ -153,12 +144,7 @@ def view_sizes(views: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
     Raises:
         ConfigError: if the pipeline refuses its arguments.
     """
-    try:
-        pipeline = TRANSFORMS.build(views)
-    except SelfsupError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"train_dataloader.views: {error}") from error
+    pipeline = explained("train_dataloader.views", TRANSFORMS.build, views)
     try:
         made = pipeline(np.zeros((64, 64, 3), np.uint8), np.random.default_rng(0))
     except (SelfsupError, ValueError, IndexError):  # wants images of a kind that only its data set gives
@@ -186,17 +172,12 @@ def rate_curve(config: Mapping[str, Any], *, steps: int, steps_per_epoch: int | 
     counts_epochs = any("epoch" in name for schedule in schedules for name in schedule)
     if len(schedules) > 1 or (steps_per_epoch is None and counts_epochs):
         return None
-    try:
-        optimizer = OPTIMIZERS.build(dict(config["optim_wrapper"]["optimizer"]), params=[nn.Parameter(torch.zeros(1))])
-        base = optimizer.defaults["lr"]
-        if not schedules:
-            return lambda step: base
-        if not hasattr(PARAM_SCHEDULERS.find(schedules[0]["type"]), "value"):
-            return None
-        context = {"total_steps": steps, "steps_per_epoch": steps_per_epoch or steps}
-        schedule = PARAM_SCHEDULERS.build(dict(schedules[0]), optimizer=optimizer, **context)
-    except (ValueError, TypeError) as error:
-        raise error if isinstance(error, SelfsupError) else ConfigError(f"optim_wrapper: {error}") from error
+    base = lone_optimizer(config).defaults["lr"]
+    if not schedules:
+        return lambda step: base
+    if not hasattr(PARAM_SCHEDULERS.find(schedules[0]["type"]), "value"):
+        return None
+    schedule = build_schedule(config, schedules[0], steps=steps, steps_per_epoch=steps_per_epoch or steps)
     return lambda step: float(schedule.value(step, base))
 
 

@@ -4,6 +4,8 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from selfsup.errors import ConfigError
+
 ABSOLUTE_RATES = ("lr", "start_lr", "peak_lr", "end_lr", "min_lr", "warmup_lr", "final_lr", "eta_min")
 """Arguments of schedules that are learning rates themselves, not factors, by convention of name."""
 
@@ -24,6 +26,31 @@ def recipe_batch(config: Mapping[str, Any]) -> int | None:
     """Images per optimiser update that the config's learning rates belong to, if it says so."""
     scaling = config.get("auto_scale_lr")
     return scaling["base_batch_size"] if scaling else None
+
+
+def recipe_micro_batch(config: Mapping[str, Any]) -> int | None:
+    """Images of all processes per micro-batch that the recipe was made for, if it says so."""
+    base = recipe_batch(config)
+    return None if base is None else max(1, base // config["optim_wrapper"].get("accumulative_counts", 1))
+
+
+def sync_bn_group(config: Mapping[str, Any], processes: int) -> int | None:
+    """Processes that share batch-norm statistics, None if each has its own; never more than there are.
+
+    Raises:
+        ConfigError: if the processes cannot be divided into groups of ``sync_bn``.
+    """
+    wanted = config.get("sync_bn")
+    if wanted is None or processes == 1:
+        return None
+    group = processes if wanted == "all" else min(wanted, processes)
+    if processes % group:
+        fitting = [size for size in range(1, processes + 1) if processes % size == 0]
+        raise ConfigError(
+            f"sync_bn: groups of {group} do not divide {processes} processes; use one of "
+            f"{', '.join(map(str, fitting))}, or 'all'"
+        )
+    return None if group == 1 else group
 
 
 def rate_factor(config: Mapping[str, Any], processes: int) -> float:
@@ -84,6 +111,13 @@ def differences(
                 lines.append(f"learning rate {rate:.4g} as in the recipe; this batch wants {wanted}: --auto-scale-lr")
             else:
                 lines.append(f"learning rate {wanted}; the recipe's is {rate:.4g}")
+    norm_group = config.get("sync_bn")
+    if isinstance(norm_group, int) and norm_group > processes:
+        seen = f"of all {processes} processes" if processes > 1 else "of one process"
+        lines.append(
+            f"sync_bn: batch norm sees the {per_process * processes} images {seen}; the recipe's groups are of "
+            f"{norm_group} processes"
+        )
     queue = config["model"].get("queue_length", 0)
     if queue and base is not None and batch != base:
         gathered = per_process * processes

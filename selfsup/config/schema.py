@@ -4,11 +4,12 @@ A section is a dataclass; its fields are the section's keys, their annotations a
 in. What a *component* accepts is read from the component's own signature, never from here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from selfsup import registry
+from selfsup.config.default_hooks import DEFAULT_HOOKS, DefaultHook
 from selfsup.registry import Registry
 
 
@@ -130,7 +131,9 @@ class Recipe:
         evaluators: measures by name, from EVALUATORS.
         evaluate_every: epochs between two evaluations; 0 evaluates at the end only.
         custom_hooks: more hooks, from HOOKS.
-        default_hooks: hooks that replace the engine's own by name; None removes one.
+        default_hooks: changes to the hooks of every run, by the names of
+            :data:`~selfsup.config.default_hooks.DEFAULT_HOOKS`: a dict changes a hook's arguments, one with another
+            ``type`` replaces it, None switches it off.
         auto_scale_lr: see :class:`AutoScaleLr`.
         sync_bn: batch-norm statistics over all processes, over groups of that many, or per process.
         sharding: see :class:`Sharding`; None keeps the whole method in every process.
@@ -138,7 +141,6 @@ class Recipe:
         seed: seed of everything random.
         work_dir: where results go; None stands for ``work_dirs/<config name>``.
         load_from: checkpoint whose weights the training starts from.
-        launcher: what started the processes.
         find_unused_parameters: for methods that leave parameters without gradient, on several processes.
         custom_imports: see :class:`CustomImports`.
     """
@@ -159,7 +161,6 @@ class Recipe:
     seed: int = 0
     work_dir: str | None = None
     load_from: str | None = None
-    launcher: Literal["none", "pytorch", "slurm"] = "none"
     find_unused_parameters: bool = False
     custom_imports: dict[str, Any] | None = None
 
@@ -193,6 +194,9 @@ AT_LEAST: dict[str, int] = {
 }
 """The least number that makes sense, by path; components check their own arguments."""
 
+AT_MOST: dict[str, int] = {"train_dataloader.max_bad_share": 1}
+"""The greatest."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -204,6 +208,8 @@ class Place:
         extra: keys besides the component's own arguments that the builder reads, with their annotations.
         named: the value is a dict of components by free names.
         default_type: the component meant when there is no ``type``.
+        members: with ``named``, the only names there are, and what is meant by each.
+        needs: what the component's class must have, because the engine calls it.
     """
 
     registry: Registry
@@ -211,7 +217,11 @@ class Place:
     extra: tuple[tuple[str, Any], ...] = ()
     named: bool = False
     default_type: str | None = None
+    members: Mapping[str, DefaultHook] | None = None
+    needs: tuple[str, ...] = ()
 
+
+DEFAULT_WRAPPER = "PrecisionOptimWrapper"
 
 PLACES: dict[str, Place] = {
     "model": Place(registry.METHODS),
@@ -233,13 +243,14 @@ PLACES: dict[str, Place] = {
         registry.OPTIM_WRAPPERS,
         supplied=("optimizer",),
         extra=(("optimizer", dict[str, Any]), ("param_groups", Sequence[dict[str, Any]])),
-        default_type="PrecisionOptimWrapper",
+        default_type=DEFAULT_WRAPPER,
+        needs=("for_method",),
     ),
     "optimizer": Place(registry.OPTIMIZERS, supplied=("params",)),
     "param_scheduler": Place(registry.PARAM_SCHEDULERS, supplied=("optimizer", "steps_per_epoch", "total_steps")),
     "evaluators": Place(registry.EVALUATORS, supplied=("train", "test", "preprocess", "size", "resize"), named=True),
     "custom_hooks": Place(registry.HOOKS),
-    "default_hooks": Place(registry.HOOKS, named=True),
+    "default_hooks": Place(registry.HOOKS, named=True, members=DEFAULT_HOOKS),
 }
 
 REGISTRIES: tuple[Registry, ...] = tuple(value for value in vars(registry).values() if isinstance(value, Registry))

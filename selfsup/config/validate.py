@@ -5,11 +5,13 @@ arguments compared with their signatures, so that plugins are checked like our o
 """
 
 import copy
+import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from selfsup.config.annotations import choices, classes, element, fits, spelled
-from selfsup.config.schema import ALTERNATIVES, AT_LEAST, PLACES, REGISTRIES, SECTIONS, Place, Recipe
+from selfsup.config.default_hooks import no_default_hook, with_default_hooks
+from selfsup.config.schema import ALTERNATIVES, AT_LEAST, AT_MOST, PLACES, REGISTRIES, SECTIONS, Place, Recipe
 from selfsup.config.signatures import Signature, signature_of
 from selfsup.errors import ConfigError, RegistryError, did_you_mean
 from selfsup.registry import Registry, load_plugins, plugin_report
@@ -40,10 +42,14 @@ def find_problems(config: Mapping[str, Any], *, added: Collection[str] = ()) -> 
         section = config.get(name)
         if isinstance(section, dict) and sum(section.get(key) is not None for key in alternatives) != 1:
             walk.report(name, f"must give exactly one of {' and '.join(alternatives)} (the other None), got {section}")
-    for path, least in AT_LEAST.items():
+    for path in {**AT_LEAST, **AT_MOST}:
         number = _at(config, path)
-        if isinstance(number, (int, float)) and not isinstance(number, bool) and number < least:
-            walk.report(path, f"must be >= {least}, got {number}")
+        if not isinstance(number, (int, float)) or isinstance(number, bool):
+            continue
+        if path in AT_LEAST and number < AT_LEAST[path]:
+            walk.report(path, f"must be >= {AT_LEAST[path]}, got {number}")
+        if path in AT_MOST and number > AT_MOST[path]:
+            walk.report(path, f"must be <= {AT_MOST[path]}, got {number}")
     for path in added:
         above = tuple(f"{'.'.join(path.split('.')[:depth])}:" for depth in range(1, path.count(".") + 2))
         if path not in walk.recognised and not any(problem.startswith(above) for problem in walk.problems):
@@ -68,6 +74,7 @@ def fill_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     walk = _Walk()
     completed = copy.deepcopy(dict(config))
+    completed["default_hooks"] = with_default_hooks(completed.get("default_hooks"))
     walk.arguments(completed, signature_of(Recipe), "", owner="a config", registry=None, fill=True)
     return completed
 
@@ -112,7 +119,7 @@ class _Walk:
                 self.value(value, str(name), here, annotation=annotation, registry=registry, fill=fill)
             elif not signature.open:
                 near = did_you_mean(str(name), [*signature.arguments, *extra], show=20)
-                what = "is not a key of" if owner.startswith("a ") else "is not an argument of"
+                what = "is not a key of" if owner.startswith(("a ", "an ")) else "is not an argument of"
                 self.report(here, f"{what} {owner}, got {_short(value)}{near}")
         for name, argument in signature.arguments.items():
             if name in given or name in supplied:
@@ -132,8 +139,11 @@ class _Walk:
             self.mapping(value, name, path, annotation=annotation, registry=registry, fill=fill)
         elif isinstance(value, dict) and place:
             for key, item in value.items():
+                chosen = self.member(key, item, place, f"{path}.{key}")
+                if chosen is None:
+                    continue
                 if isinstance(item, dict):
-                    self.component(item, place, f"{path}.{key}", registry=place.registry, fill=fill)
+                    self.component(item, chosen, f"{path}.{key}", registry=place.registry, fill=fill)
                 elif item is not None:
                     self.report(f"{path}.{key}", f"must be a dict with a 'type', got {_short(item)}")
         elif isinstance(value, (list, tuple)) and any(isinstance(item, (dict, list, tuple)) for item in value):
@@ -146,6 +156,20 @@ class _Walk:
             near = near if near.startswith("; did") else ""
             self.report(path, f"must be {spelled(annotation)}, got {_short(value)}{near}")
 
+    def member(self, name: str, item: Any, place: Place, path: str) -> Place | None:
+        """What belongs under a name of a dict of components; None where the place knows its names and this is none."""
+        if place.members is None:
+            return place
+        if name not in place.members:
+            self.report(path, no_default_hook(name))
+            return None
+        self.recognised.add(path)
+        default = place.members[name]
+        replaced = isinstance(item, dict) and item.get("type", default.type) != default.type
+        return dataclasses.replace(
+            place, default_type=default.type, supplied=() if replaced else (*place.supplied, *default.takes)
+        )
+
     def mapping(
         self, value: dict[str, Any], name: str, path: str, *, annotation: Any, registry: Registry | None, fill: bool
     ) -> None:
@@ -153,7 +177,7 @@ class _Walk:
         place = PLACES.get(name)
         if name in SECTIONS:
             section = SECTIONS[name]
-            self.arguments(value, signature_of(section), path, owner=f"a {name}", registry=None, fill=fill)
+            self.arguments(value, signature_of(section), path, owner=_a(name), registry=None, fill=fill)
         elif "type" in value or place:
             self.component(value, place, path, registry=place.registry if place else registry, fill=fill)
         elif not fits(value, annotation):
@@ -188,6 +212,9 @@ class _Walk:
                     self.value(item, name, f"{path}.{name}", annotation=Any, registry=registry, fill=fill)
             return
         owner = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
+        if place and not all(hasattr(component, name) for name in place.needs):
+            self.report(f"{path}.type", f"{owner} is not one of ours, nor made from one; use {place.default_type}")
+            return
         signature = signature_of(component)
         self.arguments(value, signature, path, owner=owner, registry=registry, place=place, fill=fill)
 
@@ -215,6 +242,10 @@ class _Walk:
             else:
                 self.report(f"{path}.type", str(error))
             return None
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _is_plain(value: Any) -> bool:

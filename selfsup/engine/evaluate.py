@@ -9,11 +9,13 @@ import torch
 from selfsup.engine.checkpoint import load_method
 from selfsup.engine.hooks.aside import FrozenFeatures, view_side
 from selfsup.engine.shard import build_on_main, shard, sharding_of
-from selfsup.ops.dist import init_process_group, local_device
+from selfsup.ops.dist import Launcher, init_process_group, local_device
 from selfsup.registry import DATASETS, EVALUATORS, METHODS, TRANSFORMS
 
 
-def evaluate(config: Mapping[str, Any], checkpoint: str | Path, *, device: str | None = None) -> dict[str, float]:
+def evaluate(
+    config: Mapping[str, Any], checkpoint: str | Path, *, device: str | None = None, launcher: Launcher = "none"
+) -> dict[str, float]:
     """Run a config's evaluators on the frozen features of a checkpoint.
 
     Evaluators that bring no images of their own learn from one part of the training images and judge another, as during
@@ -23,6 +25,7 @@ def evaluate(config: Mapping[str, Any], checkpoint: str | Path, *, device: str |
         config: a resolved config with ``evaluators``.
         checkpoint: a training checkpoint of the same model.
         device: ``'cpu'``, ``'cuda'``, or None for the GPU where there is one.
+        launcher: what started the processes.
 
     Returns:
         Scores by ``evaluator/score``; the same in every process.
@@ -30,7 +33,7 @@ def evaluate(config: Mapping[str, Any], checkpoint: str | Path, *, device: str |
     Raises:
         CheckpointError: if the checkpoint cannot be read or belongs to another model.
     """
-    init_process_group(config.get("launcher", "none"), device)
+    init_process_group(launcher, device)
     method = _built(config, local_device(device))
     load_method(checkpoint, method)
     method.eval()

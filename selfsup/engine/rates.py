@@ -5,6 +5,9 @@ A step is one optimiser update; step 0 is the first.
 
 import math
 from collections.abc import Sequence
+from typing import Literal
+
+Seam = Literal["rebased", "vissl_fixed"]
 
 
 def warm_up(step: int, *, start: float, peak: float, steps: int, inclusive: bool = False) -> float:
@@ -38,7 +41,7 @@ def warmup_cosine(
     end: float = 0.0,
     warmup_steps: int = 0,
     warmup_inclusive: bool = False,
-    seam: str = "rebased",
+    seam: Seam = "rebased",
 ) -> float:
     """Linear warm-up, then a cosine to ``end``.
 

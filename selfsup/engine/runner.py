@@ -15,7 +15,7 @@ from rich.logging import RichHandler
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from selfsup.config import dump_config
+from selfsup.config import DEFAULT_WRAPPER, dump_config, hooks_of, sync_bn_group
 from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.view_dataset import ViewDataset
@@ -34,14 +34,13 @@ from selfsup.engine.environment import check_writable, put_aside, write_environm
 from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.loop import TrainLoop
 from selfsup.engine.metrics_log import MetricsLog
-from selfsup.engine.optim.groups import parameter_groups
 from selfsup.engine.pretrained import load_trained, start_from
 from selfsup.engine.shard import build_on_main, class_name, describe_shards, is_sharded, shard, sharding_of, whole_state
 from selfsup.errors import CheckpointError
 from selfsup.layers import convert_sync_bn
 from selfsup.methods.base import Method, Progress
-from selfsup.ops.dist import init_process_group, is_main, local_device, rank, world_size
-from selfsup.registry import DATASETS, HOOKS, METHODS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, RUNNERS, TRANSFORMS
+from selfsup.ops.dist import Launcher, init_process_group, is_main, local_device, rank, world_size
+from selfsup.registry import DATASETS, HOOKS, METHODS, OPTIM_WRAPPERS, PARAM_SCHEDULERS, RUNNERS, TRANSFORMS
 
 
 @RUNNERS.register_module()
@@ -52,13 +51,21 @@ class Runner(MMEngineRunner):
         config: a resolved config, see ``selfsup.config``; it is not changed.
         resume: go on from the newest checkpoint of the work dir, or start if there is none.
         device: ``'cpu'``, ``'cuda'``, or None for the GPU where there is one.
+        launcher: what started the processes.
 
     Raises:
         ConfigError: if the work dir cannot be written to.
         CheckpointError: if the checkpoint to go on from cannot be read or does not fit.
     """
 
-    def __init__(self, config: Mapping[str, Any], *, resume: bool = False, device: str | None = None) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        device: str | None = None,
+        launcher: Launcher = "none",
+    ) -> None:
         self._config = config
         self._device_wanted = device
         work_dir = Path(config["work_dir"])
@@ -66,7 +73,7 @@ class Runner(MMEngineRunner):
         super().__init__(
             model=config["model"],
             work_dir=str(work_dir),
-            launcher=config.get("launcher", "none"),
+            launcher=launcher,
             default_hooks=config.get("default_hooks"),
             custom_hooks=config.get("custom_hooks"),
             load_from=config.get("load_from"),
@@ -79,8 +86,9 @@ class Runner(MMEngineRunner):
 
     @classmethod
     def from_cfg(cls, cfg: Mapping[str, Any]) -> "Runner":
-        """MMEngine's name for building from a config; reads ``resume`` and ``device`` from it too."""
-        return cls(cfg, resume=cfg.get("resume", False), device=cfg.get("device"))
+        """MMEngine's name for building from a config; reads this class's other arguments from it too."""
+        given = {name: cfg[name] for name in ("resume", "device", "launcher") if name in cfg}
+        return cls({name: value for name, value in cfg.items() if name not in given}, **given)
 
     @property
     def device(self) -> torch.device:
@@ -144,9 +152,8 @@ class Runner(MMEngineRunner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Move to the device, lay out channels last, synchronise batch norm; for several processes wrap or split."""
-        sync_bn = self.cfg.get("sync_bn")
-        if sync_bn is not None and world_size() > 1:
-            model = convert_sync_bn(model, None if sync_bn == "all" else sync_bn)
+        if (group := sync_bn_group(self._config, world_size())) is not None:
+            model = convert_sync_bn(model, group)
         if sharding := sharding_of(self._config):
             model = shard(model, self.device, min_parameters=sharding.min_parameters)
             self.logger.info(f"sharding: {describe_shards(model, sharding.min_parameters)}")
@@ -166,27 +173,8 @@ class Runner(MMEngineRunner):
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """Ours, replaced or switched off (None) by name; those that other parts of the config ask for are added."""
-        config = self._config
-        chosen: dict[str, Any] = {
-            "progress": {"type": "ProgressHook"},
-            "scheduler": {"type": "ParamSchedulerHook"},
-            "bad_images": {
-                "type": "BadImagesHook",
-                "max_share": config["train_dataloader"].get("max_bad_share", 0.01),
-            },
-            "collapse": {"type": "CollapseWatchHook"},
-            "evaluate": {
-                "type": "EvaluateHook",
-                "evaluators": dict(config.get("evaluators") or {}),
-                "every_epochs": config.get("evaluate_every", 1) or None,
-            },
-            "pictures": {"type": "PictureHook"},
-            "checkpoint": {"type": "CheckpointHook"},
-            **(hooks or {}),
-        }
-        for hook in chosen.values():
-            if hook is not None:
-                self.register_hook(HOOKS.build(hook))
+        for hook in hooks_of(self._config).values():
+            self.register_hook(HOOKS.build(hook))
 
     def register_custom_hooks(self, hooks: list[Any]) -> None:
         """Hooks of the user's own."""
@@ -235,22 +223,19 @@ class Runner(MMEngineRunner):
         self.view_dataset = ViewDataset(
             DATASETS.build(loader["dataset"]), TRANSFORMS.build(loader["views"]), seed=config.get("seed", 0)
         )
-        wrapper = dict(config["optim_wrapper"])
+        wrapper = config["optim_wrapper"]
         self.accumulate = wrapper.get("accumulative_counts", 1)
         self.steps_per_epoch = steps_per_epoch(
             len(self.train_images), loader["batch_size"], world_size(), self.accumulate
         )
         plan = config["train_cfg"]
         self.total_steps = plan["max_steps"] if "max_steps" in plan else plan["max_epochs"] * self.steps_per_epoch
-        optimizer_config = wrapper.pop("optimizer")
-        groups = parameter_groups(self.method, wrapper.pop("param_groups", ()), lr=optimizer_config.get("lr"))
-        optimizer = OPTIMIZERS.build(optimizer_config, params=groups)
-        wrapper.setdefault("type", "PrecisionOptimWrapper")
-        self.optim_wrapper = OPTIM_WRAPPERS.build(wrapper, optimizer=optimizer)
-        self.optim_wrapper.bind(self.method)
+        self.optim_wrapper = OPTIM_WRAPPERS.find(wrapper.get("type", DEFAULT_WRAPPER)).for_method(self.method, wrapper)
         schedulers = config.get("param_scheduler") or []
         self.param_schedulers = [
-            PARAM_SCHEDULERS.build(scheduler, optimizer=optimizer, **self._schedule_context(scheduler))
+            PARAM_SCHEDULERS.build(
+                scheduler, optimizer=self.optim_wrapper.optimizer, **self._schedule_context(scheduler)
+            )
             for scheduler in ([schedulers] if isinstance(schedulers, dict) else schedulers)
         ]
 

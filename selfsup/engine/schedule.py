@@ -7,17 +7,15 @@ the optimiser's own ``lr``: a parameter group with another follows the same curv
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from mmengine.optim import BaseOptimWrapper
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from torch.optim import Optimizer
 
-from selfsup.engine.rates import epoch_cosine, multi_step, warm_up, warmup_cosine
+from selfsup.engine.rates import Seam, epoch_cosine, multi_step, warm_up, warmup_cosine
 from selfsup.errors import ConfigError, did_you_mean
 from selfsup.registry import PARAM_SCHEDULERS
-
-SEAMS = ("rebased", "vissl_fixed")
 
 
 class Schedule(_ParamScheduler):
@@ -164,10 +162,10 @@ class WarmupCosine(WarmUpSchedule):
         warmup_steps: int | None = None,
         warmup_epochs: float | None = None,
         warmup_inclusive: bool = False,
-        seam: str = "rebased",
+        seam: Seam = "rebased",
     ) -> None:
-        if seam not in SEAMS:
-            raise ConfigError(f"param_scheduler.seam: unknown seam {seam!r}{did_you_mean(seam, SEAMS)}")
+        if seam not in get_args(Seam):
+            raise ConfigError(f"param_scheduler.seam: unknown seam {seam!r}{did_you_mean(seam, get_args(Seam))}")
         self.end_lr = end_lr
         self.seam = seam
         super().__init__(

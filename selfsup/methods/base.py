@@ -112,11 +112,12 @@ class Method(BaseModel):
     def after_step(self, progress: Progress) -> None:
         """Called after every optimiser step, with the progress from before it."""
 
-    def advice(self, batch_size: int) -> list[str]:
+    def advice(self, batch_size: int, *, recipe: "tuple[Method, int] | None" = None) -> list[str]:
         """What somebody who trains with this batch should know beforehand; empty if all is well.
 
         Args:
             batch_size: images per process and micro-batch.
+            recipe: the method and batch of the recipe that is followed, of which nothing need be said.
         """
         return []
 

@@ -102,7 +102,7 @@ class MoCo(Method):
             self.queue.push(keys)
         return {"loss": loss}
 
-    def advice(self, batch_size: int) -> list[str]:
+    def advice(self, batch_size: int, *, recipe: tuple[Method, int] | None = None) -> list[str]:
         """Says so when the queue does not hold whole batches, which the first step would refuse."""
         fault = self._length_fault(batch_size * world_size())
         return [fault] if fault else []

@@ -128,19 +128,33 @@ class SwAV(Method):
         """
         return self.prototypes(l2_normalize(self.neck(features)))
 
-    def advice(self, batch_size: int) -> list[str]:
-        """Says so when fewer samples than prototypes take part in a balanced assignment."""
-        batch = batch_size * world_size()
-        samples = batch + self.queue_rows(batch_size) * world_size()
-        prototypes = self.prototypes.out_dim
-        if samples >= prototypes:
+    def advice(self, batch_size: int, *, recipe: tuple[Method, int] | None = None) -> list[str]:
+        """Says so when fewer samples than prototypes take part in a balanced assignment, and fewer than the recipe's.
+
+        SEER balances 8,192 samples over 16,000 prototypes: as many for each prototype are enough for who follows it.
+        """
+        enough = 1.0
+        if recipe is not None and isinstance(recipe[0], SwAV):
+            enough = min(enough, recipe[0].samples(recipe[1]) / recipe[0].prototypes.out_dim)
+        samples, prototypes = self.samples(batch_size), self.prototypes.out_dim
+        if samples >= enough * prototypes:
             return []
-        enough = -(-(prototypes - batch) // batch) * batch
+        batch = batch_size * world_size()
+        queue = -(-(math.ceil(enough * prototypes) - batch) // batch) * batch
+        than = "" if enough == 1 else f" (the recipe has {enough:.2g} samples for each)"
         return [
             f"model.prototypes.num_prototypes: {prototypes} prototypes cannot be used equally by {samples} samples, "
-            f"which is the batch of all processes plus the queue; use at most {samples} prototypes, a larger batch, or "
-            f"model.queue_length >= {enough}"
+            f"which is the micro-batch of all processes plus the queue{than}; use at most {int(samples / enough)} "
+            f"prototypes, a larger batch, or model.queue_length >= {queue}"
         ]
+
+    def samples(self, batch_size: int) -> int:
+        """How many samples take part in one assignment.
+
+        Args:
+            batch_size: images per process and micro-batch.
+        """
+        return (batch_size + self.queue_rows(batch_size)) * world_size()
 
     def queue_rows(self, batch_size: int) -> int:
         """How many rows of each queue a process uses.

@@ -6,7 +6,7 @@ Every function works without a process group too, as if there were one process.
 import os
 import re
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.distributed as dist
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from selfsup.errors import ConfigError, did_you_mean
 
-LAUNCHERS = ("none", "pytorch", "slurm")
+Launcher = Literal["none", "pytorch", "slurm"]
+LAUNCHERS: tuple[Launcher, ...] = get_args(Launcher)
 
 
 def rank() -> int:
@@ -33,7 +34,7 @@ def is_main() -> bool:
 
 
 def init_process_group(
-    launcher: Literal["none", "pytorch", "slurm"],
+    launcher: Launcher,
     device: str | None = None,
     *,
     timeout: timedelta = timedelta(minutes=30),
@@ -70,6 +71,12 @@ def init_process_group(
     )
 
 
+def leave_process_group() -> None:
+    """Part from the other processes at the end; nccl complains of those that leave without."""
+    if _running():
+        dist.destroy_process_group()
+
+
 def local_device(device: str | None = None) -> torch.device:
     """The device of this process.
 
@@ -100,11 +107,6 @@ def all_reduce_sum(tensor: Tensor, *, group: dist.ProcessGroup | None = None) ->
 def all_reduce_max(tensor: Tensor) -> Tensor:
     """The elementwise maximum over the processes, as a new tensor without gradient."""
     return _all_reduce(tensor, dist.ReduceOp.MAX, None)
-
-
-def all_reduce_sum_with_gradient(tensor: Tensor) -> Tensor:
-    """The sum over the processes; backward sums the gradients over the processes."""
-    return _AllReduceSum.apply(tensor) if world_size() > 1 else tensor
 
 
 @torch.no_grad()
@@ -157,6 +159,15 @@ def gather_objects(value: Any) -> list[Any]:
     return values
 
 
+def gather_objects_on_main(value: Any) -> list[Any] | None:
+    """What every process passed, ordered by rank, in process 0; None in the others, which need no memory for it."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] | None = [None] * world_size() if is_main() else None
+    dist.gather_object(value, values, dst=0)
+    return values
+
+
 def broadcast_object(value: Any) -> Any:
     """What process 0 passed; the value is pickled."""
     if world_size() == 1:
@@ -164,16 +175,6 @@ def broadcast_object(value: Any) -> Any:
     values = [value]
     dist.broadcast_object_list(values, src=0)
     return values[0]
-
-
-class _AllReduceSum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        return all_reduce_sum(tensor)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return all_reduce_sum(gradient)
 
 
 class _Gather(torch.autograd.Function):

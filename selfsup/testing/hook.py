@@ -8,10 +8,9 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import get_priority
 
+from selfsup.config import DEFAULT_HOOKS
 from selfsup.engine.runner import Runner
 from selfsup.testing.promise import own_random_numbers, promise, promised
-
-DEFAULT_HOOKS = ("progress", "scheduler", "bad_images", "collapse", "evaluate", "pictures", "checkpoint")
 
 
 def check_hook(hook: Hook, *, observes: bool = True, steps: int = 2, seed: int = 0) -> None:

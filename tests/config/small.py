@@ -15,7 +15,7 @@ train_dataloader = dict(
     dataset=dict(type='Scenes', size=32),
     views=dict(type='SimCLRViews', size=32),
 )
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.3 * batch / 256, momentum=0.9))
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.3 * batch / 256, momentum=0.9))
 train_cfg = dict(max_steps=100)
 """
 

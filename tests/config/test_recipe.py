@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from selfsup.config import describe, differences, effective_batch, load_config, scale_learning_rates
+from selfsup.config import (
+    describe,
+    differences,
+    effective_batch,
+    load_config,
+    scale_learning_rates,
+    sync_bn_group,
+)
 from selfsup.config.describe import sparkline
 from selfsup.errors import ConfigError
 
@@ -51,6 +58,7 @@ def test_another_batch_is_told_with_what_the_rule_would_do(config: dict[str, Any
     assert differences(config, 4) == [
         "effective batch 256 = 64 x 4 x 1; the recipe's is 4096",
         "learning rate 4.8 as in the recipe; this batch wants 0.3 by the recipe's linear rule: --auto-scale-lr",
+        "sync_bn: batch norm sees the 256 images of all 4 processes; the recipe's groups are of 8 processes",
         "queue 3840: 15 batches of 256; the recipe's are of 4096",
     ]
 
@@ -66,6 +74,54 @@ def test_too_few_samples_for_the_prototypes_are_told_with_what_to_change(config:
     (note,) = [note for note in describe(config, processes=1).notes if "prototypes" in note]
     assert "3000 prototypes cannot be used equally by 64 samples" in note
     assert "model.queue_length" in note
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "processes", "note"),
+    [
+        ("swav/swav_resnet50", {"optim_wrapper.accumulative_counts": 64}, 1, "by 64 samples"),
+        ("swav/swav_resnet50", {"model.prototypes.num_prototypes": 10_000}, 64, "by 4096 samples"),
+        ("swav/swav_resnet50", {"model.prototypes.num_prototypes": 4096}, 64, None),
+        ("swav/swav_resnet50", {"model.queue_length": 3840}, 1, None),
+        ("swav/swav_resnet50", {}, 32, "by 2048 samples"),
+        ("swav/seer_regnety128", {}, 64, "by 2048 samples"),
+        (
+            "swav/seer_regnety256",
+            {"optim_wrapper.accumulative_counts": 2},
+            256,
+            "(the recipe has 0.51 samples for each)",
+        ),
+        ("swav/seer_regnety256", {"optim_wrapper.accumulative_counts": 2}, 512, None),
+        ("swav/seer_regnety256", {"model.prototypes.num_prototypes": 8000}, 256, None),
+    ],
+)
+def test_samples_of_a_micro_batch_for_each_prototype_are_compared_with_the_recipes(
+    name: str, options: dict[str, Any], processes: int, note: str | None
+) -> None:
+    notes = describe(load_config(name, options), processes=processes, recipe=load_config(name)).notes
+    found = [said for said in notes if said.startswith("model.prototypes.num_prototypes")]
+    assert len(found) == (note is not None)
+    assert note is None or note in found[0]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "processes", "group"),
+    [(None, 8, None), (8, 1, None), ("all", 1, None), ("all", 6, 6), (8, 2, 2), (64, 6, 6), (4, 8, 4), (1, 8, None)],
+)
+def test_a_batch_norm_group_larger_than_the_run_is_the_run(wanted: Any, processes: int, group: int | None) -> None:
+    assert sync_bn_group({"sync_bn": wanted}, processes) == group
+
+
+def test_batch_norm_groups_that_do_not_divide_the_processes_are_refused_in_the_dry_run(config: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        describe(config, processes=12)
+    assert (
+        str(caught.value) == "sync_bn: groups of 8 do not divide 12 processes; use one of 1, 2, 3, 4, 6, 12, or 'all'"
+    )
+    assert any(
+        "images of all 2 processes; the recipe's groups are of 8" in note
+        for note in describe(config, processes=2).notes
+    )
 
 
 def test_a_batch_larger_than_the_data_is_refused(config: dict[str, Any]) -> None:

@@ -94,7 +94,7 @@ def change(config: dict[str, Any], path: str, value: Any) -> None:
         (
             "auto_scale_lr",
             {"rule": "cubic"},
-            "auto_scale_lr.base_batch_size: is missing; a auto_scale_lr needs it (int)",
+            "auto_scale_lr.base_batch_size: is missing; an auto_scale_lr needs it (int)",
             None,
         ),
         (

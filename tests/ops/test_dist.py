@@ -32,7 +32,8 @@ def test_without_a_group_there_is_one_process() -> None:
     assert (dist.rank(), dist.world_size(), dist.is_main()) == (0, 1, True)
     for function in (dist.all_reduce_sum, dist.all_reduce_max, dist.broadcast, dist.gather, dist.gather_with_gradient):
         assert torch.equal(function(rows), rows)
-    assert dist.gather_objects("a") == ["a"]
+    assert dist.gather_objects("a") == dist.gather_objects_on_main("a") == ["a"]
+    dist.leave_process_group()
     assert dist.broadcast_object("a") == "a"
     dist.barrier()
 
@@ -57,6 +58,8 @@ def test_torchrun_variables_start_a_gloo_group(environment: pytest.MonkeyPatch) 
     assert torch.distributed.get_backend() == "gloo"
     assert (dist.rank(), dist.world_size(), dist.local_device()) == (0, 1, torch.device("cpu"))
     dist.init_process_group("pytorch", "cpu")  # joining twice is harmless
+    dist.leave_process_group()
+    assert not torch.distributed.is_initialized()
 
 
 def test_slurm_variables_start_a_gloo_group(environment: pytest.MonkeyPatch) -> None:

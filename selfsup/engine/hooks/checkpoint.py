@@ -3,6 +3,7 @@
 from mmengine.hooks import Hook
 
 from selfsup.engine.checkpoint import list_checkpoints
+from selfsup.errors import ConfigError
 from selfsup.ops.dist import is_main
 from selfsup.registry import HOOKS
 
@@ -14,12 +15,20 @@ class CheckpointHook(Hook):
     Args:
         every_epochs: epochs between checkpoints; None for none.
         every_steps: optimiser updates between checkpoints; None for none.
-        max_keep: how many of the newest to keep.
+        max_keep: how many of the newest to keep, >= 1.
+
+    Raises:
+        ConfigError: if a number is out of its range.
     """
 
     priority = "VERY_LOW"  # after the schedule has moved on: a checkpoint holds the state the next step starts from
 
     def __init__(self, every_epochs: int | None = 1, *, every_steps: int | None = None, max_keep: int = 2) -> None:
+        given = {"every_epochs": every_epochs, "every_steps": every_steps, "max_keep": max_keep}
+        for name, value in given.items():
+            if value is not None and value < 1:
+                right = ">= 1" if name == "max_keep" else ">= 1 or None"
+                raise ConfigError(f"CheckpointHook.{name}: must be {right}, got {value}")
         self.every_epochs = every_epochs
         self.every_steps = every_steps
         self.max_keep = max_keep

@@ -1,7 +1,7 @@
 """Layer-wise adaptive rate scaling, in the three forms that the papers' codes use."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,7 +11,8 @@ from selfsup.errors import ConfigError, did_you_mean
 from selfsup.ops.parts import whole_norm
 from selfsup.registry import OPTIMIZERS
 
-VARIANTS = ("simclr", "byol", "larc")
+Variant = Literal["simclr", "byol", "larc"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 LARC_EPSILON = 1e-8  # apex's LARC
 
 
@@ -54,7 +55,7 @@ class LARS(Optimizer):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         trust_coefficient: float = 0.001,
-        variant: str = "simclr",
+        variant: Variant = "simclr",
         nesterov: bool = False,
     ) -> None:
         if variant not in VARIANTS:

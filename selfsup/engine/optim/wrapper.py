@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal, Self
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
+from selfsup.engine.optim.groups import parameter_groups
 from selfsup.errors import CheckpointError, ConfigError, NonFiniteError, did_you_mean
 from selfsup.ops.parts import all_finite, split_like, total_norm
-from selfsup.registry import OPTIM_WRAPPERS
+from selfsup.registry import OPTIM_WRAPPERS, OPTIMIZERS
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+Precision = Literal["fp32", "bf16", "fp16"]
+PRECISIONS: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CLIPPING = ("max_norm", "norm_type")
 SMALLEST_LOSS_SCALE = 1.0  # below it fp16 gradients overflow without any scaling: the fault is not the scale's
 
@@ -57,7 +59,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         self,
         optimizer: Optimizer,
         *,
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         accumulative_counts: int = 1,
         clip_grad: Mapping[str, float] | None = None,
         freeze: Mapping[str, int] | None = None,
@@ -82,6 +84,25 @@ class PrecisionOptimWrapper(OptimWrapper):
         device = optimizer.param_groups[0]["params"][0].device.type
         self._device_type = "cpu" if device == "meta" else device
         self.scaler = torch.amp.GradScaler(self._device_type, enabled=precision == "fp16")
+
+    @classmethod
+    def for_method(cls, method: nn.Module, section: Mapping[str, Any]) -> Self:
+        """Build and bind what a config's ``optim_wrapper`` says; the method may be on the meta device.
+
+        Args:
+            method: whose parameters are optimised.
+            section: the constructor's arguments, with the dict of the ``optimizer``, and ``param_groups``, see
+                :func:`~selfsup.engine.optim.groups.parameter_groups`.
+
+        Raises:
+            ConfigError: if anything does not fit the method's parameters or is out of its range.
+        """
+        options = dict(section) | {"type": cls}
+        optimizer = options.pop("optimizer")
+        groups = parameter_groups(method, options.pop("param_groups", None) or (), lr=optimizer.get("lr"))
+        wrapper: Self = OPTIM_WRAPPERS.build(options, optimizer=OPTIMIZERS.build(optimizer, params=groups))
+        wrapper.bind(method)
+        return wrapper
 
     def bind(self, model: nn.Module) -> None:
         """Learn the names of the parameters; needed for ``freeze``, and for messages that name a parameter.

@@ -1,0 +1,91 @@
+"""What a dry run finds out by building everything but data."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfsup.config import describe, load_config
+from selfsup.config.read import read_config
+from selfsup.config.validate import find_problems
+from selfsup.errors import ConfigError
+from tests.config.small import RECIPE, write
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        ("optim_wrapper.precision", "bf61", "must be 'fp32' or 'bf16' or 'fp16', got 'bf61'; did you mean 'bf16'?"),
+        (
+            "optim_wrapper.optimizer",
+            {"type": "LARS", "lr": 1.0, "variant": "lark"},
+            "optim_wrapper.optimizer.variant: must be 'simclr' or 'byol' or 'larc', got 'lark'; did you mean 'larc'?",
+        ),
+        ("model.backbone.stem", "cifra", "model.backbone.stem: must be 'imagenet' or 'cifar', got 'cifra'; did you"),
+        (
+            "param_scheduler",
+            {"type": "WarmupCosine", "seam": "rebase"},
+            "param_scheduler.seam: must be 'rebased' or 'vissl_fixed', got 'rebase'; did you mean 'rebased'?",
+        ),
+        ("train_dataloader.max_bad_share", 5.0, "train_dataloader.max_bad_share: must be <= 1, got 5.0"),
+        (
+            "optim_wrapper.type",
+            "OptimWrapper",
+            "optim_wrapper.type: OptimWrapper is not one of ours, nor made from one; use PrecisionOptimWrapper",
+        ),
+    ],
+)
+def test_a_choice_that_there_is_not_is_found_by_reading(tmp_path: Path, path: str, value: Any, problem: str) -> None:
+    config = read_config(write(tmp_path))
+    *parents, last = path.split(".")
+    node = config
+    for key in parents:
+        node = node[key]
+    node[last] = value
+    (found,) = find_problems(config)
+    assert problem in found
+
+
+def test_everything_that_cannot_be_built_is_told_at_once(tmp_path: Path) -> None:
+    config = load_config(
+        write(tmp_path, RECIPE + "param_scheduler = [dict(type='MultiStep', steps=(3,)), dict(type='MultiStep')]\n"),
+        {
+            "optim_wrapper.clip_grad": {"max_nrom": 1.0},
+            "default_hooks.checkpoint.max_keep": 0,
+            "custom_hooks": [
+                {"type": "CheckpointHook", "every_steps": 0},
+                {"type": "EarlyStoppingHook", "monitor": "loss", "rule": "sideways"},
+            ],
+            "sync_bn": 2,
+        },
+    )
+    with pytest.raises(ConfigError) as caught:
+        describe(config, processes=3)
+    assert str(caught.value).splitlines() == [
+        "6 problems:",
+        "  sync_bn: groups of 2 do not divide 3 processes; use one of 1, 3, or 'all'",
+        "  optim_wrapper.clip_grad: unknown key 'max_nrom'; did you mean 'max_norm'?",
+        "  param_scheduler (MultiStep): give the milestones as epochs or as steps",
+        "  CheckpointHook.max_keep: must be >= 1, got 0",
+        "  CheckpointHook.every_steps: must be >= 1 or None, got 0",
+        '  custom_hooks.1: `rule` should be either "greater" or "less", but got sideways',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"optim_wrapper.freeze": {"prototpyes": 3}}, "optim_wrapper.freeze: no parameter's name holds 'prototpyes'"),
+        (
+            {"optim_wrapper.param_groups": [{"match": "predictor.*", "lr": 1.0}]},
+            "optim_wrapper.param_groups[0]: match='predictor.*' matches no parameter",
+        ),
+        ({"optim_wrapper.optimizer.momentum": -1.0}, "optim_wrapper: Invalid momentum value: -1.0"),
+    ],
+)
+def test_the_optimisers_rules_are_compared_with_the_methods_parameters(
+    tmp_path: Path, options: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        describe(load_config(write(tmp_path), options))
+    assert str(caught.value).startswith(problem)
