@@ -11,6 +11,30 @@ def launched_processes(launcher: str) -> int:
     return int(os.environ.get(_WORLD_SIZE.get(launcher, ""), 1))
 
 
+def launch_command(launcher: str, *, python: bool = True) -> list[str]:
+    """The words before the program that start processes as this one was started, on this machine.
+
+    Args:
+        launcher: what started the processes.
+        python: whether the program is a Python file, and not a command of its own.
+    """
+    if launcher == "pytorch":
+        nodes = os.environ.get("GROUP_WORLD_SIZE", "1")
+        words = ["torchrun", f"--nproc_per_node={os.environ.get('LOCAL_WORLD_SIZE', '1')}"]
+        if nodes != "1":
+            words += [f"--nnodes={nodes}", f"--node_rank={os.environ.get('GROUP_RANK', '0')}"]
+        if nodes != "1" or os.environ.get("MASTER_PORT", "29500") != "29500":
+            words += [
+                f"--{name.lower()}={os.environ[name]}" for name in ("MASTER_ADDR", "MASTER_PORT") if name in os.environ
+            ]
+        return words if python else [*words, "--no-python"]
+    if launcher == "slurm":
+        wanted = {"SLURM_NNODES": "--nodes", "SLURM_NTASKS_PER_NODE": "--ntasks-per-node", "SLURM_NTASKS": "--ntasks"}
+        words = ["srun", *(f"{option}={os.environ[name]}" for name, option in wanted.items() if name in os.environ)]
+        return [*words, "python"] if python else words
+    return ["python"] if python else []
+
+
 def is_first(launcher: str) -> bool:
     """Whether this process is the one that speaks."""
     return int(os.environ.get(_RANK.get(launcher, ""), 0)) == 0

@@ -30,13 +30,15 @@ def run(chosen: argparse.Namespace) -> int:
     if not config.get("evaluators"):
         raise ConfigError("evaluators: the config has none, so there is nothing to test; add some, such as KNN")
     from selfsup.engine.evaluate import evaluate
+    from selfsup.ops.dist import leave_process_group
 
-    scores = evaluate(config, checkpoint, device=chosen.device)
+    scores = evaluate(config, checkpoint, device=chosen.device, launcher=chosen.launcher)
+    leave_process_group()
     if is_first(chosen.launcher):
         path = Path(config["work_dir"], "scores.json")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(scores, indent=2) + "\n")
+            path.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise ConfigError(
                 f"work_dir: cannot write {path} ({error.strerror}); choose another with --work-dir"

@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from selfsup.cli.launch import is_first, launched_processes
+from selfsup.cli.launch import is_first, launch_command, launched_processes
 from selfsup.config import describe, find_config, load_config, print_notes, print_plan, scale_learning_rates
+from selfsup.errors import ConfigError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -47,20 +48,26 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Train the method that a config describes."""
     console = Console(quiet=not is_first(chosen.launcher))
+    if chosen.processes is not None and not (chosen.dry_run and chosen.processes >= 1):
+        raise ConfigError(
+            f"--processes {chosen.processes}: plans for that many with --dry-run, >= 1; to train on several start the "
+            "command with torchrun or srun, as tools/dist_train.sh and tools/slurm_train.sh do"
+        )
     config, notes = prepared(chosen)
-    processes = chosen.processes if chosen.dry_run and chosen.processes else launched_processes(chosen.launcher)
+    processes = chosen.processes or launched_processes(chosen.launcher)
+    recipe = as_its_file_says(chosen.config) if chosen.cfg_options else None
     unscaled = config
     if chosen.auto_scale_lr:
         config = scale_learning_rates(config, processes)
-    scaled_from = unscaled if chosen.auto_scale_lr else None
+    origin: dict[str, Any] = {"scaled_from": unscaled if chosen.auto_scale_lr else None, "recipe": recipe}
     if chosen.dry_run:
         from selfsup.backbones.cost import multiply_adds
 
-        plan = describe(config, processes=processes, scaled_from=scaled_from, multiply_adds=multiply_adds)
+        plan = describe(config, processes=processes, multiply_adds=multiply_adds, **origin)
         print_plan(plan, console)
         print_notes(notes, console)
         return 0
-    plan = describe(config, processes=processes, scaled_from=scaled_from)
+    plan = describe(config, processes=processes, **origin)
     print_notes([*notes, *plan.notes], console)
     return train(config, chosen)
 
@@ -68,10 +75,14 @@ def run(chosen: argparse.Namespace) -> int:
 def train(config: Mapping[str, Any], chosen: argparse.Namespace) -> int:
     """Hand over to the engine; after Ctrl-C say how to go on."""
     from selfsup.engine.runner import Runner
+    from selfsup.ops.dist import leave_process_group
 
     try:
-        Runner(config, resume=chosen.resume, device=chosen.device).train()
+        Runner(config, resume=chosen.resume, device=chosen.device, launcher=chosen.launcher).train()
+        leave_process_group()
     except KeyboardInterrupt as stopped:
+        if str(stopped):  # all processes stopped together
+            leave_process_group()
         if is_first(chosen.launcher):
             state = (
                 f"{stopped}; everything is saved" if str(stopped) else "stopped at once; the last checkpoint is kept"
@@ -105,18 +116,24 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     return placed(config, chosen), notes
 
 
+def as_its_file_says(path_or_name: str) -> dict[str, Any] | None:
+    """The config without the command's options; None if it is complete only with them."""
+    try:
+        return load_config(path_or_name)
+    except ConfigError:
+        return None
+
+
 def placed(config: dict[str, Any], chosen: argparse.Namespace) -> dict[str, Any]:
-    """The config with its work dir and launcher decided."""
+    """The config with its work dir decided."""
     default = config.get("work_dir") or str(Path("work_dirs", find_config(chosen.config).stem))
-    return {**config, "work_dir": chosen.work_dir or default, "launcher": chosen.launcher}
+    return {**config, "work_dir": chosen.work_dir or default}
 
 
 def resume_command(argv: Sequence[str], launcher: str) -> str:
     """The command that goes on where this one stopped."""
     name = Path(argv[0]).name
     program = ["selfsup"] if name == "selfsup" else ["-m", "selfsup"] if name == "__main__.py" else [argv[0]]
-    start = {"pytorch": ["torchrun", f"--nproc_per_node={launched_processes(launcher)}"], "slurm": ["srun", "python"]}
-    if name != "selfsup":
-        program = [*start.get(launcher, ["python"]), *program]
+    program = [*launch_command(launcher, python=name != "selfsup"), *program]
     words = [word for word in argv[1:] if word != "--resume"]
     return shlex.join([*program, *words, "--resume"])

@@ -118,6 +118,77 @@ def test_after_ctrl_c_the_command_that_goes_on_is_printed(
     assert "  selfsup train simclr/simclr_scenes --work-dir 'my dir' --resume\n" in said
 
 
+@pytest.mark.parametrize("more", [["--processes", "2"], ["--processes", "0", "--dry-run"]])
+def test_processes_are_for_planning_only(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "swav/swav_scenes", *more]) == 2
+    assert f"error: --processes {more[1]}: plans for that many with --dry-run, >= 1; " in capsys.readouterr().err
+
+
+def test_the_launcher_is_no_key_of_a_config(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "swav/swav_scenes", "--dry-run", "--cfg-options", "launcher=pytorch"]) == 2
+    assert "launcher: is not a key of a config, got 'pytorch'" in capsys.readouterr().err
+
+
+def test_the_dry_run_says_what_several_processes_cannot_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "swav/swav_resnet50", "--dry-run", "--processes", "12"]) == 2
+    assert "error: sync_bn: groups of 8 do not divide 12 processes" in capsys.readouterr().err
+    assert main(["train", "swav/swav_resnet50", "--dry-run", "--processes", "2"]) == 0
+    assert "sync_bn: batch norm sees the 128 images of all 2 processes" in capsys.readouterr().out
+
+
+def test_the_dry_run_compares_options_with_the_recipe_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "swav/swav_resnet50", "--dry-run", "--processes", "64"]
+    assert main(command) == 0
+    assert "note:" not in capsys.readouterr().out
+    assert main([*command, "--cfg-options", "model.prototypes.num_prototypes=10000"]) == 0
+    assert "10000 prototypes cannot be used equally by 4096 samples" in capsys.readouterr().out
+
+
+LAUNCHED = {
+    "one machine": {"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8", "GROUP_WORLD_SIZE": "1", "MASTER_PORT": "29500"},
+    "another port": {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29517"},
+    "four machines": {
+        "WORLD_SIZE": "32",
+        "LOCAL_WORLD_SIZE": "8",
+        "GROUP_WORLD_SIZE": "4",
+        "GROUP_RANK": "0",
+        "MASTER_ADDR": "node1",
+        "MASTER_PORT": "29500",
+    },
+    "slurm": {"SLURM_NNODES": "4", "SLURM_NTASKS_PER_NODE": "8", "SLURM_NTASKS": "32"},
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "argv", "expected"),
+    [
+        ("one machine", ["train.py", "c"], "torchrun --nproc_per_node=8 train.py c --resume"),
+        (
+            "another port",
+            ["train.py", "c"],
+            "torchrun --nproc_per_node=2 --master_addr=127.0.0.1 --master_port=29517 train.py c --resume",
+        ),
+        (
+            "four machines",
+            ["x/selfsup/__main__.py", "train", "c"],
+            "torchrun --nproc_per_node=8 --nnodes=4 --node_rank=0 --master_addr=node1 --master_port=29500 "
+            "-m selfsup train c --resume",
+        ),
+        ("one machine", ["/bin/selfsup", "train"], "torchrun --nproc_per_node=8 --no-python selfsup train --resume"),
+        ("slurm", ["train.py"], "srun --nodes=4 --ntasks-per-node=8 --ntasks=32 python train.py --resume"),
+        ("slurm", ["/bin/selfsup"], "srun --nodes=4 --ntasks-per-node=8 --ntasks=32 selfsup --resume"),
+    ],
+)
+def test_the_command_that_goes_on_starts_as_many_processes_in_the_same_places(
+    where: str, argv: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in {name for names in LAUNCHED.values() for name in names}:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in LAUNCHED[where].items():
+        monkeypatch.setenv(name, value)
+    assert resume_command(argv, "slurm" if where == "slurm" else "pytorch") == expected
+
+
 @pytest.mark.parametrize(
     ("argv", "launcher", "expected"),
     [

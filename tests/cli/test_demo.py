@@ -1,0 +1,28 @@
+"""What the demo promises, and what it says when that is not kept. The demo itself: ``make demo``."""
+
+import pytest
+
+from selfsup.cli.demo import CONFIGS, FLOORS, PROMISED, broken_promises
+
+
+def scores(method: str, knn: float, linear: float) -> dict[str, dict[str, float]]:
+    rows = {FLOORS[0]: (0.353, 0.348), FLOORS[1]: (0.172, 0.265), method: (knn, linear)}
+    return {name: {"knn/top1": k, "linear/top1": p} for name, (k, p) in rows.items()}
+
+
+def test_every_method_promises_something() -> None:
+    assert PROMISED.keys() == CONFIGS.keys() and all(PROMISED.values())
+
+
+@pytest.mark.parametrize(
+    ("method", "knn", "linear", "missed"),
+    [
+        ("simclr", 0.447, 0.452, []),
+        ("simclr", 0.447, 0.420, ["missed: linear is +7.2 points from raw pixels, promised is at least +8"]),
+        ("simclr", 0.353, 0.452, ["missed: knn is +0.0 points from raw pixels, promised is to be ahead"]),
+        ("swav", 0.277, 0.309, []),
+        ("swav", 0.150, 0.309, ["missed: knn is -2.2 points from untrained network, promised is to be ahead"]),
+    ],
+)
+def test_a_margin_that_is_missed_is_said(method: str, knn: float, linear: float, missed: list[str]) -> None:
+    assert broken_promises(scores(method, knn, linear), method) == missed
