@@ -5,7 +5,7 @@ from selfsup.config.describe import Plan, describe, print_notes, print_plan
 from selfsup.config.dump import dump_config
 from selfsup.config.find import config_names, find_config
 from selfsup.config.load import load_config
-from selfsup.config.recipe import differences, effective_batch, scale_learning_rates, sync_bn_group
+from selfsup.config.recipe import batch_parts, differences, effective_batch, scale_learning_rates, sync_bn_group
 from selfsup.config.schema import DEFAULT_WRAPPER
 from selfsup.config.validate import find_problems, validate
 
@@ -13,6 +13,7 @@ __all__ = [
     "DEFAULT_HOOKS",
     "DEFAULT_WRAPPER",
     "Plan",
+    "batch_parts",
     "config_names",
     "describe",
     "differences",

@@ -29,6 +29,7 @@ __all__ = [
     "load_method",
     "load_weights",
     "read_checkpoint",
+    "sweep",
     "write_atomically",
     "write_card",
     "write_weights",
@@ -63,9 +64,7 @@ def write_atomically(state: Mapping[str, Any], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
             torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        _settle(partial, path)
     except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -77,12 +76,33 @@ def write_atomically(state: Mapping[str, Any], path: Path) -> None:
         ) from error
 
 
-def _reason(error: Exception, path: Path) -> str:
-    """What the system says; PyTorch's zip writer hides a full disk behind a line number of its own."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    free = shutil.disk_usage(path.parent).free
-    return f"{free / 2**20:.1f} MiB are left on the disk; {str(error).splitlines()[0]}"
+def _settle(partial: Path, path: Path) -> None:
+    """Give a written file its name once it is on the disk, and see to it that the name is there too."""
+    with open(partial, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def sweep(work_dir: str | Path) -> None:
+    """Remove what a run that was killed while it wrote has left half written."""
+    for folder in (Path(work_dir), Path(work_dir) / "checkpoints"):
+        for partial in folder.glob("*.partial"):
+            partial.unlink(missing_ok=True)
+
+
+def _reason(error: BaseException, path: Path) -> str:
+    """What the system says, and the room that is left; PyTorch's zip writer hides both behind a line of its own."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__context__
+    said = f"{cause.strerror or cause}; " if isinstance(cause, OSError) else ""
+    return f"{said}{shutil.disk_usage(path.parent).free / 2**20:,.1f} MiB are free there"
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
@@ -96,6 +116,8 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: st
     Raises:
         CheckpointError: if tensors are missing, left over, or of another shape; nothing is changed then.
     """
+    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(f"{source}: expected tensors by name as the model's weights, got {_kind(weights)}")
     own = module.state_dict()
     missing = sorted(own.keys() - weights.keys())
     left_over = sorted(weights.keys() - own.keys())
@@ -114,6 +136,13 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: st
             f"{source}: the weights belong to another model than {class_name(module)}; " + "; ".join(problems)
         )
     module.load_state_dict(split_state(weights, module))
+
+
+def _kind(weights: Any) -> str:
+    if not isinstance(weights, Mapping):
+        return type(weights).__name__
+    name, value = next((name, value) for name, value in weights.items() if not isinstance(value, Tensor))
+    return f"a {type(value).__name__} under {name!r}"
 
 
 def load_method(path: str | Path, method: Method) -> int | None:
@@ -224,7 +253,7 @@ def _write_safetensors(weights: dict[str, Tensor], path: Path, metadata: dict[st
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(weights, partial, metadata={"format": "pt", **metadata})
         partial.chmod(0o644)  # safetensors lets nobody else read it
-        os.replace(partial, path)
+        _settle(partial, path)
     except Exception as error:  # safetensors wraps the system's errors in its own type
         partial.unlink(missing_ok=True)
         raise CheckpointError(f"{path}: the weights could not be written ({error})") from error

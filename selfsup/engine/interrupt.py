@@ -4,9 +4,7 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
-import torch
-
-from selfsup.ops.dist import all_reduce_sum, is_main, local_device, world_size
+from selfsup.ops.dist import is_main
 
 
 class Interrupted(KeyboardInterrupt):
@@ -22,10 +20,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 class InterruptWatch:
-    """While entered, the first SIGINT or SIGTERM only raises a flag; a second SIGINT stops at once."""
+    """While entered, the first SIGINT or SIGTERM only raises a flag; a second SIGINT stops at once.
+
+    Attributes:
+        asked: whether this process was asked to stop.
+    """
 
     def __init__(self) -> None:
-        self._asked = False
+        self.asked = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "InterruptWatch":
@@ -37,16 +39,9 @@ class InterruptWatch:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def asked(self) -> bool:
-        """Whether any process was asked to stop; every process gets the same answer."""
-        if world_size() == 1:
-            return self._asked
-        votes = torch.tensor([float(self._asked)], device=local_device())
-        return bool(all_reduce_sum(votes).item())
-
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._asked and number == signal.SIGINT:
+        if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._asked = True
+        self.asked = True
         if is_main():
             print("\nfinishing this step, then saving; press Ctrl-C again to stop at once", flush=True)

@@ -1,22 +1,30 @@
 """The training loop: one step is one optimiser update, whatever number of micro-batches it is made of."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from mmengine.runner import BaseLoop
+from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop, get_priority
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from selfsup.engine.interrupt import Interrupted, InterruptWatch
-from selfsup.errors import NonFiniteError, UnreadableError
+from selfsup.engine.together import together
+from selfsup.errors import DataError, NonFiniteError, UnreadableError
 from selfsup.methods.base import Progress
 from selfsup.ops.dist import all_reduce_sum, world_size
+
+SHOWN_IMAGES = 8  # names of images in the message about a step that failed
 
 
 class TrainLoop(BaseLoop):
     """Runs from the step the run has come to, to the last one; the loader starts there by itself.
+
+    A step's hooks are called in two groups, in each of which ``after_train_epoch`` follows ``after_train_iter``: those
+    that may change the run's state, then those of priority ``VERY_LOW`` and below, which look at a finished step. The
+    checkpoint is the first of the second group: it holds schedules that step by epoch as the next step finds them, too.
 
     Args:
         runner: the runner whose model, optim wrapper and hooks are used.
@@ -33,7 +41,9 @@ class TrainLoop(BaseLoop):
         self.steps_per_epoch = steps_per_epoch
         self.max_iters = total_steps
         self.max_epochs = -(-total_steps // steps_per_epoch)
+        self.start_step = start_step
         self.iter = start_step
+        self._fault: DataError | None = None
 
     @property
     def epoch(self) -> int:
@@ -50,6 +60,7 @@ class TrainLoop(BaseLoop):
 
         Raises:
             Interrupted: after Ctrl-C, once the state is saved.
+            DataError: if the images are at fault, on all processes together, once the state is saved.
             NonFiniteError: at the first loss or gradient that is not finite; the weights are those before the step.
         """
         runner = self.runner
@@ -57,35 +68,76 @@ class TrainLoop(BaseLoop):
         batches = iter(self.dataloader)
         with InterruptWatch() as interrupt:
             while self.iter < self.max_iters:
+                start = time.perf_counter()
+                micro_batches = self._fetch(batches)
+                waited = time.perf_counter() - start
+                self._stop_if_needed(interrupt.asked)
                 if self.iter % self.steps_per_epoch == 0:
                     runner.call_hook("before_train_epoch")
-                self._run_step(batches)
-                if (self.iter + 1) % self.steps_per_epoch == 0:
-                    runner.call_hook("after_train_epoch")
+                outputs = self._run_step(micro_batches)
+                outputs["step_seconds"] = time.perf_counter() - start
+                outputs["data_seconds"] = waited
+                self._call_hooks(micro_batches, outputs)
                 self.iter += 1
-                if self.iter < self.max_iters and interrupt.asked():
-                    runner.save(self.iter)
-                    raise Interrupted(self.iter)
+        self._stop_if_needed(False)
         runner.call_hook("after_train")
 
-    def _run_step(self, batches: Iterator[dict[str, Any]]) -> None:
+    def _fetch(self, batches: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The micro-batches of a step; images that end the run because none around them can be read are named first."""
+        if self._fault is not None:
+            return []
+        try:
+            return [next(batches) for _ in range(self.runner.accumulate)]
+        except DataError as error:
+            if isinstance(error, UnreadableError):
+                self.runner.call_hook("on_unreadable", bad=error.bad)
+            self._fault = error
+            return []
+
+    def _stop_if_needed(self, asked: bool) -> None:
+        """Between two steps: save and stop if any process was asked to, or has found that the images are at fault."""
+        at_fault, asked_to_stop = self._fault is not None, asked
+        if world_size() > 1:
+            votes = torch.tensor([at_fault, asked_to_stop], dtype=torch.float32, device=self.runner.device)
+            at_fault, asked_to_stop = map(bool, all_reduce_sum(votes).tolist())
+        if at_fault:
+            if self.iter > self.start_step:
+                self._save()
+            with together():
+                if self._fault is not None:
+                    raise DataError(f"{self._fault}; {self._how_to_go_on()}") from self._fault
+        if asked_to_stop:
+            self._save()
+            raise Interrupted(self.iter)
+
+    def _how_to_go_on(self) -> str:
+        if self.iter == 0:
+            return "no step was done yet"
+        return (
+            f"all {self.iter} steps so far are saved, and the same command with --resume goes on from there, as long "
+            "as the data set has as many images as before"
+        )
+
+    def _save(self) -> None:
+        if self.runner.saved_step != self.iter:
+            self.runner.save(self.iter)
+
+    def _run_step(self, micro_batches: list[dict[str, Any]]) -> dict[str, float]:
+        """One update.
+
+        Returns:
+            What the method reports, as means over micro-batches and processes, the learning rate, and the norm of the
+            gradients.
+        """
         runner = self.runner
         runner.model.train()
         progress = self.progress
-        start = time.perf_counter()
         runner.method.before_step(progress)
         rates = [group["lr"] for group in runner.optim_wrapper.optimizer.param_groups]
-        micro_batches: list[dict[str, Any]] = []
         sums: dict[str, Tensor] = {}
-        waited = 0.0
-        for _ in range(runner.accumulate):
-            asked = time.perf_counter()
-            batch = self._next(batches)
-            waited += time.perf_counter() - asked
-            micro_batches.append(batch)
-            if len(micro_batches) == 1:
-                runner.call_hook("before_train_iter", batch_idx=self.iter, data_batch=micro_batches)
-            for name, value in self._forward_backward(batch, micro_batches).items():
+        runner.call_hook("before_train_iter", batch_idx=self.iter, data_batch=micro_batches)
+        for number in range(runner.accumulate):
+            for name, value in self._forward_backward(micro_batches[: number + 1]).items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value / runner.accumulate
         runner.method.after_step(progress)
         outputs = self._mean_over_processes(sums)
@@ -95,21 +147,25 @@ class TrainLoop(BaseLoop):
         outputs["lr"] = max(rates)
         if runner.optim_wrapper.last_grad_norm is not None:
             outputs["grad_norm"] = float(runner.optim_wrapper.last_grad_norm)
-        outputs["step_seconds"] = time.perf_counter() - start
-        outputs["data_seconds"] = waited
-        runner.call_hook("after_train_iter", batch_idx=self.iter, data_batch=micro_batches, outputs=outputs)
+        return outputs
 
-    def _next(self, batches: Iterator[dict[str, Any]]) -> dict[str, Any]:
-        """The next micro-batch; images that end the run because none around them can be read are named first."""
-        try:
-            return next(batches)
-        except UnreadableError as error:
-            self.runner.call_hook("on_unreadable", bad=error.bad)
-            raise
+    def _call_hooks(self, micro_batches: list[dict[str, Any]], outputs: dict[str, float]) -> None:
+        """What follows an update; a hook that finds the images at fault stops the run once the step is complete."""
+        step = {"batch_idx": self.iter, "data_batch": micro_batches, "outputs": outputs}
+        events: list[tuple[str, dict[str, Any]]] = [("after_train_iter", step)]
+        if (self.iter + 1) % self.steps_per_epoch == 0:
+            events.append(("after_train_epoch", {}))
+        for hooks in _around_checkpoint(self.runner.hooks):
+            for event, arguments in events:
+                for hook in hooks:
+                    try:
+                        getattr(hook, event)(self.runner, **arguments)
+                    except DataError as error:
+                        self._fault = self._fault or error
 
-    def _forward_backward(self, batch: dict[str, Any], micro_batches: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """One micro-batch; the optim wrapper updates the weights after the last one of the step."""
-        runner = self.runner
+    def _forward_backward(self, micro_batches: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """The last of these micro-batches; the optim wrapper updates the weights after the last one of the step."""
+        runner, batch = self.runner, micro_batches[-1]
         with runner.optim_wrapper.optim_context(runner.model):
             where = {"device": runner.device, "memory_format": runner.memory_format, "non_blocking": True}
             views = runner.method.preprocess([view.to(**where) for view in batch["views"]])
@@ -118,7 +174,7 @@ class TrainLoop(BaseLoop):
             loss = torch.stack([value.float() for name, value in parts.items() if name.startswith("loss")]).sum()
         for name, value in (*parts.items(), ("loss", loss)):
             if name.startswith("loss") and not torch.isfinite(value):
-                raise NonFiniteError(self._describe(f"{name} is {float(value.detach())}", micro_batches))
+                raise NonFiniteError(self._describe(f"{name} is {float(value.detach())}", [batch]))
         try:
             runner.optim_wrapper.update_params(loss)
         except NonFiniteError as error:
@@ -127,14 +183,22 @@ class TrainLoop(BaseLoop):
 
     def _describe(self, fault: str, micro_batches: list[dict[str, Any]]) -> str:
         images = [int(index) for batch in micro_batches for index in batch["index"]]
-        names = ", ".join(self.runner.train_images.name(index) for index in images[:4])
+        names = ", ".join(self.runner.train_images.name(index) for index in images[:SHOWN_IMAGES])
+        more = f" and {len(images) - SHOWN_IMAGES} more" if len(images) > SHOWN_IMAGES else ""
         return (
-            f"step {self.iter}: {fault}; images {images} ({names}{', ...' if len(images) > 4 else ''}); the weights "
-            "are untouched by this step and the last checkpoint is good: lower the learning rate, clip gradients "
-            "(optim_wrapper.clip_grad), or use optim_wrapper.precision='fp32'"
+            f"step {self.iter}: {fault}; images {names}{more}; the weights are untouched by this step and the last "
+            "checkpoint is good: lower the learning rate, clip gradients (optim_wrapper.clip_grad), or use "
+            "optim_wrapper.precision='fp32', and go on with --resume"
         )
 
     def _mean_over_processes(self, sums: dict[str, Tensor]) -> dict[str, float]:
         stacked = torch.stack([value.double() for value in sums.values()])
         means = all_reduce_sum(stacked) / world_size()
         return dict(zip(sums, means.tolist(), strict=True))
+
+
+def _around_checkpoint(hooks: Sequence[Hook]) -> tuple[list[Hook], list[Hook]]:
+    """Hooks that may change the run's state, and those that look at a finished step, each in their order."""
+    line = get_priority("VERY_LOW")
+    looking = [hook for hook in hooks if get_priority(hook.priority) >= line]
+    return [hook for hook in hooks if hook not in looking], looking

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.visualization import Visualizer
 from rich.logging import RichHandler
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from selfsup.config import DEFAULT_WRAPPER, dump_config, hooks_of, sync_bn_group
+from selfsup.config import DEFAULT_WRAPPER, batch_parts, dump_config, hooks_of
 from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.view_dataset import ViewDataset
@@ -25,21 +24,31 @@ from selfsup.engine.checkpoint import (
     FORMAT,
     checkpoint_path,
     export_backbone,
-    list_checkpoints,
     load_weights,
     read_checkpoint,
+    sweep,
     write_atomically,
 )
-from selfsup.engine.environment import check_writable, put_aside, write_environment
+from selfsup.engine.environment import check_writable, found_before, put_aside, unused_name, write_environment
 from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.loop import TrainLoop
 from selfsup.engine.metrics_log import MetricsLog
 from selfsup.engine.pretrained import load_trained, start_from
-from selfsup.engine.shard import build_on_main, class_name, describe_shards, is_sharded, shard, sharding_of, whole_state
-from selfsup.errors import CheckpointError
-from selfsup.layers import convert_sync_bn
+from selfsup.engine.resume import batch_change, check_fits, newest_for_all, options_of, put_back
+from selfsup.engine.schedule import Schedule
+from selfsup.engine.shard import build_on_main, class_name, is_sharded, sharding_of, whole_state
+from selfsup.engine.together import check_length, together
+from selfsup.engine.wrap import wrap
 from selfsup.methods.base import Method, Progress
-from selfsup.ops.dist import Launcher, init_process_group, is_main, local_device, rank, world_size
+from selfsup.ops.dist import (
+    Launcher,
+    broadcast_object,
+    init_process_group,
+    is_main,
+    local_device,
+    rank,
+    world_size,
+)
 from selfsup.registry import DATASETS, HOOKS, METHODS, OPTIM_WRAPPERS, PARAM_SCHEDULERS, RUNNERS, TRANSFORMS
 
 
@@ -68,7 +77,9 @@ class Runner(MMEngineRunner):
     ) -> None:
         self._config = config
         self._device_wanted = device
+        self.saved_step: int | None = None
         work_dir = Path(config["work_dir"])
+        self._found_before = found_before(work_dir)
         check_writable(work_dir)
         super().__init__(
             model=config["model"],
@@ -81,7 +92,6 @@ class Runner(MMEngineRunner):
             randomness={"seed": config.get("seed", 0)},
             experiment_name=f"selfsup_{work_dir.name}_{time.monotonic_ns()}",
             default_scope="selfsup",
-            cfg=Config({key: value for key, value in config.items() if key in ("sync_bn", "find_unused_parameters")}),
         )
 
     @classmethod
@@ -121,7 +131,7 @@ class Runner(MMEngineRunner):
         """Start the process group: nccl on GPUs, gloo without, never touching a GPU that is not there."""
         init_process_group(self.launcher, self._device_wanted)
         self._rank, self._world_size = rank(), world_size()
-        self._timestamp = time.strftime("%Y%m%d_%H%M%S")
+        self._timestamp = broadcast_object(unused_name(Path(self.work_dir)))
 
     def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None) -> logging.Logger:  # type: ignore[override]
         """Lines to the terminal from the main process, and from each process to a file of its own in the log dir."""
@@ -139,8 +149,7 @@ class Runner(MMEngineRunner):
         return logger
 
     def _log_env(self, env_cfg: dict) -> None:
-        if is_main():
-            write_environment(self.work_dir, device=self.device, seed=self.seed)
+        """Nothing yet: an earlier run's files are still in place, see :meth:`_take_work_dir`."""
 
     def build_visualizer(self, visualizer: Any = None) -> Visualizer:
         """MMEngine's hooks expect one; scalars and pictures are written by our own log and hooks."""
@@ -151,25 +160,8 @@ class Runner(MMEngineRunner):
         return build_on_main(lambda: METHODS.build(model)) if sharding_of(self._config) else METHODS.build(model)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Move to the device, lay out channels last, synchronise batch norm; for several processes wrap or split."""
-        if (group := sync_bn_group(self._config, world_size())) is not None:
-            model = convert_sync_bn(model, group)
-        if sharding := sharding_of(self._config):
-            model = shard(model, self.device, min_parameters=sharding.min_parameters)
-            self.logger.info(f"sharding: {describe_shards(model, sharding.min_parameters)}")
-            return model
-        model = model.to(self.device).to(memory_format=self.memory_format)
-        if world_size() == 1:
-            if self._config.get("sharding") is not None:
-                self.logger.info("sharding: there is one process, so nothing is split")
-            return model
-        return DistributedDataParallel(
-            model,
-            device_ids=[self.device.index] if self.device.type == "cuda" else None,
-            broadcast_buffers=False,
-            gradient_as_bucket_view=True,
-            find_unused_parameters=self.cfg.get("find_unused_parameters", False),
-        )
+        """See :func:`~selfsup.engine.wrap.wrap`."""
+        return wrap(model, self.device, self._config, memory_format=self.memory_format, log=self.logger.info)
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """Ours, replaced or switched off (None) by name; those that other parts of the config ask for are added."""
@@ -186,9 +178,7 @@ class Runner(MMEngineRunner):
         return ", ".join(type(hook).__name__ for hook in self._hooks)
 
     def dump_config(self) -> None:
-        """Write the resolved config to the work dir."""
-        if is_main():
-            Path(self.work_dir, "config.py").write_text(dump_config(self._config))
+        """Nothing yet, see :meth:`_take_work_dir`."""
 
     # Training.
 
@@ -220,9 +210,10 @@ class Runner(MMEngineRunner):
         """Data, optimiser and schedule, in the order in which each needs the one before."""
         config = self._config
         loader = config["train_dataloader"]
-        self.view_dataset = ViewDataset(
-            DATASETS.build(loader["dataset"]), TRANSFORMS.build(loader["views"]), seed=config.get("seed", 0)
-        )
+        with together():
+            images = DATASETS.build(loader["dataset"])
+        check_length(len(images))
+        self.view_dataset = ViewDataset(images, TRANSFORMS.build(loader["views"]), seed=config.get("seed", 0))
         wrapper = config["optim_wrapper"]
         self.accumulate = wrapper.get("accumulative_counts", 1)
         self.steps_per_epoch = steps_per_epoch(
@@ -278,6 +269,7 @@ class Runner(MMEngineRunner):
         ranks = run_state.gather_rank_states(self.method, self.device)
         weights = whole_state(dict(self.method.state_dict()))
         optimizer = whole_state(self.optim_wrapper.state_dict())
+        self.saved_step = step
         if not is_main():
             return
         state = {
@@ -288,46 +280,70 @@ class Runner(MMEngineRunner):
             "optim_wrapper": optimizer,
             "schedules": [scheduler.state_dict() for scheduler in self.param_schedulers],
             "ranks": ranks,
-            "images": len(self.train_images),
+            **self._identity(),
         }
         write_atomically(state, checkpoint_path(self.work_dir, step))
 
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to be this run's."""
+        return {
+            "images": len(self.train_images),
+            "batch": list(batch_parts(self._config, world_size())),
+            "optimizer": type(self.optim_wrapper.optimizer).__name__,
+            "schedulers": [type(scheduler).__name__ for scheduler in self.param_schedulers],
+        }
+
     def _load_or_resume(self) -> int:
-        """Give the run its state back.
+        """Give the run its state back, and its work dir.
 
         Returns:
             Updates done so far.
         """
-        found = list_checkpoints(self.work_dir)
-        if self._resume and found:
-            return self._restore(found[-1])
-        if self._resume:
-            self.logger.info(f"nothing to resume in {self.work_dir}: starting from the beginning")
-        elif (kept := put_aside(self.work_dir)) is not None:
-            self.logger.info(
-                f"an earlier run of this work dir was put into {kept}; --resume would have gone on with it"
-            )
-        if self._load_from is not None:
-            self.logger.info(start_from(self._load_from, self.method))
-        return 0
+        found = newest_for_all(self.work_dir) if self._resume else None
+        if found is not None:
+            step = self.saved_step = self._restore(found)
+        else:
+            step = 0
+            if self._resume:
+                self.logger.info(f"nothing to resume in {self.work_dir}: starting from the beginning")
+            if self._load_from is not None:
+                self.logger.info(start_from(self._load_from, self.method))
+        self._take_work_dir()
+        return step
+
+    def _take_work_dir(self) -> None:
+        """Put an earlier run aside unless this one goes on with it, and say what this one is."""
+        if not self._resume:
+            keep = {*self._found_before, Path(self._log_dir).name}
+            kept = put_aside(self.work_dir, keep=keep, config=self._config)
+            if kept is not None:
+                self.logger.info(
+                    f"an earlier run of this work dir was put into {kept}; --resume would have gone on with it"
+                )
+        if is_main():
+            sweep(self.work_dir)
+            write_environment(self.work_dir, device=self.device, seed=self.seed, found=self._found_before)
+            Path(self.work_dir, "config.py").write_text(dump_config(self._config), encoding="utf-8")
 
     def _restore(self, path: Path) -> int:
-        state = read_checkpoint(path, mapped=is_sharded(self.method))
-        if state.get("format") != FORMAT:
-            raise CheckpointError(f"{path}: format {state.get('format')!r}, this version reads format {FORMAT}")
+        """Load a checkpoint on all processes, or on none."""
+        identity = self._identity()
+        with together():
+            state = read_checkpoint(path, mapped=is_sharded(self.method))
+            check_fits(state, path, identity)
         load_weights(self.method, state["model"], source=str(path))
-        if state["images"] != len(self.train_images):
-            raise CheckpointError(
-                f"{path}: the run saw {state['images']} images, the data set has {len(self.train_images)} now; "
-                "use --init-from to start a new run from these weights"
-            )
+        wanted = options_of(self.optim_wrapper.optimizer)
         self.optim_wrapper.load_state_dict(state["optim_wrapper"])
-        for scheduler, saved in zip(self.param_schedulers, state["schedules"], strict=True):
-            scheduler.load_state_dict(saved)
+        stateful = {schedule.param_name for schedule in self.param_schedulers if not isinstance(schedule, Schedule)}
+        changed = put_back(self.optim_wrapper.optimizer, wanted, stateful=stateful)
+        for schedule, saved in zip(self.param_schedulers, state["schedules"], strict=True):
+            schedule.load_state_dict(saved)
         if not run_state.restore_rank_state(state["ranks"], self.method, self.device):
             self.logger.warning(
                 f"resumed on {world_size()} processes, saved on {len(state['ranks'])}: random states start anew, "
                 "and queues are those of process 0"
             )
-        self.logger.info(f"resumed at step {state['step']} from {path}")
+        changed += batch_change(state["batch"], identity["batch"])
+        what = f"; changed since: {', '.join(changed)}" if changed else ""
+        self.logger.info(f"resumed at step {state['step']} from {path}{what}")
         return state["step"]

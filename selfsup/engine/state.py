@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from selfsup.ops.dist import broadcast_object, gather_objects, rank, world_size
+from selfsup.ops.dist import broadcast_object, gather_objects_on_main, rank, world_size
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
@@ -35,8 +35,8 @@ def set_random_state(state: dict[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state(state["cuda"], device)
 
 
-def gather_rank_states(method: nn.Module, device: torch.device) -> list[dict[str, Any]]:
-    """What each process has of its own: random states, and buffers that differ from those of process 0.
+def gather_rank_states(method: nn.Module, device: torch.device) -> list[dict[str, Any]] | None:
+    """What each process has of its own, in process 0, None elsewhere: random states, and buffers that differ from its.
 
     Queues and unsynchronised running statistics differ between processes; parameters do not.
     """
@@ -47,7 +47,7 @@ def gather_rank_states(method: nn.Module, device: torch.device) -> list[dict[str
     own: dict[str, Tensor] = {}
     if rank() > 0:
         own = {name: b.detach().cpu() for name, b in buffers.items() if _digest(b) != reference.get(name)}
-    return gather_objects({"random": random_state(device), "buffers": own})
+    return gather_objects_on_main({"random": random_state(device), "buffers": own})
 
 
 def restore_rank_state(states: list[dict[str, Any]], method: nn.Module, device: torch.device) -> bool:

@@ -1,15 +1,16 @@
 """A checkpoint is whole or absent, runs nobody's code, and is refused when it does not fit."""
 
-import errno
 import os
 import pickle
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from selfsup.engine import checkpoint
 from selfsup.engine.checkpoint import (
     checkpoint_path,
     export_backbone,
@@ -30,21 +31,39 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert list_checkpoints(tmp_path) == [path]
 
 
-def test_a_full_disk_leaves_the_older_checkpoint_and_no_partial_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    older = checkpoint_path(tmp_path, 1)
-    write_atomically({"step": 1}, older)
+FILLS_THE_DISK = """
+import resource, signal, sys
+import torch
+from selfsup.engine.checkpoint import checkpoint_path, export_backbone, write_atomically
+from selfsup.errors import CheckpointError
 
-    def save_to_a_full_disk(state: object, file: object) -> None:
-        file.write(b"half a check")  # type: ignore[attr-defined]
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+write_atomically({"step": 1}, checkpoint_path(sys.argv[1], 1))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write past the limit fails instead, as on a full disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+for write in (
+    lambda: write_atomically({"weights": torch.zeros(10**6)}, checkpoint_path(sys.argv[1], 2)),
+    lambda: export_backbone(torch.nn.Linear(1000, 1000), sys.argv[1]),
+):
+    try:
+        write()
+    except CheckpointError as error:
+        print(error)
+"""
 
-    monkeypatch.setattr(checkpoint.torch, "save", save_to_a_full_disk)
-    with pytest.raises(CheckpointError, match=r"No space left on device.*step_000000001.*--resume"):
-        write_atomically({"step": 2}, checkpoint_path(tmp_path, 2))
-    assert [path.name for path in older.parent.iterdir()] == [older.name]
-    assert read_checkpoint(older)["step"] == 1
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+def test_a_file_that_cannot_grow_leaves_the_older_checkpoint_and_no_partial_file(tmp_path: Path) -> None:
+    program = [sys.executable, "-W", "ignore", "-c", FILLS_THE_DISK, str(tmp_path)]
+    done = subprocess.run(program, check=True, capture_output=True, text=True)
+    checkpoint, backbone = done.stdout.splitlines()
+    assert re.fullmatch(
+        r"\S+step_000000002\.pth: the checkpoint could not be written \(File too large; [\d,.]+ MiB are free there\); "
+        r"the newest complete one is \S+step_000000001\.pth; make room on the disk and run .* --resume",
+        checkpoint,
+    )
+    assert "the weights could not be written" in backbone and "File too large" in backbone
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["step_000000001.pth"]
+    assert read_checkpoint(checkpoint_path(tmp_path, 1))["step"] == 1
 
 
 @pytest.mark.parametrize("kept", [0, 1, 200, -7])

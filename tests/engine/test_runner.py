@@ -15,7 +15,7 @@ from selfsup.engine.checkpoint import list_checkpoints, load_backbone, read_chec
 from selfsup.engine.interrupt import Interrupted
 from selfsup.engine.metrics_log import read_metrics
 from selfsup.engine.runner import Runner
-from selfsup.errors import CheckpointError, ConfigError, DataError, NonFiniteError
+from selfsup.errors import CheckpointError, ConfigError, DataError, DecodeError, NonFiniteError
 from selfsup.registry import BACKBONES, DATASETS
 from tests.engine.tiny_run import tiny_config
 
@@ -131,7 +131,7 @@ class TurnsToNan(nn.Module):
 def test_what_is_not_finite_stops_the_run_and_is_named(tmp_path: Path, where: str, named: str) -> None:
     config = tiny_config(tmp_path)
     config["model"] = config["model"] | {"backbone": {"type": "TurnsToNan", "step": 4, "where": where}}
-    with pytest.raises(NonFiniteError, match=rf"step 4: .*{named}.*images \[\d+, .*last checkpoint is good"):
+    with pytest.raises(NonFiniteError, match=rf"step 4: .*{named}.*; images \w+/\S+#\d, .*last checkpoint is good"):
         Runner(config).train()
     saved = read_checkpoint(list_checkpoints(tmp_path)[-1])
     assert saved["step"] == 3 and all(tensor.isfinite().all() for tensor in saved["model"].values())
@@ -151,14 +151,27 @@ class SomeUnreadable:
         return self.length
 
     def image(self, index: int) -> np.ndarray:
-        from selfsup.errors import DecodeError
-
         if index in self.bad:
             raise DecodeError(f"{self.name(index)}: cut off")
         return np.random.default_rng(index).integers(0, 256, (40, 40, 3), dtype=np.uint8)
 
     def name(self, index: int) -> str:
         return f"noise/{index}.png"
+
+
+@DATASETS.register_module()
+class BreaksAfter(SomeUnreadable):
+    """Sound until so many images were taken, like a disk that is unmounted."""
+
+    def __init__(self, images: int) -> None:
+        super().__init__(64, ())
+        self.left = images
+
+    def image(self, index: int) -> np.ndarray:
+        self.left -= 1
+        if self.left < 0:
+            raise DecodeError(f"{self.name(index)}: gone")
+        return super().image(index)
 
 
 def unreadable(work_dir: Path, *, length: int, bad: tuple[int, ...], **changes: Any) -> dict[str, Any]:
@@ -180,6 +193,42 @@ def test_too_many_bad_images_stop_the_run_with_a_clear_error(tmp_path: Path) -> 
         DataError, match=r"2 of the 16 images seen so far could not be decoded.*1\.00%.*bad_images\.txt"
     ):
         Runner(unreadable(tmp_path, length=16, bad=(5, 9), steps=6)).train()
+
+
+def test_what_stops_a_run_for_its_images_saves_first_and_says_how_to_go_on(tmp_path: Path) -> None:
+    schedule = {"type": "ExponentialLR", "gamma": 0.9, "by_epoch": False}
+    changes: dict[str, Any] = {"steps": 8, "param_scheduler": schedule, "seed": 3}
+    Runner(unreadable(tmp_path / "sound", length=64, bad=(), **changes)).train()
+    config = unreadable(tmp_path / "cut", length=64, bad=(), **changes)
+    runner = Runner(config)
+    runner.register_hook(StopAt(3, images_at_fault), priority="NORMAL")
+    with pytest.raises(DataError, match=r"images are at fault; all 4 steps so far are saved, .*--resume"):
+        runner.train()
+    assert list_checkpoints(tmp_path / "cut")[-1].name == "step_000000004.pth"
+    Runner(config, resume=True).train()
+    assert losses(tmp_path / "cut") == losses(tmp_path / "sound")
+
+
+def images_at_fault() -> None:
+    raise DataError("images are at fault")
+
+
+NO_HOOKS = dict.fromkeys(("checkpoint", "pictures", "evaluate", "collapse"))
+
+
+def test_too_many_bad_images_lose_no_step(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"could not be decoded.*; all \d steps so far are saved"):
+        Runner(unreadable(tmp_path, length=32, bad=(5, 9), steps=6, default_hooks=NO_HOOKS)).train()
+    (saved,) = list_checkpoints(tmp_path)
+    assert read_checkpoint(saved)["step"] == len(losses(tmp_path)) > 0
+
+
+def test_images_that_cannot_be_fetched_lose_no_step(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, default_hooks=NO_HOOKS | {"bad_images": None})
+    config["train_dataloader"] = config["train_dataloader"] | {"dataset": {"type": "BreaksAfter", "images": 20}}
+    with pytest.raises(DataError, match=r"\d+ images in a row cannot be decoded.*; all 2 steps so far are saved"):
+        Runner(config).train()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000000002.pth"]
 
 
 def test_a_run_in_which_nothing_can_be_read_names_what_it_tried(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ class CheckpointHook(Hook):
         ConfigError: if a number is out of its range.
     """
 
-    priority = "VERY_LOW"  # after the schedule has moved on: a checkpoint holds the state the next step starts from
+    priority = "VERY_LOW"  # once schedules have moved on, by step and by epoch: see TrainLoop
 
     def __init__(self, every_epochs: int | None = 1, *, every_steps: int | None = None, max_keep: int = 2) -> None:
         given = {"every_epochs": every_epochs, "every_steps": every_steps, "max_keep": max_keep}

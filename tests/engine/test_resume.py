@@ -1,0 +1,210 @@
+"""Going on with a run: exact whatever schedules it, with the config's options, and refused where it would mislead."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from selfsup.engine.checkpoint import checkpoint_path, list_checkpoints, load_method, write_atomically
+from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.runner import Runner
+from selfsup.errors import CheckpointError
+from selfsup.registry import METHODS
+from tests.engine.tiny_run import tiny_config
+
+SGD = {"type": "SGD", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4}
+
+
+class PoweredOff(Exception):
+    pass
+
+
+class PowerOff(Hook):
+    priority = "LOWEST"
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if runner.iter == self.step:
+            raise PoweredOff
+
+
+def config_of(work_dir: Path, steps: int = 12, **changes: Any) -> dict[str, Any]:
+    """Three steps an epoch, a checkpoint after each epoch."""
+    config = tiny_config(work_dir, steps=steps)
+    scenes = {"type": "Scenes", "split": "test", "size": 40}
+    config["train_dataloader"]["dataset"] = {"type": "Subset", "dataset": scenes, "count": 24}
+    config["default_hooks"]["checkpoint"] = {"every_epochs": 1}
+    config["optim_wrapper"] = {"optimizer": dict(SGD)}
+    return config | {"param_scheduler": None} | changes
+
+
+def rows(work_dir: Path) -> list[tuple[int, float, float]]:
+    lines = read_metrics(work_dir / "metrics.jsonl")
+    return [(line["step"], line["lr"], line["loss"]) for line in lines if "loss" in line]
+
+
+BY_EPOCH: dict[str, Any] = {
+    "milestones": {"type": "MultiStepLR", "milestones": [1, 2, 3], "gamma": 0.1, "by_epoch": True},
+    "two of them": [
+        {"type": "LinearLR", "start_factor": 0.1, "begin": 0, "end": 2, "by_epoch": True},
+        {"type": "CosineAnnealingLR", "begin": 2, "end": 4, "by_epoch": True},
+    ],
+    "momentum too": [
+        {"type": "ExponentialLR", "gamma": 0.5, "by_epoch": True},
+        {"type": "StepMomentum", "step_size": 2, "gamma": 0.5, "by_epoch": False},
+    ],
+    "none": None,
+}
+
+
+@pytest.mark.parametrize("name", BY_EPOCH)
+def test_mmengines_schedules_go_on_bitwise_at_the_end_of_an_epoch(tmp_path: Path, name: str) -> None:
+    schedule = BY_EPOCH[name]
+    Runner(config_of(tmp_path / "whole", param_scheduler=schedule)).train()
+    runner = Runner(config_of(tmp_path / "cut", param_scheduler=schedule))
+    runner.register_hook(PowerOff(6))
+    with pytest.raises(PoweredOff):
+        runner.train()
+    assert list_checkpoints(tmp_path / "cut")[-1].name == "step_000000006.pth"
+    Runner(config_of(tmp_path / "cut", param_scheduler=schedule), resume=True).train()
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+    assert (len({rate for _, rate, _ in rows(tmp_path / "whole")}) > 1) == (schedule is not None)
+
+
+def resumed(config: dict[str, Any], caplog: pytest.LogCaptureFixture) -> tuple[Runner, str]:
+    """The runner after its training, and what it said when it went on."""
+    runner = Runner(config, resume=True)
+    runner.logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.INFO):
+        runner.train()
+    (said,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("resumed at")]
+    return runner, said
+
+
+def with_options(work_dir: Path, steps: int, **options: Any) -> dict[str, Any]:
+    return config_of(work_dir, steps, optim_wrapper={"optimizer": SGD | options})
+
+
+def test_options_of_the_optimiser_are_the_configs_and_what_changed_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Runner(with_options(tmp_path, 3)).train()
+    runner, said = resumed(with_options(tmp_path, 5, lr=0.005, weight_decay=0.1, momentum=0.5), caplog)
+    (group,) = runner.optim_wrapper.optimizer.param_groups
+    assert (group["lr"], group["weight_decay"], group["momentum"]) == (0.005, 0.1, 0.5)
+    assert said.endswith("; changed since: lr 0.05 -> 0.005, momentum 0.9 -> 0.5, weight_decay 0.0001 -> 0.1")
+
+
+def test_a_resumed_run_without_changes_says_nothing_of_any(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    schedule = {"type": "WarmupCosine", "warmup_steps": 2}
+    Runner(config_of(tmp_path, 3, param_scheduler=schedule)).train()
+    _, said = resumed(config_of(tmp_path, 5, param_scheduler=schedule), caplog)
+    assert said.endswith("step_000000003.pth")
+
+
+def test_our_schedules_follow_a_new_learning_rate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    schedule = {"type": "MultiStep", "steps": (4,)}
+    Runner(config_of(tmp_path, 3, param_scheduler=schedule)).train()
+    changed = with_options(tmp_path, 6, lr=0.2) | {"param_scheduler": schedule}
+    _, said = resumed(changed, caplog)
+    assert said.endswith("changed since: lr 0.05 -> 0.2")
+    assert [rate for _, rate, _ in rows(tmp_path)] == pytest.approx([0.05] * 3 + [0.2, 0.02, 0.02])
+
+
+def test_mmengines_schedules_keep_theirs_and_say_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    schedule = {"type": "MultiStepLR", "milestones": [4], "by_epoch": False}
+    Runner(config_of(tmp_path, 3, param_scheduler=schedule)).train()
+    _, said = resumed(with_options(tmp_path, 6, lr=0.2) | {"param_scheduler": schedule}, caplog)
+    assert said.endswith("changed since: lr stays 0.05 by the state of its schedule, not 0.2")
+    assert [rate for _, rate, _ in rows(tmp_path)] == pytest.approx([0.05] * 4 + [0.005] * 2)
+
+
+def other_batch(work_dir: Path, each: int, accumulate: int) -> dict[str, Any]:
+    config = config_of(work_dir, 4)
+    config["train_dataloader"]["batch_size"] = each
+    config["optim_wrapper"]["accumulative_counts"] = accumulate
+    return config
+
+
+@pytest.mark.parametrize(
+    ("each", "accumulate", "advice"),
+    [
+        (4, 1, "(8 x 1 x 1), they would be of 4 (4 x 1 x 1) now.*; set optim_wrapper.accumulative_counts=2, or use"),
+        (8, 2, "they would be of 16 (8 x 1 x 2) now.*; set optim_wrapper.accumulative_counts=1, or use"),
+        (16, 1, "they would be of 16 (16 x 1 x 1) now.*; set train_dataloader.batch_size=8, or use"),
+        (3, 3, "they would be of 9 (3 x 1 x 3) now.*; use --init-from"),
+    ],
+)
+def test_updates_of_another_size_are_refused_with_what_would_fit(
+    tmp_path: Path, each: int, accumulate: int, advice: str
+) -> None:
+    Runner(config_of(tmp_path, 3)).train()
+    pattern = advice.replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(CheckpointError, match=rf"the run's updates are of 8 images.*{pattern}"):
+        Runner(other_batch(tmp_path, each, accumulate), resume=True).train()
+
+
+def test_updates_of_the_same_size_may_be_made_up_otherwise(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Runner(config_of(tmp_path, 3)).train()
+    _, said = resumed(other_batch(tmp_path, 4, 2), caplog)
+    assert said.endswith("; changed since: batch 8 x 1 x 1 -> 4 x 1 x 2")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"param_scheduler": None}, r"the run's learning-rate schedules are WarmupCosine, the config's are none; "),
+        (
+            {"param_scheduler": {"type": "MultiStep", "steps": (3,)}},
+            r"the run's learning-rate schedules are WarmupCosine, the config's are MultiStep; ",
+        ),
+        (
+            {"optim_wrapper": {"optimizer": {"type": "AdamW", "lr": 1e-3}}},
+            r"step_000000003\.pth: the run's optimiser is SGD, the config's is AdamW; .*--init-from",
+        ),
+        (
+            {"train_dataloader": {"dataset": {"type": "Scenes", "split": "test", "size": 40}}},
+            r"the run saw 24 images, the data set has \d+ now; use --init-from",
+        ),
+    ],
+)
+def test_the_state_of_something_else_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    schedule = {"type": "WarmupCosine", "warmup_steps": 2}
+    Runner(config_of(tmp_path, 3, param_scheduler=schedule)).train()
+    config = config_of(tmp_path, 5, param_scheduler=schedule)
+    for name, value in changes.items():
+        config[name] = config[name] | value if name == "train_dataloader" else value
+    with pytest.raises(CheckpointError, match=said):
+        Runner(config, resume=True).train()
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"model": {}, "format": 1}, "holds no step, optim_wrapper, schedules, ranks, images, batch, optimizer"),
+        ({"state_dict": {}}, "format None, this version reads format 1"),
+    ],
+)
+def test_a_file_that_is_no_whole_run_is_refused(tmp_path: Path, state: dict[str, Any], said: str) -> None:
+    write_atomically(state, checkpoint_path(tmp_path, 7))
+    with pytest.raises(CheckpointError, match=said):
+        Runner(config_of(tmp_path), resume=True).train()
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (3, "expected tensors by name as the model's weights, got int"),
+        ({"weight": torch.zeros(1), "epoch": 4}, "expected tensors by name as the model's weights, got a int under"),
+    ],
+)
+def test_a_model_that_is_no_state_dict_is_refused(tmp_path: Path, model: Any, said: str) -> None:
+    path = tmp_path / "odd.pth"
+    write_atomically({"model": model}, path)
+    with pytest.raises(CheckpointError, match=f"odd.pth: {said}"):
+        load_method(path, METHODS.build(config_of(tmp_path)["model"]))

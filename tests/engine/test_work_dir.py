@@ -1,0 +1,106 @@
+"""A used work dir: nothing of an earlier run is lost, nothing that is not a run's is moved."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfsup.config import load_config
+from selfsup.engine.checkpoint import list_checkpoints
+from selfsup.engine.environment import found_before, put_aside
+from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.runner import Runner
+from selfsup.errors import DataError, SelfsupError
+from tests.engine.tiny_run import tiny_config
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_second_run_puts_all_of_the_first_aside_and_can_itself_be_put_aside(tmp_path: Path) -> None:
+    for seed in range(3):
+        Runner(tiny_config(tmp_path, steps=2, seed=seed)).train()
+        for name in ("scores.json", "views.png", "of_a_hook.txt"):
+            (tmp_path / name).write_text(str(seed))
+    assert len(names(tmp_path / "earlier")) == 2
+    for seed, folder in enumerate(sorted((tmp_path / "earlier").iterdir())):
+        assert f"seed = {seed}\n" in (folder / "config.py").read_text()
+        assert (folder / "of_a_hook.txt").read_text() == (folder / "views.png").read_text() == str(seed)
+        assert {"environment.json", "metrics.jsonl", "checkpoints", "backbone.safetensors"} <= names(folder)
+        assert "earlier" not in names(folder)
+        assert len(list(folder.rglob("rank0.log"))) == 1
+    assert "seed = 2\n" in (tmp_path / "config.py").read_text()
+    assert len(list(tmp_path.glob("*/rank0.log"))) == 1
+
+
+def test_what_was_there_before_the_first_run_stays(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    for seed in range(2):
+        Runner(tiny_config(tmp_path, steps=2, seed=seed)).train()
+    Runner(tiny_config(tmp_path, steps=3, seed=1), resume=True).train()
+    Runner(tiny_config(tmp_path, steps=2, seed=2)).train()
+    assert {"photos", "notes.txt"} <= names(tmp_path)
+    assert not list((tmp_path / "earlier").rglob("notes.txt"))
+
+
+def test_what_the_new_run_reads_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    read: dict[str, Any] = {"dataset": {"root": "pictures/cats"}, "evaluators": [{"test": "lists/a"}]}
+    for name in ("pictures", "lists", "old", "checkpoints"):
+        (tmp_path / name).mkdir()
+    aside = put_aside(".", config=read | {"load_from": "checkpoints/step_000000001.pth"})
+    assert names(tmp_path) == {"pictures", "lists", "earlier"}
+    assert aside is not None and names(aside) == {"old", "checkpoints"}
+
+
+def test_an_empty_folder_and_one_that_is_not_there_hold_nothing_of_anybodys(tmp_path: Path) -> None:
+    assert found_before(tmp_path) == found_before(tmp_path / "none") == set()
+    assert put_aside(tmp_path) is None
+    assert names(tmp_path) == set()
+
+
+def test_two_runs_in_one_second_have_a_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selfsup.engine.environment.time.strftime", lambda form: "now")
+    for _ in range(2):
+        (tmp_path / "metrics.jsonl").write_text("")
+        put_aside(tmp_path)
+    assert names(tmp_path / "earlier") == {"now", "now_2"}
+
+
+def test_a_run_that_cannot_start_leaves_the_earlier_one_where_it_is(tmp_path: Path) -> None:
+    Runner(tiny_config(tmp_path, steps=3)).train()
+    before = (tmp_path / "config.py").read_text(), (tmp_path / "environment.json").read_text()
+    broken = tiny_config(tmp_path, steps=3, seed=9)
+    broken["train_dataloader"]["dataset"] = {"type": "ImageList", "root": str(tmp_path / "nowhere")}
+    with pytest.raises(DataError):
+        Runner(broken).train()
+    with pytest.raises(SelfsupError):
+        Runner(tiny_config(tmp_path, steps=3, seed=9, load_from=str(tmp_path / "nowhere.pth"))).train()
+    assert ((tmp_path / "config.py").read_text(), (tmp_path / "environment.json").read_text()) == before
+    assert list_checkpoints(tmp_path) and "earlier" not in names(tmp_path)
+
+
+def test_a_run_may_start_from_the_weights_of_the_one_it_puts_aside(tmp_path: Path) -> None:
+    Runner(tiny_config(tmp_path, steps=3)).train()
+    newest = list_checkpoints(tmp_path)[-1]
+    Runner(tiny_config(tmp_path, steps=2, load_from=str(newest))).train()
+    assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl") if "loss" in line] == [0, 1]
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000000002.pth"]
+
+
+def test_the_config_of_a_run_reads_back(tmp_path: Path) -> None:
+    config = load_config("swav/swav_scenes", {"train_cfg.max_steps": 1, "work_dir": str(tmp_path / "ü")})
+    config["train_dataloader"] |= {"batch_size": 4, "num_workers": 0}
+    Runner(config | {"evaluators": {}}, device="cpu").train()
+    assert load_config(tmp_path / "ü" / "config.py") == config | {"evaluators": {}}
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_what_a_killed_run_left_half_written_is_swept(tmp_path: Path, resume: bool) -> None:
+    Runner(tiny_config(tmp_path, steps=3)).train()
+    for half in ("checkpoints/step_000000004.pth.partial", "backbone.safetensors.partial"):
+        (tmp_path / half).write_bytes(b"half")
+    Runner(tiny_config(tmp_path, steps=4), resume=resume).train()
+    assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob("checkpoints/*.partial"))
