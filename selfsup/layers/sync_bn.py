@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from selfsup.errors import ConfigError
 from selfsup.ops.dist import all_reduce_sum, rank, world_size
 from selfsup.ops.precision import at_least_float32
 
@@ -126,17 +127,17 @@ def convert_sync_bn(module: nn.Module, group_size: int | None = None) -> nn.Modu
 
     Args:
         module: changed in place, unless it is itself a batch norm.
-        group_size: consecutive processes that share statistics; None for all, 1 for none.
+        group_size: consecutive processes that share statistics; None for all, as many as there are or more; 1 for none.
 
     Returns:
         The module, or what replaces it.
 
     Raises:
-        ValueError: if the number of processes is no multiple of ``group_size``.
+        ConfigError: if the number of processes is no multiple of ``group_size``.
     """
     processes = world_size()
-    if group_size is not None and (group_size < 1 or (processes > 1 and processes % group_size)):
-        raise ValueError(
+    if group_size is not None and (group_size < 1 or (processes > group_size and processes % group_size)):
+        raise ConfigError(
             f"sync_bn: the number of processes, {processes}, must be a multiple of the group size, got {group_size}"
         )
     if group_size == 1:

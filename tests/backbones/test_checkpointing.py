@@ -103,11 +103,18 @@ def test_an_error_in_the_second_run_gives_the_buffers_back() -> None:
     assert block[0].num_batches_tracked.item() == 1
 
 
-def test_features_without_gradients_run_each_block_once() -> None:
+@pytest.mark.parametrize("needs_gradient, runs", [(False, 1), (True, 2)])
+def test_blocks_run_again_only_where_a_gradient_needs_them(needs_gradient: bool, runs: int) -> None:
     model = tiny_resnet(checkpoint_stages=(1, 2, 3, 4)).eval()
-    with torch.no_grad():
+    blocks = [block for stage in range(1, 5) for block in model.get_submodule(f"layer{stage}")]
+    calls = dict.fromkeys(blocks, 0)
+    for block in blocks:
+        block.register_forward_pre_hook(lambda module, inputs: calls.update({module: calls[module] + 1}))
+    with torch.set_grad_enabled(needs_gradient):
         features = model(torch.randn(2, 3, 64, 64))
-    assert not features.requires_grad
+        if needs_gradient:
+            features.sum().backward()
+    assert set(calls.values()) == {runs} and len(calls) == 8
 
 
 def differing_under_ddp() -> list[str]:

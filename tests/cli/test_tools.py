@@ -45,7 +45,7 @@ def test_a_tool_works_from_any_folder(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.dist
-def test_two_processes_train_on_a_cpu(tmp_path: Path) -> None:
+def test_two_processes_train_and_test_on_a_cpu(tmp_path: Path) -> None:
     result = run(
         "bash", ROOT / "tools/dist_train.sh", RECIPE, "2", "--device=cpu", "--cfg-options", "train_cfg.max_steps=2",
         "train_dataloader.batch_size=4", "train_dataloader.num_workers=0", "model.backbone.widths=[16,32,48,64]",
@@ -55,6 +55,17 @@ def test_two_processes_train_on_a_cpu(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr[-2000:]
     assert "effective batch 8 = 4 x 2 x 1" in result.stdout
     assert (tmp_path / "work_dirs/simclr_scenes/backbone.safetensors").is_file()
+    for complaint in ("FutureWarning", "destroy_process_group"):
+        assert complaint not in result.stderr
+    config = tmp_path / "work_dirs/simclr_scenes/config.py"
+    evaluators = "evaluators={'spread': {'type': 'Spread'}}"
+    result = run(
+        "bash", ROOT / "tools/dist_test.sh", config, tmp_path / "work_dirs/simclr_scenes", "2", "--device=cpu",
+        "--cfg-options", evaluators, folder=tmp_path, MASTER_PORT="29518", PYTHONPATH=str(ROOT),
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "spread/rankme" in (tmp_path / "work_dirs/simclr_scenes/scores.json").read_text()
 
 
 @pytest.mark.slow

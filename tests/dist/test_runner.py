@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from selfsup.engine.checkpoint import list_checkpoints, read_checkpoint
 from selfsup.engine.metrics_log import read_metrics
@@ -45,6 +46,24 @@ def halves(work_dir: Path) -> None:
     well_conditioned(work_dir, 4)
 
 
+def one_step(work_dir: Path, batch: int) -> None:
+    """Two micro-batches, synchronised batch norm, recomputed activations: the momentum is the gradient."""
+    config = tiny_config(work_dir, steps=1)
+    config["model"] |= {"queue_length": 0}
+    config["model"]["backbone"] |= {"checkpoint_stages": (1, 2, 3, 4)}
+    views = config["train_dataloader"]["views"] | {"sizes": (96, 64)}
+    dataset = config["train_dataloader"]["dataset"] | {"size": 96}
+    loader = config["train_dataloader"] | {"views": views, "dataset": dataset}
+    wrapper = {"optimizer": {"type": "SGD", "lr": 1e-2, "momentum": 0.9}, "accumulative_counts": 2}
+    changes = {"model": config["model"], "train_dataloader": loader, "optim_wrapper": wrapper}
+    train(work_dir, steps=1, batch=batch, sync_bn="all", **changes)
+
+
+def momentum(work_dir: Path) -> list[Tensor]:
+    state = read_checkpoint(list_checkpoints(work_dir)[-1])["optim_wrapper"]["state"]
+    return [state[number]["momentum_buffer"] for number in sorted(state)]
+
+
 def first_part_then_rest(work_dir: Path, length: int) -> None:
     train(work_dir, steps=length, batch=4)
     train(work_dir, steps=6, batch=4, resume=True)
@@ -60,6 +79,17 @@ def test_two_processes_with_half_the_batch_give_the_losses_of_one(tmp_path: Path
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert len(one) == len(two) == 3
     assert two == pytest.approx(one, rel=1e-3)
+
+
+def test_two_processes_with_half_of_each_micro_batch_have_the_gradient_of_one(tmp_path: Path) -> None:
+    one_step(tmp_path / "one", 8)
+    run_in_processes(one_step, tmp_path / "two", 4)
+    one, two = momentum(tmp_path / "one"), momentum(tmp_path / "two")
+    assert len(one) == len(two) > 20
+    for expected, actual in zip(one, two, strict=True):
+        if expected.norm() > 1e-4:  # the others, biases before batch norm, are rounding
+            assert float((actual - expected).norm() / expected.norm()) < 1e-3
+            assert float((actual * expected).sum() / expected.square().sum()) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_resumed_run_on_two_processes_is_bitwise_with_queues_and_statistics_of_each(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from selfsup.errors import ConfigError
 from selfsup.layers import SyncBatchNorm, convert_sync_bn
 from selfsup.ops import dist
 from tests.dist.two_processes import run_in_processes
@@ -80,10 +81,7 @@ def _all_cases() -> dict[str, Any]:
     results["frozen"] = (norm(x).detach(), norm.running_mean.clone(), int(norm.num_batches_tracked))
     norm.track_running_stats = True
     results["tracked"] = (norm(x).detach(), norm.running_mean.clone(), int(norm.num_batches_tracked))
-    try:
-        convert_sync_bn(nn.BatchNorm1d(3), 3)
-    except ValueError as error:
-        results["bad group"] = str(error)
+    results["larger group"] = convert_sync_bn(nn.BatchNorm1d(3), 8)(x).detach()
     return results
 
 
@@ -121,11 +119,14 @@ def test_recomputation_can_leave_running_statistics_alone(results: list[dict[str
         assert torch.equal(output, output_again)
 
 
-def test_a_group_size_that_does_not_divide_is_refused(results: list[dict[str, Any]]) -> None:
-    assert "the number of processes, 2, must be a multiple of the group size, got 3" in results[0]["bad group"]
+def test_a_group_larger_than_the_run_is_the_run(results: list[dict[str, Any]]) -> None:
+    for result in results:
+        assert torch.equal(result["larger group"], result["frozen"][0])
 
 
 def _in_groups_of_two() -> Tensor:
+    with pytest.raises(ConfigError, match="the number of processes, 4, must be a multiple of the group size, got 3"):
+        convert_sync_bn(nn.BatchNorm1d(1), 3)
     norm = convert_sync_bn(nn.BatchNorm1d(1, affine=False), 2)
     rank = dist.rank()
     norm(torch.tensor([[float(rank)], [float(rank)]]))

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from selfsup.errors import ConfigError
 from selfsup.layers import SyncBatchNorm, convert_sync_bn
 
 
@@ -64,7 +65,7 @@ def test_groups_of_one_leave_the_module_alone() -> None:
 
 
 def test_a_group_size_below_one_is_refused() -> None:
-    with pytest.raises(ValueError, match="must be a multiple of the group size, got 0"):
+    with pytest.raises(ConfigError, match="must be a multiple of the group size, got 0"):
         convert_sync_bn(_net(), 0)
 
 
