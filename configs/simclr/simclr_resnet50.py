@@ -7,7 +7,8 @@ Sized for batch 4096, here as 32 processes with 128 images each; the paper ran o
 them. At this batch the paper's two rules agree: 0.3 * batch / 256 and 0.075 * sqrt(batch) are both 4.8. For smaller
 batches the paper prefers ``auto_scale_lr.rule=sqrt``. Weight decay is version 1's and the TF2 code's default 1e-6; the
 README's command has 1e-4. Epochs are whole passes of 312 updates, without the code's running over the end (31,200
-updates in 100 epochs instead of 31,279).
+updates in 100 epochs instead of 31,279). The loss is the paper's mean; the code's is twice that, which LARS undoes for
+all but biases and norms, whose steps are half of the code's here: ``model.loss.official_factor=True`` doubles it.
 
 Command: tools/dist_train.sh configs/simclr/simclr_resnet50.py 8 --auto-scale-lr
 Own images: selfsup train simclr/simclr_resnet50 --data ~/photos --auto-scale-lr

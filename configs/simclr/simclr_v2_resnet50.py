@@ -5,6 +5,7 @@ Paper: Chen et al. 2020, arXiv:2006.10029, table 1. Reported: 71.7 % ImageNet to
 google-research/simclr). Not run here.
 
 What differs from simclr_resnet50: a projection head of three layers, brightness that is multiplied, weight decay 1e-4.
+As there, the loss is the paper's mean and not twice that, as in the code (``model.loss.official_factor=True``).
 The numbers are those of the README's command, which trains for 100 epochs; the released weights trained longer, 800
 epochs if memory of the paper serves, which could not be read again: ``train_cfg.max_epochs=800``.
 

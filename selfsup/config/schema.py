@@ -128,7 +128,7 @@ class Recipe:
         optim_wrapper: optimiser and precision, from OPTIM_WRAPPERS; ``type`` defaults to PrecisionOptimWrapper.
         train_cfg: see :class:`TrainCfg`.
         param_scheduler: one schedule or several, from PARAM_SCHEDULERS.
-        evaluators: measures by name, from EVALUATORS.
+        evaluators: measures by name, from EVALUATORS; None leaves one out.
         evaluate_every: epochs between two evaluations; 0 evaluates at the end only.
         custom_hooks: more hooks, from HOOKS.
         default_hooks: changes to the hooks of every run, by the names of

@@ -74,6 +74,9 @@ def fill_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     walk = _Walk()
     completed = copy.deepcopy(dict(config))
+    completed["evaluators"] = {
+        name: evaluator for name, evaluator in (completed.get("evaluators") or {}).items() if evaluator is not None
+    }
     completed["default_hooks"] = with_default_hooks(completed.get("default_hooks"))
     walk.arguments(completed, signature_of(Recipe), "", owner="a config", registry=None, fill=True)
     return completed

@@ -335,6 +335,7 @@ class Runner(MMEngineRunner):
         wanted = options_of(self.optim_wrapper.optimizer)
         self.optim_wrapper.load_state_dict(state["optim_wrapper"])
         stateful = {schedule.param_name for schedule in self.param_schedulers if not isinstance(schedule, Schedule)}
+        stateful |= {"betas"} if "momentum" in stateful else set()  # where Adam keeps what MMEngine calls momentum
         changed = put_back(self.optim_wrapper.optimizer, wanted, stateful=stateful)
         for schedule, saved in zip(self.param_schedulers, state["schedules"], strict=True):
             schedule.load_state_dict(saved)

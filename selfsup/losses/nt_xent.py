@@ -21,7 +21,8 @@ class NTXentLoss(nn.Module):
 
     Args:
         temperature: > 0; 0.1 for ImageNet, 0.5 for CIFAR in the paper.
-        official_factor: whether to return twice the paper's mean, as the reference code does.
+        official_factor: whether to return twice the paper's mean, as the reference code does. LARS takes the same step
+            either way for what it adapts; biases and normalisation layers, which it does not, take twice the step.
 
     Raises:
         ValueError: if ``temperature`` is not positive.

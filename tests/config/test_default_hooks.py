@@ -67,6 +67,11 @@ def test_what_other_sections_say_reaches_their_hooks(tmp_path: Path) -> None:
     assert hooks_of(own)["evaluate"]["every_epochs"] == 2
 
 
+def test_an_evaluator_is_left_out_from_the_command_line(tmp_path: Path) -> None:
+    text = "evaluators = dict(knn=dict(type='KNN'), spread=dict(type='Spread'))\n"
+    assert list(load(tmp_path, text, ["evaluators.knn=none"])["evaluators"]) == ["spread"]
+
+
 def test_another_hook_in_a_names_place_has_arguments_of_its_own(tmp_path: Path) -> None:
     hooks = hooks_of(load(tmp_path, "default_hooks = dict(evaluate=dict(type='EmptyCacheHook'))"))
     assert hooks["evaluate"]["type"] == "EmptyCacheHook"

@@ -62,18 +62,21 @@ BY_EPOCH: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize("optimizer", [SGD, {"type": "AdamW", "lr": 0.001, "betas": (0.8, 0.99)}])
 @pytest.mark.parametrize("name", BY_EPOCH)
-def test_mmengines_schedules_go_on_bitwise_at_the_end_of_an_epoch(tmp_path: Path, name: str) -> None:
-    schedule = BY_EPOCH[name]
-    Runner(config_of(tmp_path / "whole", param_scheduler=schedule)).train()
-    runner = Runner(config_of(tmp_path / "cut", param_scheduler=schedule))
+def test_mmengines_schedules_go_on_bitwise_at_the_end_of_an_epoch(
+    tmp_path: Path, name: str, optimizer: dict[str, Any]
+) -> None:
+    schedule = {"param_scheduler": BY_EPOCH[name], "optim_wrapper": {"optimizer": optimizer}}
+    Runner(config_of(tmp_path / "whole", **schedule)).train()
+    runner = Runner(config_of(tmp_path / "cut", **schedule))
     runner.register_hook(PowerOff(6))
     with pytest.raises(PoweredOff):
         runner.train()
     assert list_checkpoints(tmp_path / "cut")[-1].name == "step_000000006.pth"
-    Runner(config_of(tmp_path / "cut", param_scheduler=schedule), resume=True).train()
+    Runner(config_of(tmp_path / "cut", **schedule), resume=True).train()
     assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
-    assert (len({rate for _, rate, _ in rows(tmp_path / "whole")}) > 1) == (schedule is not None)
+    assert (len({rate for _, rate, _ in rows(tmp_path / "whole")}) > 1) == (name != "none")
 
 
 def resumed(config: dict[str, Any], caplog: pytest.LogCaptureFixture) -> tuple[Runner, str]:
