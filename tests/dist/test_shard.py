@@ -148,13 +148,13 @@ def test_checkpointing_changes_nothing_that_sharding_computes(folder: Path) -> N
     assert losses(folder / "sharded" / "checkpointed")[:1] == pytest.approx(plain, rel=1e-6)
 
 
-def resume(work_dir: Path, sharding: dict[str, Any] | None = SHARDING) -> None:
-    Runner(resumable(work_dir, 6, sharding), resume=True, device="cpu").train()
+def resume(work_dir: Path, sharding: dict[str, Any] | None = SHARDING, *, batch: int = 4) -> None:
+    Runner(resumable(work_dir, 6, sharding, batch=batch), resume=True, device="cpu").train()
 
 
-def resumable(work_dir: Path, steps: int, sharding: dict[str, Any] | None) -> dict[str, Any]:
+def resumable(work_dir: Path, steps: int, sharding: dict[str, Any] | None, *, batch: int = 4) -> dict[str, Any]:
     wrapper = {"optimizer": {"type": "AdamW", "lr": 1e-3}, "freeze": {"prototypes": 2}}
-    config = config_of(work_dir, 4, optim_wrapper=wrapper, train_cfg={"max_steps": steps}, sharding=sharding)
+    config = config_of(work_dir, batch, optim_wrapper=wrapper, train_cfg={"max_steps": steps}, sharding=sharding)
     return config | {"sync_bn": None}
 
 
@@ -177,7 +177,7 @@ def test_a_resumed_run_is_bitwise_and_may_change_between_sharded_and_wrapped(tmp
         assert torch.equal(weights_of(tmp_path / "cut")[key], tensor), key
     for name in ("cut then wrapped", "wrapped then sharded"):
         assert losses(tmp_path / name) == pytest.approx(expected, rel=1e-4)
-    resume(tmp_path / "cut then wrapped")  # finished: nothing is left to do, but everything is read on one process
+    resume(tmp_path / "cut then wrapped", batch=8)  # finished: nothing is left to do, but everything is read on one process
     exported = BACKBONES.build(tiny_config(tmp_path)["model"]["backbone"])
     load_backbone(tmp_path / "cut" / "backbone.safetensors", exported)
     saved = weights_of(tmp_path / "cut")
