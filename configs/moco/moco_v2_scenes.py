@@ -2,7 +2,9 @@
 
 Paper: the method of Chen et al. 2020, arXiv:2003.04297, at another size; there is no number to expect but our own, in
 model_zoo.md. Data, views and backbone are those of simclr_scenes. In 720 steps the teacher cannot lag by thousands: it
-keeps 0.99 of itself a step, not 0.999, and the queue holds 32 batches.
+keeps 0.99 of itself a step, not 0.999, and the queue holds 32 batches. The neck has batch norm, which version 2's has
+not: without it the loss stays at ln 4097 for all 720 steps and the linear probe at 28.0 %, with it the probe comes to
+40.3 % (seed 0).
 
 Sized for one process on two CPU cores.
 
@@ -23,7 +25,7 @@ batch = 128
 model = dict(
     type="MoCo",
     backbone=backbone,
-    neck=dict(type="ProjectionNeck", hidden_dims=(256,), out_dim=64, bn=False),
+    neck=dict(type="ProjectionNeck", hidden_dims=(256,), out_dim=64, last_bn=True),
     loss=dict(type="InfoNCELoss", temperature=0.2),
     queue_length=32 * batch,  # 4096
     momentum=0.99,

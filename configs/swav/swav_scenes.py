@@ -1,7 +1,9 @@
 """SwAV on the embedded scenes: SEER's recipe in small, a few minutes on two CPU cores.
 
 Paper: the method of Goyal et al. 2021, arXiv:2103.01988, at another size; there is no number to expect but our own, in
-model_zoo.md. Every view draws a new background, so that only the emoji is common to the views of a scene.
+model_zoo.md. Data, views and backbone are those of simclr_scenes. There are no small crops: in one of 20 pixels little
+is left of an emoji of 20, and with two of them 420 steps came to 31.2 % by linear probe where 720 without came to 38.5.
+Prototypes are free after 20 steps; a temperature of 0.15 was worth two points more than 0.1 or 0.2 (all seed 0).
 
 Sized for one process on two CPU cores.
 
@@ -26,7 +28,7 @@ model = dict(
         type="ProjectionNeck", hidden_dims=(256,), out_dim=64, last_bn=True, last_bn_weight=False, last_bn_bias=False
     ),
     prototypes=dict(type="Prototypes", num_prototypes=128),
-    loss=dict(type="SwAVLoss", temperature=0.1, epsilon=0.02, iterations=3),  # 0.05 stays at ln K for 200 steps
+    loss=dict(type="SwAVLoss", temperature=0.15, epsilon=0.02, iterations=3),  # 0.05 stays at ln K
     preprocess=dict(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
 )
 train_dataloader = dict(
@@ -35,17 +37,11 @@ train_dataloader = dict(
     dataset=scenes.train,
     num_images=scenes.num_images,
     views=dict(
-        type="SwAVViews",
-        sizes=(32, 20),
-        counts=(2, 2),
-        scales=((0.4, 1.0), (0.15, 0.4)),
-        strength=0.5,
-        blur=False,
-        before=scenes.before,
+        type="SwAVViews", sizes=(32,), counts=(2,), scales=((0.4, 1.0),), strength=0.5, blur=False, before=scenes.before
     ),
 )
-optim_wrapper.update(freeze=dict(prototypes=84))  # one epoch and one step
-param_scheduler = dict(type="WarmupCosine", warmup_steps=40)
-train_cfg = dict(max_steps=420)
+optim_wrapper.update(freeze=dict(prototypes=20))
+param_scheduler = dict(type="WarmupCosine", warmup_steps=70)
+train_cfg = dict(max_steps=900)
 auto_scale_lr = dict(base_batch_size=batch, rule="sqrt")
 evaluate_every = 4
