@@ -2,12 +2,17 @@
 
 A registry imports the rooms named in its ``locations`` on the first look-up, and plugins on the first miss; nothing is
 registered by ``import selfsup``.
+
+A name may come with somebody's weights, so it never imports anything by itself and never means more than a component:
+it is a registered name, or the dotted path of a class of the right kind in a module that was admitted by the user.
 """
 
 import inspect
+import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from mmengine import registry as mmengine_registries
@@ -23,44 +28,73 @@ class Registry(mmengine_registries.Registry):
 
     Args:
         name: what the registry holds, in the singular; used in error messages.
+        base: the dotted name of the class that every class of this kind is made from; empty if there is none.
+        methods: what a class of this kind defines, where no base class says so.
         parent: an MMEngine registry whose entries are reachable too.
         locations: modules whose import registers our components.
     """
 
     def __init__(
-        self, name: str, *, parent: mmengine_registries.Registry | None = None, locations: tuple[str, ...] = ()
+        self,
+        name: str,
+        *,
+        base: str = "",
+        methods: tuple[str, ...] = (),
+        parent: mmengine_registries.Registry | None = None,
+        locations: tuple[str, ...] = (),
     ) -> None:
         super().__init__(name, build_func=_build_component, parent=parent, scope=SCOPE, locations=list(locations))
+        self._base = base
+        self._methods = methods
         self._offers: dict[str, Plugin] = {}
         self._contested: dict[str, str] = {}
 
     def find(self, name: str) -> Any:
-        """The component registered as ``name``.
+        """The component called ``name``: registered here or with MMEngine, or a class of an admitted module.
 
         Raises:
             RegistryError: if neither we, nor MMEngine, nor a plugin knows the name, or two plugins claim it.
         """
-        found = self._look_up(name)
+        found = self.get(name)
         if found is None:
             load_plugins()
-            found = self._look_up(name)
+            found = self.get(name)
         if found is None:
-            raise RegistryError(f"no {self.name} is called {name!r}{did_you_mean(name, self.names())}{plugin_report()}")
+            near = did_you_mean(name.rpartition(".")[2], self.names())
+            raise RegistryError(f"no {self.name} is called {name!r}{near}{_dotted(name)}{plugin_report()}")
         if name in self._contested:
             raise RegistryError(self._contested[name])
         return found
 
-    def _look_up(self, name: str) -> Any:
-        """The component, registered or given by its full dotted path; None if there is none."""
+    def get(self, key: str) -> Any:
+        """What :meth:`find` finds without asking plugins; None if there is nothing.
+
+        MMEngine's own method imports whatever a dotted name begins with, and returns whatever is there.
+        """
         self.import_from_location()
-        try:
-            found = self.get(name)
-        except Exception as error:  # whatever the module of a dotted path raises is explained
-            if "." not in name:
-                raise
-            cause = error.__context__ if isinstance(error, RuntimeError) and error.__context__ else error
-            raise RegistryError(f"{self.name} {name!r} cannot be imported: {type(cause).__name__}: {cause}") from cause
-        return None if inspect.ismodule(found) else found
+        scope, name = self.split_scope_key(key)
+        for registry in self._family():
+            if key in registry.module_dict:
+                return registry.module_dict[key]
+            if scope == registry.scope and name in registry.module_dict:
+                return registry.module_dict[name]
+        found = _admitted_class(key)
+        return found if found is not None and self.holds(found) else None
+
+    def holds(self, component: Any) -> bool:
+        """Whether a class or function is registered here, or is a class of this registry's kind."""
+        if any(component is registered for registry in self._family() for registered in registry.module_dict.values()):
+            return True
+        if not isinstance(component, type) or (self._base and not issubclass(component, resolve_name(self._base))):
+            return False
+        return all(any(name in vars(base) for base in component.__mro__) for name in self._methods)
+
+    def _family(self) -> list[mmengine_registries.Registry]:
+        """This registry and those it inherits from."""
+        family: list[mmengine_registries.Registry] = [self]
+        while (parent := family[-1].parent) is not None:
+            family.append(parent)
+        return family
 
     def names(self, *, inherited: bool = True) -> list[str]:
         """Every name that can be built.
@@ -69,11 +103,8 @@ class Registry(mmengine_registries.Registry):
             inherited: with those of MMEngine; without, only ours and those of plugins that are imported already.
         """
         self.import_from_location()
-        names = set(self.module_dict)
-        parent = self.parent if inherited else None
-        while parent is not None:
-            names |= set(parent.module_dict)
-            parent = parent.parent
+        family = self._family() if inherited else [self]
+        names = {name for registry in family for name in registry.module_dict}
         return sorted(names)
 
     def _register_module(
@@ -110,11 +141,8 @@ class Registry(mmengine_registries.Registry):
 
     def _holder(self, name: str, module: Any) -> Any:
         """Who has the name already; what MMEngine calls so may be replaced by us alone."""
-        holder = self.module_dict.get(name)
-        parent = None if _is_ours(module) else self.parent
-        while holder is None and parent is not None:
-            holder, parent = parent.module_dict.get(name), parent.parent
-        return holder
+        family = [self] if _is_ours(module) else self._family()
+        return next((registry.module_dict[name] for registry in family if name in registry.module_dict), None)
 
     def _withdraw(self, plugin: Plugin) -> None:
         """Forget what a plugin has registered: half of a package must not pass for the whole."""
@@ -122,6 +150,32 @@ class Registry(mmengine_registries.Registry):
         for name, offered_by in list(self._offers.items()):
             if offered_by == plugin and _top_package(self._module_dict[name]) == own_package:
                 del self._offers[name], self._module_dict[name]
+
+
+_admitted: set[str] = set()
+
+
+def admit(module: str) -> None:
+    """Let names such as ``'module.Class'`` mean the classes of a module that the user has named and that is imported.
+
+    Args:
+        module: its dotted name.
+    """
+    _admitted.add(module)
+
+
+def _admitted_class(path: str) -> type | None:
+    module = max((name for name in _admitted if path.startswith(f"{name}.")), key=len, default=None)
+    found: Any = sys.modules.get(module) if module is not None else None
+    for name in path.removeprefix(f"{module}.").split("."):
+        found = vars(found).get(name) if found is not None else None
+    return found if isinstance(found, type) else None
+
+
+def _dotted(name: str) -> str:
+    if "." not in name:
+        return ""
+    return "; a class that is not registered is called module.Class where custom_imports.imports names its module"
 
 
 def _top_package(component: Any) -> str:
@@ -183,16 +237,19 @@ def _build_component(config: Any, *, registry: Registry, **context: Any) -> Any:
         context: arguments known only to the builder, used where the config does not give them.
 
     Raises:
-        ConfigError: if the dict has no ``type`` or its arguments do not fit the component's signature.
-        RegistryError: if the type is unknown.
+        ConfigError: if the dict has no ``type``, one that is neither a name nor a class of the registry's kind, or
+            arguments that do not fit the component's signature.
+        RegistryError: if the name is unknown.
     """
     if not isinstance(config, dict):
         return config
     arguments: dict[str, Any] = {**context, **config}
     kind = arguments.pop("type", None)
     if kind is None:
-        raise ConfigError(f"{registry.name}: the dict has no 'type', got keys {sorted(config)}")
+        raise ConfigError(f"{registry.name}: the dict has no 'type', got keys {sorted(map(str, config))}")
     component = registry.find(kind) if isinstance(kind, str) else kind
+    if not registry.holds(component):
+        raise ConfigError(f"{registry.name}: type must be a registered name or a class of its kind, got {kind!r}")
     try:
         inspect.signature(component).bind(**arguments)
     except TypeError as error:
@@ -200,25 +257,45 @@ def _build_component(config: Any, *, registry: Registry, **context: Any) -> Any:
     return component(**arguments)
 
 
-BACKBONES = Registry("backbone", locations=("selfsup.backbones",))
-NECKS = Registry("neck", locations=("selfsup.necks", "selfsup.methods"))  # a part that one method alone has may be
-LOSSES = Registry("loss", locations=("selfsup.losses", "selfsup.methods"))  # defined in that method's file
-EVALUATORS = Registry("evaluator", locations=("selfsup.evaluation",))
+BACKBONES = Registry("backbone", base="torch.nn.Module", locations=("selfsup.backbones",))
+NECKS = Registry(  # a part that one method alone has may be defined in that method's file
+    "neck", base="torch.nn.Module", locations=("selfsup.necks", "selfsup.methods")
+)
+LOSSES = Registry("loss", base="torch.nn.Module", locations=("selfsup.losses", "selfsup.methods"))
+EVALUATORS = Registry("evaluator", methods=("evaluate",), locations=("selfsup.evaluation",))
 
-METHODS = Registry("method", parent=mmengine_registries.MODELS, locations=("selfsup.methods",))
-DATASETS = Registry("dataset", parent=mmengine_registries.DATASETS, locations=("selfsup.data",))
-TRANSFORMS = Registry("transform", parent=mmengine_registries.TRANSFORMS, locations=("selfsup.data",))
+METHODS = Registry("method", base="torch.nn.Module", parent=mmengine_registries.MODELS, locations=("selfsup.methods",))
+DATASETS = Registry("dataset", methods=("__len__",), parent=mmengine_registries.DATASETS, locations=("selfsup.data",))
+TRANSFORMS = Registry(
+    "transform", methods=("__call__",), parent=mmengine_registries.TRANSFORMS, locations=("selfsup.data",)
+)
 HOOKS = Registry(
-    "hook", parent=mmengine_registries.HOOKS, locations=("mmengine.hooks", "selfsup.engine", "selfsup.report")
+    "hook",
+    base="mmengine.hooks.Hook",
+    parent=mmengine_registries.HOOKS,
+    locations=("mmengine.hooks", "selfsup.engine", "selfsup.report"),
 )
 OPTIMIZERS = Registry(
-    "optimizer", parent=mmengine_registries.OPTIMIZERS, locations=("mmengine.optim", "selfsup.engine")
+    "optimizer",
+    base="torch.optim.Optimizer",
+    parent=mmengine_registries.OPTIMIZERS,
+    locations=("mmengine.optim", "selfsup.engine"),
 )
-OPTIM_WRAPPERS = Registry("optim_wrapper", parent=mmengine_registries.OPTIM_WRAPPERS, locations=("selfsup.engine",))
+OPTIM_WRAPPERS = Registry(
+    "optim_wrapper",
+    base="mmengine.optim.BaseOptimWrapper",
+    parent=mmengine_registries.OPTIM_WRAPPERS,
+    locations=("selfsup.engine",),
+)
 PARAM_SCHEDULERS = Registry(
-    "parameter scheduler", parent=mmengine_registries.PARAM_SCHEDULERS, locations=("mmengine.optim", "selfsup.engine")
+    "parameter scheduler",
+    base="mmengine.optim._ParamScheduler",
+    parent=mmengine_registries.PARAM_SCHEDULERS,
+    locations=("mmengine.optim", "selfsup.engine"),
 )
-RUNNERS = Registry("runner", parent=mmengine_registries.RUNNERS, locations=("selfsup.engine",))
+RUNNERS = Registry(
+    "runner", base="mmengine.runner.Runner", parent=mmengine_registries.RUNNERS, locations=("selfsup.engine",)
+)
 
 KINDS: dict[str, Registry] = {
     "methods": METHODS,

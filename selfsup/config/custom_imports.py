@@ -2,11 +2,13 @@
 
 import importlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from selfsup.errors import ConfigError, RegistryError
+from selfsup.registry import admit
 
 SUFFIX = ".py"
 
@@ -25,15 +27,32 @@ def anchor(custom_imports: Any, folder: Path) -> None:
         ]
 
 
+def with_modules(custom_imports: Any, modules: Iterable[str]) -> Any:
+    """The section with further modules to import.
+
+    Args:
+        custom_imports: the section as the file gives it, None if it does not; what is not well-formed stays as it is.
+        modules: dotted names.
+    """
+    if custom_imports is not None and not isinstance(custom_imports, dict):
+        return custom_imports
+    section = custom_imports or {}
+    given = section.get("imports", [])
+    listed = list(given) if isinstance(given, (list, tuple)) else [given]
+    more = [module for module in modules if module not in listed]
+    return {**section, "imports": [*listed, *more]} if more else custom_imports
+
+
 def import_custom(custom_imports: Any) -> None:
-    """Import what the section names.
+    """Import what the section names, and let the config name classes of it that are not registered.
 
     Raises:
         ConfigError: if a module cannot be imported, or registers a name that is taken; the message says why.
     """
     for name in _names(custom_imports):
         try:
-            _import_file(Path(name)) if _is_path(name) else importlib.import_module(name)
+            module = _import_file(Path(name)) if _is_path(name) else importlib.import_module(name)
+            admit(module.__name__)
         except ConfigError:
             raise
         except RegistryError as error:

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 
-from selfsup.config.custom_imports import anchor
+from selfsup.config.custom_imports import anchor, with_modules
 from selfsup.config.find import config_names
 from selfsup.config.inherit import execute_on, listed_bases, merged
 from selfsup.config.schema import REGISTRIES, Recipe
@@ -39,8 +39,11 @@ def read_config(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # a config is code: whatever it raises is explained with its place in the file
         raise ConfigError(_explain(error, path)) from error
-    config = {key: _plain(value, key) for key, value in raw.items() if key not in helpers}
+    classes: list[type] = []
+    config = {key: _plain(value, key, classes) for key, value in raw.items() if key not in helpers}
     anchor(config.get("custom_imports"), path.parent)
+    if modules := list(dict.fromkeys(component.__module__ for component in classes)):
+        config["custom_imports"] = with_modules(config.get("custom_imports"), modules)
     return config
 
 
@@ -123,26 +126,36 @@ def _explain(error: Exception, path: Path) -> str:
     return f"{path}{line}: {type(error).__name__}: {error}"
 
 
-def _plain(value: Any, path: str) -> Any:
-    """Config data without MMEngine's classes; component classes become their registered names."""
+def _plain(value: Any, path: str, classes: list[type]) -> Any:
+    """Config data without MMEngine's classes; component classes become their names.
+
+    Args:
+        value: a part of the config.
+        path: its place in the config.
+        classes: those that are types of components without being registered are added here.
+    """
     if isinstance(value, dict):
-        return {key: _plain(item, f"{path}.{key}") for key, item in value.items() if key != "_scope_"}
+        return {key: _plain(item, f"{path}.{key}", classes) for key, item in value.items() if key != "_scope_"}
     if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item, f"{path}.{index}") for index, item in enumerate(value))
+        return type(value)(_plain(item, f"{path}.{index}", classes) for index, item in enumerate(value))
     if isinstance(value, (LazyObject, LazyAttr)):
         try:
             value = value.build()
         except Exception as error:  # importing a stranger's module may raise anything
             raise ConfigError(f"{path}: cannot import {value}: {type(error).__name__}: {error}") from error
-    return _name_of(value) if isinstance(value, type) else value
+    if not isinstance(value, type):
+        return value
+    name = _registered_name(value)
+    if name is not None:
+        return name
+    if path.endswith(".type"):
+        classes.append(value)
+    return f"{value.__module__}.{value.__qualname__}"
 
 
-def _name_of(component: type) -> str:
+def _registered_name(component: type) -> str | None:
     for registry in REGISTRIES:
-        ancestor: Any = registry
-        while ancestor is not None:
-            for name, registered in ancestor.module_dict.items():
-                if registered is component:
-                    return str(name)
-            ancestor = ancestor.parent
-    return f"{component.__module__}.{component.__qualname__}"
+        for name in registry.names():
+            if registry.get(name) is component:
+                return name
+    return None

@@ -230,10 +230,10 @@ class _Walk:
             return None
         if elsewhere:
             candidates = ([] if registry is None else [registry]) + list(REGISTRIES)
-            if not any(kind in candidate.names() for candidate in candidates):
+            if all(candidate.get(kind) is None for candidate in candidates):
                 load_plugins()
             for candidate in candidates:
-                if kind in candidate.names():
+                if candidate.get(kind) is not None:
                     return candidate.find(kind)
         try:
             return (REGISTRIES[0] if registry is None else registry).find(kind)

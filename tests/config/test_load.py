@@ -8,8 +8,8 @@ import torch
 from selfsup.config import config_names, dump_config, find_config, load_config
 from selfsup.config.options import apply_options, parse_options
 from selfsup.config.read import read_config
-from selfsup.errors import ConfigError, DataError
-from selfsup.registry import METHODS
+from selfsup.errors import ConfigError, DataError, RegistryError
+from selfsup.registry import BACKBONES, METHODS
 from tests.config.small import RECIPE, write
 
 BASE = RECIPE[: RECIPE.index("batch = ")]
@@ -202,13 +202,34 @@ def test_own_images_that_are_not_there_are_refused(tmp_path: Path) -> None:
 def test_custom_imports_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(
         tmp_path,
-        "class Own:\n    def __init__(self, depth: int) -> None:\n        self.out_dim = depth\n",
+        "import os\nfrom torch import nn\n\n\nclass Own(nn.Module):\n    def __init__(self, depth: int) -> None:\n"
+        "        super().__init__()\n        self.out_dim = depth\n",
         "own_parts.py",
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     text = RECIPE.replace("dict(type='ResNet', depth=18, width=0.125)", "dict(type='own_parts.Own', depth=3)")
     config = load_config(write(tmp_path, text + "custom_imports = dict(imports=['own_parts'])\n"))
     assert config["model"]["backbone"] == {"type": "own_parts.Own", "depth": 3}
+    assert METHODS.build(config["model"]).backbone.out_dim == 3
+    for other in ("own_parts.nn.Flatten.forward", "own_parts.os.system", "own_parts.nn"):
+        with pytest.raises(RegistryError, match=f"no backbone is called '{other}'"):
+            BACKBONES.find(other)
+
+
+def test_a_class_that_is_not_registered_is_known_to_who_imports_it_and_to_the_dumped_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    write(tmp_path, "from torch.nn import Module\n\n\nclass Plain(Module):\n    out_dim = 3\n", "own_classes.py")
+    text = RECIPE.replace("dict(type='ResNet', depth=18, width=0.125)", "dict(type=Plain)")
+    text = text.replace("dict(type='SGD'", "dict(type=SGD")
+    imports = "from own_classes import Plain\nfrom torch.optim import SGD\n"
+    config = load_config(write(tmp_path, imports + text))
+    assert config["optim_wrapper"]["optimizer"]["type"] == "SGD"
+    assert config["model"]["backbone"]["type"] == "own_classes.Plain"
+    assert config["custom_imports"] == {"imports": ["own_classes"], "allow_failed_imports": False}
+    assert METHODS.build(config["model"]).backbone.out_dim == 3
+    assert load_config(write(tmp_path, dump_config(config), "again.py")) == config
 
 
 def test_custom_imports_that_fail_are_named(tmp_path: Path) -> None:
