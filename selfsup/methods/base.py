@@ -1,5 +1,6 @@
 """What every method has: a backbone, a loss over views, and what happens around a step."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,8 +9,8 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.errors import ConfigError
-from selfsup.registry import BACKBONES, NECKS, TRANSFORMS, Registry
+from selfsup.errors import ConfigError, SelfsupError
+from selfsup.registry import BACKBONES, LOSSES, NECKS, TRANSFORMS, Registry
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Method(BaseModel):
 
     def __init__(self, backbone: nn.Module | dict[str, Any], preprocess: Preprocess | dict[str, Any] | None = None):
         super().__init__()
-        self.backbone = BACKBONES.build(backbone)
+        self.backbone = _built(BACKBONES, backbone, "model.backbone")
         if not isinstance(getattr(self.backbone, "out_dim", None), int):
             raise ConfigError(
                 f"model.backbone: {type(self.backbone).__name__} has no 'out_dim' (int), the number of pooled features"
@@ -71,9 +72,9 @@ class Method(BaseModel):
             self.backbone.register_forward_hook(_check_features)
         if preprocess is None:
             preprocess = Preprocess()
-        self.preprocess: Preprocess = TRANSFORMS.build(
-            {"type": "Preprocess", **preprocess} if isinstance(preprocess, dict) else preprocess
-        )
+        if isinstance(preprocess, dict):
+            preprocess = {"type": "Preprocess", **preprocess}
+        self.preprocess: Preprocess = _built(TRANSFORMS, preprocess, "model.preprocess")
 
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
         """The loss of a batch.
@@ -103,7 +104,8 @@ class Method(BaseModel):
 
         Args:
             load_trained: fills a module with the weights of a method's checkpoint, given the path of the file or of
-                its work dir; every tensor must find its place.
+                its work dir; every tensor must find its place. In a run that is resumed, calls in the same order are
+                answered from the same files.
         """
 
     def before_step(self, progress: Progress) -> None:
@@ -153,6 +155,16 @@ def _check_features(backbone: Any, images: Any, features: Any) -> None:
         )
 
 
+def _built(registry: Registry, part: Any, place: str, **context: Any) -> Any:
+    """Build a part of a method; a value that it refuses is an error of the user's, with its place in the config."""
+    try:
+        return registry.build(part, **context)
+    except SelfsupError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{place}: {error}") from error
+
+
 def build_part(registry: Registry, part: nn.Module | dict[str, Any], place: str, *, in_dim: int, source: str) -> Any:
     """Build a part of a method that takes the features of another part.
 
@@ -164,9 +176,9 @@ def build_part(registry: Registry, part: nn.Module | dict[str, Any], place: str,
         source: where they come from, for the error message.
 
     Raises:
-        ConfigError: if the part takes another number of features.
+        ConfigError: if the part takes another number of features, or refuses a value.
     """
-    module = registry.build(part, in_dim=in_dim)
+    module = _built(registry, part, place, in_dim=in_dim)
     wanted = getattr(module, "in_dim", in_dim)
     if wanted != in_dim:
         raise ConfigError(
@@ -183,15 +195,47 @@ def build_predictor(predictor: nn.Module | dict[str, Any], neck: Any) -> Any:
         neck: what embeds, with ``out_dim``.
 
     Raises:
-        ConfigError: if the predictor takes or gives another number of features.
+        ConfigError: if the predictor takes or gives another number of features, or refuses a value.
     """
-    module = NECKS.build(predictor, in_dim=neck.out_dim, out_dim=neck.out_dim)
+    module = _built(NECKS, predictor, "model.predictor", in_dim=neck.out_dim, out_dim=neck.out_dim)
     for name in ("in_dim", "out_dim"):
         if (got := getattr(module, name, neck.out_dim)) != neck.out_dim:
             raise ConfigError(
                 f"model.predictor.{name}: must be neck.out_dim = {neck.out_dim}, got {got}; it may be left out of the "
                 "config"
             )
+    return module
+
+
+def build_loss(
+    loss: nn.Module | dict[str, Any], place: str, given: Sequence[str], *, calls: Sequence[str] = ("forward",)
+) -> Any:
+    """Build a method's loss, and see whether it takes what the method will hand over.
+
+    Args:
+        loss: the module, or its dict.
+        place: its path in the config, for the error message.
+        given: what it is handed, by position; the names are for the error message.
+        calls: the methods of the loss that are called, each with as many arguments.
+
+    Raises:
+        ConfigError: if the loss takes something else, or refuses a value.
+    """
+    module = _built(LOSSES, loss, place)
+    name = type(module).__name__
+    for call in calls:
+        function = getattr(module, call, None)
+        where = "" if call == "forward" else f" as its {call}"
+        if not callable(function):
+            raise ConfigError(f"{place}: must take ({', '.join(given)}){where}, and {name} has no {call}")
+        signature = inspect.signature(function)
+        try:
+            signature.bind(*given)
+        except TypeError:
+            takes = ", ".join(signature.parameters)
+            raise ConfigError(
+                f"{place}: must take ({', '.join(given)}){where}, and {name} takes ({takes}); choose another loss"
+            ) from None
     return module
 
 

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError, did_you_mean
-from selfsup.methods.base import Method, Progress, build_part, build_predictor, check_views
+from selfsup.methods.base import Method, Progress, build_loss, build_part, build_predictor, check_views
 from selfsup.methods.teacher import Teacher, check_momentum
 from selfsup.ops.ema import cosine_momentum
-from selfsup.registry import BACKBONES, LOSSES, METHODS, NECKS
+from selfsup.registry import BACKBONES, METHODS, NECKS
 
 INITS = ("fresh", "copy")
 
@@ -69,7 +69,7 @@ class BYOL(Method):
             if teacher_init == "fresh"
             else Teacher.copy_of(self.backbone, self.neck)
         )
-        self.criterion: nn.Module = LOSSES.build(loss)
+        self.criterion: nn.Module = build_loss(loss, "model.loss", ("prediction", "target"))
         self.momentum = momentum
         self.end_momentum = end_momentum
 

@@ -8,17 +8,18 @@ from torch import Tensor, nn
 
 from selfsup.errors import ConfigError
 from selfsup.losses.cross_entropy import CrossEntropyLoss
-from selfsup.methods.base import Method, check_views
+from selfsup.methods.base import Method, build_loss, check_views
 from selfsup.methods.supervised import Supervised, accuracies, checked_labels
-from selfsup.registry import LOSSES, METHODS
+from selfsup.registry import METHODS
 
 
 @METHODS.register_module()
 class Distillation(Method):
     """The third step of SimCLR v2: what a fine-tuned network knows is taught to a student, on images without labels.
 
-    The teacher's weights come from a checkpoint when training starts, and again when it is resumed. They never change
-    (no gradient, evaluation mode) and are not written into the student's checkpoints, which hold backbone and
+    The teacher's weights come from a checkpoint when training starts, and from the same one when it is resumed: a run
+    whose teacher's file has changed or is gone is refused. They never change (no gradient, evaluation mode) and are
+    not written into the student's checkpoints, which hold backbone and
     classifier like those of :class:`~selfsup.methods.Supervised` and can start one. Student and teacher are shown the
     same pixels: the teacher's ``preprocess`` normalises for both.
 
@@ -26,8 +27,9 @@ class Distillation(Method):
         backbone: the student's encoder, or its dict.
         teacher: a :class:`~selfsup.methods.Supervised`, or its dict.
         loss: a :class:`~selfsup.losses.DistillationLoss`, or its dict.
-        teacher_checkpoint: checkpoint or work dir that the teacher's weights come from; None takes the teacher as it
-            is, for one that was trained already when it was handed over.
+        teacher_checkpoint: checkpoint that the teacher's weights come from, or a work dir for the newest one that it
+            has when training starts; None takes the teacher as it is, for one that was trained already when it was
+            handed over.
         alpha: weight of the teacher's part, in (0, 1]; the rest goes to the cross entropy of the labels, which are not
             looked at if it is 1.
 
@@ -57,7 +59,7 @@ class Distillation(Method):
         self.classifier = nn.Linear(self.backbone.out_dim, self.num_classes)
         nn.init.normal_(self.classifier.weight, std=0.01)  # as in Supervised
         nn.init.zeros_(self.classifier.bias)
-        self.criterion: nn.Module = LOSSES.build(loss)
+        self.criterion: nn.Module = build_loss(loss, "model.loss", ("student_scores", "teacher_scores"))
         self.label_criterion = CrossEntropyLoss()
         self.teacher = taught.requires_grad_(False).eval()
         self.teacher_checkpoint = teacher_checkpoint

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError
 from selfsup.layers.ring import RingBuffer
-from selfsup.methods.base import Method, Progress, build_part, check_views
+from selfsup.methods.base import Method, Progress, build_loss, build_part, check_views
 from selfsup.methods.teacher import Teacher, check_momentum
 from selfsup.ops.dist import broadcast, gather, rank, world_size
 from selfsup.ops.similarity import l2_normalize
-from selfsup.registry import LOSSES, METHODS, NECKS
+from selfsup.registry import METHODS, NECKS
 
 
 @METHODS.register_module()
@@ -69,7 +69,7 @@ class MoCo(Method):
         check_momentum("momentum", momentum)
         self.neck = build_part(NECKS, neck, "model.neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
         self.teacher = Teacher.copy_of(self.backbone, self.neck)
-        self.criterion: nn.Module = LOSSES.build(loss)
+        self.criterion: nn.Module = build_loss(loss, "model.loss", ("query", "key", "queue"))
         self.queue = RingBuffer(queue_length, self.neck.out_dim)
         self.momentum = momentum
         self.shuffle_bn = shuffle_bn

@@ -5,10 +5,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.methods.base import Method, Progress, build_part, build_predictor, check_views
+from selfsup.methods.base import Method, Progress, build_loss, build_part, build_predictor, check_views
 from selfsup.methods.teacher import Teacher, check_momentum
 from selfsup.ops.ema import cosine_momentum
-from selfsup.registry import LOSSES, METHODS, NECKS
+from selfsup.registry import METHODS, NECKS
 
 
 @METHODS.register_module()
@@ -53,7 +53,7 @@ class MoCoV3(Method):
         self.neck = build_part(NECKS, neck, "model.neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
         self.predictor = build_predictor(predictor, self.neck)
         self.teacher = Teacher.copy_of(self.backbone, self.neck)
-        self.criterion: nn.Module = LOSSES.build(loss)
+        self.criterion: nn.Module = build_loss(loss, "model.loss", ("query", "key"))
         self.momentum = momentum
         self.end_momentum = end_momentum
 

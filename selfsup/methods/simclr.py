@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.methods.base import Method, build_part, check_views
+from selfsup.methods.base import Method, build_loss, build_part, check_views
 from selfsup.methods.multi_view import forward_by_size
-from selfsup.registry import LOSSES, METHODS, NECKS
+from selfsup.registry import METHODS, NECKS
 
 
 @METHODS.register_module()
@@ -40,7 +40,7 @@ class SimCLR(Method):
     ) -> None:
         super().__init__(backbone, preprocess)
         self.neck = build_part(NECKS, neck, "model.neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
-        self.criterion: nn.Module = LOSSES.build(loss)
+        self.criterion: nn.Module = build_loss(loss, "model.loss", ("first_view", "second_view"))
 
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
         """The NT-Xent loss of two views.

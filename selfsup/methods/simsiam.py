@@ -5,8 +5,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.methods.base import Method, build_part, build_predictor, check_views
-from selfsup.registry import LOSSES, METHODS, NECKS
+from selfsup.methods.base import Method, build_loss, build_part, build_predictor, check_views
+from selfsup.registry import METHODS, NECKS
 
 
 @METHODS.register_module()
@@ -43,7 +43,7 @@ class SimSiam(Method):
         super().__init__(backbone, preprocess)
         self.neck = build_part(NECKS, neck, "model.neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
         self.predictor = build_predictor(predictor, self.neck)
-        self.criterion: nn.Module = LOSSES.build(loss)
+        self.criterion: nn.Module = build_loss(loss, "model.loss", ("prediction", "target"))
 
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
         """The mean of the losses of both directions.

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError
 from selfsup.losses.cross_entropy import target_shares
-from selfsup.methods.base import Method, Progress, build_part, check_views
+from selfsup.methods.base import Method, Progress, build_loss, build_part, check_views
 from selfsup.ops.dist import broadcast_object
 from selfsup.ops.mixup import mix
-from selfsup.registry import LOSSES, METHODS, NECKS
+from selfsup.registry import METHODS, NECKS
 
 TOP = (1, 5)
 
@@ -79,7 +79,7 @@ class Supervised(Method):
         self.classifier = nn.Linear(features, num_classes)
         nn.init.normal_(self.classifier.weight, std=0.0 if zero_init_head else 0.01)
         nn.init.constant_(self.classifier.bias, head_bias)
-        self.criterion: nn.Module = LOSSES.build(loss)
+        self.criterion: nn.Module = build_loss(loss, "model.loss", ("scores", "targets"))
         self.num_classes = num_classes
         self.mixup_alpha = mixup_alpha
         self.mixup_share = 1.0
@@ -149,7 +149,7 @@ def checked_labels(labels: Tensor | None, num_classes: int) -> Tensor:
         if labels.shape[1] != num_classes:
             raise ConfigError(f"model.num_classes: must be the data's {labels.shape[1]} classes, got {num_classes}")
         return labels
-    lowest, highest = int(labels.min()), int(labels.max())
+    lowest, highest = torch.stack(torch.aminmax(labels)).tolist()  # one wait for the GPU, not two
     if lowest < 0 or highest >= num_classes:
         wrong = lowest if lowest < 0 else highest
         raise ConfigError(

@@ -11,12 +11,12 @@ from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError
 from selfsup.layers.feature_queue import FeatureQueue
 from selfsup.losses.swav import SwAVLoss
-from selfsup.methods.base import Method, Progress, build_part, check_views
+from selfsup.methods.base import Method, Progress, build_loss, build_part, check_views
 from selfsup.methods.multi_view import forward_by_size
 from selfsup.necks.prototypes import Prototypes
 from selfsup.ops.dist import all_reduce_sum, world_size
 from selfsup.ops.similarity import l2_normalize
-from selfsup.registry import LOSSES, METHODS, NECKS
+from selfsup.registry import METHODS, NECKS
 
 
 @METHODS.register_module()
@@ -68,7 +68,9 @@ class SwAV(Method):
         self.prototypes: Prototypes = build_part(
             NECKS, prototypes, "model.prototypes", in_dim=self.neck.out_dim, source="neck.out_dim"
         )
-        self.criterion: SwAVLoss = LOSSES.build(loss)
+        self.criterion: SwAVLoss = build_loss(
+            loss, "model.loss", ("scores", "queue_scores or assignments"), calls=("assign", "predict")
+        )
         self.queue_length = queue_length
         self.queue_start_epoch = queue_start_epoch
         self.queue: FeatureQueue | None = None

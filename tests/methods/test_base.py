@@ -1,10 +1,15 @@
+import inspect
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError
+from selfsup.losses import CosineLoss, InfoNCELoss, NTXentLoss
 from selfsup.methods import Method, Progress
+from selfsup.registry import METHODS
 from tests.methods.tiny import TinyBackbone, images
 
 
@@ -37,6 +42,60 @@ def test_preprocess_is_built_from_its_arguments_and_left_out_of_the_state() -> N
     torch.testing.assert_close(method.preprocess([view])[0], torch.full((1, 3, 2, 2), 2.0))
     assert isinstance(Method(TinyBackbone()).preprocess, Preprocess)
     assert all(name.startswith("backbone.") for name in method.state_dict())
+
+
+NECK = {"type": "ProjectionNeck", "hidden_dims": (), "out_dim": 4}
+RESNET = {"type": "ResNet", "depth": 18, "width": 0.125}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"loss": {"type": "InfoNCELoss", "temperature": 0}}, "loss: InfoNCELoss.temperature: must be > 0, got 0"),
+        ({"preprocess": {"std": (0, 1, 1)}}, "preprocess: Preprocess.std: must be > 0, got (0, 1, 1)"),
+        (
+            {"loss": {"type": "NTXentLoss"}},
+            "loss: must take (query, key, queue), and NTXentLoss takes (z_a, z_b); choose another loss",
+        ),
+    ],
+)
+def test_what_a_part_refuses_is_said_with_its_place_when_the_method_is_built(change: dict[str, Any], said: str) -> None:
+    loss = {"type": "InfoNCELoss", "temperature": 0.2}
+    with pytest.raises(ConfigError) as caught:
+        METHODS.build({"type": "MoCo", "backbone": RESNET, "neck": NECK, "loss": loss, **change})
+    assert str(caught.value) == f"model.{said}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "said"),
+    [
+        ("SimCLR", InfoNCELoss(0.2), "must take (first_view, second_view), and InfoNCELoss takes (query, key, queue)"),
+        ("BYOL", InfoNCELoss(0.2), "must take (prediction, target), and InfoNCELoss takes (query, key, queue)"),
+        ("SimSiam", InfoNCELoss(0.2), "must take (prediction, target), and InfoNCELoss takes (query, key, queue)"),
+        ("MoCoV3", InfoNCELoss(0.2), "must take (query, key), and InfoNCELoss takes (query, key, queue)"),
+        ("MoCo", CosineLoss(), "must take (query, key, queue), and CosineLoss takes (prediction, target)"),
+        ("Supervised", InfoNCELoss(0.2), "must take (scores, targets), and InfoNCELoss takes (query, key, queue)"),
+        (
+            "SwAV",
+            NTXentLoss(),
+            "must take (scores, queue_scores or assignments) as its assign, and NTXentLoss has no assign",
+        ),
+        (
+            "Distillation",
+            InfoNCELoss(0.2),
+            "must take (student_scores, teacher_scores), and InfoNCELoss takes (query, key, queue)",
+        ),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_told_when_the_method_is_built(kind: str, wrong: nn.Module, said: str) -> None:
+    teacher = {"type": "Supervised", "backbone": RESNET, "num_classes": 3, "loss": {"type": "CrossEntropyLoss"}}
+    parts: dict[str, Any] = {"neck": NECK, "predictor": {**NECK}, "num_classes": 3, "teacher": teacher}
+    parts["prototypes"] = {"type": "Prototypes", "num_prototypes": 5}
+    takes = inspect.signature(METHODS.find(kind)).parameters
+    given = {name: part for name, part in parts.items() if name in takes}
+    with pytest.raises(ConfigError) as caught:
+        METHODS.build({"type": kind, "backbone": RESNET, "loss": wrong, **given})
+    assert str(caught.value).startswith(f"model.loss: {said}")
 
 
 def test_a_misspelt_argument_of_preprocess_is_refused() -> None:

@@ -1,13 +1,16 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from selfsup.errors import ConfigError
 from selfsup.losses import BinaryCrossEntropyLoss, CrossEntropyLoss
 from selfsup.methods import Progress, Supervised
+from selfsup.methods.supervised import checked_labels
 from selfsup.necks import HiddenLayers
 from selfsup.registry import METHODS
 from tests.methods.tiny import Flatten, TinyBackbone, images
@@ -190,3 +193,19 @@ def test_two_views_are_refused() -> None:
 def test_bad_arguments_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Supervised(TinyBackbone(8), **{"num_classes": 3, "loss": CrossEntropyLoss(), **arguments})
+
+
+class _Waits(TorchDispatchMode):
+    """Counts how often one number is asked for, for each of which a GPU would be waited for."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_labels_are_looked_at_in_one_piece() -> None:
+    with _Waits() as waits:
+        checked_labels(torch.tensor([0, 2, 1]), 3)
+    assert waits.count == 0
