@@ -74,11 +74,11 @@ class BiTResNet(nn.Module):
         stem: ``'imagenet'`` (7x7 of stride 2, then pooling: maps at strides 4, 8, 16, 32) or ``'cifar'`` (3x3 of
             stride 1, no pooling: strides 1, 2, 4, 8).
         num_groups: groups of every group norm; networks narrower than half the paper's need fewer.
-        eps: added to the variance by weight standardisation; timm's BiT models have 1e-8.
+        eps: added to the variance by weight standardisation, > 0; timm's BiT models have 1e-8.
         checkpoint_stages: stages, from 1, whose activations are computed again in the backward pass.
 
     Raises:
-        ConfigError: if the depth or stem is unknown, or the groups do not divide the channels.
+        ConfigError: if the depth or stem is unknown, the groups do not divide the channels, or eps is not positive.
 
     Source: Kolesnikov et al. 2020, arXiv:1912.11370, and its code. The root's pooling is padded with zeros,
         not with minus infinity. Convolutions are initialised as in :class:`~selfsup.layers.HeConv2d`; their scale does
@@ -105,7 +105,10 @@ class BiTResNet(nn.Module):
             raise ConfigError(
                 f"BiTResNet: num_groups must divide the {channels} channels of width={width!r}, got {num_groups!r}"
             )
+        if not eps > 0:
+            raise ConfigError(f"BiTResNet.eps: must be > 0, got {eps!r}")
         self.stem = stem
+        self.eps = eps
         self.checkpoint_stages = check_stages(checkpoint_stages, "BiTResNet")
         self.conv1 = (
             StdConv2d(3, channels, kernel_size=7, stride=2, padding=3, eps=eps)
@@ -143,6 +146,13 @@ class BiTResNet(nn.Module):
         for number in range(1, NUM_STAGES + 1):
             outputs.append(self._run_stage(number, outputs[-1]))
         return [*outputs[1:NUM_STAGES], self._activate(outputs[NUM_STAGES])]
+
+    def set_eps(self, eps: float) -> None:
+        """Standardise with another eps, for weights of a network that does."""
+        self.eps = eps
+        for module in self.modules():
+            if isinstance(module, StdConv2d):
+                module.eps = eps
 
     def _run_stem(self, images: Tensor) -> Tensor:
         maps = self.conv1(images)

@@ -24,13 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Write a trained backbone for other programs, and run both to compare."""
     config = load_config(chosen.config, chosen.cfg_options)
-    from selfsup.engine.card import read_card, run_card
+    from selfsup.engine.card import run_card
+    from selfsup.engine.card_file import check_place, read_card
     from selfsup.engine.checkpoint import load_method
     from selfsup.engine.export import export
     from selfsup.engine.pretrained import checkpoint_file
     from selfsup.registry import METHODS
 
     checkpoint = checkpoint_file(chosen.checkpoint)
+    check_place(Path(chosen.output), source=checkpoint)
     method = METHODS.build(config["model"])
     step = load_method(checkpoint, method)
     earlier = read_card(checkpoint)

@@ -19,7 +19,8 @@ class Architecture:
         stem: side of the first convolution's kernel, for a ViT of its patch.
         stem_width: channels it puts out.
         tokens: positions of a ViT, the class token's included.
-        squeezed: whether a RegNet has squeeze-and-excitation.
+        squeeze_width: channels inside the squeeze-and-excitation of a RegNet's first block; 0 without.
+        selective: whether a ResNet has selective kernels.
     """
 
     family: str
@@ -29,14 +30,17 @@ class Architecture:
     stem: int = 0
     stem_width: int = 0
     tokens: int = 0
-    squeezed: bool = False
+    squeeze_width: int = 0
+    selective: bool = False
 
     def __str__(self) -> str:
         facts = f"{self.family} with {self._numbers('block', self.depths)} of width {_joined(self.widths)}"
         facts += f" in groups of {_joined(self.group_widths)}" if self.group_widths else ""
         if self.family == "ViT":
             return f"{facts}, patches of {self.stem} px and {self.tokens} positions"
-        return f"{facts} after a {self.stem}x{self.stem} stem of {self.stem_width}"
+        facts += f" after a {self.stem}x{self.stem} stem of {self.stem_width}"
+        facts += f", squeezed to {self.squeeze_width} in the first block" if self.squeeze_width else ""
+        return f"{facts}, with selective kernels" if self.selective else facts
 
     def _numbers(self, what: str, numbers: tuple[int, ...]) -> str:
         return f"{_joined(numbers)} {what}s"
@@ -77,7 +81,7 @@ def _regnet(shapes: Shapes) -> Architecture | None:
         group_widths=tuple(shapes[second][1] for _, second in convs),
         stem=stem[2],
         stem_width=stem[0],
-        squeezed="s1.b1.se.fc1.weight" in shapes,
+        squeeze_width=shapes.get("s1.b1.se.fc1.weight", (0,))[0],
     )
 
 
@@ -87,13 +91,14 @@ def _residual(shapes: Shapes) -> Architecture | None:
     stages = _stages(shapes, r"layer(\d)\..+")
     depths = tuple(_count(shapes, rf"layer{stage}\.(\d+)\.conv1\.weight") for stage in stages)
     last = 3 if "layer1.0.conv3.weight" in shapes else 2
-    stem = shapes["conv1.weight"]
+    stem = shapes["conv1.weight"] if "conv1.weight" in shapes else shapes["conv1.6.weight"]
     return Architecture(
         "BiTResNet" if "layer1.0.norm1.weight" in shapes else "ResNet",
         depths,
         widths=tuple(shapes[f"layer{stage}.0.conv{last}.weight"][0] for stage in stages),
         stem=stem[2],
         stem_width=stem[0],
+        selective="layer1.0.conv2.conv.weight" in shapes,
     )
 
 

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from selfsup.convert.account import Account, balance, shown
@@ -29,7 +30,7 @@ def convert(
 
     Args:
         state: what the file holds.
-        own: the model's state dict; only names and shapes are looked at.
+        own: the model's state dict; only names, shapes and types are looked at.
         source: who wrote the file, a key of :data:`~selfsup.convert.sources.SOURCES`.
         prefix: of the names to look at, taken off first; tensors of other names are left aside.
         whole: whether ``own`` is a whole method, whose heads are wanted too.
@@ -40,8 +41,8 @@ def convert(
         Weights by the model's names, without what it keeps as built, and the account.
 
     Raises:
-        CheckpointError: if the source is unknown or did not write this file, or if the account does not balance;
-            the message says what the file looks like instead.
+        CheckpointError: if the source is unknown or did not write this file, if the account does not balance, where
+            the message says what the file looks like instead, or if a number is infinite or none.
     """
     if source not in SOURCES:
         raise CheckpointError(f"{file}: no source is called {source!r}{did_you_mean(source, SOURCES)}")
@@ -54,7 +55,9 @@ def convert(
         raise CheckpointError(f"{file}: {error}") from None
     if not tensors:
         keys = shown(sorted(map(str, state)))
-        raise CheckpointError(f"{file}: holds no tensors; its keys are {keys}{_advice(state, own, source, None)}")
+        raise CheckpointError(
+            f"{file}: holds no tensors by name; its keys are {keys}{_advice(state, own, source, None)}"
+        )
     translation = _translate(tensors, source, prefix, own, whole=whole)
     if translation is None:
         nothing = (
@@ -70,7 +73,14 @@ def convert(
             + "; ".join(account.problems())
             + _advice(state, own, source, translation)
         )
-    return {name: translation.weights[name] for name in account.taken}, account
+    weights = {name: translation.weights[name] for name in account.taken}
+    broken = [name for name, tensor in weights.items() if not tensor.is_meta and not torch.isfinite(tensor).all()]
+    if broken:
+        raise CheckpointError(
+            f"{file}: {len(broken)} tensors hold numbers that are not finite: {shown(broken)}; the training that wrote "
+            "them had failed, use an older file"
+        )
+    return weights, account
 
 
 def _translate(

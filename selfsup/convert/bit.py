@@ -4,8 +4,12 @@ Source: google-research/big_transfer, bit_pytorch/models.py. Kernels are (height
 """
 
 import re
+from typing import Any
 
 from selfsup.convert.rules import Layout, Rule
+
+EPS = 1e-10  # big_transfer's, in bit_pytorch/models.py
+TIMM_EPS = 1e-8  # timm/models/resnetv2.py, _create_resnetv2_bit
 
 _UNIT = r"(?:resnet/)?block(\d)/unit(\d+)/"
 _KERNEL = r"standardized_conv2d/kernel"
@@ -52,6 +56,26 @@ TO_TIMM = (
     Rule(r"layer(\d)\.(\d+)\.((?:conv|norm)[123]\.\w+)", lambda match: _timm(match, match[3])),
     Rule(r"(norm\.\w+)", r"\1"),
 )
+
+
+def adapt(network: Any, eps: float | None) -> tuple[str, ...]:
+    """Let a BiT network standardise its kernels as the one does that the weights are from: no tensor tells how.
+
+    The smaller the kernels' variance and the deeper the network, the more its features depend on eps: by more than
+    rounding from 101 layers on.
+
+    Args:
+        network: any backbone.
+        eps: of the network that the weights are from; None if that is not known.
+
+    Returns:
+        What was changed.
+    """
+    if eps is None or not hasattr(network, "set_eps") or network.eps == eps:
+        return ()
+    before = network.eps
+    network.set_eps(eps)
+    return (f"eps {before:g} -> {eps:g}, which the weights' network has; build it with eps={eps:g}",)
 
 
 def _stage(match: re.Match[str], name: str) -> str:

@@ -48,12 +48,20 @@ def counterpart(backbone: nn.Module, library: str) -> tuple[dict[str, Tensor], n
     if library == "timm" and type(backbone).__name__ == "Timm":
         found = _timm_itself(backbone)
     if found is None:
-        what = architecture or type(backbone).__name__
-        raise CheckpointError(
-            f"{library}: has no network like the {what}; choose format safetensors, onnx or torch-export"
-        )
+        raise CheckpointError(_unknown(library, architecture or type(backbone).__name__))
     model, code, rules = found
-    return rename(own, rules), model, code
+    weights = rename(own, rules)
+    if {name: tensor.shape for name, tensor in weights.items()} != _shapes(model):
+        raise CheckpointError(_unknown(library, architecture or type(backbone).__name__))
+    return weights, model, code
+
+
+def _shapes(model: nn.Module) -> dict[str, Any]:
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}
+
+
+def _unknown(library: str, what: Any) -> str:
+    return f"{library}: has no network like the {what}; choose format safetensors, onnx or torch-export"
 
 
 def rename(weights: Mapping[str, Tensor], rules: tuple[Rule, ...]) -> dict[str, Tensor]:
@@ -78,7 +86,7 @@ def _torchvision_regnet(architecture: Architecture, backbone: nn.Module) -> Foun
         "group_widths": list(architecture.group_widths),
         "bottleneck_multipliers": [1.0] * 4,
         "strides": [2] * 4,
-        "se_ratio": 0.25 if architecture.squeezed else None,
+        "se_ratio": architecture.squeeze_width / architecture.stem_width or None,
     }
     model = RegNet(BlockParams(**arguments), stem_width=architecture.stem_width)
     model.fc = nn.Identity()
@@ -147,13 +155,27 @@ def _from_timm(names: tuple[str, ...], rules: tuple[Rule, ...]) -> Build:
     return build
 
 
+def _timm_bit(architecture: Architecture, backbone: Any) -> Found:
+    """timm's BiT with the backbone's eps, which no tensor tells."""
+    found = _from_timm(tuple(f"resnetv2_{name}_bit" for name in TIMM_BITS), bit.TO_TIMM)(architecture, backbone)
+    if found is None or backbone.eps == bit.TIMM_EPS:
+        return found
+    import timm
+
+    model, code, rules = found
+    for part in model.modules():
+        if isinstance(part, timm.layers.StdConv2d):
+            part.eps = backbone.eps
+    standardised = "for part in model.modules() if isinstance(part, timm.layers.StdConv2d)"
+    return model, f"{code}; [setattr(part, 'eps', {backbone.eps!r}) {standardised}]", rules
+
+
 def _timm_itself(backbone: Any) -> Found:
     """The network that the backbone called Timm holds, if its name alone builds it."""
     import timm
 
     model = timm.create_model(backbone.name, num_classes=0)
-    names = {f"model.{name}": tensor.shape for name, tensor in model.state_dict().items()}
-    if names != {name: tensor.shape for name, tensor in backbone.state_dict().items()}:
+    if {f"model.{name}": shape for name, shape in _shapes(model).items()} != _shapes(backbone):
         return None
     return model, f"model = timm.create_model({backbone.name!r}, num_classes=0)", (Rule(r"model\.(.+)", r"\1"),)
 
@@ -181,7 +203,7 @@ _BUILDERS: dict[str, dict[str, Build]] = {
     "timm": {
         "RegNet": _from_timm(tuple(f"regnety_{name}" for name in TIMM_REGNETS), _SAME),
         "ResNet": _from_timm(tuple(f"resnet{depth}" for depth in (18, 34, 50, 101, 152)), _SAME),
-        "BiTResNet": _from_timm(tuple(f"resnetv2_{name}_bit" for name in TIMM_BITS), bit.TO_TIMM),
+        "BiTResNet": _timm_bit,
         "ViT": _from_timm(tuple(f"vit_{name}" for name in TIMM_VITS), _SAME),
     },
 }

@@ -24,7 +24,7 @@ def _find(state: Mapping[str, Any]) -> dict[str, Tensor]:
         if isinstance(inside, Mapping) and any(isinstance(value, Tensor) for value in inside.values()):
             state = inside
             break
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
 
 
 _TORCHVISION_REGNET = regnet.block_rules(regnet.TORCHVISION, r"trunk_output\.block\d\.block(\d)-(\d+)")
@@ -44,12 +44,14 @@ class Source:
         method: layouts that give a whole method, heads included; empty where the heads are not ours.
         tensors: finds the tensors in what the file holds.
         normalisation: mean and standard deviation per channel that the weights expect; None where it varies.
+        eps: what the weight standardisation of a BiT network adds to variances there; None where there is none.
     """
 
     backbone: tuple[Layout, ...]
     method: tuple[Layout, ...] = ()
     tensors: Callable[[Mapping[str, Any]], dict[str, Tensor]] = _find
     normalisation: tuple[tuple[float, ...] | None, tuple[float, ...] | None] = _UNKNOWN
+    eps: float | None = None
 
 
 SOURCES: dict[str, Source] = {
@@ -59,7 +61,7 @@ SOURCES: dict[str, Source] = {
             Layout(r".+", (Rule(r"(.+)", r"\1"),)),
         )
     ),
-    "timm": Source((*bit.TIMM, Layout(r".+", (_CLASSIFIER, Rule(r"(.+)", r"\1"))))),
+    "timm": Source((*bit.TIMM, Layout(r".+", (_CLASSIFIER, Rule(r"(.+)", r"\1")))), eps=bit.TIMM_EPS),
     "torchvision": Source(
         (
             Layout(
@@ -76,6 +78,6 @@ SOURCES: dict[str, Source] = {
     "moco": Source(facebook.MOCO, normalisation=IMAGENET),
     "simsiam": Source(facebook.SIMSIAM, normalisation=IMAGENET),
     "byol": Source(byol.BYOL),
-    "bit": Source(bit.NPZ, normalisation=BIT),
+    "bit": Source(bit.NPZ, normalisation=BIT, eps=bit.EPS),
 }
 """By the name that ``source`` has in ``load_backbone``."""

@@ -38,23 +38,32 @@ def tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
         CheckpointError: if the file holds a share of each tensor or the names of other files, as FSDP writes them.
     """
     kind = state.get("type", "consolidated")
-    if kind != "consolidated":
+    if isinstance(kind, str) and kind != "consolidated":
         raise CheckpointError(
             f"the file is a {str(kind).replace('_', ' ')} of a sharded model; put it together with VISSL's "
             "extra_scripts/convert_sharded_checkpoint.py -t consolidated"
         )
-    try:
-        model = state["classy_state_dict"]["base_model"]["model"]
-    except (KeyError, TypeError):
-        model = {"trunk": state.get("model_state_dict", state), "heads": {}}
-    heads = model.get("heads") or {}
-    if not isinstance(heads, Mapping):  # FSDP keeps a list of heads
-        heads = {f"{number}.{name}": value for number, head in enumerate(heads) for name, value in head.items()}
+    model: Any = state
+    for key in ("classy_state_dict", "base_model", "model"):
+        model = model.get(key) if isinstance(model, Mapping) else None
+    if not isinstance(model, Mapping):
+        model = {"trunk": state.get("model_state_dict", state)}
+    heads = model.get("heads")
+    if isinstance(heads, (list, tuple)):  # as FSDP keeps them
+        heads = {f"{number}.{name}": value for number, head in enumerate(heads) for name, value in _named(head).items()}
     named = {
-        **{f"trunk.{name}": value for name, value in model["trunk"].items()},
-        **{f"heads.{name}": value for name, value in heads.items()},
+        f"{part}.{name}": value
+        for part, held in (("trunk", model.get("trunk")), (HEADS, heads))
+        for name, value in _named(held).items()
     }
-    return {_plain(name): value for name, value in named.items() if isinstance(value, Tensor)}
+    return {_plain(name): value for name, value in named.items()}
+
+
+def _named(held: Any) -> dict[str, Tensor]:
+    """The tensors that something holds by name; none if it is no dict."""
+    if not isinstance(held, Mapping):
+        return {}
+    return {name: value for name, value in held.items() if isinstance(name, str) and isinstance(value, Tensor)}
 
 
 def _plain(name: str) -> str:

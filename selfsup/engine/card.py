@@ -1,6 +1,5 @@
 """What somebody needs to know who finds a file of weights: which network, which input, where it comes from."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from torch import nn
 import selfsup
 from selfsup.engine.hooks.aside import view_side
 from selfsup.engine.shard import class_name
-from selfsup.errors import CheckpointError
 from selfsup.methods.base import Method
 from selfsup.registry import TRANSFORMS
 
@@ -30,27 +28,31 @@ def weights_card(
     """The card of a backbone's weights, as JSON holds it.
 
     Args:
-        architecture: the backbone's dict; ``BACKBONES.build`` makes the network of it.
+        architecture: the backbone's dict; ``BACKBONES.build`` makes the network of it. Where loading weights has
+            changed the network's eps, the card has what it is now.
         backbone: the network.
-        mean: per channel, taken off pixels in [0, 1]; None if unknown.
+        mean: per channel, taken off pixels in [0, 1]; None if unknown, and then nothing else of the input is known.
         std: per channel, divided by afterwards; None if unknown.
         size: side in pixels of the square images that the network is used to; None if unknown.
         recipe: what made the weights.
         step: optimiser updates they were trained for; None if unknown.
         licence: under which terms they are.
     """
+    described = dict(architecture)
+    if hasattr(backbone, "set_eps"):
+        described["eps"] = backbone.eps
     return {
-        "backbone": dict(architecture),
+        "backbone": described,
         "out_dim": backbone.out_dim,
         "parameters": sum(parameter.numel() for parameter in backbone.parameters()),
         "preprocess": {
-            "channels": "RGB",
-            "range": [0, 1],
+            "channels": None if mean is None else "RGB",
+            "range": None if mean is None else [0, 1],
             "mean": _rounded(mean),
             "std": _rounded(std),
             "resize": None if size is None else round(size * 256 / 224),  # evaluation shows images so
             "size": size,
-            "interpolation": "bilinear",
+            "interpolation": None if mean is None else "bilinear",
         },
         "recipe": dict(recipe),
         "step": step,
@@ -92,22 +94,6 @@ def run_card(
         size=view_side(TRANSFORMS.build(config["train_dataloader"]["views"])),
         **origin,
     )
-
-
-def read_card(weights: Path) -> dict[str, Any] | None:
-    """The card beside a file of weights, or None if there is none.
-
-    Raises:
-        CheckpointError: if it cannot be read.
-    """
-    path = weights.with_suffix(".json")
-    if not path.is_file():
-        return None
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable card ({error}); move it away to do without") from None
-    return card if isinstance(card, dict) and "backbone" in card else None
 
 
 def _rounded(values: Sequence[float] | None) -> list[float] | None:

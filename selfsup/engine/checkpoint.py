@@ -7,13 +7,15 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from selfsup.convert import Account, convert
+from selfsup.convert import SOURCES, Account, adapt, convert, misfit
+from selfsup.engine.card_file import card_path, check_eps, stated_eps
 from selfsup.engine.reading import read_checkpoint, read_weights
 from selfsup.engine.shard import class_name, is_sharded, split_state, whole_state
 from selfsup.errors import CheckpointError
@@ -68,6 +70,8 @@ def write_atomically(state: Mapping[str, Any], path: Path) -> None:
     except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+        if not _NAME.fullmatch(path.name):
+            raise CheckpointError(f"{path}: could not be written ({_reason(error, path)})") from error
         older = list_checkpoints(path.parent.parent)
         kept = f"the newest complete one is {older[-1]}" if older else "there is no complete one before it"
         raise CheckpointError(
@@ -102,7 +106,8 @@ def _reason(error: BaseException, path: Path) -> str:
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__context__
     said = f"{cause.strerror or cause}; " if isinstance(cause, OSError) else ""
-    return f"{said}{shutil.disk_usage(path.parent).free / 2**20:,.1f} MiB are free there"
+    folder = next(folder for folder in (*path.absolute().parents, Path()) if folder.is_dir())
+    return f"{said}{shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free there"
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
@@ -114,9 +119,9 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: st
         source: where the weights come from, for the error message.
 
     Raises:
-        CheckpointError: if tensors are missing, left over, or of another shape; nothing is changed then.
+        CheckpointError: if tensors are missing, left over, of another shape or kind; nothing is changed then.
     """
-    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not isinstance(weights, Mapping) or not all(map(_is_named_tensor, weights.items())):
         raise CheckpointError(f"{source}: expected tensors by name as the model's weights, got {_kind(weights)}")
     own = module.state_dict()
     missing = sorted(own.keys() - weights.keys())
@@ -126,9 +131,20 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: st
         for name in sorted(own.keys() & weights.keys())
         if weights[name].shape != own[name].shape
     ]
+    unlike = [
+        f"{name}: {why}"
+        for name in sorted(own.keys() & weights.keys())
+        if weights[name].shape == own[name].shape and (why := misfit(weights[name], own[name]))
+    ]
+    kinds = (
+        ("missing", missing),
+        ("left over", left_over),
+        ("of another shape", reshaped),
+        ("of another kind", unlike),
+    )
     problems = [
         f"{len(names)} {what}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-        for what, names in (("missing", missing), ("left over", left_over), ("of another shape", reshaped))
+        for what, names in kinds
         if names
     ]
     if problems:
@@ -138,10 +154,14 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: st
     module.load_state_dict(split_state(weights, module))
 
 
+def _is_named_tensor(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
+
+
 def _kind(weights: Any) -> str:
     if not isinstance(weights, Mapping):
         return type(weights).__name__
-    name, value = next((name, value) for name, value in weights.items() if not isinstance(value, Tensor))
+    name, value = next(item for item in weights.items() if not _is_named_tensor(item))
     return f"a {type(value).__name__} under {name!r}"
 
 
@@ -155,8 +175,9 @@ def load_method(path: str | Path, method: Method) -> int | None:
         Optimiser updates that the weights were trained for, if the file says so.
 
     Raises:
-        CheckpointError: if the file cannot be read or does not fit.
+        CheckpointError: if the file cannot be read or does not fit, or by its card belongs to another network.
     """
+    check_eps(Path(path), method.backbone)
     state = read_weights(path, mapped=is_sharded(method))
     if "model" in state:
         load_weights(method, state["model"], source=str(path))
@@ -172,6 +193,8 @@ def load_method(path: str | Path, method: Method) -> int | None:
 def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup", *, prefix: str = "") -> Account:
     """Load pretrained weights into a backbone; nothing is changed unless every tensor is accounted for.
 
+    A BiTResNet also takes the eps of the network that the weights are from, which the account says.
+
     Args:
         path: a file of weights; what ``torch.save`` wrote is read without running code.
         backbone: what receives the weights.
@@ -184,10 +207,12 @@ def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup"
         Where every tensor went and came from.
 
     Raises:
-        CheckpointError: if the source is unknown, the file cannot be read, or a tensor is missing, left over or of
-            another shape; the message says which source or prefix would fit, if one does.
+        CheckpointError: if the source is unknown, the file cannot be read, or a tensor is missing, left over, of
+            another shape or kind, or not finite; the message says which source or prefix would fit, if one does.
     """
-    return _load_converted(read_weights(path), backbone, source=source, prefix=prefix, file=str(path))
+    eps = stated_eps(Path(path)) if source == "selfsup" else None
+    account = _load_converted(read_weights(path), backbone, source=source, prefix=prefix, file=str(path))
+    return replace(account, adapted=adapt(backbone, eps or SOURCES[source].eps))
 
 
 def _load_converted(state: Mapping[str, Any], backbone: nn.Module, *, source: str, prefix: str, file: str) -> Account:
@@ -239,8 +264,20 @@ def write_weights(weights: Mapping[str, Tensor], path: Path, card: Mapping[str, 
 
 
 def write_card(card: Mapping[str, Any], path: Path) -> None:
-    """Write a card beside the weights at ``path``."""
-    path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    """Write a card beside the weights at ``path``, whole or not at all.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    beside = card_path(path)
+    partial = beside.with_name(beside.name + ".partial")
+    try:
+        partial.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        _settle(partial, beside)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise CheckpointError(f"{beside}: could not be written ({_reason(error, beside)})") from error
 
 
 def _write_safetensors(weights: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -255,5 +292,6 @@ def _write_safetensors(weights: dict[str, Tensor], path: Path, metadata: dict[st
         partial.chmod(0o644)  # safetensors lets nobody else read it
         _settle(partial, path)
     except Exception as error:  # safetensors wraps the system's errors in its own type
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise CheckpointError(f"{path}: the weights could not be written ({error})") from error

@@ -1,14 +1,16 @@
 """From a file that others wrote to one of ours, without ever building the network in memory."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from selfsup.convert import SOURCES, Account, convert
+from selfsup.convert import SOURCES, Account, adapt, convert
 from selfsup.engine.card import weights_card
+from selfsup.engine.card_file import check_place
 from selfsup.engine.checkpoint import FORMAT, write_atomically, write_card, write_weights
 from selfsup.engine.reading import read_weights
 from selfsup.registry import BACKBONES, METHODS
@@ -37,14 +39,17 @@ def convert_file(
         Where every tensor went and came from.
 
     Raises:
-        CheckpointError: if the file cannot be read or the account does not balance; nothing is written then.
+        CheckpointError: if the file cannot be read, the account does not balance, or ``out`` would replace the file
+            itself or its card a file that is no card; nothing is written then.
         ConfigError: if the network cannot be built.
     """
+    path, out = Path(path), Path(out)
+    check_place(out, source=path)
     with torch.device("meta"):
         model: Any = BACKBONES.build(dict(architecture)) if method is None else METHODS.build(dict(method))
     own = model.state_dict()
     weights, account = convert(
-        read_weights(path),
+        read_weights(path, mapped=True),
         own,
         source=source,
         prefix=prefix,
@@ -53,15 +58,16 @@ def convert_file(
         model=type(model).__name__,
     )
     weights |= {name: _as_built(own[name]) for name in account.kept}
-    out = Path(out)
+    backbone = model if method is None else model.backbone
+    account = replace(account, adapted=adapt(backbone, SOURCES[source].eps))
     mean, std = SOURCES[source].normalisation
     card = weights_card(
         architecture,
-        model if method is None else model.backbone,
+        backbone,
         mean=mean,
         std=std,
         size=None,
-        recipe={"converted_from": Path(path).name, "source": source},
+        recipe={"converted_from": path.name, "source": source},
         step=None,
         licence="that of the file it was converted from",
     )

@@ -1,15 +1,20 @@
 """Weights of an earlier run in a new one: where a run starts from, and networks it has trained already."""
 
+import contextlib
+import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
 
+from selfsup.engine.card_file import check_eps
 from selfsup.engine.checkpoint import list_checkpoints, load_method, load_weights, read_weights
-from selfsup.engine.shard import is_sharded
+from selfsup.engine.shard import class_name, is_sharded
+from selfsup.engine.together import together
 from selfsup.errors import CheckpointError
 from selfsup.methods.base import Method
+from selfsup.ops.dist import broadcast_object, is_main
 
 
 def checkpoint_file(path: str | Path) -> Path:
@@ -44,6 +49,7 @@ def start_from(path: str | Path, method: Method) -> str:
     if method.fresh_parts is None:
         load_method(path, method)
         return f"starting from the weights of {path}"
+    check_eps(Path(path), method.backbone)
     found = read_weights(path, mapped=is_sharded(method))
     given = found["model"] if "model" in found else {f"backbone.{name}": tensor for name, tensor in found.items()}
     fresh = tuple(f"{part}." for part in method.fresh_parts)
@@ -55,24 +61,70 @@ def start_from(path: str | Path, method: Method) -> str:
     return f"starting from {path}: took {_parts(taken)}; left {_parts(left)}; fresh are {_parts(kept)}"
 
 
-def load_trained(path: str, module: nn.Module) -> None:
-    """Fill a method that another one holds, such as a teacher, from its own checkpoint.
+class TrainedWeights:
+    """Fills methods that another one holds, such as a teacher, from their own checkpoints, and remembers from which.
+
+    A run that goes on must be taught by the same weights. What was taken, in the order of the calls, is ``taken``: the
+    file and its SHA-256, which the run keeps in its checkpoints.
 
     Args:
-        path: a training checkpoint, or a work dir, whose newest one is taken.
-        module: what is filled; every tensor must find its place.
-
-    Raises:
-        CheckpointError: if the file cannot be read, holds a backbone alone, or does not fit.
+        before: what an earlier part of the run took, call by call.
     """
-    file = checkpoint_file(path)
-    state = read_weights(file)
-    if "model" not in state:
+
+    def __init__(self, before: Sequence[Mapping[str, str]] = ()) -> None:
+        self.before = before
+        self.taken: list[dict[str, str]] = []
+
+    def __call__(self, path: str, module: nn.Module) -> None:
+        """Fill a method; all processes call this together.
+
+        Args:
+            path: a training checkpoint, or a work dir, whose newest one is taken.
+            module: what is filled; every tensor must find its place.
+
+        Raises:
+            CheckpointError: if the file cannot be read, holds a backbone alone, does not fit, or is not the one that
+                the run began with.
+        """
+        found: dict[str, str] = {}
+        with together():
+            if is_main():
+                found = self._choose(path)
+        found = broadcast_object(found)
+        file = Path(found["file"])
+        with together():
+            state = read_weights(file)
+            if "model" not in state:
+                raise CheckpointError(
+                    f"{file}: holds a backbone alone, and {class_name(module)} needs its other parts too; name a "
+                    "training checkpoint"
+                )
+        load_weights(module, state["model"], source=str(file))
+        self.taken.append(found)
+
+    def _choose(self, path: str) -> dict[str, str]:
+        """The file that a path means, or meant when the run began, and its digest."""
+        if len(self.taken) >= len(self.before):
+            return _described(checkpoint_file(path))
+        expected = self.before[len(self.taken)]
+        if Path(expected["file"]).is_file() and (found := _described(Path(expected["file"]))) == expected:
+            return found
+        with contextlib.suppress(CheckpointError):  # moved, perhaps
+            found = _described(checkpoint_file(path))
+            if found["sha256"] == expected["sha256"]:
+                return found
         raise CheckpointError(
-            f"{file}: holds a backbone alone, and {type(module).__name__} needs its other parts too; name a training "
-            "checkpoint"
+            f"{path}: the run began with the weights of {expected['file']} (SHA-256 {expected['sha256'][:12]}...), "
+            "which are not there any more; put that file back, or start a new run with --init-from"
         )
-    load_weights(module, state["model"], source=str(file))
+
+
+def _described(file: Path) -> dict[str, str]:
+    try:
+        with file.open("rb") as content:
+            return {"file": str(file.resolve()), "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
 
 
 def _parts(names: Iterable[str]) -> str:

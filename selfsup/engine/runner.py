@@ -33,7 +33,7 @@ from selfsup.engine.environment import check_writable, found_before, put_aside, 
 from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.loop import TrainLoop
 from selfsup.engine.metrics_log import MetricsLog
-from selfsup.engine.pretrained import load_trained, start_from
+from selfsup.engine.pretrained import TrainedWeights, start_from
 from selfsup.engine.resume import batch_change, check_fits, newest_for_all, options_of, put_back
 from selfsup.engine.schedule import Schedule
 from selfsup.engine.shard import build_on_main, class_name, is_sharded, sharding_of, whole_state
@@ -191,7 +191,7 @@ class Runner(MMEngineRunner):
         self._build_training()
         self.call_hook("before_run")
         start_step = self._load_or_resume()
-        self.method.before_training(load_trained)
+        self.method.before_training(self.trained)
         self.metrics_log = MetricsLog(self.work_dir, resume_step=start_step, enabled=is_main())
         self._train_loop = self._build_loop(start_step)
         try:
@@ -209,6 +209,7 @@ class Runner(MMEngineRunner):
     def _build_training(self) -> None:
         """Data, optimiser and schedule, in the order in which each needs the one before."""
         config = self._config
+        self.trained = TrainedWeights()
         loader = config["train_dataloader"]
         with together():
             images = DATASETS.build(loader["dataset"])
@@ -280,6 +281,7 @@ class Runner(MMEngineRunner):
             "optim_wrapper": optimizer,
             "schedules": [scheduler.state_dict() for scheduler in self.param_schedulers],
             "ranks": ranks,
+            "trained": self.trained.taken,
             **self._identity(),
         }
         write_atomically(state, checkpoint_path(self.work_dir, step))
@@ -332,6 +334,7 @@ class Runner(MMEngineRunner):
             state = read_checkpoint(path, mapped=is_sharded(self.method))
             check_fits(state, path, identity)
         load_weights(self.method, state["model"], source=str(path))
+        self.trained = TrainedWeights(state.get("trained", ()))
         wanted = options_of(self.optim_wrapper.optimizer)
         self.optim_wrapper.load_state_dict(state["optim_wrapper"])
         stateful = {schedule.param_name for schedule in self.param_schedulers if not isinstance(schedule, Schedule)}

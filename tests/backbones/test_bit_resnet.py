@@ -140,3 +140,9 @@ def test_in_training_too_an_image_s_features_do_not_depend_on_the_others() -> No
 def test_bad_arguments_are_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         on_meta(**arguments)
+
+
+@pytest.mark.parametrize("eps", [0.0, -1.0, float("nan")])
+def test_an_eps_that_is_not_positive_is_refused(eps: float) -> None:
+    with pytest.raises(ConfigError, match=rf"BiTResNet\.eps: must be > 0, got {eps}"):
+        BiTResNet(14, width=0.25, num_groups=8, eps=eps)

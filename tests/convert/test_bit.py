@@ -1,5 +1,6 @@
 """BiT's ``.npz`` files and timm's BiT networks."""
 
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +12,10 @@ from torch import Tensor, nn
 
 from selfsup.convert import convert
 from selfsup.convert.outward import counterpart
-from selfsup.engine.checkpoint import load_backbone
+from selfsup.engine.card import weights_card
+from selfsup.engine.checkpoint import load_backbone, load_method
+from selfsup.engine.export import _same_function, export
+from selfsup.engine.foreign import convert_file
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
 from tests.convert import official
@@ -55,6 +59,80 @@ def test_timm_s_bit_and_back(timm: ModuleType, tmp_path: Path) -> None:
     again.load_state_dict(weights, strict=True)
     assert code == "model = timm.create_model('resnetv2_50x1_bit', num_classes=0)"
     assert_same_as_timm(model, again.eval())
+
+
+def small_kernels(reference: Any) -> Any:
+    """The network with kernels of variances from 1e-6 to 1e-4, to some of which 1e-8 is a lot."""
+    generator = torch.Generator().manual_seed(2)
+    for parameter in reference.parameters():
+        if parameter.ndim == 4:
+            deviation = 10 ** torch.empty(len(parameter), 1, 1, 1).uniform_(-3, -2, generator=generator)
+            with torch.no_grad():
+                parameter.div_(parameter.std((1, 2, 3), keepdim=True)).mul_(deviation)
+    return reference
+
+
+def test_a_deep_network_with_small_kernels_is_the_same_both_ways(timm: ModuleType, tmp_path: Path) -> None:
+    reference = small_kernels(randomised(timm.create_model("resnetv2_101x1_bit", num_classes=5)))
+    torch.save(reference.state_dict(), tmp_path / "x.pth")
+    model = bit(depth=101)
+    account = load_backbone(tmp_path / "x.pth", model, "timm")
+    assert account.adapted == ("eps 1e-10 -> 1e-08, which the weights' network has; build it with eps=1e-08",)
+    assert (0, "changed in the network", account.adapted[0]) in account.rows()
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = reference.forward_head(reference.forward_features(images), pre_logits=True).flatten(1)
+        assert_relatively_close(model.eval()(images), expected)
+        model.set_eps(1e-10)  # type: ignore[operator]
+        ours = model(images)
+        with pytest.raises(AssertionError):
+            assert_relatively_close(ours, expected)  # so eps does matter here
+        weights, _, code = counterpart(model, "timm")
+        names: dict[str, Any] = {"timm": timm}
+        exec(code, names)
+        names["model"].load_state_dict(weights, strict=True)
+        assert_relatively_close(names["model"].eval()(images), ours)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("depth", "width"), [(101, 1), (152, 2)])
+def test_a_deep_network_is_exported_to_timm(timm: ModuleType, tmp_path: Path, depth: int, width: int) -> None:
+    torch.manual_seed(0)
+    model = bit(depth=depth, width=width)
+    arguments = {"mean": None, "std": None, "size": 64, "recipe": {}, "step": None, "licence": ""}
+    card = weights_card({"type": "BiTResNet", "depth": depth, "width": width}, model, **arguments)
+    written = export(model, card, tmp_path / "x.pth", format="timm")
+    assert written.difference < 2e-4 and "setattr(part, 'eps', 1e-10)" in written.usage
+    assert json.loads((tmp_path / "x.json").read_text())["backbone"]["eps"] == 1e-10
+
+
+def test_another_eps_is_not_taken_for_rounding(timm: ModuleType) -> None:
+    torch.manual_seed(0)
+    model = bit(depth=50)
+    weights, again, _ = counterpart(model, "timm")
+    again.load_state_dict(weights)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    assert _same_function(model, again.eval(), images)
+    model.set_eps(1e-8)  # type: ignore[operator]
+    assert not _same_function(model.eval(), again, images)
+
+
+def test_the_card_of_converted_weights_has_the_eps_they_need(timm: ModuleType, tmp_path: Path) -> None:
+    reference = randomised(timm.create_model("resnetv2_50x1_bit", num_classes=5))
+    torch.save(reference.state_dict(), tmp_path / "x.pth")
+    architecture = {"type": "BiTResNet", "depth": 50}
+    account = convert_file(tmp_path / "x.pth", tmp_path / "o.pth", architecture=architecture, source="timm")
+    assert account.adapted
+    assert json.loads((tmp_path / "o.json").read_text())["backbone"] == {**architecture, "eps": 1e-8}
+    model = bit(depth=50)
+    load_backbone(tmp_path / "o.pth", model)
+    assert model.eps == model.conv1.eps == 1e-8  # type: ignore[union-attr]
+
+    class Holder(nn.Module):
+        backbone = bit(depth=50)
+
+    with pytest.raises(CheckpointError, match=r"o\.pth: by its card the weights' network has eps=1e-08, and this one "):
+        load_method(tmp_path / "o.pth", Holder())  # type: ignore[arg-type]
 
 
 def test_every_tensor_of_the_largest_has_a_place_both_ways(timm: ModuleType) -> None:

@@ -93,7 +93,8 @@ def test_torchvision_s_8gf_is_another_network_and_the_error_says_which(file: Any
     with pytest.raises(
         CheckpointError,
         match=r"tv: the weights belong to another model than RegNet; \d+ of another shape: .*; the file holds a RegNet "
-        r"with 2-4-10-1 blocks of width 224-448-896-2016 in groups of 56-56-56-56 after a 3x3 stem of 32, the model is "
+        r"with 2-4-10-1 blocks of width 224-448-896-2016 in groups of 56-56-56-56 after a 3x3 stem of 32, "
+        r"squeezed to 8 in the first block, the model is "
         r"a RegNet with 2-4-10-1 blocks of width 168-448-896-2016",
     ):
         convert(reference.state_dict(), model.state_dict(), source="torchvision", file="tv", model="RegNet")
@@ -175,6 +176,7 @@ def test_an_architecture_is_read_off_the_tensors() -> None:
         seer = build(type="RegNet", arch="y_256gf").state_dict()
     assert str(identify(wide)) == "ResNet with 3-4-23-3 blocks of width 512-1024-2048-4096 after a 7x7 stem of 128"
     assert str(identify(seer)) == (
-        "RegNet with 2-7-17-1 blocks of width 746-1492-4103-10444 in groups of 373-373-373-373 after a 3x3 stem of 32"
+        "RegNet with 2-7-17-1 blocks of width 746-1492-4103-10444 in groups of 373-373-373-373 after a 3x3 stem of 32, "
+        "squeezed to 8 in the first block"
     )
     assert identify({"weight": torch.zeros(2)}) is None

@@ -7,6 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
+from selfsup.convert import SOURCES
 from selfsup.engine.checkpoint import load_backbone, load_method
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
@@ -126,7 +127,7 @@ def test_an_unknown_source_is_answered_with_the_nearest(backbone: nn.Module, tmp
 
 def test_a_file_without_tensors_is_refused(backbone: nn.Module, tmp_path: Path) -> None:
     message = refused({"epoch": 3, "arch": "resnet50"}, backbone, tmp_path)
-    assert message == "holds no tensors; its keys are arch, epoch"
+    assert message == "holds no tensors by name; its keys are arch, epoch"
 
 
 def test_a_file_for_a_whole_method_must_fit_too(tmp_path: Path) -> None:
@@ -138,3 +139,97 @@ def test_a_file_for_a_whole_method_must_fit_too(tmp_path: Path) -> None:
 
     with pytest.raises(CheckpointError, match=r"every tensor is there with prefix='encoder\.'"):
         load_method(path, Holder())  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def small() -> nn.Module:
+    return BACKBONES.build({"type": "ResNet", "depth": 18, "width": 0.125})
+
+
+def vissl_model(model: object) -> dict[str, object]:
+    return {"classy_state_dict": {"base_model": {"model": model}}}
+
+
+SHAPELESS: dict[str, object] = {
+    "keys that are numbers": {0: torch.zeros(1)},
+    "no state dict": {"model_state_dict": None},
+    "a number": {"model_state_dict": 3},
+    "no model": vissl_model(None),
+    "no dict": {"classy_state_dict": 3},
+    "no trunk": vissl_model({"a": 1}),
+    "an empty trunk": vissl_model({"trunk": None}),
+    "heads that are numbers": vissl_model({"trunk": {"a": torch.zeros(1)}, "heads": [1]}),
+    "heads that are a word": vissl_model({"trunk": {5: torch.zeros(1)}, "heads": "x"}),
+    "a type that is a tensor": {"type": torch.zeros(2)},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("what", SHAPELESS)
+def test_a_file_of_any_other_shape_is_refused_by_every_source(
+    what: str, source: str, small: nn.Module, tmp_path: Path
+) -> None:
+    message = refused(SHAPELESS[what], small, tmp_path, source=source)
+    assert message.startswith(("holds no tensors by name", "it is no file that", "the weights belong to another"))
+
+
+def test_keys_that_are_no_names_are_passed_over(small: nn.Module, tmp_path: Path) -> None:
+    state = {name: tensor + 1 for name, tensor in small.state_dict().items()}
+    torch.save({**state, 5: torch.zeros(2), None: torch.zeros(1)}, tmp_path / "x.pth")
+    load_backbone(tmp_path / "x.pth", small)
+    assert torch.equal(small.conv1.weight, state["conv1.weight"])
+
+
+UNLIKE = {
+    "int8": (lambda tensor: tensor.to(torch.int8), "int8"),
+    "bool": (lambda tensor: tensor > 0, "bool"),
+    "complex64": (lambda tensor: tensor.to(torch.complex64), "complex64"),
+    "sparse": (lambda tensor: tensor.to_sparse(), "sparse_coo float32"),
+}
+
+
+@pytest.mark.parametrize("kind", UNLIKE)
+@pytest.mark.parametrize("name", ["conv1.weight", "layer4.1.conv2.weight"])
+def test_numbers_of_another_kind_are_refused(kind: str, name: str, small: nn.Module, tmp_path: Path) -> None:
+    change, spelled = UNLIKE[kind]
+    state = {key: tensor + 1 for key, tensor in small.state_dict().items()}
+    message = refused({**state, name: change(state[name])}, small, tmp_path, source="selfsup")
+    assert message == (
+        f"the weights belong to another model than ResNet; 1 of another kind: {name}: {spelled} where float32 is needed"
+    )
+    path = tmp_path / "checkpoint.pth"
+    torch.save({"model": {f"backbone.{key}": t for key, t in {**state, name: change(state[name])}.items()}}, path)
+
+    class Holder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = small
+
+    before = {key: tensor.clone() for key, tensor in small.state_dict().items()}
+    with pytest.raises(CheckpointError, match=rf"1 of another kind: backbone\.{name}: {spelled} where float32"):
+        load_method(path, Holder())  # type: ignore[arg-type]
+    assert all(torch.equal(tensor, before[key]) for key, tensor in small.state_dict().items())
+
+
+def test_a_count_may_not_become_a_fraction(small: nn.Module, tmp_path: Path) -> None:
+    state = {**small.state_dict(), "bn1.num_batches_tracked": torch.tensor(0.5)}
+    message = refused(state, small, tmp_path, source="selfsup")
+    assert message.endswith("1 of another kind: bn1.num_batches_tracked: float32 where int64 is needed")
+
+
+def test_other_precisions_are_taken(small: nn.Module, tmp_path: Path) -> None:
+    kinds = {torch.float32: torch.bfloat16, torch.int64: torch.int32}
+    state = {name: tensor.to(kinds[tensor.dtype]) for name, tensor in small.state_dict().items()}
+    torch.save(state, tmp_path / "x.pth")
+    assert load_backbone(tmp_path / "x.pth", small).balanced
+    assert torch.equal(small.conv1.weight, state["conv1.weight"].float())
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(wrong: float, small: nn.Module, tmp_path: Path) -> None:
+    state = {**small.state_dict(), "bn1.weight": torch.full_like(small.bn1.weight, wrong)}
+    assert refused(state, small, tmp_path, source="selfsup") == (
+        "1 tensors hold numbers that are not finite: bn1.weight; the training that wrote them had failed, use an older "
+        "file"
+    )

@@ -157,6 +157,45 @@ def test_a_network_that_only_runs_the_batch_it_was_traced_with_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "format", "said"),
+    [
+        (
+            {"type": "ResNet", "depth": 50, "width": 0.25, "selective_kernels": True},
+            "torchvision",
+            "torchvision: has no network like the ResNet with 3-4-6-3 blocks of width 64-128-256-512 after a 3x3 stem "
+            "of 16, with selective kernels; choose format safetensors, onnx or torch-export",
+        ),
+        (
+            {"type": "RegNet", **TINY, "se_ratio": 0.5},
+            "timm",
+            "timm: has no network like the RegNet with 1-2-1-1 blocks of width 16-24-32-48 in groups of 8-8-8-8 after "
+            "a 3x3 stem of 32, squeezed to 16 in the first block; choose format safetensors, onnx or torch-export",
+        ),
+        (
+            {"type": "ViT", "embed_dim": 32, "depth": 2, "num_heads": 4, "image_size": 32},
+            "torchvision",
+            "{path}: ViT cannot be exported as torchvision for images of 64 px (Wrong image height! Expected 32 but "
+            "got 64!); choose format safetensors",
+        ),
+    ],
+)
+def test_what_a_library_does_not_have_is_said_as_it_is(
+    arguments: dict[str, Any], format: str, said: str, card: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "b.pth"
+    with pytest.raises(CheckpointError) as caught:
+        export(BACKBONES.build(arguments), card, path, format=format)
+    assert str(caught.value) == said.format(path=path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_squeeze_is_exported_too(card: dict[str, Any], tmp_path: Path) -> None:
+    backbone = randomised(BACKBONES.build({"type": "RegNet", **TINY, "se_ratio": 0.5}))
+    written = export(backbone, card, tmp_path / "b.pth", format="torchvision")
+    assert written.difference < 1e-5 and "se_ratio=0.5" in written.usage
+
+
 def test_the_difference_is_relative_to_the_greatest_feature() -> None:
     features = torch.tensor([[1.0, -4.0]])
     assert relative_difference(lambda _: features, lambda _: features + torch.tensor([0.0, 1.0]), IMAGES) == 0.25

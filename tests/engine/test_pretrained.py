@@ -1,5 +1,6 @@
 """A new run takes the right weights from an earlier one, and says so."""
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from selfsup.engine.checkpoint import (
     write_atomically,
 )
 from selfsup.engine.metrics_log import read_metrics
-from selfsup.engine.pretrained import load_trained, start_from
+from selfsup.engine.pretrained import TrainedWeights, start_from
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.losses import CrossEntropyLoss, NTXentLoss
@@ -115,6 +116,7 @@ def test_a_teacher_comes_from_the_newest_checkpoint_of_a_work_dir_whole(tmp_path
     teacher = classifier(kept=())
     write_atomically({"model": teacher.state_dict()}, checkpoint_path(tmp_path, 9))
     other = Supervised(TinyBackbone(), 3, CrossEntropyLoss())
+    load_trained = TrainedWeights()
     load_trained(str(tmp_path), other)
     assert torch.equal(other.classifier.weight, teacher.classifier.weight)
     exported = export_backbone(teacher.backbone, tmp_path)
@@ -201,6 +203,47 @@ def test_supervised_training_and_distillation_go_on_bitwise(tmp_path: Path) -> N
         assert losses(tmp_path / name / "cut") == losses(tmp_path / name / "whole")
         for key, tensor in whole["model"].items():
             assert torch.equal(again["model"][key], tensor), f"{name}: {key}"
+
+
+def test_a_run_that_goes_on_is_taught_by_the_file_it_began_with(tmp_path: Path) -> None:
+    Runner(supervised(tmp_path / "tuned", steps=3)).train()
+    (first,) = list_checkpoints(tmp_path / "tuned")
+    Runner(distillation(tmp_path / "whole", tmp_path / "tuned")).train()
+    Runner(distillation(tmp_path / "cut", tmp_path / "tuned")).train()
+    newest = list_checkpoints(tmp_path / "cut")[-1]
+    newest.unlink()
+    other = read_checkpoint(first)
+    other["model"] = {name: tensor + 0.01 for name, tensor in other["model"].items()}
+    write_atomically(other, checkpoint_path(tmp_path / "tuned", 4))  # the teacher's run went on meanwhile
+    Runner(distillation(tmp_path / "cut", tmp_path / "tuned"), resume=True).train()
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    digest = hashlib.sha256(first.read_bytes()).hexdigest()
+    assert read_checkpoint(newest)["trained"] == [{"file": str(first), "sha256": digest}]
+
+
+def test_a_teacher_that_is_gone_or_has_changed_stops_a_run_that_goes_on(tmp_path: Path) -> None:
+    Runner(supervised(tmp_path / "tuned", steps=3)).train()
+    (file,) = list_checkpoints(tmp_path / "tuned")
+    Runner(distillation(tmp_path / "run", tmp_path / "tuned", steps=4)).train()
+    list_checkpoints(tmp_path / "run")[-1].unlink()
+    before = losses(tmp_path / "run")
+    content = file.read_bytes()
+    state = read_checkpoint(file)
+    state["model"]["classifier.bias"] += 1
+    write_atomically(state, file)
+    with pytest.raises(CheckpointError) as caught:
+        Runner(distillation(tmp_path / "run", tmp_path / "tuned", steps=4), resume=True).train()
+    assert str(caught.value) == (
+        f"{tmp_path / 'tuned'}: the run began with the weights of {file} (SHA-256 "
+        f"{hashlib.sha256(content).hexdigest()[:12]}...), which are not there any more; put that file back, or start a "
+        "new run with --init-from"
+    )
+    assert losses(tmp_path / "run") == before
+    file.unlink()
+    moved = tmp_path / "moved.pth"
+    moved.write_bytes(content)
+    Runner(distillation(tmp_path / "run", moved, steps=4), resume=True).train()
+    assert losses(tmp_path / "run") == before
 
 
 def test_a_distillation_without_its_teacher_s_checkpoint_stops_before_the_first_step(tmp_path: Path) -> None:

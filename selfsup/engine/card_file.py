@@ -1,0 +1,76 @@
+"""The card beside a file of weights: read, compared, and never written over anything else."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from selfsup.errors import CheckpointError
+
+
+def card_path(weights: Path) -> Path:
+    """Where the card of a file of weights is."""
+    return weights.with_suffix(".json")
+
+
+def read_card(weights: Path) -> dict[str, Any] | None:
+    """The card beside a file of weights, or None if there is none.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
+    path = card_path(weights)
+    if not path.is_file():
+        return None
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not a readable card ({error}); move it away to do without") from None
+    return card if isinstance(card, dict) and isinstance(card.get("backbone"), dict) else None
+
+
+def stated_eps(weights: Path) -> float | None:
+    """What the card says the weight standardisation of its network adds to variances; None if it does not."""
+    card = read_card(weights)
+    eps = card["backbone"].get("eps") if card is not None else None
+    return float(eps) if isinstance(eps, (int, float)) else None
+
+
+def check_eps(weights: Path, backbone: nn.Module) -> None:
+    """Refuse weights whose card says that their network computes something else, which no tensor tells.
+
+    Raises:
+        CheckpointError: if its eps is not the backbone's.
+    """
+    eps = stated_eps(weights)
+    if eps is not None and hasattr(backbone, "set_eps") and backbone.eps != eps:
+        raise CheckpointError(
+            f"{weights}: by its card the weights' network has eps={eps:g}, and this one {backbone.eps:g}; build it "
+            f"with eps={eps:g}"
+        )
+
+
+def check_place(out: Path, *, source: Path) -> None:
+    """Refuse to write where something would be lost that was not written by us.
+
+    Args:
+        out: the file of weights to write; its card goes beside it.
+        source: the file that the weights come from.
+
+    Raises:
+        CheckpointError: if ``out`` is that file, or the card would replace a file that is no card.
+    """
+    if out.exists() and source.exists() and os.path.samefile(out, source):
+        raise CheckpointError(f"{out}: is the file that is read; choose another name")
+    beside = card_path(out)
+    try:
+        foreign = beside.exists() and read_card(out) is None
+    except CheckpointError:
+        foreign = True
+    if foreign:
+        raise CheckpointError(
+            f"{beside}: is in the way of the card of {out.name} and no card itself; choose another name, or move it "
+            "away"
+        )
