@@ -3,6 +3,8 @@
 import argparse
 import importlib.util
 import keyword
+import re
+import unicodedata
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -70,10 +72,14 @@ def check_name(name: str) -> None:
         ConfigError: if it is one.
     """
     wanted = f"new-plugin: {name!r}"
-    if not name.isidentifier() or keyword.iskeyword(name):
-        near = "".join(letter if letter.isalnum() else "_" for letter in name)
-        hint = f"; did you mean {near!r}?" if near.isidentifier() and not keyword.iskeyword(near) else ""
-        raise ConfigError(f"{wanted} cannot be imported; a package's name has letters, digits and underscores{hint}")
+    if not _can_be_a_package(name):
+        letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+        near = re.sub(r"[^A-Za-z0-9]+", "_", letters).strip("_")
+        hint = f"; did you mean {near!r}?" if _can_be_a_package(near) else ""
+        raise ConfigError(
+            f"{wanted} cannot be a package for Python and pip; a name has ASCII letters, digits and single "
+            f"underscores, and begins with a letter and does not end with an underscore{hint}"
+        )
     if importlib.util.find_spec(name) is not None:
         raise ConfigError(f"{wanted} is the name of a module that is installed already; choose another")
     try:
@@ -81,6 +87,11 @@ def check_name(name: str) -> None:
     except RegistryError:
         return
     raise ConfigError(f"{wanted} would register {component_name(name)!r}, which is taken; choose another")
+
+
+def _can_be_a_package(name: str) -> bool:
+    """Whether Python can import it and pip can install it with hyphens for its underscores."""
+    return re.fullmatch(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*", name) is not None and not keyword.iskeyword(name)
 
 
 def component_name(name: str) -> str:

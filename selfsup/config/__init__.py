@@ -7,7 +7,7 @@ from selfsup.config.find import config_names, find_config
 from selfsup.config.load import load_config
 from selfsup.config.recipe import batch_parts, differences, effective_batch, scale_learning_rates, sync_bn_group
 from selfsup.config.schema import DEFAULT_WRAPPER
-from selfsup.config.validate import find_problems, validate
+from selfsup.config.validate import find_problems, validate, validate_component
 
 __all__ = [
     "DEFAULT_HOOKS",
@@ -28,4 +28,5 @@ __all__ = [
     "scale_learning_rates",
     "sync_bn_group",
     "validate",
+    "validate_component",
 ]

@@ -34,6 +34,23 @@ def validate(config: Mapping[str, Any], *, source: str = "config", added: Collec
         raise ConfigError(f"{source} has {count}:\n" + "\n".join(f"  {problem}" for problem in problems))
 
 
+def validate_component(component: Mapping[str, Any], place: str, *, source: str) -> None:
+    """Check one component that comes without a config.
+
+    Args:
+        component: its dict.
+        place: the key of :data:`~selfsup.config.schema.PLACES` that it would stand under.
+        source: where it comes from, which every message begins with.
+
+    Raises:
+        ConfigError: listing every problem.
+    """
+    walk = _Walk()
+    walk.value(dict(component), place, source, annotation=Any, registry=None, fill=False)
+    if walk.problems:
+        raise ConfigError("\n".join(walk.problems))
+
+
 def find_problems(config: Mapping[str, Any], *, added: Collection[str] = ()) -> list[str]:
     """Every problem of a config, in the order of the config; see :func:`validate`."""
     walk = _Walk()

@@ -82,6 +82,12 @@ def _refusal(path: Path, error: Exception) -> CheckpointError:
             "if you trust them, take the tensors out where nothing can be harmed, by the key they are under: "
             f"python -c {shlex.quote(plain)}"
         )
+    if _is_whole_zip(path):
+        return CheckpointError(
+            f"{path}: the file is whole, but holds something that cannot be put together "
+            f"({type(error).__name__}{': ' + str(error)[:80] if str(error) else ''}); ask whoever made it for a "
+            "safetensors file or a plain state dict"
+        )
     return CheckpointError(
         f"{path}: the file is truncated or no checkpoint at all, {path.stat().st_size} bytes "
         f"({type(error).__name__}{': ' + str(error)[:80] if str(error) else ''}); use an older one"
@@ -92,6 +98,15 @@ def _starts_like_a_pickle(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(3)
     return len(start) == 3 and start[:1] in (b"P", b"\x80")  # a zip archive, or a bare pickle
+
+
+def _is_whole_zip(path: Path) -> bool:
+    """Whether the file is a zip archive with all its contents, as ``torch.save`` writes it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def _starts_like_a_zip(path: Path) -> bool:

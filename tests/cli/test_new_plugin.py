@@ -47,13 +47,23 @@ def test_it_is_formatted_and_linted_as_our_own(tmp_path: Path) -> None:
         assert result.returncode == 0, result.stdout
 
 
+RULE = (
+    "cannot be a package for Python and pip; a name has ASCII letters, digits and single underscores, and begins with "
+    "a letter and does not end with an underscore"
+)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("bird-nets", "'bird-nets' cannot be imported; a package's name has letters, digits and underscores; "
-                      "did you mean 'bird_nets'?"),
-        ("class", "'class' cannot be imported; a package's name has letters, digits and underscores"),
-        ("9lives", "'9lives' cannot be imported; a package's name has letters, digits and underscores"),
+        ("bird-nets", f"'bird-nets' {RULE}; did you mean 'bird_nets'?"),
+        ("class", f"'class' {RULE}"),
+        ("9lives", f"'9lives' {RULE}"),
+        ("_x", f"'_x' {RULE}; did you mean 'x'?"),
+        ("test_", f"'test_' {RULE}; did you mean 'test'?"),
+        ("two__birds", f"'two__birds' {RULE}; did you mean 'two_birds'?"),
+        ("na\u00efve_net", f"'na\u00efve_net' {RULE}; did you mean 'naive_net'?"),
+        ("\u9e1f", f"'\u9e1f' {RULE}"),
         ("torch", "'torch' is the name of a module that is installed already; choose another"),
         ("res", "'res' would register 'ResNet', which is taken; choose another"),
     ],

@@ -11,12 +11,14 @@ from selfsup.cli import export as export_verb
 from selfsup.cli import main
 from selfsup.config import dump_config
 from selfsup.convert import SOURCES
-from selfsup.engine import export
-from selfsup.engine.checkpoint import load_backbone
+from selfsup.engine import checkpoint, export, foreign
+from selfsup.engine.checkpoint import load_backbone, write_card
+from selfsup.engine.reading import read_weights
 from selfsup.engine.runner import Runner
+from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
 from tests.convert import official
-from tests.convert.networks import TINY, tiny_regnet
+from tests.convert.networks import TINY, resnet, tiny_regnet
 from tests.engine.tiny_run import tiny_config
 
 DICT = "dict(type='RegNet', depths=(1, 2, 1, 1), widths=(16, 24, 32, 48), group_width=8)"
@@ -97,6 +99,15 @@ def test_a_seer_checkpoint_is_trained_on_and_exported(capsys: pytest.CaptureFixt
         (["o.pth", "--backbone", "dict(depth=50)"], "--backbone: the dict has no 'type'"),
         (["o.pth", "--backbone", "dict(type=open('x'))"], "--backbone: must be a config or a dict of plain values"),
         (["o.pth", "--backbone", "dict(type='RegNet', arch='y_88gf')"], "did you mean 'y_8gf'?"),
+        (
+            ["o.pth", "--backbone", "dict(type='ResNet', depth=18, width='1')"],
+            "--backbone.width: must be float, got '1'",
+        ),
+        (["o.pth", "--backbone", "dict(type='RegNet', arch=dict(a=1))"], "--backbone.arch: must be str or None, got"),
+        (["o.pth", "--backbone", "dict(type='RegNet', arhc='y_8gf')"], "--backbone.arhc: is not an argument of RegNet"),
+        (["o.pth", "--backbone", "dict(type='SimCLR')"], "--backbone.type: no backbone is called 'SimCLR'"),
+        (["o.pth", "--backbone", "dict(type='ResNet', **{'depth': 18})"], "(write the keys of ** out)"),
+        (["o.pth", "--backbone", "dict(a=" * 2000], "--backbone: must be a config or a dict of plain values"),
         (["o.pth", "--backbone", "swav/swav_scens"], "did you mean 'swav/swav_scenes'?"),
         (["o.pth", "--backbone", DICT.replace("48", "56")], "the file holds a RegNet"),
     ],
@@ -138,3 +149,84 @@ def test_a_converted_file_is_tested_and_the_original_is_refused_with_the_way(
     assert main(["convert", "seer.torch", "o.safetensors", "--source", "vissl", "--backbone", "mine.py"]) == 0
     assert main(["test", "mine.py", "o.safetensors", "--device", "cpu"]) == 0
     assert 0 < json.loads(Path("work/scores.json").read_text())["spread/rankme_share"] < 1
+
+
+def test_a_dict_may_hold_dicts_and_lists_of_them() -> None:
+    _, backbone = convert_verb.described("dict(type='Timm', name='resnet10t', model_args={'a': [dict(b=1), (2,)]})")
+    assert backbone["model_args"] == {"a": [{"b": 1}, (2,)]}
+
+
+def convert_resnet(out: str) -> int:
+    words = ["--source", "torchvision", "--backbone", "dict(type='ResNet', depth=18)"]
+    return main(["convert", "tv.pth", out, *words])
+
+
+def test_nothing_of_somebody_else_s_is_written_over(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(resnet(18).state_dict(), "tv.pth")
+    before = Path("tv.pth").read_bytes()
+    assert convert_resnet("tv.pth") == 2
+    assert "tv.pth: is the file that is read; choose another name" in capsys.readouterr().err
+    Path("link.pth").symlink_to("tv.pth")
+    assert convert_resnet("link.pth") == 2
+    assert Path("tv.pth").read_bytes() == before and not Path("tv.json").exists()
+    for mine in ('{"mine": 1}', "{", "[]"):
+        Path("scores.json").write_text(mine)
+        assert convert_resnet("scores.pth") == 2
+        assert "scores.json: is in the way of the card of scores.pth and no card itself" in capsys.readouterr().err
+        assert Path("scores.json").read_text() == mine and not Path("scores.pth").exists()
+    assert convert_resnet("o.pth") == 0 == convert_resnet("o.pth")
+    capsys.readouterr()
+
+
+def test_an_export_does_not_replace_what_it_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(BACKBONES.build({"type": "ResNet", "depth": 18}).state_dict(), "b.pth")
+    before = Path("b.pth").read_bytes()
+    assert main(["export", "swav/swav_scenes", "b.pth", "--format", "timm", "--output", "b.pth"]) == 2
+    assert "b.pth: is the file that is read; choose another name" in capsys.readouterr().err
+    assert Path("b.pth").read_bytes() == before
+
+
+@pytest.mark.parametrize("out", ["file/o.pth", "file/o.safetensors"])
+def test_a_place_that_cannot_be_written_is_said_without_talk_of_resuming(
+    out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(resnet(18).state_dict(), "tv.pth")
+    Path("file").write_text("in the way")
+    assert convert_resnet(out) == 2
+    said = capsys.readouterr().err
+    assert f"{out}: " in said and "could not be written" in said and "--resume" not in said
+
+
+def test_a_card_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_card({"backbone": {}, "step": 1}, tmp_path / "x.pth")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_settle", full)
+    with pytest.raises(CheckpointError, match=r"x\.json: could not be written \(No space left on device"):
+        write_card({"backbone": {}, "step": 2}, tmp_path / "x.pth")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+    assert json.loads((tmp_path / "x.json").read_text())["step"] == 1
+
+
+@pytest.mark.parametrize("source", ["timm", "byol", "selfsup"])
+def test_a_card_says_nothing_of_an_input_that_is_not_known(source: str) -> None:
+    torch.save(resnet(18).state_dict(), "tv.pth")
+    words = ["--source", source, "--backbone", "dict(type='ResNet', depth=18)"]
+    if source == "selfsup":
+        torch.save(BACKBONES.build({"type": "ResNet", "depth": 18}).state_dict(), "tv.pth")
+    assert main(["convert", "tv.pth", "o.pth", *words]) == 0
+    assert set(json.loads(Path("o.json").read_text())["preprocess"].values()) == {None}
+
+
+def test_a_file_is_converted_without_being_read_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(resnet(18).state_dict(), "tv.pth")
+    asked: list[bool] = []
+
+    def reading(path: Path, *, mapped: bool = False) -> dict[str, object]:
+        asked.append(mapped)
+        return read_weights(path, mapped=mapped)
+
+    monkeypatch.setattr(foreign, "read_weights", reading)
+    assert convert_resnet("o.pth") == 0 and asked == [True]

@@ -128,6 +128,16 @@ def test_a_truncated_file_is_named(tmp_path: Path, suffix: str, kept: float) -> 
         read_weights(path)
 
 
+def test_a_whole_file_with_something_strange_in_it_is_not_called_truncated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = instance_of_an_absent(dict, "vissl.config.attr_dict", "AttrDict", monkeypatch)
+    monkeypatch.setattr(type(config), "__reduce__", lambda self: (type(self), (1, 2, 3)), raising=False)
+    torch.save({"state_dict": {"w": TENSOR}, "config": config}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match=r"x\.pth: the file is whole, but holds something that cannot be put tog"):
+        read_weights(tmp_path / "x.pth")
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pth"])
 def test_a_missing_file_is_named(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(CheckpointError, match=rf"nowhere{suffix}: no such"):
