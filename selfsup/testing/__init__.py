@@ -1,7 +1,8 @@
 """What every component promises, as checks that any package can run on its own.
 
-Each check takes a built component and raises an AssertionError with one sentence that names the promise it breaks. The
-component is used through copies: it is the same afterwards. Ours pass the same checks.
+Each check takes a built component and raises an AssertionError with one sentence that names the promise it breaks.
+Networks, losses, transforms and hooks are used through copies and are the same afterwards. An evaluator is used itself:
+what it keeps from one call to the next is there afterwards. Ours pass the same checks.
 """
 
 from selfsup.testing.backbone import check_backbone

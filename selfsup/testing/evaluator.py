@@ -1,7 +1,8 @@
 """The contract of evaluators."""
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,10 @@ from selfsup.testing.promise import (
     promised,
     same_values,
 )
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks")
+OTHERS = 5
+"""Backbones that are judged until one has other scores: few images make few different fractions."""
 
 
 class SmallBackbone(nn.Module):
@@ -40,12 +45,13 @@ def check_evaluator(
 ) -> None:
     """Check what a run asks of an evaluator.
 
-    ``evaluate(backbone)`` returns finite scores by name, fractions unless named as ``unbounded``, and the same ones
-    when asked again; the backbone is judged as it would be used, in eval mode, whatever mode it is in; its weights,
-    statistics and training flags, the random states, and whether gradients are recorded are as before.
+    ``evaluate(backbone)`` returns finite scores by name, fractions unless named as ``unbounded``, the same ones however
+    often it is asked, and others for some other backbone; the backbone is judged as it would be used, in eval mode,
+    whatever mode it is in; its weights, statistics, training flags, hooks, and what of it is trained, the random
+    states, the default dtype, and whether gradients are recorded are as before.
 
     Args:
-        evaluator: built, with images of its own.
+        evaluator: built, with images of its own; it is used itself, not a copy.
         backbone: what is judged; None for a small untrained one.
         unbounded: shell patterns for scores that are no fractions.
         seed: of the untrained backbone.
@@ -53,28 +59,75 @@ def check_evaluator(
     Raises:
         AssertionError: naming the first promise that is broken.
     """
-    with own_random_numbers(seed):
+    with own_random_numbers(seed), _own_switches():
         judged = SmallBackbone() if backbone is None else copy.deepcopy(backbone)
         judged.train()
         next(iter(judged.children()), judged).eval()  # mixed flags, as frozen stages have them
-        flags = {name: part.training for name, part in judged.named_modules()}
-        state = state_of(judged)
-        random_state = global_random_state()
+        next(judged.parameters()).requires_grad_(False)
+        before, state = _settings(judged), state_of(judged)
+        random_state, dtype = global_random_state(), torch.get_default_dtype()
         with promised(evaluator, "evaluate(backbone) must not raise"):
             scores = evaluator.evaluate(judged)
         _check_scores(evaluator, scores, unbounded)
-        moved = [name or "the backbone itself" for name, part in judged.named_modules() if part.training != flags[name]]
-        promise(not moved, evaluator, f"must leave the training flags as they were, but not of {listed(moved)}")
+        flags, trained, hooks = (
+            [name for name in old if new[name] != old[name]] for old, new in zip(before, _settings(judged), strict=True)
+        )
+        promise(not flags, evaluator, f"must leave the training flags as they were, but not of {listed(flags)}")
+        promise(not trained, evaluator, f"must leave requires_grad as it was, but not of {listed(trained)}")
+        promise(not hooks, evaluator, f"must leave no hooks behind, but does on {listed(hooks)}")
         promise(same_values(state_of(judged), state), evaluator, "must not change the backbone's weights or statistics")
         promise(global_random_state() == random_state, evaluator, "must not draw from a global random generator")
         promise(torch.is_grad_enabled(), evaluator, "must leave the recording of gradients switched on")
+        promise(
+            torch.get_default_dtype() == dtype,
+            evaluator,
+            f"must leave the default dtype as it was, but it is {torch.get_default_dtype()}",
+        )
         asked = [name for name, parameter in judged.named_parameters() if parameter.grad is not None]
         promise(not asked, evaluator, f"must leave no gradients behind, but does in {listed(asked)}")
+        _check_judgement(evaluator, judged, scores)
+
+
+def _check_judgement(evaluator: Any, judged: nn.Module, scores: dict[str, float]) -> None:
+    for time in ("second", "third"):
+        again = evaluator.evaluate(judged.eval())
         promise(
-            _same_scores(evaluator.evaluate(judged.eval()), scores),
+            _same_scores(again, scores),
             evaluator,
-            "must give the same scores again, and for a backbone in eval mode",
+            f"must give the same scores again, and for a backbone in eval mode, but the {time} time they are {again} "
+            f"instead of {scores}",
         )
+    others = []
+    for _ in range(OTHERS):
+        other = copy.deepcopy(judged)
+        with torch.no_grad():
+            for parameter in other.parameters():
+                parameter.copy_(torch.randn_like(parameter))
+        others.append(evaluator.evaluate(other))
+        if not _same_scores(others[-1], scores):
+            return
+    promise(False, evaluator, f"must look at the backbone, but {OTHERS} others have the same scores: {scores}")
+
+
+@contextmanager
+def _own_switches() -> Iterator[None]:
+    """Whatever an evaluator leaves switched is switched back."""
+    dtype = torch.get_default_dtype()
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+def _settings(judged: nn.Module) -> tuple[dict[str, Any], ...]:
+    """Training flags by part, requires_grad by parameter, and the numbers of hooks by part."""
+    parts = {name or "the backbone itself": part for name, part in judged.named_modules()}
+    return (
+        {name: part.training for name, part in parts.items()},
+        {name: parameter.requires_grad for name, parameter in judged.named_parameters()},
+        {name: [len(getattr(part, kind)) for kind in HOOKS] for name, part in parts.items()},
+    )
 
 
 def _check_scores(evaluator: Any, scores: Any, unbounded: Collection[str]) -> None:

@@ -9,15 +9,16 @@ from torch import Tensor, nn
 
 from selfsup.methods.base import Method, Progress
 from selfsup.testing.modules import check_forward, check_gradients, check_nothing_outside_the_state, copied
-from selfsup.testing.promise import fits_any, own_random_numbers, promise, promised
+from selfsup.testing.promise import fits_any, listed, own_random_numbers, promise, promised
 
-STEPS, PER_EPOCH = 8, 4
+STEPS, PER_EPOCH = 12, 4
 LEARNING_RATE = 0.05
 
 
 def check_method(
     method: Method,
     *,
+    another: Method | None = None,
     sizes: Sequence[int] = (32, 32),
     labels: Tensor | None = None,
     batch: int = 4,
@@ -29,13 +30,16 @@ def check_method(
     """Check what the engine asks of a method.
 
     The loss is a dict whose entries named ``loss*`` exist and whose values are finite numbers, under bfloat16 autocast
-    too; views are not written to; gradients reach every trainable parameter, so that DistributedDataParallel works
-    without looking for unused ones; features are the backbone's width and do not depend on the batch in eval mode;
-    ``before_step`` and ``after_step`` can be called; after a few steps the state dict, loaded into a method that has
-    not trained, gives exactly the next loss; so does a copy, and one that went through pickle.
+    too, of which those that are only logged keep no graph; views, labels and training flags are left alone; a batch
+    twice as large is taken; gradients reach every trainable parameter, so that DistributedDataParallel works without
+    looking for unused ones, and not all are zero; a part called ``teacher`` is not trained; ``entry_points`` and
+    ``fresh_parts`` name what is there; features are the backbone's width and do not depend on the batch in eval mode;
+    ``before_step`` and ``after_step`` can be called in every epoch; after a few steps the state dict, loaded into a
+    method that has not trained, gives exactly the next loss; so does a copy, and one that went through pickle.
 
     Args:
         method: built; it is the same afterwards.
+        another: the same built once more, as in :func:`~selfsup.testing.check_backbone`.
         sizes: sides in pixels of the views it is given, one each.
         labels: classes, shape (batch,), for methods that learn from them.
         batch: images at a time, > 1.
@@ -54,11 +58,13 @@ def check_method(
             parts = used([view.clone() for view in views], labels=labels, mode="loss")
             return torch.stack([value.float() for name, value in parts.items() if name.startswith("loss")]).sum()
 
+        _check_names(method)
+        _check_steps(method)
         started = copied(method).train()
-        with promised(method, "before_step(progress) must not raise"):
-            started.before_step(Progress(0, STEPS, 0, PER_EPOCH))
+        started.before_step(Progress(0, STEPS, 0, PER_EPOCH))
         _check_loss(method, started, views, labels)
         check_gradients(started, total, untrained=untrained)
+        _check_twice_the_batch(method, started, sizes, labels, batch)
         _check_half_precision(method, started, total)
         check_forward(
             _Features(started),
@@ -68,7 +74,37 @@ def check_method(
             tolerance=tolerance,
             component=method,
         )
-        _check_resuming(method, views, labels, untrained=untrained, steps_before=steps_before)
+        _check_resuming(method, another, views, labels, untrained=untrained, steps_before=steps_before)
+
+
+def _check_names(method: Method) -> None:
+    wrong = [name for name in method.entry_points if not callable(getattr(method, name, None))]
+    promise(not wrong, method, f"entry_points must be names of its methods, but it has no {listed(wrong)}")
+    parts = {name for name, _ in (*method.named_modules(), *method.named_parameters(), *method.named_buffers())}
+    wrong = [name for name in method.fresh_parts or () if name not in parts]
+    promise(
+        not wrong,
+        method,
+        f"fresh_parts must be names of its parts, or a run cannot begin with another method's weights; it has no "
+        f"{listed(wrong)}",
+    )
+    trained = [name for name, p in method.named_parameters() if name.startswith("teacher.") and p.requires_grad]
+    promise(
+        not trained,
+        method,
+        f"a teacher follows and is not trained: requires_grad must be off, but is on for {listed(trained)}",
+    )
+
+
+def _check_steps(method: Method) -> None:
+    """``before_step`` and ``after_step`` through a whole run."""
+    used = copied(method).train()
+    for step in range(STEPS):
+        progress = Progress(step, STEPS, step // PER_EPOCH, PER_EPOCH)
+        with promised(method, f"before_step(progress) must not raise, but does in epoch {progress.epoch}"):
+            used.before_step(progress)
+        with promised(method, f"after_step(progress) must not raise, but does in epoch {progress.epoch}"):
+            used.after_step(progress)
 
 
 class _Features(nn.Module):
@@ -84,8 +120,13 @@ class _Features(nn.Module):
 
 def _check_loss(method: Method, started: Method, views: Sequence[Tensor], labels: Tensor | None) -> None:
     given = [view.clone() for view in views]
+    given_labels = None if labels is None else labels.clone()
+    used = copied(started)
+    flags = {name: part.training for name, part in used.named_modules()}
     with promised(method, "loss(views, labels) must take the views"):
-        parts = copied(started)(list(views), labels=labels, mode="loss")
+        parts = used(list(views), labels=labels, mode="loss")
+    moved = [name or "the method itself" for name, part in used.named_modules() if part.training != flags[name]]
+    promise(not moved, method, f"loss must leave the training flags as they were, but not of {listed(moved)}")
     promise(isinstance(parts, dict), method, f"loss must return a dict, got {type(parts).__name__}")
     promise(
         any(str(name).startswith("loss") for name in parts),
@@ -97,11 +138,28 @@ def _check_loss(method: Method, started: Method, views: Sequence[Tensor], labels
         promise(found == (), method, f"{name!r} of the loss must be a tensor of shape (), got {found}")
         promise(value.is_floating_point(), method, f"{name!r} of the loss must be floating point, got {value.dtype}")
         promise(bool(value.isfinite()), method, f"{name!r} of the loss must be finite, got {float(value.detach())}")
+        promise(
+            name.startswith("loss") or not value.requires_grad,
+            method,
+            f"{name!r} of the loss is only logged and must be detached, or the graph of every step stays in memory",
+        )
     promise(
         all(torch.equal(view, before) for view, before in zip(views, given, strict=True)),
         method,
         "must not write to the views",
     )
+    if labels is not None and given_labels is not None:
+        kept = torch.equal(labels, given_labels)
+        labels.copy_(given_labels)
+        promise(kept, method, "must not write to the labels")
+
+
+def _check_twice_the_batch(
+    method: Method, started: Method, sizes: Sequence[int], labels: Tensor | None, batch: int
+) -> None:
+    views = [torch.randn(2 * batch, 3, size, size) for size in sizes]
+    with promised(method, f"must take a batch of {2 * batch} as well as one of {batch}"):
+        copied(started)(views, labels=None if labels is None else torch.cat([labels, labels]), mode="loss")
 
 
 def _check_half_precision(method: Method, started: Method, total: Callable[[Any], Tensor]) -> None:
@@ -114,6 +172,7 @@ def _check_half_precision(method: Method, started: Method, total: Callable[[Any]
 
 def _check_resuming(
     method: Method,
+    another: Method | None,
     views: Sequence[Tensor],
     labels: Tensor | None,
     *,
@@ -127,7 +186,7 @@ def _check_resuming(
     others: dict[str, Any] = {"a copy": copied(trained)}
     with promised(method, "must survive pickle, as worker processes need; define its parts at the top of a module"):
         others["one that went through pickle"] = pickle.loads(pickle.dumps(trained))
-    resumed = copied(method).train()
+    resumed = copied(method if another is None else another).train()
     with promised(method, "its state dict must load into a method that has not trained"):
         resumed.load_state_dict(trained.state_dict())
     others["one that has not trained, with its state dict loaded,"] = resumed
@@ -162,6 +221,5 @@ def _step(
         for name, parameter in used.named_parameters():
             if parameter.grad is not None and not fits_any(name, untrained):
                 parameter -= LEARNING_RATE * parameter.grad
-    with promised(method, "after_step(progress) must not raise"):
-        used.after_step(progress)
+    used.after_step(progress)
     return {name: value.detach().clone() for name, value in parts.items()}

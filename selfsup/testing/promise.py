@@ -13,6 +13,10 @@ from torch import Tensor
 from selfsup.engine.hooks.aside import beside_training
 
 
+class BrokenPromise(AssertionError):
+    """What a kit raises: one sentence, beginning with the component's class."""
+
+
 def promise(kept: bool, component: object, sentence: str) -> None:
     """Go on if a promise is kept.
 
@@ -22,10 +26,10 @@ def promise(kept: bool, component: object, sentence: str) -> None:
         sentence: the promise and what was found instead.
 
     Raises:
-        AssertionError: if it is not, naming the component's class.
+        BrokenPromise: if it is not, naming the component's class.
     """
     if not kept:
-        raise AssertionError(f"{type(component).__name__}: {sentence}")
+        raise BrokenPromise(f"{type(component).__name__}: {sentence}")
 
 
 @contextmanager
@@ -33,14 +37,14 @@ def promised(component: object, sentence: str) -> Iterator[None]:
     """What happens inside must not raise.
 
     Raises:
-        AssertionError: if it does, with the sentence and what was raised.
+        BrokenPromise: if it does, with the sentence and what was raised.
     """
     try:
         yield
-    except AssertionError:
+    except BrokenPromise:
         raise
     except Exception as error:  # whatever a stranger's component raises is told with the promise it breaks
-        raise AssertionError(f"{type(component).__name__}: {sentence}: {type(error).__name__}: {error}") from error
+        raise BrokenPromise(f"{type(component).__name__}: {sentence}: {type(error).__name__}: {error}") from error
 
 
 @contextmanager
@@ -50,10 +54,21 @@ def own_random_numbers(seed: int) -> Iterator[None]:
         yield
 
 
-def global_random_state() -> tuple[Any, ...]:
-    """The states of the generators that everybody shares: Python's, NumPy's and torch's, comparable by ``==``."""
+def seed_everything(seed: int) -> None:
+    """Seed the generators that everybody shares."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def global_random_state() -> dict[str, Any]:
+    """The states of the generators that everybody shares, comparable by ``==``."""
     kind, keys, *rest = np.random.get_state()
-    return random.getstate(), kind, np.asarray(keys).tobytes(), rest, torch.random.get_rng_state().numpy().tobytes()
+    return {
+        "Python's": random.getstate(),
+        "NumPy's": (kind, np.asarray(keys).tobytes(), rest),
+        "PyTorch's": torch.random.get_rng_state().numpy().tobytes(),
+    }
 
 
 def close(a: Tensor, b: Tensor, tolerance: float, *, least: float = 1e-12) -> bool:
@@ -81,8 +96,16 @@ def fits_any(name: str, patterns: Collection[str]) -> bool:
 
 
 def same_values(a: Any, b: Any) -> bool:
-    """Whether two dicts of tensors hold the same, NaN being equal to itself."""
-    return a.keys() == b.keys() and all(
-        torch.equal(torch.nan_to_num(a[name]), torch.nan_to_num(b[name])) if isinstance(a[name], Tensor) else True
-        for name in a
-    )
+    """Whether two structures of dicts, lists and tensors hold the same, of one dtype; NaN is equal to itself."""
+    if isinstance(a, Tensor):
+        same_kind = isinstance(b, Tensor) and a.dtype == b.dtype and a.shape == b.shape
+        return same_kind and torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(same_values(a[name], b[name]) for name in a)
+    if isinstance(a, (list, tuple)):
+        return (
+            isinstance(b, (list, tuple))
+            and len(a) == len(b)
+            and all(same_values(x, y) for x, y in zip(a, b, strict=True))
+        )
+    return bool(a == b)

@@ -8,10 +8,15 @@ from selfsup.backbones import RegNet, ResNet, run_blocks
 from selfsup.backbones import checkpointing as room
 from selfsup.layers import convert_sync_bn
 from selfsup.ops.dist import rank
-from tests.backbones.small import SMALL, small
+from selfsup.registry import BACKBONES
+from tests.contracts.examples import BACKBONES as EXAMPLES
 from tests.dist.two_processes import run_in_processes
 
-CHECKPOINTING = [name for name, backbone in SMALL.items() if backbone.checkpoints]
+CHECKPOINTING = [case for case in EXAMPLES if not case.startswith("Timm")]  # which takes no checkpoint_stages
+
+
+def small(case: str, **arguments: object) -> nn.Module:
+    return BACKBONES.build({"type": case.partition(",")[0], **EXAMPLES[case].arguments, **arguments})
 
 
 def tiny_regnet(**arguments: object) -> nn.Module:

@@ -1,7 +1,8 @@
 """The smallest arguments of every component of ours, and what its kit has to be told.
 
 A registered name without a line here fails ``test_ours``: registering a component is testing it. Lines are in the order
-of the alphabet, so that two people who add one do not meet.
+of the alphabet, so that two people who add one do not meet. A variant is called by the registered name, a comma, and
+what is special about it.
 """
 
 from dataclasses import dataclass, field
@@ -38,12 +39,36 @@ CLASSIFIER = {"type": "Supervised", "backbone": TINY, "num_classes": 5, "loss": 
 SCENES = {"type": "Scenes", "split": "test", "size": 16, "variants": 1}
 SMALL = {"size": 16, "resize": 16}
 
+_DEEP_RESNET = {"depth": 50, "width": 0.125}
+_VIT = {"embed_dim": 16, "depth": 5, "num_heads": 2, "image_size": 64}
+_FINE = {"pools_last_map": True, "strides": (1, 2, 4, 8)}
+_POOLS = {"pools_last_map": True}
+
 BACKBONES = {
-    "BiTResNet": Example({"depth": 14, "width": 0.25, "num_groups": 4}),
-    "RegNet": Example({"depths": (1, 1, 2, 1), "widths": (8, 16, 24, 32), "group_width": 8}),
-    "ResNet": Example({"depth": 18, "width": 0.125}),
-    "Timm": Example({"name": "resnet10t"}),
-    "ViT": Example({"embed_dim": 32, "depth": 4, "num_heads": 4, "image_size": 64, "patch_size": 16}),
+    "BiTResNet": Example({"depth": 14, "width": 0.25, "num_groups": 8}, options=_POOLS),
+    "BiTResNet, cifar": Example({"depth": 14, "width": 0.25, "num_groups": 8, "stem": "cifar"}, options=_FINE),
+    "RegNet": Example(
+        {"depths": (1, 2, 1, 1), "widths": (8, 16, 24, 32), "group_width": 8, "stem_width": 8}, options=_POOLS
+    ),
+    "ResNet": Example(_DEEP_RESNET, options=_POOLS),
+    "ResNet, basic blocks": Example({"depth": 18, "width": 0.125}, options=_POOLS),
+    "ResNet, cifar": Example({"depth": 18, "width": 0.125, "stem": "cifar"}, options=_FINE),
+    "ResNet, selective kernels": Example(_DEEP_RESNET | {"selective_kernels": True}, options=_POOLS),
+    "Timm": Example(
+        {"name": "resnet10t", "model_args": {"stem_width": 8, "channels": (8, 16, 24, 32)}}, options=_POOLS
+    ),
+    "Timm, vit": Example(
+        {
+            "name": "vit_tiny_patch16_224",
+            "model_args": {"img_size": 64, "embed_dim": 16, "depth": 2, "num_heads": 2, "dynamic_img_size": True},
+        },
+        options={"strides": None},
+    ),
+    "ViT": Example(_VIT),
+    "ViT, mean": Example(
+        _VIT | {"pool": "mean", "position": "learned", "frozen_patch_projection": True},
+        options={"pools_last_map": True, "sizes": (64, (96, 64))},
+    ),
 }
 NECKS = {
     "HiddenLayers": Example({"in_dim": 12, "hidden_dims": (16, 8)}),
@@ -70,7 +95,8 @@ LOSSES = {
 METHODS = {
     "BYOL": Example({"backbone": TINY, "neck": NECK, "predictor": PREDICTOR, "loss": {"type": "CosineLoss"}}),
     "Distillation": Example(
-        {"backbone": TINY, "teacher": CLASSIFIER, "loss": {"type": "DistillationLoss"}}, options={"sizes": (32,)}
+        {"backbone": TINY, "teacher": CLASSIFIER, "loss": {"type": "DistillationLoss"}},
+        options={"another": None, "sizes": (32,)},  # another would have another teacher
     ),
     "MoCo": Example(
         {"backbone": TINY, "neck": NECK, "loss": {"type": "InfoNCELoss", "temperature": 0.2}, "queue_length": 16}
@@ -103,30 +129,40 @@ METHODS = {
         options={"sizes": (32, 32, 24)},
     ),
 }
+_DRAWS, _DRAWS_NOTHING = {"varies": True}, {"varies": False}
+
 TRANSFORMS = {
-    "BYOLViews": Example({"size": 24}),
-    "BiTViews": Example({"size": 24}),
-    "CenterCrop": Example({"size": 24}),
-    "ColorJitter": Example({"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}),
-    "Cutout": Example(),
-    "EvaluationView": Example({"resize": 28, "size": 24}),
-    "FreshBackground": Example(options={"channels": 4}),
-    "GaussianBlur": Example(),
-    "GaussianNoise": Example(),
-    "MoCoViews": Example({"size": 24}),
-    "MultiView": Example({"pipelines": [{"count": 2, "transforms": [{"type": "RandomResizedCrop", "size": 24}]}]}),
-    "OneBranchViews": Example({"size": 24, "transforms": [{"type": "Sobel"}]}),
-    "RandomCrop": Example({"size": 24}),
-    "RandomGray": Example({"p": 0.5}),
-    "RandomHorizontalFlip": Example(),
-    "RandomResizedCrop": Example({"size": 24}),
-    "RandomRotate90": Example(),
-    "Resize": Example({"size": 24}),
-    "SimCLRViews": Example({"size": 24}),
-    "Sobel": Example(),
-    "Solarize": Example({"p": 0.5}),
-    "SupervisedViews": Example({"size": 24}),
-    "SwAVViews": Example({"sizes": (24, 16), "counts": (2, 1)}),
+    "BYOLViews": Example({"size": 24}, options=_DRAWS),
+    "BiTViews": Example({"size": 24}, options=_DRAWS),
+    "CenterCrop": Example({"size": 1}, options=_DRAWS_NOTHING),
+    "ColorJitter": Example(
+        {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2, "p": 1.0}, options=_DRAWS
+    ),
+    "Cutout": Example(options=_DRAWS),
+    "EvaluationView": Example({"resize": 28, "size": 24}, options=_DRAWS_NOTHING),
+    "FreshBackground": Example(options=_DRAWS_NOTHING),
+    "FreshBackground, alpha": Example(options={"channels": 4, "varies": True}),
+    "GaussianBlur": Example({"sigma": (0.5, 2.0), "p": 1.0}, options=_DRAWS),
+    "GaussianNoise": Example({"p": 1.0}, options=_DRAWS),
+    "MoCoViews": Example({"size": 24}, options=_DRAWS),
+    "MultiView": Example(
+        {"pipelines": [{"count": 2, "transforms": [{"type": "RandomResizedCrop", "size": 24}]}]}, options=_DRAWS
+    ),
+    "OneBranchViews": Example({"size": 24, "transforms": [{"type": "Sobel"}]}, options=_DRAWS),
+    "RandomCrop": Example({"size": 1}, options=_DRAWS),
+    "RandomGray": Example({"p": 1.0}, options=_DRAWS_NOTHING),
+    "RandomGray, sometimes": Example({"p": 0.5}, options=_DRAWS),
+    "RandomHorizontalFlip": Example({"p": 1.0}, options=_DRAWS_NOTHING),
+    "RandomHorizontalFlip, sometimes": Example(options=_DRAWS),
+    "RandomResizedCrop": Example({"size": 16}, options=_DRAWS),
+    "RandomRotate90": Example(options=_DRAWS),
+    "Resize": Example({"size": 16}, options=_DRAWS_NOTHING),
+    "SimCLRViews": Example({"size": 24}, options=_DRAWS),
+    "Sobel": Example({"p": 1.0}, options=_DRAWS_NOTHING),
+    "Solarize": Example({"p": 1.0}, options=_DRAWS_NOTHING),
+    "Solarize, sometimes": Example({"p": 0.5}, options=_DRAWS),
+    "SupervisedViews": Example({"size": 24}, options=_DRAWS),
+    "SwAVViews": Example({"sizes": (24, 16), "counts": (2, 1)}, options=_DRAWS),
 }
 EVALUATORS = {
     "KNN": Example({"train": SCENES, "test": SCENES | {"seed": 1}, "k": 5, **SMALL}),

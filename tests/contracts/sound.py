@@ -1,20 +1,18 @@
-"""What the tests of the kits share: how a kit rejects, and a backbone that keeps every promise."""
+"""Components that keep every promise; the broken ones derive from them and break one each."""
 
 from typing import Any
 
-import pytest
+import numpy as np
+import torch
 from torch import Tensor, nn
 
-
-def said(check: Any, *arguments: Any, **options: Any) -> str:
-    """The sentence with which a kit rejects."""
-    with pytest.raises(AssertionError) as caught:
-        check(*arguments, **options)
-    return str(caught.value)
+from selfsup.losses import NTXentLoss
+from selfsup.methods import SimCLR
+from selfsup.necks import ProjectionNeck
 
 
 class Net(nn.Module):
-    """A backbone that keeps every promise; others derive from it and break one each."""
+    """A backbone."""
 
     def __init__(self, out_dim: Any = 6) -> None:
         super().__init__()
@@ -27,3 +25,54 @@ class Net(nn.Module):
 
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         return [self.bn(self.conv(images)).relu()]
+
+
+class Neck(nn.Linear):
+    """A neck."""
+
+    def __init__(self, in_dim: int = 5, out_dim: int = 4) -> None:
+        super().__init__(in_dim, out_dim)
+        self.in_dim, self.out_dim = in_dim, out_dim
+
+
+class Distance(nn.Module):
+    """A loss."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return (a.float() - b.float()).square().mean()
+
+
+class Sound(SimCLR):
+    """A method."""
+
+    def __init__(self) -> None:
+        super().__init__(Net(), ProjectionNeck(6, (8,), 4), NTXentLoss(0.5))
+
+
+class Darken:
+    """A transform."""
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return image // np.uint8(1 + rng.integers(3))
+
+
+class TwoCrops:
+    """A view pipeline."""
+
+    num_views = 2
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+        return [np.resize(image // np.uint8(1 + rng.integers(3)), (4, 4, 3)) for _ in range(2)]
+
+
+class Judge:
+    """An evaluator."""
+
+    def evaluate(self, backbone: nn.Module) -> dict[str, float]:
+        training = {part: part.training for part in backbone.modules()}
+        backbone.eval()
+        with torch.no_grad():
+            features = backbone(torch.linspace(-1, 1, 3 * 64).view(1, 3, 8, 8))
+        for part, flag in training.items():
+            part.training = flag
+        return {"mean": float(features.mean().sigmoid())}

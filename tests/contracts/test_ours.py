@@ -1,5 +1,6 @@
 """Every component of ours keeps the promises of its kind."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,39 +29,75 @@ def registered(kind: str) -> list[str]:
     return [name for name in ours if name not in ELSEWHERE.get(kind, {})]
 
 
-CASES = [(kind, name) for kind in EXAMPLES for name in registered(kind)]
+NETWORKS = ("backbones", "necks", "methods")
+CASES = [(kind, case) for kind, examples in EXAMPLES.items() for case in examples]
 
 
-@pytest.mark.parametrize(("kind", "name"), CASES)
+def name_of(case: str) -> str:
+    return case.partition(",")[0]
+
+
+def built(kind: str, case: str, *, seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    return KINDS[kind].build({"type": name_of(case), **EXAMPLES[kind][case].arguments})
+
+
+@pytest.fixture(autouse=True)
+def _needs_timm(request: pytest.FixtureRequest) -> None:
+    call = getattr(request.node, "callspec", None)
+    if call and name_of(call.params.get("case", "")) == "Timm":
+        request.getfixturevalue("timm")
+
+
+@pytest.mark.parametrize(("kind", "case"), CASES)
 def test_it_keeps_the_promises_of_its_kind(
-    kind: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert name in EXAMPLES[kind], f"add a line for {name!r} to tests/contracts/examples.py"
     monkeypatch.chdir(tmp_path)
-    example = EXAMPLES[kind][name]
-    torch.manual_seed(0)
-    component = KINDS[kind].build({"type": name, **example.arguments})
+    example, component = EXAMPLES[kind][case], built(kind, case)
     if kind == "losses":
         testing.check_loss(component, *example.inputs, **example.options)
     else:
-        CHECKS[kind](component, **example.options)
+        another = {"another": built(kind, case, seed=1)} if kind in NETWORKS else {}
+        CHECKS[kind](component, **{**another, **example.options})
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_there_are_no_examples_of_what_is_gone(kind: str) -> None:
-    assert set(EXAMPLES[kind]) <= set(registered(kind))
+def test_every_component_of_ours_has_an_example_and_no_example_is_of_what_is_gone(kind: str) -> None:
+    assert sorted({name_of(case) for case in EXAMPLES[kind]}) == sorted(registered(kind)), (
+        "add a line to tests/contracts/examples.py"
+    )
 
 
-def built(kind: str, name: str) -> Any:
-    return KINDS[kind].build({"type": name, **EXAMPLES[kind][name].arguments})
+@pytest.mark.parametrize(("kind", "case"), [(kind, case) for kind, case in CASES if kind in NETWORKS])
+def test_it_can_be_built_without_memory_as_a_dry_run_does(kind: str, case: str) -> None:
+    with torch.device("meta"):
+        network = built(kind, case)
+    assert {parameter.device.type for parameter in network.parameters()} <= {"meta"}
+    if kind == "backbones":
+        features = network(torch.empty(2, 3, 64, 64, device="meta"))
+        assert features.shape == (2, network.out_dim)
 
 
-def test_a_kit_leaves_component_and_random_state_as_they_were() -> None:
-    torch.manual_seed(0)
-    method = built("methods", "SwAV")
-    before = {name: value.clone() for name, value in method.state_dict().items()}
+@pytest.mark.parametrize("case", EXAMPLES["backbones"])
+def test_a_copy_of_a_backbone_shares_nothing_with_the_original(case: str) -> None:
+    backbone = built("backbones", case).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = backbone(images)
+        duplicate = copy.deepcopy(backbone)
+        for tensor in (*backbone.parameters(), *backbone.buffers()):
+            tensor.zero_()
+        assert torch.equal(duplicate(images), expected)
+
+
+@pytest.mark.parametrize(("kind", "case"), [("methods", "SwAV"), ("backbones", "RegNet"), ("losses", "SwAVLoss")])
+def test_a_kit_leaves_component_and_random_state_as_they_were(kind: str, case: str) -> None:
+    component, example = built(kind, case), EXAMPLES[kind][case]
+    before = {name: value.clone() for name, value in component.state_dict().items()}
     state = torch.random.get_rng_state()
-    testing.check_method(method, **EXAMPLES["methods"]["SwAV"].options)
+    check = testing.check_loss if kind == "losses" else CHECKS[kind]
+    check(component, *example.inputs, **example.options)
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert all(torch.equal(before[name], value) for name, value in method.state_dict().items())
-    assert all(parameter.grad is None for parameter in method.parameters())
+    assert all(torch.equal(before[name], value) for name, value in component.state_dict().items())
+    assert all(parameter.grad is None for parameter in component.parameters())
