@@ -1,6 +1,7 @@
 """Every shipped config loads, describes itself, and says what its paper says."""
 
 import ast
+import re
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from selfsup.registry import DATASETS, TRANSFORMS
 from tests.reference import record
 
 NAMES = config_names()
+IMAGENET = "data/imagenet/train"
 SEER = [name for name in NAMES if "seer" in name]
 PROCESSES = {
     "bit/bit_l_resnet152_w4": 512,
@@ -160,6 +162,30 @@ def test_swav_follows_its_codes_learning_rate() -> None:
     assert (found.steps, found.steps_per_epoch) == (checks["input"]["total"], checks["input"]["iters_per_epoch"])
     curve = rate_curve(load_config("swav/swav_resnet50"), steps=249_600, steps_per_epoch=312)
     assert [curve(step) for step in checks["input"]["iters"]] == pytest.approx(checks["expected"], rel=checks["tol"])
+
+
+def test_swav_s_prototypes_rest_for_one_update_more_than_an_epoch_and_its_queue_holds_15_batches() -> None:
+    expected = record("schedule/swav_freeze")["expected"]
+    recipe = plan("swav/swav_resnet50")
+    small = plan("swav/swav_resnet50", **{"train_dataloader.batch_size": 256 // PROCESSES["swav/swav_resnet50"]})
+    assert (recipe.steps_per_epoch, small.steps_per_epoch) == (expected["ipe_4096"], expected["ipe_256"])
+    for name in ("swav/swav_resnet50", *SEER):
+        assert load_config(name)["optim_wrapper"]["freeze"] == {"prototypes": expected["freeze_4096"]}, name
+    text = find_config("swav/swav_resnet50").read_text()  # which says what the small batch needs
+    assert f"optim_wrapper.freeze.prototypes={expected['freeze_256']}``" in text
+    queue = int(re.findall(r"model\.queue_length=(\d+)", text)[0])
+    assert queue == expected["queue_batches"] * 256 == expected["queue_per_rank_4gpu"] * 4
+
+
+def test_imagenet_has_the_recorded_number_of_images_whole_and_its_hundredth() -> None:
+    expected = record("eval/subsets")["expected"]
+    loaders = {name: load_config(name)["train_dataloader"] for name in NAMES}
+    whole = {name: each["num_images"] for name, each in loaders.items() if each["dataset"].get("root") == IMAGENET}
+    assert len(whole) >= 10
+    assert set(whole.values()) == {expected["train"]}
+    assert loaders["simclr/simclr_v2_finetune_resnet50"]["num_images"] == expected["one_pct"]
+    assert f"{expected['one_pct']:,} file names" in find_config("simclr/simclr_v2_finetune_resnet50").read_text()
+    assert f"all {expected['val']:,} of val" in find_config("_base_/evals/imagenet").read_text()
 
 
 @pytest.mark.parametrize("name", ["swav/seer_regnety128", "simclr/simclr_resnet50"])

@@ -3,9 +3,11 @@
 import math
 
 import pytest
+import torch
 
 from selfsup.config import load_config
 from selfsup.config.describe import build_on_meta, rate_curve
+from selfsup.data.preprocess import Preprocess
 from tests.configs.test_recipes import plan
 from tests.reference import record
 
@@ -102,3 +104,12 @@ def test_the_distillation_s_teacher_is_what_fine_tuning_leaves() -> None:
     teacher = build_on_meta({"model": config["model"]["teacher"]}).state_dict()
     assert {name: tensor.shape for name, tensor in teacher.items()} == {n: t.shape for n, t in tuned.items()}
     assert config["model"]["teacher_checkpoint"].endswith("simclr_v2_finetune_resnet152_w3_sk")
+
+
+@pytest.mark.parametrize("name", ["bit_s_resnet50", "bit_m_resnet101_w3", "bit_l_resnet152_w4", "bit_scenes"])
+def test_bit_sees_pixels_in_minus_1_to_1(name: str) -> None:
+    check = record("bit/preprocess")
+    preprocess = Preprocess(**load_config(f"bit/{name}")["model"]["preprocess"])
+    pixels = torch.tensor(check["input"]["v"], dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
+    expected = torch.tensor(check["expected"]).view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
+    torch.testing.assert_close(preprocess(pixels), expected, rtol=0, atol=1e-6)  # float32
