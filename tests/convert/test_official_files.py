@@ -82,7 +82,7 @@ def test_a_seer_checkpoint(variant: str, tmp_path: Path) -> None:
     torch.save(checkpoint, tmp_path / "seer.torch")
     model = BACKBONES.build(REGNET)
     account = load_backbone(tmp_path / "seer.torch", model, "vissl")
-    assert {why: len(aside) for why, aside in account.aside.items()} == {"heads": 5}
+    assert {why: len(aside) for why, aside in account.aside.items()} == {"heads": 7}
     stages = [f"trunk_output.block{number}" for number in (1, 2, 3, 4)]
     assert_same_features(model, reference, stages, without_classifier(reference))
 
@@ -108,11 +108,16 @@ def test_a_vissl_resnet_checkpoint(tmp_path: Path) -> None:
     assert_same_features(model, reference, LAYERS, without_classifier(reference))
 
 
-def swav_config(backbone: dict[str, Any], *, bn: bool, prototypes: int = 6) -> dict[str, Any]:
+def swav_config(backbone: dict[str, Any], *, seer: bool, prototypes: int = 6) -> dict[str, Any]:
     return {
         "type": "SwAV",
         "backbone": backbone,
-        "neck": {"type": "ProjectionNeck", "hidden_dims": (20,), "out_dim": 12, "bn": bn},
+        "neck": {
+            "type": "ProjectionNeck",
+            "hidden_dims": (20, 16) if seer else (20,),
+            "out_dim": 12,
+            "bn": not seer,
+        },
         "prototypes": {"type": "Prototypes", "num_prototypes": prototypes},
         "loss": {"type": "SwAVLoss", "temperature": 0.1},
         "queue_length": 8,
@@ -125,8 +130,8 @@ def test_training_can_go_on_from_the_whole_method(source: str, tmp_path: Path) -
     torch.manual_seed(0)
     checkpoint = official.vissl(official.vissl_names(reference), 48) if source == "vissl" else official.swav(reference)
     torch.save(checkpoint, tmp_path / "theirs.pth")
-    bn = source == "swav"
-    config = swav_config(REGNET if source == "vissl" else RESNET, bn=bn)
+    seer = source == "vissl"
+    config = swav_config(REGNET if seer else RESNET, seer=seer)
     account = convert_file(
         tmp_path / "theirs.pth",
         tmp_path / "ours.pth",
@@ -140,10 +145,12 @@ def test_training_can_go_on_from_the_whole_method(source: str, tmp_path: Path) -
     images = torch.randn(2, 3, 64, 64)
     features = without_classifier(reference)(images)
     in_dim = features.shape[1]
-    norm = [nn.BatchNorm1d(20)] if bn else []
-    head = nn.Sequential(nn.Linear(in_dim, 20), *norm, nn.ReLU(), nn.Linear(20, 12)).eval()
+    layers: list[nn.Module] = [nn.Linear(in_dim, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Linear(20, 12)]
+    if seer:
+        layers = [nn.Linear(in_dim, 20), nn.ReLU(), nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 12)]
+    head = nn.Sequential(*layers).eval()
     torch.manual_seed(0)
-    state = official.swav_head(in_dim, bn=bn)
+    state = official.seer_head(in_dim) if seer else official.swav_head(in_dim)
     head.load_state_dict({name[16:]: tensor for name, tensor in state.items() if name.startswith("projection_head.")})
     with torch.no_grad():
         expected = head(features) @ state["prototypes.weight"].T
@@ -155,7 +162,7 @@ def test_training_can_go_on_from_the_whole_method(source: str, tmp_path: Path) -
 
 def test_heads_of_another_size_are_refused(tmp_path: Path) -> None:
     torch.save(official.vissl(official.vissl_names(tiny_regnet()), 48), tmp_path / "theirs.pth")
-    config = swav_config(REGNET, bn=False, prototypes=7)
+    config = swav_config(REGNET, seer=True, prototypes=7)
     with pytest.raises(
         CheckpointError, match=r"1 of another shape: prototypes\.weight: \(6, 12\) where \(7, 12\) is needed"
     ):
@@ -175,7 +182,7 @@ def test_a_second_head_is_left_over(tmp_path: Path) -> None:
             tmp_path / "theirs.pth",
             tmp_path / "o.pth",
             architecture=REGNET,
-            method=swav_config(REGNET, bn=False),
+            method=swav_config(REGNET, seer=True),
             source="vissl",
         )
 
@@ -187,7 +194,7 @@ def test_heads_of_a_source_without_them_are_refused(tmp_path: Path) -> None:
             tmp_path / "theirs.pth",
             tmp_path / "o.pth",
             architecture=RESNET,
-            method=swav_config(RESNET, bn=True),
+            method=swav_config(RESNET, seer=False),
             source="moco",
         )
 

@@ -1,6 +1,5 @@
 """Sharded training on two processes against DistributedDataParallel, and against one process with the whole batch."""
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,9 @@ from selfsup.engine.runner import Runner
 from selfsup.engine.shard import is_sharded
 from selfsup.errors import CheckpointError
 from selfsup.evaluation.features import extract_features
-from selfsup.losses import CosineLoss
-from selfsup.methods import Method, Progress
-from selfsup.methods.base import build_part
-from selfsup.ops import ema_update
 from selfsup.ops.dist import rank
 from selfsup.ops.parts import own_part, whole
-from selfsup.registry import BACKBONES, DATASETS, METHODS, NECKS
+from selfsup.registry import BACKBONES, DATASETS, METHODS
 from tests.dist.two_processes import run_in_processes
 from tests.engine.tiny_run import tiny_config
 
@@ -52,27 +47,6 @@ class SomeScenes(Subset):
 
     def __init__(self) -> None:
         super().__init__(Scenes(split="test", size=96), count=40)
-
-
-@METHODS.register_module()
-class FollowedByTeacher(Method):
-    """A student that predicts what its moving average says of another view, as BYOL's does."""
-
-    def __init__(self, backbone: Any, neck: Any) -> None:
-        super().__init__(backbone)
-        self.neck = build_part(NECKS, neck, "model.neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
-        self.teacher = copy.deepcopy(self.backbone).requires_grad_(False)
-
-    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
-        with torch.no_grad():
-            target = self.teacher(views[1])
-        return {"loss": CosineLoss()(self.neck(self.backbone(views[0])), target)}
-
-    def features(self, images: Tensor) -> Tensor:
-        return self.teacher(images)
-
-    def after_step(self, progress: Progress) -> None:
-        ema_update(self.teacher.parameters(), self.backbone.parameters(), 0.5)
 
 
 def config_of(work_dir: Path, batch: int, *, checkpointed: bool = False, **changes: Any) -> dict[str, Any]:
@@ -105,7 +79,12 @@ def train_all(folder: Path, batch: int, sharding: dict[str, Any] | None) -> None
 
 OTHERS: dict[str, dict[str, Any]] = {
     "simclr": {"type": "SimCLR", "loss": {"type": "NTXentLoss", "temperature": 0.5}},
-    "teacher": {"type": "FollowedByTeacher"},
+    "byol": {
+        "type": "BYOL",
+        "predictor": {"type": "ProjectionNeck", "hidden_dims": (16,)},
+        "loss": {"type": "CosineLoss"},
+        "momentum": 0.5,
+    },
 }
 
 

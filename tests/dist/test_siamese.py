@@ -146,10 +146,54 @@ def test_shuffled_keys_come_back_in_order(results: list[dict[str, Any]]) -> None
         torch.testing.assert_close(result["per image, False"], expected)
 
 
-def test_shuffling_changes_whose_statistics_a_key_has(results: list[dict[str, Any]]) -> None:
-    shuffled, plain = results[0]["batch norm, True"], results[0]["batch norm, False"]
-    assert not torch.allclose(shuffled, plain, atol=1e-3)
-    assert torch.equal(shuffled, results[1]["batch norm, True"])
+def test_a_shuffled_key_is_the_teacher_s_with_the_statistics_of_the_share_that_was_drawn(
+    results: list[dict[str, Any]],
+) -> None:
+    torch.manual_seed(0)
+    teacher = MoCo(TinyBackbone(), ProjectionNeck(8, (), 4), InfoNCELoss(0.2), queue_length=_BATCH).double().teacher
+    torch.manual_seed(0)  # as the first process, whose order counts
+    order = torch.randperm(_BATCH)
+    (view,) = images(10, batch=_BATCH, dtype=torch.float64)
+    expected = torch.empty(_BATCH, 4, dtype=torch.float64)
+    with torch.no_grad():
+        for share in (order[: _BATCH // 2], order[_BATCH // 2 :]):
+            keys = teacher(view[share])
+            expected[share] = keys / keys.norm(dim=1, keepdim=True)
+    for result in results:
+        torch.testing.assert_close(result["batch norm, True"], expected)
+        assert not torch.allclose(result["batch norm, False"], expected, atol=1e-3)
+
+
+def _fresh_teachers(work_dir: Path) -> list[dict[str, Tensor]]:
+    """Student and teacher of a run of BYOL before its first step, and after two."""
+    from selfsup.engine.runner import Runner
+
+    config = moco_config(work_dir, steps=2)
+    neck, predictor = config["model"]["neck"], {"type": "ProjectionNeck", "hidden_dims": (16,)}
+    config["model"] = {
+        "type": "BYOL",
+        "backbone": config["model"]["backbone"],
+        "neck": neck,
+        "predictor": predictor,
+        "loss": {"type": "CosineLoss"},
+        "teacher_init": "fresh",
+    }
+    config["train_dataloader"]["batch_size"] = 4
+    found = []
+    runner = Runner(config, device="cpu")
+    for train in (False, True):
+        method = runner.train() if train else runner.method
+        parts = {"student": method.neck, "teacher": method.teacher.neck}
+        found.append({name: part.mlp[0].weight.detach().clone() for name, part in parts.items()})
+    return found
+
+
+def test_a_teacher_that_starts_fresh_is_the_same_on_all_processes(tmp_path: Path) -> None:
+    first, second = run_in_processes(_fresh_teachers, tmp_path)
+    for of_first, of_second in zip(first, second, strict=True):
+        assert all(torch.equal(of_first[name], of_second[name]) for name in of_first)
+        assert not torch.allclose(of_first["student"], of_first["teacher"], atol=1e-3)
+    assert not torch.equal(first[0]["teacher"], first[1]["teacher"])
 
 
 def test_a_resumed_run_is_bitwise_and_every_process_has_the_same_teacher_and_queue(tmp_path: Path) -> None:
