@@ -88,10 +88,14 @@ def said(results: list[dict[str, Any]], name: str) -> list[str]:
 
 
 def test_data_sets_of_unequal_length_are_refused_before_the_first_step(results: list[dict[str, Any]]) -> None:
-    assert said(results, "length") == [
-        "DataError: train_dataloader.dataset: process 0 sees 64 images, process 1 sees 59; every process must find the "
-        "same files"
-    ] * 2
+    assert (
+        said(results, "length")
+        == [
+            "DataError: train_dataloader.dataset: process 0 sees 64 images, process 1 sees 59; every process must find the "
+            "same files"
+        ]
+        * 2
+    )
 
 
 def test_images_that_one_process_cannot_read_stop_both_with_all_steps_saved(
