@@ -8,6 +8,7 @@ import torch
 from selfsup import testing
 from tests.contracts.broken_backbones import BROKEN as BACKBONES
 from tests.contracts.broken_backbones import ONE_MAP, random_constant
+from tests.contracts.broken_feature_maps import FEATURE_MAPS
 from tests.contracts.broken_methods import METHODS, Idle
 from tests.contracts.broken_observers import EVALUATORS, HOOKS, Meddles
 from tests.contracts.broken_parts import LOSSES, NECKS
@@ -22,7 +23,7 @@ def check_backbone(backbone: Net, **options: object) -> None:
 
 
 BROKEN: dict[Callable[..., None], list[Broken]] = {
-    check_backbone: BACKBONES,
+    check_backbone: BACKBONES + FEATURE_MAPS,
     testing.check_neck: NECKS,
     testing.check_loss: LOSSES,
     testing.check_method: METHODS,
