@@ -42,7 +42,7 @@ def test_a_backbone_is_converted_and_accounted_for(backbone: str, out: str, caps
     assert main(["convert", "seer.torch", out, "--source", "vissl", "--backbone", backbone]) == 0
     said = " ".join(capsys.readouterr().out.split())
     count = len(BACKBONES.build({"type": "RegNet", **TINY}).state_dict())
-    assert f"{count} │ taken" in said and "5 │ left aside: heads" in said
+    assert f"{count} │ taken" in said and "7 │ left aside: heads" in said
     assert f"written to {out}, with a card in ours.json" in said
     card = json.loads(Path("ours.json").read_text())
     assert card["backbone"]["widths"] == [16, 24, 32, 48]
@@ -60,7 +60,7 @@ def test_a_seer_checkpoint_is_trained_on_and_exported(capsys: pytest.CaptureFixt
     seer_file()
     config = tiny_config(Path("work"), steps=1)
     config["model"]["backbone"] = {"type": "RegNet", **TINY}
-    config["model"]["neck"] = {"type": "ProjectionNeck", "hidden_dims": (20,), "out_dim": 12, "bn": False}
+    config["model"]["neck"] = {"type": "ProjectionNeck", "hidden_dims": (20, 16), "out_dim": 12, "bn": False}
     config["model"]["prototypes"]["num_prototypes"] = 6
     Path("mine.py").write_text(dump_config(config))
     arguments = ["--source", "vissl", "--backbone", "mine.py"]
