@@ -105,9 +105,11 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     notes: list[str] = []
     if chosen.data is not None and config["evaluators"]:
         notes.append(
-            f"evaluators ({', '.join(config['evaluators'])}) learn from one part of --data and judge another: that "
-            "part is held out from them, but not from the training, which sees all images; those that need "
-            "labels are left out unless train_dataloader.dataset.labels says where labels are"
+            f"evaluators ({', '.join(config['evaluators'])}) learn from one part of --data and judge another, which "
+            "is held out from the training"
+            if config["train_dataloader"]["dataset"].get("labels")
+            else f"evaluators ({', '.join(config['evaluators'])}): those that need labels are left out, because "
+            "nothing says where labels are (train_dataloader.dataset.labels=folder or column)"
         )
     if chosen.init_from is not None:
         from selfsup.engine.pretrained import checkpoint_file

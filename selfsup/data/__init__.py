@@ -1,3 +1,4 @@
+from selfsup.data.all_but import AllBut
 from selfsup.data.decode import decode_image
 from selfsup.data.image_dataset import ImageDataset
 from selfsup.data.image_list import ImageList
@@ -32,6 +33,7 @@ from selfsup.data.views import BYOLViews, MoCoViews, SimCLRViews, SwAVViews
 
 __all__ = [
     "STUDY_GRID",
+    "AllBut",
     "BYOLViews",
     "BiTViews",
     "CenterCrop",

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from selfsup.engine.checkpoint import load_method
-from selfsup.engine.hooks.aside import FrozenFeatures, view_side
+from selfsup.engine.hooks.aside import FrozenFeatures
+from selfsup.engine.hooks.evaluate import judge_of
 from selfsup.engine.shard import build_on_main, shard, sharding_of
 from selfsup.ops.dist import Launcher, init_process_group, local_device
-from selfsup.registry import DATASETS, EVALUATORS, METHODS, TRANSFORMS
+from selfsup.registry import DATASETS, METHODS, TRANSFORMS
 
 
 def evaluate(
@@ -18,8 +19,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Run a config's evaluators on the frozen features of a checkpoint.
 
-    Evaluators that bring no images of their own learn from one part of the training images and judge another, as during
-    training; the method has seen both.
+    Evaluators that bring no images of their own learn from one part of the run's images and judge another: the same as
+    during training, which was held out from it.
 
     Args:
         config: a resolved config with ``evaluators``.
@@ -38,15 +39,11 @@ def evaluate(
     load_method(checkpoint, method)
     method.eval()
     loader = config["train_dataloader"]
-    suite = EVALUATORS.build(
-        {
-            "type": "Suite",
-            "evaluators": config["evaluators"],
-            "images": _own_images(config["evaluators"], loader["dataset"]),
-            "preprocess": method.preprocess,
-            "size": view_side(TRANSFORMS.build(loader["views"])),
-            "seed": config.get("seed", 0),
-        }
+    judge = judge_of(config)
+    suite = judge.suite(
+        _own_images(judge.evaluators, loader["dataset"]),
+        preprocess=method.preprocess,
+        views=TRANSFORMS.build(loader["views"]),
     )
     return suite.evaluate(FrozenFeatures(method))
 

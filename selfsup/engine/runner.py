@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.visualization import Visualizer
@@ -15,6 +16,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup.config import DEFAULT_WRAPPER, batch_parts, dump_config, hooks_of
+from selfsup.data.all_but import AllBut
 from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.view_dataset import ViewDataset
@@ -30,6 +32,8 @@ from selfsup.engine.checkpoint import (
     write_atomically,
 )
 from selfsup.engine.environment import check_writable, found_before, put_aside, unused_name, write_environment
+from selfsup.engine.hooks.aside import beside_training
+from selfsup.engine.hooks.evaluate import EvaluateHook, judge_of
 from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.loop import TrainLoop
 from selfsup.engine.metrics_log import MetricsLog
@@ -122,7 +126,7 @@ class Runner(MMEngineRunner):
 
     @property
     def train_images(self) -> Any:
-        """The image data set being trained on."""
+        """The images being trained on: the data set, without what evaluators judge of it."""
         return self.view_dataset.images
 
     # What MMEngine's constructor calls, in this order.
@@ -213,8 +217,9 @@ class Runner(MMEngineRunner):
         loader = config["train_dataloader"]
         with together():
             images = DATASETS.build(loader["dataset"])
+            views = TRANSFORMS.build(loader["views"])
         check_length(len(images))
-        self.view_dataset = ViewDataset(images, TRANSFORMS.build(loader["views"]), seed=config.get("seed", 0))
+        self.view_dataset = ViewDataset(self._without_judged(images, views), views, seed=config.get("seed", 0))
         wrapper = config["optim_wrapper"]
         self.accumulate = wrapper.get("accumulative_counts", 1)
         self.steps_per_epoch = steps_per_epoch(
@@ -230,6 +235,21 @@ class Runner(MMEngineRunner):
             )
             for scheduler in ([schedulers] if isinstance(schedulers, dict) else schedulers)
         ]
+
+    def _without_judged(self, images: Any, views: Any) -> Any:
+        """The images to train on: all but those that evaluators judge the method on."""
+        judges = [hook for hook in self.hooks if isinstance(hook, EvaluateHook)] or [judge_of(self._config)]
+        with together(), beside_training(self.device):
+            parts = [judge.hold_out(images, preprocess=self.method.preprocess, views=views) for judge in judges]
+        held_out = np.unique(np.concatenate(parts))
+        if not len(held_out):
+            return images
+        rest = AllBut(images, held_out)
+        self.logger.info(
+            f"held out from training: {len(held_out):,} of {len(images):,} images, on which evaluators judge; "
+            f"{len(rest):,} are trained on"
+        )
+        return rest
 
     def _schedule_context(self, scheduler: dict[str, Any]) -> dict[str, int]:
         """What our schedules are told of the run's length; MMEngine's own take none of it."""

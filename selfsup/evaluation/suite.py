@@ -38,6 +38,9 @@ class Suite:
 
     Attributes:
         evaluators: what was built, by name.
+        held_out: numbers of the ``images`` that are judged by their labels, int64, ascending: a method that is to be
+            judged must not train on them. Empty where evaluators bring images of their own or need no labels, or
+            ``images`` have none.
         skipped: why an evaluator was left out, by name; the one reason is that ``images`` have no labels.
 
     Raises:
@@ -66,6 +69,7 @@ class Suite:
         own_labels = images is not None and getattr(images, "labels", None) is not None
         self.evaluators: dict[str, Evaluator] = {}
         self.skipped: dict[str, str] = {}
+        self.held_out = np.empty(0, np.int64)
         built: dict[str, Any] = {}
         for name, config in evaluators.items():
             if not isinstance(config, dict):
@@ -73,12 +77,15 @@ class Suite:
                 continue
             kind = EVALUATORS.find(config["type"]) if isinstance(config.get("type"), str) else config.get("type")
             missing = _parameters(kind) & {"train", "test"} - set(config)
-            if missing and images is not None and not own_labels and getattr(kind, "needs_labels", True):
+            needs_labels = getattr(kind, "needs_labels", True)
+            if missing and images is not None and not own_labels and needs_labels:
                 self.skipped[name] = "the images have no labels"
                 continue
             if missing and images is not None and "test" not in context:
                 train, test = held_out_parts(images, max_images=max_images, test_share=test_share, seed=seed)
                 context |= {"train": train, "test": test}
+            if own_labels and needs_labels and "test" in missing:
+                self.held_out = context["test"].indices
             known = {key: value for key, value in context.items() if value is not None and key in _parameters(kind)}
             arguments = {**known, **config}
             for part in arguments.keys() & {"train", "test"}:

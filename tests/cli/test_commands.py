@@ -95,13 +95,28 @@ def test_own_images_are_trained_on_with_the_recipes_scaling(capsys: pytest.Captu
     said = " ".join(capsys.readouterr().out.split())
     assert "effective batch 4 = 4 x 1 x 1; the recipe's is 128" in said
     assert "by the recipe's sqrt rule; the recipe's is" in said
-    assert "learn from one part of --data and judge another" in said
-    assert "held out from them, but not from the training, which sees all images" in said
+    assert "evaluators (knn, linear, spread): those that need labels are left out" in said
+    assert "held out" not in said
     config = load_config(work_dir / "config.py")
     assert config["train_dataloader"]["dataset"] == {
         **load_config("simclr/simclr_scenes", images="mine")["train_dataloader"]["dataset"],
         "root": "mine",
     }
+
+
+def test_labelled_images_are_held_out_in_part_and_the_test_judges_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine").mkdir()
+    for name in ("cat", "dog"):
+        images(Path("mine", name))
+    options = [*TINY, "train_dataloader.dataset.labels=folder"]
+    assert main(["train", "simclr/simclr_scenes", "--data", "mine", *options]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "learn from one part of --data and judge another, which is held out from the training" in said
+    assert "held out from training: 4 of 16 images, on which evaluators judge; 12 are trained on" in said
+    rows = [json.loads(line) for line in Path("work_dirs/simclr_scenes/metrics.jsonl").read_text().splitlines()]
+    assert main(["test", "work_dirs/simclr_scenes/config.py", "work_dirs/simclr_scenes", "--device=cpu"]) == 0
+    scores = json.loads(Path("work_dirs/simclr_scenes/scores.json").read_text())
+    assert scores["knn/top1"] == [row["knn/top1"] for row in rows if "knn/top1" in row][-1]
 
 
 def test_after_ctrl_c_the_command_that_goes_on_is_printed(

@@ -50,25 +50,27 @@ def column(work_dir: Path, name: str) -> list[tuple[int, float]]:
 
 
 def test_training_is_bitwise_the_same_with_and_without_evaluation(tmp_path: Path) -> None:
-    run(tmp_path / "without", hook=None)
+    run(tmp_path / "without", hook={"evaluators": KINDS, "every_epochs": 0})
     run(tmp_path / "with", hook={"evaluators": KINDS, "every_steps": 2, "at_start": True})
     assert len(column(tmp_path / "without", "loss")) == 6
     assert column(tmp_path / "with", "loss") == column(tmp_path / "without", "loss")
 
 
 def test_scores_are_written_when_due_and_once_at_the_end(tmp_path: Path) -> None:
-    hook = {"evaluators": KINDS, "every_epochs": 0, "every_steps": 4}  # 5 steps an epoch
+    hook = {"evaluators": KINDS, "every_epochs": 0, "every_steps": 4}
     run(tmp_path / "steps", hook=hook)
     assert [step for step, _ in column(tmp_path / "steps", "knn/top1")] == [3, 5]
-    run(tmp_path / "epochs", hook={"evaluators": KINDS, "every_epochs": 1, "at_start": True})
-    assert [step for step, _ in column(tmp_path / "epochs", "linear/top1")] == [0, 4, 5]
+    run(tmp_path / "epochs", hook={"evaluators": KINDS, "every_epochs": 2, "at_start": True}, labelled=False)
+    assert [step for step, _ in column(tmp_path / "epochs", "spread/rankme")] == [0, 5]  # 5 steps an epoch
+    run(tmp_path / "held_out", hook={"evaluators": KINDS, "every_epochs": 1})
+    assert [step for step, _ in column(tmp_path / "held_out", "linear/top1")] == [2, 5]  # 3 steps, of 28 images
     run(tmp_path / "end", hook={"evaluators": KINDS, "every_epochs": 3})
     assert [step for step, _ in column(tmp_path / "end", "spread/rankme")] == [5]
 
 
 def test_the_last_scores_are_those_of_the_trained_method(tmp_path: Path) -> None:
     runner = run(tmp_path, hook={"evaluators": KINDS})
-    train, test = held_out_parts(runner.train_images, max_images=4000, test_share=0.25, seed=0)
+    train, test = held_out_parts(FewScenes(), max_images=4000, test_share=0.25, seed=0)
     expected = KNN(train, test, k=5, size=32, preprocess=Preprocess()).evaluate(FrozenFeatures(runner.method))
     assert column(tmp_path, "knn/top1")[-1][1] == expected["top1"]
 
@@ -97,7 +99,7 @@ def run_with_collapse_watch_and_pictures(work_dir: str) -> list[tuple[int, float
     config = tiny_config(Path(work_dir), steps=3)
     config["train_dataloader"]["dataset"] = {"type": "FewScenes"}
     config["default_hooks"] |= {
-        "evaluate": {"type": "EvaluateHook", "evaluators": {"knn": KINDS["knn"]}, "every_steps": 2},
+        "evaluate": {"type": "EvaluateHook", "evaluators": {"knn": KINDS["knn"]}, "every_epochs": 0, "every_steps": 2},
         "collapse": {"type": "CollapseWatchHook", "every_steps": 2, "num_images": 9},
         "pictures": {"type": "PictureHook", "min_steps": 1, "num_images": 15},
         "checkpoint": None,

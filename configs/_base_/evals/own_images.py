@@ -1,7 +1,6 @@
-"""Frozen features on two parts of the training images; left out where there are no labels.
+"""Frozen features on two parts of the run's own images; left out where there are no labels.
 
-The probes learn from one part and are judged on the other, which is held out from them alone: the training has seen
-it.
+The probes learn from one part, which the training sees too, and are judged on the other, which is held out from both.
 
 RankMe and the features' standard deviation need none and are watched in every run, by CollapseWatchHook.
 """

@@ -3,29 +3,42 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from mmengine.hooks import Hook
 
+from selfsup.config import hooks_of
 from selfsup.engine.hooks.aside import FrozenFeatures, beside_training, view_side
 from selfsup.registry import EVALUATORS, HOOKS
+
+
+def judge_of(config: Mapping[str, Any]) -> "EvaluateHook":
+    """What evaluates a run of a config; where that is switched off or something else does, the default one."""
+    section = hooks_of(config).get("evaluate")
+    judge = None if section is None else HOOKS.build(section)
+    return judge if isinstance(judge, EvaluateHook) else EvaluateHook(config.get("evaluators") or {})
 
 
 @HOOKS.register_module()
 class EvaluateHook(Hook):
     """Score the method's frozen features every so often and at the end, and write ``name/score`` to the metrics log.
 
-    An evaluator's dict that names no images of its own gets two fixed parts of the training images, one to learn from
-    and one to be judged on; the method has seen both. One that needs labels is left out, with a line in the log, where
-    there are none. Images are normalised as in training and shown at the side of the largest training view, unless the
-    evaluator says otherwise. The training goes on exactly as without this hook: random states, training flags and
-    statistics are untouched.
+    An evaluator's dict that names no images of its own gets two fixed parts of the run's images, one to learn from and
+    one to be judged on. What is judged by its labels is held out from the training too; where no evaluator looks at
+    labels, the training has all images. An evaluator that needs labels is left out, with a line in the log, where there
+    are none.
+
+    Images are normalised as in training and shown at the side of the largest training view, unless the evaluator says
+    otherwise. Apart from the images held out, the training goes on exactly as without this hook: random states,
+    training flags and statistics are untouched.
 
     Args:
         evaluators: dicts from EVALUATORS, by name; none switches the hook off.
         every_epochs: epochs between evaluations; 0 or None for none on the way.
         every_steps: optimiser updates between evaluations, in addition; None for none.
         at_start: also score the features before the first update, as the baseline to beat.
-        max_images: how many of the run's own images are used where an evaluator brings none.
-        seed: of the choice of those images.
+        max_images: how many of the run's own images are used where an evaluator brings none: three quarters to learn
+            from, a quarter to be judged on.
+        seed: of the choice of those images; not the run's, so that runs with other seeds are judged on the same.
     """
 
     priority = 95  # after the checkpoint: what goes wrong in an evaluation loses no training; before pictures
@@ -55,22 +68,44 @@ class EvaluateHook(Hook):
         evaluators = self._suite.evaluators.values() if self._suite is not None else ()
         return next((e.sources[-1] for e in evaluators if getattr(e, "sources", ())), None)
 
-    def before_train(self, runner: Any) -> None:
-        """Build the evaluators, so that what is wrong with them is said before the first step."""
+    def suite(self, images: Any, *, preprocess: Any, views: Any) -> Any:
+        """The evaluators, built; the same in a training, after a resume, and in a test of what came out.
+
+        Args:
+            images: all of the run's own images, for evaluators that bring none; None if all do.
+            preprocess: the method's.
+            views: the training's view pipeline.
+        """
+        return EVALUATORS.build(
+            {
+                "type": "Suite",
+                "evaluators": self.evaluators,
+                "images": images,
+                "preprocess": preprocess,
+                "size": view_side(views),
+                "max_images": self.max_images,
+                "seed": self.seed,
+            }
+        )
+
+    def hold_out(self, images: Any, *, preprocess: Any, views: Any) -> np.ndarray:
+        """Build the evaluators before there is a loader, and say which images they judge.
+
+        Args:
+            images, preprocess, views: as for :meth:`suite`.
+
+        Returns:
+            Numbers of the images that must not be trained on, int64, ascending.
+        """
         if not self.evaluators:
+            return np.empty(0, np.int64)
+        self._suite = self.suite(images, preprocess=preprocess, views=views)
+        return self._suite.held_out
+
+    def before_train(self, runner: Any) -> None:
+        """Say what is left out, and score the start if that is asked for."""
+        if self._suite is None:
             return
-        with beside_training(runner.device):
-            self._suite = EVALUATORS.build(
-                {
-                    "type": "Suite",
-                    "evaluators": self.evaluators,
-                    "images": runner.train_images,
-                    "preprocess": runner.method.preprocess,
-                    "size": view_side(runner.view_dataset.views),
-                    "max_images": self.max_images,
-                    "seed": self.seed,
-                }
-            )
         if self._suite.skipped:
             names = ", ".join(self._suite.skipped)
             runner.logger.info(f"not evaluated, because the training images have no labels: {names}")
