@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from selfsup.cli.train import INTERRUPTED
+from selfsup.cli.main import INTERRUPTED
 from selfsup.config import load_config
 
 CONFIGS = {"swav": "swav/swav_scenes", "simclr": "simclr/simclr_scenes"}

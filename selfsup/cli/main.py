@@ -3,23 +3,26 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 import selfsup
-from selfsup.cli import configs, convert, demo, export, listing, new_plugin, show, test, train
 from selfsup.errors import SelfsupError
 
 VERBS = {
-    "train": train,
-    "test": test,
-    "demo": demo,
-    "configs": configs,
-    "convert": convert,
-    "export": export,
-    "list": listing,
-    "show": show,
-    "new-plugin": new_plugin,
+    "train": "train",
+    "test": "test",
+    "demo": "demo",
+    "configs": "configs",
+    "convert": "convert",
+    "export": "export",
+    "list": "listing",
+    "show": "show",
+    "new-plugin": "new_plugin",
 }
+"""The module of each; imported once the command runs, for that takes seconds in which Ctrl-C may be pressed."""
+
 USER_ERROR = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,14 +34,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 after an error of the user's, 130 after Ctrl-C.
     """
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        print("\nstopped before anything was trained or written", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    verb_of = {name: import_module(f"selfsup.cli.{module}") for name, module in VERBS.items()}
     parser = argparse.ArgumentParser(prog="selfsup", description="Self-supervised learning of visual representations.")
     parser.add_argument("--version", action="version", version=f"selfsup {selfsup.__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, verb in VERBS.items():
+    for name, verb in verb_of.items():
         summary = (verb.run.__doc__ or "").splitlines()[0]
         verb.add_arguments(verbs.add_parser(name, help=summary, description=summary))
     chosen = parser.parse_args(arguments)
-    return explained(VERBS[chosen.verb].run, chosen)
+    return explained(verb_of[chosen.verb].run, chosen)
 
 
 def run_tool(name: str, arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""``selfsup test``: scores of a checkpoint."""
+"""``selfsup test``: scores of a checkpoint, beside it."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ from selfsup.errors import ConfigError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    add_common_arguments(parser)
+    add_common_arguments(parser, work_dir="where scores.json goes (default: the work dir of the checkpoint)")
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="a file of work_dir/checkpoints, or a work dir for its newest"
     )
@@ -29,23 +29,34 @@ def run(chosen: argparse.Namespace) -> int:
     checkpoint = checkpoint_file(chosen.checkpoint)
     if not config.get("evaluators"):
         raise ConfigError("evaluators: the config has none, so there is nothing to test; add some, such as KNN")
+    from selfsup.engine.checkpoint import read_weights
     from selfsup.engine.evaluate import evaluate
     from selfsup.ops.dist import leave_process_group
 
     scores = evaluate(config, checkpoint, device=chosen.device, launcher=chosen.launcher)
     leave_process_group()
     if is_first(chosen.launcher):
-        path = Path(config["work_dir"], "scores.json")
+        folder = chosen.work_dir or work_dir_of(checkpoint) or config["work_dir"]
+        step = read_weights(checkpoint, mapped=True).get("step")  # an exported backbone does not say
+        of = {"checkpoint": str(checkpoint), "step": step, "config": chosen.config}
+        path = Path(folder, "scores.json")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+            path.write_text(json.dumps({**scores, "of": of}, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise ConfigError(
                 f"work_dir: cannot write {path} ({error.strerror}); choose another with --work-dir"
             ) from None
-        table = Table("measure", "score", title=f"{checkpoint}", title_justify="left")
+        print(checkpoint)
+        table = Table("measure", "score")
         for name, score in scores.items():
             table.add_row(name, f"{score:.4f}")
         Console().print(table)
         print(f"written to {path}")
     return 0
+
+
+def work_dir_of(checkpoint: Path) -> Path | None:
+    """The folder of the run that wrote a file of weights; None if it lies in none."""
+    folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    return folder if (folder / "environment.json").is_file() else None

@@ -10,10 +10,9 @@ from typing import Any
 from rich.console import Console
 
 from selfsup.cli.launch import is_first, launch_command, launched_processes
+from selfsup.cli.main import INTERRUPTED
 from selfsup.config import describe, find_config, load_config, print_notes, print_plan, scale_learning_rates
 from selfsup.errors import ConfigError
-
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,10 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, metavar="N", help="with --dry-run: plan for this many processes")
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that ``train`` and ``test`` share."""
+def add_common_arguments(
+    parser: argparse.ArgumentParser, *, work_dir: str = "where results go (default: work_dirs/<config name>)"
+) -> None:
+    """The options that ``train`` and ``test`` share.
+
+    Args:
+        parser: of the verb.
+        work_dir: what the verb says of ``--work-dir``.
+    """
     parser.add_argument("config", metavar="CONFIG", help="a file, or a name that `selfsup configs` lists")
-    parser.add_argument("--work-dir", metavar="DIR", help="where results go (default: work_dirs/<config name>)")
+    parser.add_argument("--work-dir", metavar="DIR", help=work_dir)
     parser.add_argument(
         "--cfg-options", nargs="+", default=[], action="extend", metavar="K=V", help="change config values"
     )

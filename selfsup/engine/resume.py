@@ -56,6 +56,24 @@ def check_fits(state: Mapping[str, Any], path: Path, run: Mapping[str, Any]) -> 
     _check_batch(state["batch"], run["batch"], path)
 
 
+def check_length_of_run(step: int, total_steps: int, path: Path) -> None:
+    """Refuse to go on with a run that is past its end: what it would write would bear the wrong step.
+
+    Args:
+        step: updates done so far.
+        total_steps: updates of the whole run, by the config.
+        path: the checkpoint, for the message.
+
+    Raises:
+        CheckpointError: if there are more of the first.
+    """
+    if step > total_steps:
+        raise CheckpointError(
+            f"{path}: the run has come to step {step}, and the config ends it at step {total_steps}; let it end later "
+            f"(train_cfg), look at it with `selfsup test`, or {AFRESH}"
+        )
+
+
 def _check_batch(before: Sequence[int], now: Sequence[int], path: Path) -> None:
     """Steps, epochs and learning rates count updates: of other sizes they would mean something else from here on."""
     (each, processes, accumulate), wanted = now, _product(before)
@@ -106,6 +124,13 @@ def options_of(optimizer: Optimizer) -> list[dict[str, Any]]:
 def batch_change(before: Sequence[int], now: Sequence[int]) -> list[str]:
     """How an update of the same size is made up otherwise, if it is."""
     return [] if list(before) == list(now) else [f"batch {_times(before)} -> {_times(now)}"]
+
+
+def seed_change(before: int | None, now: int) -> list[str]:
+    """What another seed means from here on; checkpoints of earlier versions do not say theirs."""
+    if before is None or before == now:
+        return []
+    return [f"seed {before} -> {now}: the order and the views of the images are others from here on"]
 
 
 def _named(names: str | Sequence[str]) -> str:

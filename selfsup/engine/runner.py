@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,15 @@ from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.loop import TrainLoop
 from selfsup.engine.metrics_log import MetricsLog
 from selfsup.engine.pretrained import TrainedWeights, start_from
-from selfsup.engine.resume import batch_change, check_fits, newest_for_all, options_of, put_back
+from selfsup.engine.resume import (
+    batch_change,
+    check_fits,
+    check_length_of_run,
+    newest_for_all,
+    options_of,
+    put_back,
+    seed_change,
+)
 from selfsup.engine.schedule import Schedule
 from selfsup.engine.shard import build_on_main, class_name, is_sharded, sharding_of, whole_state
 from selfsup.engine.together import check_length, together
@@ -146,7 +155,7 @@ class Runner(MMEngineRunner):
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(to_file)
         if is_main():
-            to_terminal = RichHandler(show_path=False, show_level=False, log_time_format="%H:%M:%S", markup=False)
+            to_terminal = _to_terminal()
             to_terminal.setLevel(log_level)
             to_terminal.addFilter(lambda record: not record.getMessage().startswith("Hooks will be executed"))
             logger.addHandler(to_terminal)
@@ -310,6 +319,7 @@ class Runner(MMEngineRunner):
         """What must be the same for a checkpoint to be this run's."""
         return {
             "images": len(self.train_images),
+            "seed": self._config.get("seed", 0),
             "batch": list(batch_parts(self._config, world_size())),
             "optimizer": type(self.optim_wrapper.optimizer).__name__,
             "schedulers": [type(scheduler).__name__ for scheduler in self.param_schedulers],
@@ -353,6 +363,7 @@ class Runner(MMEngineRunner):
         with together():
             state = read_checkpoint(path, mapped=is_sharded(self.method))
             check_fits(state, path, identity)
+            check_length_of_run(state["step"], self.total_steps, path)
         load_weights(self.method, state["model"], source=str(path))
         self.trained = TrainedWeights(state.get("trained", ()))
         wanted = options_of(self.optim_wrapper.optimizer)
@@ -367,7 +378,17 @@ class Runner(MMEngineRunner):
                 f"resumed on {world_size()} processes, saved on {len(state['ranks'])}: random states start anew, "
                 "and queues are those of process 0"
             )
+        changed += seed_change(state.get("seed"), identity["seed"])
         changed += batch_change(state["batch"], identity["batch"])
         what = f"; changed since: {', '.join(changed)}" if changed else ""
         self.logger.info(f"resumed at step {state['step']} from {path}{what}")
         return state["step"]
+
+
+def _to_terminal() -> logging.Handler:
+    """Lines that fit a terminal; anywhere else each message is one line, whole, to be searched and copied."""
+    if sys.stdout.isatty():
+        return RichHandler(show_path=False, show_level=False, log_time_format="%H:%M:%S", markup=False)
+    plain = logging.StreamHandler(sys.stdout)
+    plain.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    return plain

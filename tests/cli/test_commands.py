@@ -1,12 +1,15 @@
 """The command line: verbs, messages, exit codes."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+import selfsup
 from selfsup.cli import main
 from selfsup.cli.train import resume_command
 from selfsup.config import config_names, load_config
@@ -117,6 +120,51 @@ def test_labelled_images_are_held_out_in_part_and_the_test_judges_the_same(capsy
     assert main(["test", "work_dirs/simclr_scenes/config.py", "work_dirs/simclr_scenes", "--device=cpu"]) == 0
     scores = json.loads(Path("work_dirs/simclr_scenes/scores.json").read_text())
     assert scores["knn/top1"] == [row["knn/top1"] for row in rows if "knn/top1" in row][-1]
+
+
+def test_scores_lie_beside_the_checkpoint_and_say_what_was_scored(capsys: pytest.CaptureFixture[str]) -> None:
+    small = [*TINY, "train_dataloader.dataset.split=test", "train_dataloader.dataset.variants=1"]
+    spread = "evaluators={'spread': {'type': 'Spread'}}"
+    assert main(["train", "simclr/simclr_scenes", "--work-dir", "own", *small, spread]) == 0
+    assert main(["test", "simclr/simclr_scenes", "own", *small, spread]) == 0
+    assert not Path("work_dirs/simclr_scenes").exists()
+    scores = json.loads(Path("own/scores.json").read_text())
+    of = {"checkpoint": "own/checkpoints/step_000000002.pth", "step": 2, "config": "simclr/simclr_scenes"}
+    assert scores.pop("of") == of
+    assert all(name.startswith("spread/") and isinstance(value, float) for name, value in scores.items())
+    capsys.readouterr()
+    assert main(["test", "own/config.py", "own/backbone.safetensors", "--work-dir", "elsewhere", "--device=cpu"]) == 0
+    assert json.loads(Path("elsewhere/scores.json").read_text())["of"] == {
+        "checkpoint": "own/backbone.safetensors",
+        "step": None,
+        "config": "own/config.py",
+    }
+    assert "own/backbone.safetensors\n" in capsys.readouterr().out
+
+
+def test_a_message_to_no_terminal_is_one_line_however_long(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("a_folder_with_a_name" * 8)
+    small = [*TINY, "train_dataloader.dataset.split=test", "evaluators={}"]
+    assert main(["train", "simclr/simclr_scenes", "--work-dir", str(folder), *small]) == 0
+    assert f"backbone exported to {Path.cwd() / folder}/backbone.safetensors\n" in capsys.readouterr().out
+
+
+def test_ctrl_c_before_the_training_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("selfsup.cli.train.load_config", interrupted)
+    assert main(["train", "simclr/simclr_scenes"]) == 130
+    assert capsys.readouterr().err == "\nstopped before anything was trained or written\n"
+
+
+def test_the_command_begins_without_the_imports_that_take_long() -> None:
+    code = "import sys, selfsup.cli.main; print(sorted({'torch', 'mmengine', 'cv2', 'rich'} & set(sys.modules)))"
+    where = Path(selfsup.__file__).parents[1]
+    begun = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=where)
+    assert begun.stdout == "[]\n"
 
 
 def test_after_ctrl_c_the_command_that_goes_on_is_printed(

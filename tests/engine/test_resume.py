@@ -211,3 +211,26 @@ def test_a_model_that_is_no_state_dict_is_refused(tmp_path: Path, model: Any, sa
     write_atomically({"model": model}, path)
     with pytest.raises(CheckpointError, match=f"odd.pth: {said}"):
         load_method(path, METHODS.build(config_of(tmp_path)["model"]))
+
+
+def test_a_run_that_is_past_its_end_does_not_go_on(tmp_path: Path) -> None:
+    Runner(config_of(tmp_path, steps=6), device="cpu").train()
+    written = (tmp_path / "metrics.jsonl").read_text()
+    says = (
+        r"step_000000006.pth: the run has come to step 6, and the config ends it at step 5; let it end later \(train_"
+    )
+    with pytest.raises(CheckpointError, match=says):
+        Runner(config_of(tmp_path, steps=5), resume=True, device="cpu").train()
+    assert (tmp_path / "metrics.jsonl").read_text() == written
+
+
+def test_another_seed_is_said_when_going_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Runner(config_of(tmp_path, steps=3), device="cpu").train()
+    for seed, said in ((7, "; changed since: seed 0 -> 7: the order and the views of the images are others"), (0, "")):
+        runner = Runner(config_of(tmp_path, steps=3, seed=seed), resume=True, device="cpu")
+        runner.logger.addHandler(caplog.handler)
+        with caplog.at_level(logging.INFO):
+            runner.train()
+        (line,) = [record.getMessage() for record in caplog.records if "resumed at" in record.getMessage()]
+        assert (said in line) if said else line.endswith("step_000000003.pth")
+        caplog.clear()
