@@ -1,7 +1,6 @@
 """``selfsup convert``: weights that others wrote, as files that every command here takes."""
 
 import argparse
-import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from selfsup.config import load_config, validate_component
+from selfsup.config.options import literal
 from selfsup.errors import ConfigError
 
 SOURCES = ("selfsup", "timm", "torchvision", "vissl", "swav", "moco", "simsiam", "byol", "bit")
@@ -72,25 +72,10 @@ def described(backbone: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
         model = load_config(backbone)["model"]
         return model, model["backbone"]
     try:
-        architecture = _literal(ast.parse(backbone.strip(), mode="eval").body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        architecture = literal(backbone)
+    except ValueError as error:
         raise ConfigError(f"--backbone: must be a config or a dict of plain values, got {backbone} ({error})") from None
     if not isinstance(architecture, Mapping) or "type" not in architecture:
         raise ConfigError(f"--backbone: the dict has no 'type', got {backbone}")
     validate_component(architecture, "backbone", source="--backbone")
     return None, dict(architecture)
-
-
-def _literal(node: ast.expr) -> Any:
-    """A literal, where ``dict(a=1)`` may stand for ``{'a': 1}``."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
-        if any(keyword.arg is None for keyword in node.keywords):
-            raise ValueError("write the keys of ** out")
-        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
-    if isinstance(node, ast.List | ast.Tuple):
-        items = [_literal(item) for item in node.elts]
-        return items if isinstance(node, ast.List) else tuple(items)
-    if isinstance(node, ast.Dict) and None not in node.keys:
-        keys = [ast.literal_eval(key) for key in node.keys if key is not None]
-        return dict(zip(keys, map(_literal, node.values), strict=True))
-    return ast.literal_eval(node)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from selfsup.errors import RegistryError, did_you_mean
 from selfsup.plugins import provider_of
-from selfsup.registry import KINDS, load_plugins
+from selfsup.registry import KINDS, load_plugins, plugin_report
 
 INHERITING = ("hooks", "optimizers", "schedules")
 """Kinds of which MMEngine's and PyTorch's own components work here too."""
@@ -28,7 +28,12 @@ class Row(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(KINDS)}; all without it")
+    parser.add_argument(
+        "kind",
+        nargs="?",
+        metavar="KIND",
+        help=f"one of {', '.join(KINDS)}; all without it, or with a pattern such as 'Sim*'",
+    )
     parser.add_argument(
         "pattern", nargs="?", default="", metavar="PATTERN", help="part of a name, or a shell pattern such as 'Sim*'"
     )
@@ -36,12 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """List the components that configs can name, with who provided each."""
-    if chosen.kind is not None and chosen.kind not in KINDS:
-        near = did_you_mean(chosen.kind, KINDS, show=len(KINDS))
-        raise RegistryError(f"list: no kind is called {chosen.kind!r}{near}; `selfsup configs` lists the recipes")
+    kind, pattern = chosen.kind, chosen.pattern
+    if kind is not None and kind not in KINDS and not pattern and "*" in kind:
+        kind, pattern = None, kind
+    if kind is not None and kind not in KINDS:
+        near = did_you_mean(kind, KINDS, show=len(KINDS))
+        raise RegistryError(f"list: no kind is called {kind!r}{near}; `selfsup configs` lists the recipes")
     broken = {plugin: error for plugin, error in load_plugins().items() if error is not None}
-    kinds = list(KINDS) if chosen.kind is None else [chosen.kind]
-    rows = [row for kind in kinds for row in rows_of(kind) if matches(row.name, chosen.pattern)]
+    kinds = list(KINDS) if kind is None else [kind]
+    everything = [row for kind in kinds for row in rows_of(kind)]
+    rows = [row for row in everything if matches(row.name, pattern)]
+    if not rows:
+        near = did_you_mean(pattern, [row.name for row in everything])
+        raise RegistryError(f"list: nothing is called {pattern!r}{near}{plugin_report()}")
     console = Console()
     if console.is_terminal:
         for kind in dict.fromkeys(row.kind for row in rows):

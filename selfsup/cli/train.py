@@ -12,7 +12,7 @@ from rich.console import Console
 from selfsup.cli.launch import is_first, launch_command, launched_processes
 from selfsup.cli.main import INTERRUPTED
 from selfsup.config import describe, find_config, load_config, print_notes, print_plan, scale_learning_rates
-from selfsup.errors import ConfigError
+from selfsup.errors import CheckpointError, ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +121,26 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         from selfsup.engine.pretrained import checkpoint_file
 
         config["load_from"] = str(checkpoint_file(chosen.init_from))
-    return placed(config, chosen), notes
+    return placed(config, chosen), [*notes, *missing_weights(config)]
+
+
+def missing_weights(config: Mapping[str, Any]) -> list[str]:
+    """Where a config lives on the weights of an earlier run and they are not there."""
+    model, notes = config["model"], []
+    if isinstance(teacher := model.get("teacher_checkpoint"), str):
+        from selfsup.engine.pretrained import checkpoint_file
+
+        try:
+            checkpoint_file(teacher)
+        except CheckpointError as error:
+            notes.append(f"model.teacher_checkpoint: {error}; the run needs the weights of its teacher")
+    neck = model.get("neck")
+    if isinstance(neck, dict) and neck.get("type") == "HiddenLayers" and config.get("load_from") is None:
+        notes.append(
+            "model.neck: HiddenLayers are layers of a pretrained head, and without --init-from they and the backbone "
+            "start at random"
+        )
+    return notes
 
 
 def as_its_file_says(path_or_name: str) -> dict[str, Any] | None:

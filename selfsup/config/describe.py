@@ -112,9 +112,24 @@ def describe(
         precision=config["optim_wrapper"].get("precision", "fp32"),
         notes=(
             *differences(config, processes, scaled_from=scaled_from),
+            *_unfinished_warmup(config, steps, per_epoch),
             *_advice(method, config, recipe or scaled_from or config, processes),
         ),
     )
+
+
+def _unfinished_warmup(config: Mapping[str, Any], steps: int | None, per_epoch: int | None) -> list[str]:
+    """A run that ends before its learning rate has reached the peak."""
+    given = config.get("param_scheduler") or []
+    notes = []
+    for schedule in [given] if isinstance(given, dict) else given:
+        warmup = schedule.get("warmup_steps") or round((schedule.get("warmup_epochs") or 0) * (per_epoch or 0))
+        if steps is not None and warmup >= steps > 0:
+            notes.append(
+                f"param_scheduler: the warm-up takes {warmup} steps and the run has {steps}, so that the learning "
+                "rate never reaches its peak"
+            )
+    return notes
 
 
 def _advice(method: nn.Module, config: Mapping[str, Any], recipe: Mapping[str, Any], processes: int) -> Sequence[str]:

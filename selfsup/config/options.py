@@ -5,15 +5,16 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from selfsup.config.inherit import REPLACE
 from selfsup.config.schema import ALTERNATIVES
 from selfsup.errors import ConfigError
 
 
 def parse_options(options: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
-    """``k=v`` texts as a dict; values are Python literals, else ``true``, ``false``, ``none``, else text.
+    """``k=v`` texts as a dict; values are Python literals or ``dict()``, else ``true``, ``false``, ``none``, or text.
 
     Raises:
-        ConfigError: if a text has no ``=``.
+        ConfigError: if a text has no ``=``, or a ``dict(...)`` holds anything but plain values.
     """
     if isinstance(options, Mapping):
         return dict(options)
@@ -22,17 +23,48 @@ def parse_options(options: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise ConfigError(f"--cfg-options {text}: must be KEY=VALUE, such as optim_wrapper.optimizer.lr=0.1")
-        parsed[key.strip()] = _literal(value)
+        try:
+            parsed[key.strip()] = _value(value.strip())
+        except ValueError as error:
+            raise ConfigError(f"--cfg-options {text}: must be a dict of plain values ({error})") from None
     return parsed
 
 
-def _literal(text: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    if text.strip().lower() in words:
-        return words[text.strip().lower()]
+def literal(text: str) -> Any:
+    """A Python literal, in which ``dict(a=1)`` may stand for ``{'a': 1}``.
+
+    Raises:
+        ValueError: if it is anything else.
+    """
     try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError):
+        return _literal(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
+        if any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError("write the keys of ** out")
+        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.List | ast.Tuple):
+        items = [_literal(item) for item in node.elts]
+        return items if isinstance(node, ast.List) else tuple(items)
+    if isinstance(node, ast.Dict) and None not in node.keys:
+        keys = [ast.literal_eval(key) for key in node.keys if key is not None]
+        return dict(zip(keys, map(_literal, node.values), strict=True))
+    return ast.literal_eval(node)
+
+
+def _value(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return literal(text)
+    except ValueError:
+        if text.startswith("dict("):
+            raise
         return text
 
 
@@ -50,6 +82,12 @@ def apply_options(config: dict[str, Any], options: Mapping[str, Any]) -> set[str
         _drop_alternative(config, path, options)
         node: Any = config
         keys = path.split(".")
+        if REPLACE in keys or (isinstance(value, Mapping) and REPLACE in value):
+            parent = path.partition(f".{REPLACE}")[0]
+            raise ConfigError(
+                f"--cfg-options {path}: {REPLACE} is for files; here a dict replaces what was there, whole: "
+                f'"{parent}=dict(type=..., ...)"'
+            )
         for depth, key in enumerate(keys):
             here, last = ".".join(keys[: depth + 1]), depth == len(keys) - 1
             if isinstance(node, dict):

@@ -35,10 +35,9 @@ def check_run(config: Mapping[str, Any], method: nn.Module, processes: int) -> N
     Raises:
         ConfigError: listing everything that is refused.
     """
-    wrapper = config["optim_wrapper"]
     checks: list[Callable[[], Any]] = [
         partial(sync_bn_group, config, processes),
-        partial(explained, "optim_wrapper", _build_wrapper, method, wrapper),
+        partial(explained, "optim_wrapper", _build_wrapper, config, method),
     ]
     schedules = config.get("param_scheduler") or []
     for schedule in [schedules] if isinstance(schedules, dict) else schedules:
@@ -60,7 +59,9 @@ def check_run(config: Mapping[str, Any], method: nn.Module, processes: int) -> N
         raise ConfigError(f"{len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems))
 
 
-def _build_wrapper(method: nn.Module, section: Mapping[str, Any]) -> Any:
+def _build_wrapper(config: Mapping[str, Any], method: nn.Module) -> Any:
+    section = config["optim_wrapper"]
+    lone_optimizer(config)  # names what it refuses by its own place
     return OPTIM_WRAPPERS.find(section.get("type", DEFAULT_WRAPPER)).for_method(method, section)
 
 

@@ -228,6 +228,8 @@ class Runner(MMEngineRunner):
             images = DATASETS.build(loader["dataset"])
             views = TRANSFORMS.build(loader["views"])
         check_length(len(images))
+        if difference := class_difference(self.method, images):
+            self.logger.warning(difference)
         self.view_dataset = ViewDataset(self._without_judged(images, views), views, seed=config.get("seed", 0))
         wrapper = config["optim_wrapper"]
         self.accumulate = wrapper.get("accumulative_counts", 1)
@@ -383,6 +385,17 @@ class Runner(MMEngineRunner):
         what = f"; changed since: {', '.join(changed)}" if changed else ""
         self.logger.info(f"resumed at step {state['step']} from {path}{what}")
         return state["step"]
+
+
+def class_difference(method: Any, images: Any) -> str | None:
+    """What to say where a classifier is made for another number of classes than the images have."""
+    made_for, classes = getattr(method, "num_classes", None), getattr(images, "classes", None)
+    if made_for is None or not classes or made_for == len(classes):
+        return None
+    return (
+        f"model.num_classes is {made_for}, the images have {len(classes)} classes; for a classifier of theirs: "
+        f"--cfg-options model.num_classes={len(classes)}"
+    )
 
 
 def _to_terminal() -> logging.Handler:

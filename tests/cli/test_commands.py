@@ -284,3 +284,28 @@ def test_a_work_dir_stands_for_its_newest_checkpoint() -> None:
         path.touch()
     assert checkpoint_file("run") == Path("run/checkpoints/step_000000040.pth")
     assert checkpoint_file("run/checkpoints/step_000000005.pth").name == "step_000000005.pth"
+
+
+def test_the_dry_run_says_which_weights_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "simclr/simclr_v2_distill_resnet50", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "note: model.teacher_checkpoint: work_dirs/simclr_v2_finetune_resnet152_w3_sk: " in said
+    assert "HiddenLayers" not in said
+    command = ["train", "simclr/simclr_v2_finetune_resnet50", "--dry-run"]
+    assert main(command) == 0
+    assert "without --init-from they and the backbone start at random" in capsys.readouterr().out
+    Path("some.pth").touch()
+    assert main([*command, "--init-from", "some.pth"]) == 0
+    assert "start at random" not in capsys.readouterr().out
+
+
+def test_the_dry_run_says_that_a_run_ends_in_its_warm_up(capsys: pytest.CaptureFixture[str]) -> None:
+    for steps, said in ((70, True), (71, False)):
+        options = [f"train_cfg.max_steps={steps}", "param_scheduler.warmup_steps=70"]
+        assert main(["train", "simclr/simclr_scenes", "--dry-run", "--cfg-options", *options]) == 0
+        assert (f"the warm-up takes 70 steps and the run has {steps}" in capsys.readouterr().out) == said
+
+
+def test_a_rate_that_the_optimiser_refuses_is_told_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "swav/swav_scenes", "--dry-run", "--cfg-options", "optim_wrapper.optimizer.lr=-1"]) == 2
+    assert capsys.readouterr().err == "error: optim_wrapper.optimizer: Invalid learning rate: -1\n"

@@ -117,3 +117,15 @@ def test_looking_changes_nothing() -> None:
     before = dict(BACKBONES.module_dict)
     assert main(["list"]) == 0
     assert torch.equal(torch.random.get_rng_state(), state) and dict(BACKBONES.module_dict) == before
+
+
+def test_a_pattern_alone_is_looked_for_in_all_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "Sim*"]) == 0
+    assert {"SimCLR", "SimCLRViews"} <= {line.split()[1] for line in capsys.readouterr().out.splitlines()}
+
+
+def test_a_pattern_that_nothing_fits_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "methods", "SimCRL"]) == 2
+    heard = capsys.readouterr()
+    assert not heard.out
+    assert heard.err.startswith("error: list: nothing is called 'SimCRL'; did you mean 'SimCLR'?")

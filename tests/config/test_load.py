@@ -243,3 +243,28 @@ def test_a_config_that_builds_on_itself_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "_base_ = ['recipe.py']\n")
     with pytest.raises(ConfigError, match="builds on itself"):
         read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("dict(type='ResNet', depth=50)", {"type": "ResNet", "depth": 50}),
+        ("dict(a=[dict(b=1), 2], c=(dict(d=None),))", {"a": [{"b": 1}, 2], "c": ({"d": None},)}),
+        ("{'a': dict(b=-1.5)}", {"a": {"b": -1.5}}),
+        ("dictionary", "dictionary"),
+    ],
+)
+def test_an_option_may_be_written_as_in_a_config(text: str, value: object) -> None:
+    assert parse_options([f"model.backbone={text}"]) == {"model.backbone": value}
+
+
+def test_an_option_that_is_no_plain_dict_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--cfg-options a=dict\(b=open\('x'\)\): must be a dict of plain values"):
+        parse_options(["a=dict(b=open('x'))"])
+
+
+@pytest.mark.parametrize("option", ["model.backbone._delete_=True", "model.backbone=dict(_delete_=True,type='ResNet')"])
+def test_an_option_cannot_delete_and_says_what_can(option: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        load_config("swav/swav_scenes", [option])
+    assert '_delete_ is for files; here a dict replaces what was there, whole: "model.backbone=dict(' in str(told.value)

@@ -80,7 +80,7 @@ def test_everything_that_cannot_be_built_is_told_at_once(tmp_path: Path) -> None
             {"optim_wrapper.param_groups": [{"match": "predictor.*", "lr": 1.0}]},
             "optim_wrapper.param_groups[0]: match='predictor.*' matches no parameter",
         ),
-        ({"optim_wrapper.optimizer.momentum": -1.0}, "optim_wrapper: Invalid momentum value: -1.0"),
+        ({"optim_wrapper.optimizer.momentum": -1.0}, "optim_wrapper.optimizer: Invalid momentum value: -1.0"),
     ],
 )
 def test_the_optimisers_rules_are_compared_with_the_methods_parameters(
