@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.console import Console
 from selfsup.cli.launch import is_first, launch_command, launched_processes
 from selfsup.cli.main import INTERRUPTED
 from selfsup.config import describe, find_config, load_config, print_notes, print_plan, scale_learning_rates
-from selfsup.errors import CheckpointError, ConfigError
+from selfsup.errors import CheckpointError, ConfigError, SelfsupError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +84,8 @@ def train(config: Mapping[str, Any], chosen: argparse.Namespace) -> int:
     from selfsup.engine.runner import Runner
     from selfsup.ops.dist import leave_process_group
 
+    work_dir = Path(config["work_dir"])
+    is_new = not work_dir.exists()
     try:
         Runner(config, resume=chosen.resume, device=chosen.device, launcher=chosen.launcher).train()
         leave_process_group()
@@ -95,7 +98,18 @@ def train(config: Mapping[str, Any], chosen: argparse.Namespace) -> int:
             )
             print(f"\n{state}. Go on with:\n  {resume_command(sys.argv, chosen.launcher)}", file=sys.stderr)
         return INTERRUPTED
+    except SelfsupError:
+        if is_new and is_first(chosen.launcher):
+            remove_if_empty(work_dir)
+        raise
     return 0
+
+
+def remove_if_empty(work_dir: Path) -> None:
+    """Take away the folder of a run that failed before it wrote anything but its log."""
+    found = list(work_dir.rglob("*"))
+    if all(path.is_dir() or path.name.startswith("rank") for path in found):
+        shutil.rmtree(work_dir, ignore_errors=True)
 
 
 def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:

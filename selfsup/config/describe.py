@@ -240,7 +240,8 @@ def print_notes(notes: Sequence[str], console: Console) -> None:
 
 def _rows(plan: Plan) -> list[tuple[str, str]]:
     per_process, processes, accumulate = plan.batch
-    batch = f"{plan.effective_batch:,} = {per_process} per process x {processes} processes x {accumulate} accumulated"
+    batch = f"{plan.effective_batch:,} = {per_process} per process x {processes} process"
+    batch += f"{'' if processes == 1 else 'es'} x {accumulate} accumulated"
     if plan.recipe_batch is not None:
         batch += f" (recipe: {plan.recipe_batch:,})"
     epochs = UNKNOWN

@@ -99,6 +99,8 @@ class ImageList:
             classes=None if classes is None else tuple(classes),
         )
         self._table = listing.table(cache)
+        if is_list and labels is None and len(self):
+            self._check_first_line()
 
     @property
     def labels(self) -> np.ndarray | None:
@@ -137,6 +139,15 @@ class ImageList:
         """
         return decode_image(self.path(index), min_side=self.min_side, max_pixels=self.max_pixels, name=self.name(index))
 
+    def _check_first_line(self) -> None:
+        """A list with labels that is read as one without has only names that are no files."""
+        path, *label = self.path(0).rsplit(None, 1)
+        if label and not os.path.exists(self.path(0)) and os.path.exists(path):
+            raise DataError(
+                f"ImageList.labels: {self.root} seems to name a label behind each path, {label[0]!r} behind {path}; "
+                "read it with labels='column' (--cfg-options train_dataloader.dataset.labels=column)"
+            )
+
     def __repr__(self) -> str:
         kinds = f", {len(self.classes)} classes" if self.classes is not None else ""
         return f"ImageList({os.fspath(self.root)!r}: {len(self):,} images{kinds})"
@@ -153,7 +164,7 @@ def _check_root(root: Path, labels: str | None) -> bool:
     if not root.exists():
         neighbours = [entry.name for entry in root.parent.iterdir()] if root.parent.is_dir() else []
         near = did_you_mean(root.name, neighbours) if neighbours else f"; there is no {root.parent} either"
-        raise DataError(f"ImageList.root: no such file or folder: {root}{near}")
+        raise DataError(f"ImageList.root: no such file or folder: {root}{near}; --data trains on other images")
     if root.suffix.lower() not in LIST_EXTENSIONS:
         raise DataError(
             f"ImageList.root: {root} is neither a folder nor a list; lists end in {', '.join(LIST_EXTENSIONS)}"

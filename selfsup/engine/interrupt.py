@@ -44,4 +44,5 @@ class InterruptWatch:
             raise KeyboardInterrupt
         self.asked = True
         if is_main():
-            print("\nfinishing this step, then saving; press Ctrl-C again to stop at once", flush=True)
+            at_once = "; press Ctrl-C again to stop at once" if number == signal.SIGINT else ""
+            print(f"\nfinishing this step, then saving{at_once}", flush=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.hooks import Hook
 
 import selfsup
 from selfsup.cli import main
@@ -16,6 +17,8 @@ from selfsup.config import config_names, load_config
 from selfsup.engine.interrupt import Interrupted
 from selfsup.engine.pretrained import checkpoint_file
 from selfsup.engine.runner import Runner
+from selfsup.errors import ConfigError
+from selfsup.registry import HOOKS
 
 TINY = [
     "--device=cpu",
@@ -309,3 +312,24 @@ def test_the_dry_run_says_that_a_run_ends_in_its_warm_up(capsys: pytest.CaptureF
 def test_a_rate_that_the_optimiser_refuses_is_told_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "swav/swav_scenes", "--dry-run", "--cfg-options", "optim_wrapper.optimizer.lr=-1"]) == 2
     assert capsys.readouterr().err == "error: optim_wrapper.optimizer: Invalid learning rate: -1\n"
+
+
+def test_a_run_that_cannot_start_leaves_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("new", "mine"):
+        if folder == "mine":
+            Path(folder).mkdir()
+        assert main(["train", "swav/swav_resnet50", "--work-dir", folder, "--device=cpu"]) == 2
+        assert "no such file or folder: data/imagenet/train" in (said := capsys.readouterr().err)
+        assert said.endswith("; --data trains on other images\n")
+    assert not Path("new").exists()
+    assert Path("mine").is_dir()
+    assert (
+        main(["train", "simclr/simclr_scenes", "--work-dir", "begun", *TINY, "custom_hooks=[{'type': 'Stops'}]"]) == 2
+    )
+    assert Path("begun/environment.json").is_file()
+
+
+@HOOKS.register_module()
+class Stops(Hook):
+    def before_train(self, runner: object) -> None:
+        raise ConfigError("stopped by a hook")

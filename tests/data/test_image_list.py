@@ -279,3 +279,14 @@ def test_a_cache_that_is_something_else_is_not_overwritten(folder: Path) -> None
     with pytest.raises(DataError, match=r"ImageList\.cache: .*notes: not a path table; remove the file"):
         ImageList(folder, cache=folder / "notes")
     assert (folder / "notes").read_text() == "precious"
+
+
+def test_a_list_with_labels_is_not_taken_for_one_of_paths(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "with space.jpg").touch()
+    (tmp_path / "labelled.txt").write_text("a.jpg nature\n")
+    with pytest.raises(DataError, match=r"seems to name a label behind each path, 'nature' behind .*a\.jpg; read"):
+        ImageList(tmp_path / "labelled.txt")
+    assert ImageList(tmp_path / "labelled.txt", labels="column").classes == ["nature"]
+    (tmp_path / "plain.txt").write_text("with space.jpg\nmissing too.jpg\n")
+    assert len(ImageList(tmp_path / "plain.txt")) == 2
