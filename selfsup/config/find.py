@@ -1,6 +1,7 @@
 """Where a config is: in the user's folders, or among the packaged ones."""
 
 import difflib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def find_config(path_or_name: str | Path) -> Path:
     """
     wanted = Path(path_or_name).expanduser()
     for candidate in (wanted, Path(f"{wanted}.py")):
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # False, not an error, for what can be no name
             return candidate.resolve()
     return find_packaged(wanted, asked=str(path_or_name))
 
@@ -50,7 +51,7 @@ def find_packaged(wanted: str | Path, *, asked: str, also: Sequence[str] = ()) -
     if name.name and not name.is_absolute():
         for folder in CONFIG_FOLDERS:
             for candidate in (folder / name, folder / f"{name}.py"):
-                if candidate.is_file():
+                if os.path.isfile(candidate):
                     return candidate.resolve()
     known = config_names()
     stem = name.as_posix().removesuffix(".py")

@@ -77,8 +77,8 @@ def convert(
     broken = [name for name, tensor in weights.items() if not tensor.is_meta and not torch.isfinite(tensor).all()]
     if broken:
         raise CheckpointError(
-            f"{file}: {len(broken)} tensors hold numbers that are not finite: {shown(broken)}; the training that wrote "
-            "them had failed, use an older file"
+            f"{file}: numbers that are not finite in {shown(broken)}; the training that wrote them had failed, use an "
+            "older file"
         )
     return weights, account
 

@@ -107,6 +107,7 @@ def test_a_seer_checkpoint_is_trained_on_and_exported(capsys: pytest.CaptureFixt
         (["o.pth", "--backbone", "dict(type='RegNet', arhc='y_8gf')"], "--backbone.arhc: is not an argument of RegNet"),
         (["o.pth", "--backbone", "dict(type='SimCLR')"], "--backbone.type: no backbone is called 'SimCLR'"),
         (["o.pth", "--backbone", "dict(type='ResNet', **{'depth': 18})"], "(write the keys of ** out)"),
+        (["o.pth", "--backbone", "(" * 3000], "no such file, and no packaged config has that name"),
         (["o.pth", "--backbone", "dict(a=" * 2000], "--backbone: must be a config or a dict of plain values"),
         (["o.pth", "--backbone", "swav/swav_scens"], "did you mean 'swav/swav_scenes'?"),
         (["o.pth", "--backbone", DICT.replace("48", "56")], "the file holds a RegNet"),

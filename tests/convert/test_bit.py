@@ -87,11 +87,9 @@ def test_a_deep_network_with_small_kernels_is_the_same_both_ways(timm: ModuleTyp
         ours = model(images)
         with pytest.raises(AssertionError):
             assert_relatively_close(ours, expected)  # so eps does matter here
-        weights, _, code = counterpart(model, "timm")
-        names: dict[str, Any] = {"timm": timm}
-        exec(code, names)
-        names["model"].load_state_dict(weights, strict=True)
-        assert_relatively_close(names["model"].eval()(images), ours)
+        weights, again, _ = counterpart(model, "timm")
+        again.load_state_dict(weights, strict=True)
+        assert_relatively_close(again.eval()(images), ours)
 
 
 @pytest.mark.slow
@@ -109,10 +107,13 @@ def test_a_deep_network_is_exported_to_timm(timm: ModuleType, tmp_path: Path, de
 def test_another_eps_is_not_taken_for_rounding(timm: ModuleType) -> None:
     torch.manual_seed(0)
     model = bit(depth=50)
-    weights, again, _ = counterpart(model, "timm")
+    weights, _, code = counterpart(model, "timm")
+    names: dict[str, Any] = {"timm": timm}
+    exec(code, names)
+    again = names["model"].eval()
     again.load_state_dict(weights)
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    assert _same_function(model, again.eval(), images)
+    assert _same_function(model, again, images)
     model.set_eps(1e-8)  # type: ignore[operator]
     assert not _same_function(model.eval(), again, images)
 
