@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 METHOD ?= simclr
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all dist check configs zoo bench bench-seer format clean
+.PHONY: help setup demo test test-all dist check configs zoo bench bench-scenes bench-seer format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ zoo: $(VENV)/.ready  ## rewrite the computed columns of model_zoo.md
 bench: $(VENV)/.ready  ## side-by-side timings; keep the machine otherwise idle
 	@$(BIN)/python -m benchmarks.views
 	@$(BIN)/python -m benchmarks.train_step
+
+bench-scenes: $(VENV)/.ready  ## every method on the embedded scenes, three seeds: an hour and a half
+	@$(BIN)/python -m benchmarks.scenes
 
 bench-seer: $(VENV)/.ready  ## real SEER steps: ten minutes, 22 GiB of memory, 17 GB of disk
 	@$(BIN)/python -m benchmarks.seer_step --config swav/seer_regnety32 --steps 5

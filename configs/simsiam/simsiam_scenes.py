@@ -2,7 +2,9 @@
 
 Paper: the method of Chen and He 2020, arXiv:2011.10566, at another size; there is no number to expect but our own, in
 model_zoo.md. Data, views and backbone are those of simclr_scenes. The predictor is a bottleneck of a quarter of the
-embedding, as in the paper, and its learning rate stays constant.
+embedding, as in the paper, and its learning rate stays constant. It learns the least of the methods here: with seed 0
+the linear probe came to 33.6 % with heads of 256, to 34.2 % with 1,024, and to 35.4 % with those, half the learning
+rate and 1,400 steps; raw pixels give 34.8 %.
 
 Sized for one process on two CPU cores.
 
@@ -25,8 +27,8 @@ model = dict(
     backbone=backbone,
     neck=dict(
         type="ProjectionNeck",
-        hidden_dims=(256, 256),
-        out_dim=256,
+        hidden_dims=(1024, 1024),
+        out_dim=1024,
         bias=False,
         last_bias=True,
         last_bias_frozen=True,
@@ -34,7 +36,7 @@ model = dict(
         last_bn_weight=False,
         last_bn_bias=False,
     ),
-    predictor=dict(type="ProjectionNeck", hidden_dims=(64,), bias=False, last_bias=True),
+    predictor=dict(type="ProjectionNeck", hidden_dims=(256,), bias=False, last_bias=True),
     loss=dict(type="NegativeCosineLoss"),
     preprocess=dict(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
 )
@@ -45,8 +47,9 @@ train_dataloader = dict(
     num_images=scenes.num_images,
     views=scenes.pair,
 )
+optim_wrapper.optimizer.lr = 1e-3
 optim_wrapper.param_groups = [dict(match="predictor.*", fixed_lr=True)]
 param_scheduler = dict(type="WarmupCosine", warmup_steps=70)
-train_cfg = dict(max_steps=720)
+train_cfg = dict(max_steps=1_400)
 auto_scale_lr = dict(base_batch_size=batch, rule="sqrt")
 evaluate_every = 4

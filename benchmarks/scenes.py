@@ -1,0 +1,127 @@
+"""Every method on the embedded scenes: kNN and linear accuracy at three label levels, beside both floors.
+
+    python -m benchmarks.scenes [NAME ...] [--seeds 0 1 2] [--work-dir work_dirs/bench_scenes]
+
+Trains each ``*_scenes`` recipe with each seed and judges the backbone on emoji never seen in training:
+
+- category (9 classes) and subcategory (98): learn from scenes of the training emoji, be judged on the others;
+- emoji (573): learn from four scenes of each unseen emoji, two of either artist, be judged on two more.
+
+The floors are raw pixels, and each recipe's network with weights drawn from the same seed, judged the same way. Figures
+are means over the seeds with their standard errors, in %, and seconds of training steps. Runs that are done already are
+kept, so that a stopped benchmark goes on where it was; ``--lead N`` asks the linear probe on categories for N points
+over both floors, and the exit code is 1 if a method has fewer.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+from torch import nn
+
+from selfsup.config import config_names, load_config
+from selfsup.engine.checkpoint import load_backbone
+from selfsup.evaluation import RawPixels
+from selfsup.registry import EVALUATORS, METHODS
+
+LEVELS = {"category": ("train", "test", 1), "subcategory": ("train", "test", 1), "emoji": ("test", "test", 2)}
+"""For each level the split that is learned from, the one that is judged, and the seed of the judged scenes."""
+
+PROBES: dict[str, dict[str, Any]] = {
+    "knn": dict(type="KNN", k=20, temperature=0.07),
+    "linear": dict(type="LinearProbe"),
+}
+COLUMNS = [f"{level}/{probe}" for level in LEVELS for probe in PROBES]
+FLOORS = ("raw pixels", "untrained")
+
+
+def evaluators() -> dict[str, dict[str, Any]]:
+    """Both probes at every level."""
+    found = {}
+    for level, (learned, judged, seed) in LEVELS.items():
+        scenes = dict(type="Scenes", size=32, background="flat", scale=(0.6, 1.0), level=level)
+        train = dict(scenes, split=learned, variants=2, seed=1)
+        test = dict(scenes, split=judged, variants=2 if seed == 1 else 1, seed=seed)
+        for name, probe in PROBES.items():
+            found[f"{level}/{name}"] = dict(probe, train=train, test=test, size=32, resize=32)
+    return found
+
+
+def judged(backbone: nn.Module, preprocess: Any) -> dict[str, float]:
+    """Accuracy of a backbone in %, by level and probe."""
+    suite = EVALUATORS.build({"type": "Suite", "evaluators": evaluators(), "preprocess": preprocess})
+    scores = suite.evaluate(backbone.eval())
+    return {column: 100 * scores[f"{column}/top1"] for column in COLUMNS}
+
+
+def run(name: str, seed: int, folder: Path) -> dict[str, dict[str, float]]:
+    """Train a recipe and judge it, its untrained network and the pixels; or read what an earlier call found."""
+    result = folder / "scores.json"
+    if not result.is_file():
+        command = [sys.executable, "-m", "selfsup", "train", name, "--work-dir", str(folder), "--device", "cpu"]
+        silent = [f"default_hooks.{hook}=none" for hook in ("evaluate", "pictures", "collapse")]
+        subprocess.run([*command, "--seed", str(seed), "--cfg-options", *silent], check=True)
+        steps = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        seconds = sum(step.get("step_seconds", 0.0) for step in steps)
+        torch.manual_seed(seed)
+        method = METHODS.build(load_config(name)["model"])
+        scores = {
+            "raw pixels": judged(RawPixels(), method.preprocess),
+            "untrained": judged(method.backbone, method.preprocess),
+        }
+        load_backbone(folder / "backbone.safetensors", method.backbone)
+        scores["trained"] = {**judged(method.backbone, method.preprocess), "seconds": seconds}
+        result.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    return json.loads(result.read_text(encoding="utf-8"))
+
+
+def cell(values: list[float]) -> str:
+    """The mean, and the standard error where there are several values that differ."""
+    error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return f"{mean(values):.1f} ± {error:.1f}" if error else f"{mean(values):.1f}"
+
+
+def row(title: str, runs: list[Mapping[str, float]]) -> str:
+    """One line of the table."""
+    seconds = f"{mean(scores['seconds'] for scores in runs):.0f}" if "seconds" in runs[0] else ""
+    return f"| {' | '.join([title, *(cell([scores[column] for scores in runs]) for column in COLUMNS), seconds])} |"
+
+
+def main() -> int:
+    """Train what is missing, print the table as Markdown."""
+    names = [name for name in config_names() if name.endswith("_scenes")]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=names, metavar="NAME", help="recipes; default: all *_scenes")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/bench_scenes"))
+    parser.add_argument("--lead", type=float, default=5.0, help="points over both floors (default: %(default)s)")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    found = {
+        name: [run(name, seed, options.work_dir / f"{name.replace('/', '_')}_{seed}") for seed in options.seeds]
+        for name in options.names
+    }
+    print("| features | " + " | ".join(column.replace("/", ", ") for column in COLUMNS) + " | seconds |")
+    print("|---|" + "---|" * (len(COLUMNS) + 1))
+    print(row(FLOORS[0], [next(iter(found.values()))[0][FLOORS[0]]]))
+    reached = True
+    for name, runs in found.items():
+        trained = [scores["trained"] for scores in runs]
+        print(row(f"{name}, untrained", [scores["untrained"] for scores in runs]))
+        print(row(name, trained))
+        floor = max(mean(scores[floor]["category/linear"] for scores in runs) for floor in FLOORS)
+        lead = mean(scores["category/linear"] for scores in trained) - floor
+        reached &= lead >= options.lead
+        print(f"{name}: linear probe on categories {lead:+.1f} points over the better floor", file=sys.stderr)
+    return 0 if reached else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
