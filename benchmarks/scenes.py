@@ -67,8 +67,6 @@ def run(name: str, seed: int, folder: Path) -> dict[str, dict[str, float]]:
         command = [sys.executable, "-m", "selfsup", "train", name, "--work-dir", str(folder), "--device", "cpu"]
         silent = [f"default_hooks.{hook}=none" for hook in ("evaluate", "pictures", "collapse")]
         subprocess.run([*command, "--seed", str(seed), "--cfg-options", *silent], check=True)
-        steps = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-        seconds = sum(step.get("step_seconds", 0.0) for step in steps)
         torch.manual_seed(seed)
         method = METHODS.build(load_config(name)["model"])
         scores = {
@@ -76,9 +74,18 @@ def run(name: str, seed: int, folder: Path) -> dict[str, dict[str, float]]:
             "untrained": judged(method.backbone, method.preprocess),
         }
         load_backbone(folder / "backbone.safetensors", method.backbone)
-        scores["trained"] = {**judged(method.backbone, method.preprocess), "seconds": seconds}
+        scores["trained"] = judged(method.backbone, method.preprocess)
         result.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
-    return json.loads(result.read_text(encoding="utf-8"))
+    scores = json.loads(result.read_text(encoding="utf-8"))
+    scores["trained"]["seconds"] = seconds_of(name, folder)
+    return scores
+
+
+def seconds_of(name: str, folder: Path) -> float:
+    """How long the training steps of a run took."""
+    batch = load_config(name)["train_dataloader"]["batch_size"]
+    steps = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    return sum(batch / step["images_per_second"] for step in steps if "images_per_second" in step)
 
 
 def cell(values: list[float]) -> str:
