@@ -43,4 +43,5 @@ def run(chosen: argparse.Namespace) -> int:
         f"features differ by at most {written.difference:.1e} of the greatest"
     )
     print(f"load it with: {written.usage}")
+    print("it takes normalised images: range, mean and std are under 'preprocess' in the card")
     return 0
