@@ -55,6 +55,20 @@ class NonFiniteError(SelfsupError, ArithmeticError):
     """A loss or gradient that is not finite."""
 
 
+def listing(problems: Sequence[str], *, source: str = "") -> str:
+    """One message for several problems.
+
+    Args:
+        problems: one or more.
+        source: what has them, for the heading; without it a single problem stands alone.
+    """
+    if len(problems) == 1 and not source:
+        return problems[0]
+    count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
+    heading = f"{source} has {count}" if source else count
+    return f"{heading}:\n" + "\n".join(f"  {problem}" for problem in problems)
+
+
 def did_you_mean(name: str, choices: Iterable[str], *, show: int = 12) -> str:
     """The end of an error message about an unknown name.
 

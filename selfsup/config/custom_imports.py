@@ -43,20 +43,21 @@ def with_modules(custom_imports: Any, modules: Iterable[str]) -> Any:
     return {**section, "imports": [*listed, *more]} if more else custom_imports
 
 
-def import_custom(custom_imports: Any) -> None:
+def import_custom(custom_imports: Any) -> list[str]:
     """Import what the section names, and let the config name classes of it that are not registered.
 
-    Raises:
-        ConfigError: if a module cannot be imported, or registers a name that is taken; the message says why.
+    Returns:
+        What could not be imported, or registers a name that is taken, each with its reason; empty if all went well.
     """
+    problems = []
     for name in _names(custom_imports):
         try:
             module = _import_file(Path(name)) if _is_path(name) else importlib.import_module(name)
             admit(module.__name__)
-        except ConfigError:
-            raise
+        except ConfigError as error:
+            problems.append(str(error))
         except RegistryError as error:
-            raise ConfigError(f"custom_imports.imports: {name}: {error}") from error
+            problems.append(f"custom_imports.imports: {name}: {error}")
         except Exception as error:  # whatever a stranger's module raises is explained
             if custom_imports.get("allow_failed_imports", False):
                 continue
@@ -64,7 +65,8 @@ def import_custom(custom_imports: Any) -> None:
             right = (
                 "" if _is_path(name) else "; it must be installed or on PYTHONPATH, or given as the path of its file"
             )
-            raise ConfigError(f"custom_imports.imports: cannot import {name!r}: {why}{right}") from error
+            problems.append(f"custom_imports.imports: cannot import {name!r}: {why}{right}")
+    return problems
 
 
 def _names(custom_imports: Any) -> list[str]:

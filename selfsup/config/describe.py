@@ -11,8 +11,8 @@ from rich.table import Table
 from torch import nn
 
 from selfsup.config.recipe import batch_parts, differences, effective_batch, recipe_batch, recipe_micro_batch
-from selfsup.config.trial import build_on_meta, build_schedule, check_run, explained, lone_optimizer
-from selfsup.errors import ConfigError, SelfsupError
+from selfsup.config.trial import build_on_meta, build_schedule, explained, lone_optimizer, try_out
+from selfsup.errors import ConfigError, SelfsupError, listing
 from selfsup.registry import PARAM_SCHEDULERS, TRANSFORMS
 
 UNKNOWN = "unknown until the data is read"
@@ -80,19 +80,14 @@ def describe(
     Raises:
         ConfigError: listing everything that components refuse, or that this many processes cannot do.
     """
-    method = build_on_meta(config)
-    check_run(config, method, processes)
+    method, problems = try_out(config, processes=processes)
+    if method is None or problems:
+        raise ConfigError(listing(problems))
     views = view_sizes(config["train_dataloader"]["views"])
     loader, length = config["train_dataloader"], config["train_cfg"]
     batch = effective_batch(config, processes)
     num_images = loader.get("num_images")
     per_epoch = num_images // batch if num_images else None
-    if num_images and per_epoch == 0:
-        parts = " x ".join(map(str, batch_parts(config, processes)))
-        raise ConfigError(
-            f"train_dataloader.batch_size: {batch} images per update ({parts}) are more than the {num_images} of the "
-            "data set; make it smaller"
-        )
     steps = length.get("max_steps") or (length["max_epochs"] * per_epoch if per_epoch else None)
     curve = rate_curve(config, steps=steps, steps_per_epoch=per_epoch) if steps else None
     cost = None

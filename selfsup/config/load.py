@@ -35,8 +35,8 @@ def load_config(
     if images is not None:
         use_images(config, images)
     added = apply_options(config, parse_options(options))
-    import_custom(config.get("custom_imports"))
-    validate(config, source=str(path), added=added)
+    failed = import_custom(config.get("custom_imports"))
+    validate(config, source=str(path), added=added, known=failed)
     return fill_defaults(config)
 
 

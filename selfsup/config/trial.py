@@ -1,17 +1,30 @@
 """Building a config's parts without data and without memory for weights, to see whether they can be."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from selfsup.config.default_hooks import hooks_of
-from selfsup.config.recipe import sync_bn_group
-from selfsup.config.schema import DEFAULT_WRAPPER
-from selfsup.errors import ConfigError, SelfsupError
-from selfsup.registry import HOOKS, METHODS, OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS
+from selfsup.config.recipe import batch_parts, effective_batch, sync_bn_group
+from selfsup.config.schema import DEFAULT_WRAPPER, PLACES, Place
+from selfsup.config.signatures import signature_of
+from selfsup.errors import ConfigError, DataError, SelfsupError
+from selfsup.registry import (
+    EVALUATORS,
+    HOOKS,
+    METHODS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    TRANSFORMS,
+    Registry,
+)
+
+_STAND_IN = 64
+"""For a size that the parts around give, where those cannot be built."""
 
 
 def build_on_meta(config: Mapping[str, Any]) -> nn.Module:
@@ -24,44 +37,145 @@ def build_on_meta(config: Mapping[str, Any]) -> nn.Module:
         return explained("model", METHODS.build, config["model"])
 
 
-def check_run(config: Mapping[str, Any], method: nn.Module, processes: int) -> None:
-    """Build what stands beside the method, to see whether it can be.
+def try_out(
+    config: Mapping[str, Any], *, processes: int | None = None, broken: Collection[str] = ()
+) -> tuple[nn.Module | None, list[str]]:
+    """Build everything but data sets, to see whether it can be.
 
     Args:
-        config: a resolved config.
-        method: on the meta device.
-        processes: how many will take part.
+        config: a config with its defaults filled in.
+        processes: how many will take part; None leaves open what depends on that.
+        broken: paths at which validation has found something already: what holds one of them is not tried, its sound
+            parts are.
 
-    Raises:
-        ConfigError: listing everything that is refused.
+    Returns:
+        The method on the meta device, None if it cannot be built; and what was refused, each with its path.
     """
-    checks: list[Callable[[], Any]] = [
-        partial(sync_bn_group, config, processes),
-        partial(explained, "optim_wrapper", _build_wrapper, config, method),
-    ]
+    trial = _Trial(broken)
+    method = trial.model(config.get("model"))
+    if processes is not None:
+        trial.attempt("sync_bn", sync_bn_group, config, processes)
+        trial.attempt("train_dataloader", _check_batch, config, processes)
+    trial.views(config)
+    optimizer = trial.optimizer(config)
+    if method is not None and optimizer is not None:
+        trial.attempt("optim_wrapper", _build_wrapper, config, method)
     schedules = config.get("param_scheduler") or []
-    for schedule in [schedules] if isinstance(schedules, dict) else schedules:
-        checks.append(partial(explained, "param_scheduler", build_schedule, config, schedule))
-    for name, hook in hooks_of(config).items():
-        checks.append(partial(explained, f"default_hooks.{name}", HOOKS.build, hook))
+    if optimizer is not None and trial.is_sound("param_scheduler"):
+        for schedule in [schedules] if isinstance(schedules, dict) else schedules:
+            trial.attempt("param_scheduler", build_schedule, config, schedule)
+    if trial.is_sound("default_hooks"):
+        for name, hook in hooks_of(config).items():
+            trial.component(f"default_hooks.{name}", HOOKS, hook)
     for number, hook in enumerate(config.get("custom_hooks") or ()):
-        checks.append(partial(explained, f"custom_hooks.{number}", HOOKS.build, hook))
-    problems = []
-    for check in checks:
+        trial.component(f"custom_hooks.{number}", HOOKS, hook)
+    for name, evaluator in (config.get("evaluators") or {}).items():
+        if isinstance(evaluator, dict):
+            trial.attempt(f"evaluators.{name}", _build_evaluator, evaluator, owner=str(evaluator.get("type")))
+    return method, list(trial.problems)
+
+
+class _Trial:
+    """One attempt after the other; what is refused is noted, each message once."""
+
+    def __init__(self, broken: Collection[str]) -> None:
+        self.broken = tuple(broken)
+        self.problems: dict[str, None] = {}
+
+    def is_sound(self, path: str) -> bool:
+        """Whether validation has found nothing in or around what stands at a path."""
+        return not any(
+            bad == path or bad.startswith(f"{path}.") or path.startswith(f"{bad}.") or not bad for bad in self.broken
+        )
+
+    def attempt(self, path: str, build: Callable[..., Any], *arguments: Any, owner: str = "") -> Any:
+        """What ``build`` returns; None if it refuses, or if validation has refused what it would build."""
+        if not self.is_sound(path):
+            return None
         try:
-            check()
-        except SelfsupError as error:
-            problems.append(str(error))
-    problems = list(dict.fromkeys(problems))  # a schedule names what is wrong with its optimiser again
-    if len(problems) == 1:
-        raise ConfigError(problems[0])
-    if problems:
-        raise ConfigError(f"{len(problems)} problems:\n" + "\n".join(f"  {problem}" for problem in problems))
+            return build(*arguments)
+        except DataError:
+            return None  # only the data can tell
+        except (SelfsupError, ValueError, TypeError) as error:
+            self.problems[_placed(str(error), path, owner)] = None
+        return None
+
+    def component(self, path: str, registry: Registry, given: Any, **context: Any) -> Any:
+        """Build one component from its dict, with what the config may leave out."""
+        if not isinstance(given, dict):
+            return None
+        return self.attempt(path, registry.build, {**context, **given}, owner=str(given.get("type")))
+
+    def model(self, given: Any) -> nn.Module | None:
+        """The method; where it cannot be built, each of its parts, so that one does not hide the other."""
+        with torch.device("meta"):
+            whole = _Trial(self.broken)
+            method = whole.component("model", METHODS, given)
+            if method is None:
+                for path, place, part in _parts(given, "model"):
+                    self.component(path, place.registry, part, **dict.fromkeys(place.supplied, _STAND_IN))
+                told = tuple(problem.partition(": ")[2] for problem in self.problems)
+                self.problems |= {problem: None for problem in whole.problems if not problem.endswith(told)}
+        return method
+
+    def views(self, config: Mapping[str, Any]) -> None:
+        """The view pipeline."""
+        self.component("train_dataloader.views", TRANSFORMS, (config.get("train_dataloader") or {}).get("views"))
+
+    def optimizer(self, config: Mapping[str, Any]) -> Any:
+        """The optimiser, for one parameter."""
+        if not self.is_sound("optim_wrapper.optimizer") or "optim_wrapper" not in config:
+            return None
+        return self.attempt("optim_wrapper.optimizer", lone_optimizer, config)
+
+
+class _Blank:
+    """Two grey images, where a data set belongs."""
+
+    labels = np.arange(2)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def image(self, index: int) -> np.ndarray:
+        return np.full((32, 32, 3), 127, np.uint8)
+
+
+def _parts(component: Any, path: str) -> Iterator[tuple[str, Place, dict[str, Any]]]:
+    """Path, place and dict of every component inside one, the innermost first."""
+    for name, item in component.items() if isinstance(component, Mapping) else ():
+        place = PLACES.get(name)
+        if isinstance(item, dict) and place is not None and not place.named:
+            yield from _parts(item, f"{path}.{name}")
+            yield f"{path}.{name}", place, item
+
+
+def _placed(message: str, path: str, owner: str) -> str:
+    """A component's message, with its path in the config instead of the name it begins with."""
+    if owner and message.startswith((f"{owner}.", f"{owner}:")):
+        return path + message[len(owner) :]
+    return message if message.startswith(path) else f"{path}: {message}"
+
+
+def _check_batch(config: Mapping[str, Any], processes: int) -> None:
+    """Refuse an update that takes more images than there are."""
+    num_images, batch = config["train_dataloader"].get("num_images"), effective_batch(config, processes)
+    if num_images and batch > num_images:
+        parts = " x ".join(map(str, batch_parts(config, processes)))
+        raise ConfigError(
+            f"train_dataloader.batch_size: {batch} images per update ({parts}) are more than the {num_images} of the "
+            "data set; make it smaller"
+        )
+
+
+def _build_evaluator(given: Mapping[str, Any]) -> Any:
+    takes = signature_of(EVALUATORS.find(given["type"])).arguments
+    blank: dict[str, Any] = {name: _Blank() for name in ("train", "test") if name in takes}
+    return EVALUATORS.build({**given, **blank})
 
 
 def _build_wrapper(config: Mapping[str, Any], method: nn.Module) -> Any:
     section = config["optim_wrapper"]
-    lone_optimizer(config)  # names what it refuses by its own place
     return OPTIM_WRAPPERS.find(section.get("type", DEFAULT_WRAPPER)).for_method(method, section)
 
 

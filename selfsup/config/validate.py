@@ -6,32 +6,38 @@ arguments compared with their signatures, so that plugins are checked like our o
 
 import copy
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from selfsup.config.annotations import choices, classes, element, fits, spelled
 from selfsup.config.default_hooks import no_default_hook, with_default_hooks
 from selfsup.config.schema import ALTERNATIVES, AT_LEAST, AT_MOST, PLACES, REGISTRIES, SECTIONS, Place, Recipe
 from selfsup.config.signatures import Signature, signature_of
-from selfsup.errors import ConfigError, RegistryError, did_you_mean
+from selfsup.config.trial import try_out
+from selfsup.errors import ConfigError, RegistryError, did_you_mean, listing
 from selfsup.registry import Registry, load_plugins, plugin_report
 
 
-def validate(config: Mapping[str, Any], *, source: str = "config", added: Collection[str] = ()) -> None:
-    """Check a whole config.
+def validate(
+    config: Mapping[str, Any], *, source: str = "config", added: Collection[str] = (), known: Sequence[str] = ()
+) -> None:
+    """Check a whole config; where something is wrong, try what is not, so that everything is told at once.
 
     Args:
         config: what ``read_config`` gives.
         source: the config's file, for the heading of the message.
         added: paths set by ``--cfg-options`` that the file does not have; each must be a known key or argument.
+        known: problems found before, to be told with the others.
 
     Raises:
         ConfigError: listing every problem, each as ``path: what is wrong, what would be right``.
     """
-    problems = find_problems(config, added=added)
+    problems = [*known, *find_problems(config, added=added)]
     if problems:
-        count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
-        raise ConfigError(f"{source} has {count}:\n" + "\n".join(f"  {problem}" for problem in problems))
+        broken = [problem.partition(": ")[0] for problem in problems]
+        sound = fill_defaults({name: section for name, section in config.items() if name not in broken})
+        _, refused = try_out(sound, broken=broken)
+        raise ConfigError(listing([*problems, *refused], source=source))
 
 
 def validate_component(component: Mapping[str, Any], place: str, *, source: str) -> None:

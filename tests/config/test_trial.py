@@ -66,10 +66,58 @@ def test_everything_that_cannot_be_built_is_told_at_once(tmp_path: Path) -> None
         "  sync_bn: groups of 2 do not divide 3 processes; use one of 1, 3, or 'all'",
         "  optim_wrapper.clip_grad: unknown key 'max_nrom'; did you mean 'max_norm'?",
         "  param_scheduler (MultiStep): give the milestones as epochs or as steps",
-        "  CheckpointHook.max_keep: must be >= 1, got 0",
-        "  CheckpointHook.every_steps: must be >= 1 or None, got 0",
+        "  default_hooks.checkpoint.max_keep: must be >= 1, got 0",
+        "  custom_hooks.0.every_steps: must be >= 1 or None, got 0",
         '  custom_hooks.1: `rule` should be either "greater" or "less", but got sideways',
     ]
+
+
+def test_no_part_of_a_method_hides_what_another_refuses(tmp_path: Path) -> None:
+    config = load_config(
+        write(tmp_path),
+        {"model.backbone.depth": 19, "model.loss.temperature": -1.0, "model.neck.out_dim": 0},
+    )
+    with pytest.raises(ConfigError) as caught:
+        describe(config)
+    heading, *problems = str(caught.value).splitlines()
+    assert heading == "3 problems:"
+    assert [problem.partition(": ")[0].strip() for problem in problems] == [
+        "model.backbone.depth",
+        "model.neck.out_dim",
+        "model.loss.temperature",
+    ]
+
+
+def test_what_reading_and_what_building_refuses_is_one_list(tmp_path: Path) -> None:
+    path = write(tmp_path, RECIPE + "custom_imports = dict(imports='absent.py')\nmodle = 3\n")
+    options = {
+        "model.neck.out_dim": "abc",
+        "model.loss.temperature": -1.0,
+        "optim_wrapper.optimizer.lr": -1.0,
+        "train_dataloader.views.size": -3,
+        "evaluators": {"knn": {"type": "KNN", "k": 0}, "linear": {"type": "LinearProbe", "max_images": 1}},
+    }
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, options)
+    assert str(caught.value).splitlines() == [
+        f"{path} has 8 problems:",
+        f"  custom_imports.imports: {tmp_path / 'absent.py'}: no such file",
+        "  model.neck.out_dim: must be int, got 'abc'",
+        "  modle: is not a key of a config, got 3; did you mean 'model'?",
+        "  model.loss.temperature: must be > 0, got -1.0",
+        "  train_dataloader.views: RandomResizedCrop.size: must be > 0, got -3",
+        "  optim_wrapper.optimizer: Invalid learning rate: -1.0",
+        "  evaluators.knn.k: must be > 0, got 0",
+        "  evaluators.linear.max_images: must be > 1, got 1",
+    ]
+
+
+def test_evaluators_are_tried_without_opening_their_images(tmp_path: Path) -> None:
+    absent = {"type": "ImageList", "root": str(tmp_path / "absent"), "labels": "folder"}
+    knn = {"type": "KNN", "k": 3, "train": absent, "test": absent}
+    describe(load_config(write(tmp_path), {"evaluators": {"knn": knn}}))
+    with pytest.raises(ConfigError, match=r"^evaluators.knn.temperature: must be > 0, got 0"):
+        describe(load_config(write(tmp_path), {"evaluators": {"knn": {**knn, "temperature": 0.0}}}))
 
 
 @pytest.mark.parametrize(
