@@ -14,10 +14,12 @@ over both floors, and the exit code is 1 if a method has fewer.
 """
 
 import argparse
+import hashlib
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -26,9 +28,10 @@ import torch
 from torch import nn
 
 from selfsup.config import config_names, load_config
+from selfsup.data.preprocess import Preprocess
 from selfsup.engine.checkpoint import load_backbone
 from selfsup.evaluation import RawPixels
-from selfsup.registry import EVALUATORS, METHODS
+from selfsup.registry import BACKBONES, EVALUATORS
 
 LEVELS = {"category": ("train", "test", 1), "subcategory": ("train", "test", 1), "emoji": ("test", "test", 2)}
 """For each level the split that is learned from, the one that is judged, and the seed of the judged scenes."""
@@ -60,25 +63,48 @@ def judged(backbone: nn.Module, preprocess: Any) -> dict[str, float]:
     return {column: 100 * scores[f"{column}/top1"] for column in COLUMNS}
 
 
-def run(name: str, seed: int, folder: Path) -> dict[str, dict[str, float]]:
+def run(name: str, seed: int, work_dir: Path) -> dict[str, dict[str, float]]:
     """Train a recipe and judge it, its untrained network and the pixels; or read what an earlier call found."""
-    result = folder / "scores.json"
-    if not result.is_file():
+    folder = work_dir / f"{name.replace('/', '_')}_{seed}"
+    model = load_config(name)["model"]
+    preprocess = Preprocess(**model["preprocess"])
+
+    def trained() -> dict[str, float]:
         command = [sys.executable, "-m", "selfsup", "train", name, "--work-dir", str(folder), "--device", "cpu"]
         silent = [f"default_hooks.{hook}=none" for hook in ("evaluate", "pictures", "collapse")]
         subprocess.run([*command, "--seed", str(seed), "--cfg-options", *silent], check=True)
+        backbone = BACKBONES.build(model["backbone"])
+        load_backbone(folder / "backbone.safetensors", backbone)
+        return judged(backbone, preprocess)
+
+    def untrained() -> dict[str, float]:
         torch.manual_seed(seed)
-        method = METHODS.build(load_config(name)["model"])
-        scores = {
-            "raw pixels": judged(RawPixels(), method.preprocess),
-            "untrained": judged(method.backbone, method.preprocess),
-        }
-        load_backbone(folder / "backbone.safetensors", method.backbone)
-        scores["trained"] = judged(method.backbone, method.preprocess)
-        result.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
-    scores = json.loads(result.read_text(encoding="utf-8"))
+        return judged(BACKBONES.build(model["backbone"]), preprocess)
+
+    floors = work_dir / "floors"
+    scores = {
+        "raw pixels": kept(floors / f"{digest(model['preprocess'])}.json", lambda: judged(RawPixels(), preprocess)),
+        "untrained": kept(floors / f"{digest(model['backbone'], model['preprocess'], seed)}.json", untrained),
+        "trained": kept(folder / "scores.json", trained),
+    }
     scores["trained"]["seconds"] = seconds_of(name, folder)
     return scores
+
+
+def kept(path: Path, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """What is measured, written to a file; or what that file has, where there is one."""
+    if not path.is_file():
+        text = json.dumps(measure(), indent=2) + "\n"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")  # several benchmarks may share a work dir
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def digest(*parts: Any) -> str:
+    """A short name for what a floor depends on."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def seconds_of(name: str, folder: Path) -> float:
@@ -111,10 +137,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
 
-    found = {
-        name: [run(name, seed, options.work_dir / f"{name.replace('/', '_')}_{seed}") for seed in options.seeds]
-        for name in options.names
-    }
+    found = {name: [run(name, seed, options.work_dir) for seed in options.seeds] for name in options.names}
     print("| features | " + " | ".join(column.replace("/", ", ") for column in COLUMNS) + " | seconds |")
     print("|---|" + "---|" * (len(COLUMNS) + 1))
     print(row(FLOORS[0], [next(iter(found.values()))[0][FLOORS[0]]]))
