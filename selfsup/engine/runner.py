@@ -1,56 +1,41 @@
 """MMEngine's Runner, made to work on any device, on one process or a thousand, and to resume at once and exactly."""
 
 import logging
-import os
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.visualization import Visualizer
-from rich.logging import RichHandler
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from selfsup.config import DEFAULT_WRAPPER, batch_parts, dump_config, hooks_of
-from selfsup.data.all_but import AllBut
-from selfsup.data.loader import build_loader
-from selfsup.data.sampler import StepSampler, steps_per_epoch
+from selfsup.config import dump_config, hooks_of
 from selfsup.data.view_dataset import ViewDataset
-from selfsup.engine import state as run_state
 from selfsup.engine.card import run_card
-from selfsup.engine.checkpoint import (
-    FORMAT,
-    checkpoint_path,
-    export_backbone,
-    load_weights,
-    read_checkpoint,
-    sweep,
-    write_atomically,
-)
+from selfsup.engine.checkpoint import checkpoint_path, export_backbone, read_checkpoint, sweep, write_atomically
 from selfsup.engine.environment import check_writable, found_before, put_aside, unused_name, write_environment
-from selfsup.engine.hooks.aside import beside_training
 from selfsup.engine.hooks.evaluate import EvaluateHook, judge_of
 from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.loop import TrainLoop
 from selfsup.engine.metrics_log import MetricsLog
 from selfsup.engine.pretrained import TrainedWeights, start_from
-from selfsup.engine.resume import (
-    batch_change,
-    check_fits,
-    check_length_of_run,
-    newest_for_all,
-    options_of,
-    put_back,
-    seed_change,
+from selfsup.engine.resume import batch_change, check_fits, check_length_of_run, newest_for_all, seed_change
+from selfsup.engine.run_log import open_log
+from selfsup.engine.saved import Stateful, collect, give_back, identity_of
+from selfsup.engine.shard import build_on_main, is_sharded, sharding_of
+from selfsup.engine.together import together
+from selfsup.engine.training import (
+    build_batches,
+    build_images,
+    build_optim_wrapper,
+    build_schedules,
+    class_difference,
+    lengths,
+    without_judged,
 )
-from selfsup.engine.schedule import Schedule
-from selfsup.engine.shard import build_on_main, class_name, is_sharded, sharding_of, whole_state
-from selfsup.engine.together import check_length, together
 from selfsup.engine.wrap import wrap
 from selfsup.methods.base import Method, Progress
 from selfsup.ops.dist import (
@@ -62,7 +47,7 @@ from selfsup.ops.dist import (
     rank,
     world_size,
 )
-from selfsup.registry import DATASETS, HOOKS, METHODS, OPTIM_WRAPPERS, PARAM_SCHEDULERS, RUNNERS, TRANSFORMS
+from selfsup.registry import HOOKS, METHODS, RUNNERS
 
 
 @RUNNERS.register_module()
@@ -148,18 +133,8 @@ class Runner(MMEngineRunner):
 
     def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None) -> logging.Logger:  # type: ignore[override]
         """Lines to the terminal from the main process, and from each process to a file of its own in the log dir."""
-        logger = logging.getLogger(self.experiment_name)
-        logger.setLevel(log_level)
-        logger.propagate = False
-        to_file = logging.FileHandler(log_file or Path(self._log_dir) / f"rank{rank()}.log")
-        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(to_file)
-        if is_main():
-            to_terminal = _to_terminal()
-            to_terminal.setLevel(log_level)
-            to_terminal.addFilter(lambda record: not record.getMessage().startswith("Hooks will be executed"))
-            logger.addHandler(to_terminal)
-        return logger
+        file = log_file or Path(self._log_dir) / f"rank{rank()}.log"
+        return open_log(self.experiment_name, level=log_level, file=file, to_terminal=is_main())
 
     def _log_env(self, env_cfg: dict) -> None:
         """Nothing yet: an earlier run's files are still in place, see :meth:`_take_work_dir`."""
@@ -223,67 +198,30 @@ class Runner(MMEngineRunner):
         """Data, optimiser and schedule, in the order in which each needs the one before."""
         config = self._config
         self.trained = TrainedWeights()
-        loader = config["train_dataloader"]
-        with together():
-            images = DATASETS.build(loader["dataset"])
-            views = TRANSFORMS.build(loader["views"])
-        check_length(len(images))
+        images, views = build_images(config)
         if difference := class_difference(self.method, images):
             self.logger.warning(difference)
-        self.view_dataset = ViewDataset(self._without_judged(images, views), views, seed=config.get("seed", 0))
-        wrapper = config["optim_wrapper"]
-        self.accumulate = wrapper.get("accumulative_counts", 1)
-        self.steps_per_epoch = steps_per_epoch(
-            len(self.train_images), loader["batch_size"], world_size(), self.accumulate
+        judges = [hook for hook in self.hooks if isinstance(hook, EvaluateHook)] or [judge_of(config)]
+        images = without_judged(
+            images, views, method=self.method, judges=judges, device=self.device, logger=self.logger
         )
-        plan = config["train_cfg"]
-        self.total_steps = plan["max_steps"] if "max_steps" in plan else plan["max_epochs"] * self.steps_per_epoch
-        self.optim_wrapper = OPTIM_WRAPPERS.find(wrapper.get("type", DEFAULT_WRAPPER)).for_method(self.method, wrapper)
-        schedulers = config.get("param_scheduler") or []
-        self.param_schedulers = [
-            PARAM_SCHEDULERS.build(
-                scheduler, optimizer=self.optim_wrapper.optimizer, **self._schedule_context(scheduler)
-            )
-            for scheduler in ([schedulers] if isinstance(schedulers, dict) else schedulers)
-        ]
-
-    def _without_judged(self, images: Any, views: Any) -> Any:
-        """The images to train on: all but those that evaluators judge the method on."""
-        judges = [hook for hook in self.hooks if isinstance(hook, EvaluateHook)] or [judge_of(self._config)]
-        with together(), beside_training(self.device):
-            parts = [judge.hold_out(images, preprocess=self.method.preprocess, views=views) for judge in judges]
-        held_out = np.unique(np.concatenate(parts))
-        if not len(held_out):
-            return images
-        rest = AllBut(images, held_out)
-        self.logger.info(
-            f"held out from training: {len(held_out):,} of {len(images):,} images, on which evaluators judge; "
-            f"{len(rest):,} are trained on"
+        self.view_dataset = ViewDataset(images, views, seed=config.get("seed", 0))
+        self.accumulate, self.steps_per_epoch, self.total_steps = lengths(config, len(images))
+        self.optim_wrapper = build_optim_wrapper(config, self.method)
+        self.param_schedulers = build_schedules(
+            config,
+            self.optim_wrapper.optimizer,
+            steps_per_epoch=self.steps_per_epoch,
+            total_steps=self.total_steps,
         )
-        return rest
-
-    def _schedule_context(self, scheduler: dict[str, Any]) -> dict[str, int]:
-        """What our schedules are told of the run's length; MMEngine's own take none of it."""
-        if PARAM_SCHEDULERS.find(scheduler["type"]).__module__.startswith("mmengine."):
-            return {}
-        return {"steps_per_epoch": self.steps_per_epoch, "total_steps": self.total_steps}
 
     def _build_loop(self, start_step: int) -> TrainLoop:
-        loader = self._config["train_dataloader"]
-        sampler = StepSampler(
-            len(self.train_images),
-            loader["batch_size"],
-            world_size=world_size(),
-            rank=rank(),
-            seed=self._config.get("seed", 0),
+        batches = build_batches(
+            self._config,
+            self.view_dataset,
             start_step=start_step,
             total_steps=self.total_steps,
             accumulate=self.accumulate,
-        )
-        batches = build_loader(
-            self.view_dataset,
-            sampler,
-            num_workers=min(loader.get("num_workers", 0), os.cpu_count() or 1),  # more would only wait for each other
             device=self.device,
         )
         return TrainLoop(
@@ -298,34 +236,19 @@ class Runner(MMEngineRunner):
 
     def save(self, step: int) -> None:
         """Write everything the run needs to go on after ``step`` updates; called by every process."""
-        ranks = run_state.gather_rank_states(self.method, self.device)
-        weights = whole_state(dict(self.method.state_dict()))
-        optimizer = whole_state(self.optim_wrapper.state_dict())
+        state = collect(self._stateful, step=step)
         self.saved_step = step
-        if not is_main():
-            return
-        state = {
-            "format": FORMAT,
-            "step": step,
-            "method": class_name(self.method),
-            "model": weights,
-            "optim_wrapper": optimizer,
-            "schedules": [scheduler.state_dict() for scheduler in self.param_schedulers],
-            "ranks": ranks,
-            "trained": self.trained.taken,
-            **self._identity(),
-        }
-        write_atomically(state, checkpoint_path(self.work_dir, step))
+        if state is not None:
+            write_atomically(
+                {**state, "trained": self.trained.taken, **self._identity()}, checkpoint_path(self.work_dir, step)
+            )
+
+    @property
+    def _stateful(self) -> Stateful:
+        return Stateful(self.method, self.optim_wrapper, self.param_schedulers, self.device)
 
     def _identity(self) -> dict[str, Any]:
-        """What must be the same for a checkpoint to be this run's."""
-        return {
-            "images": len(self.train_images),
-            "seed": self._config.get("seed", 0),
-            "batch": list(batch_parts(self._config, world_size())),
-            "optimizer": type(self.optim_wrapper.optimizer).__name__,
-            "schedulers": [type(scheduler).__name__ for scheduler in self.param_schedulers],
-        }
+        return identity_of(self._stateful, self._config, num_images=len(self.train_images))
 
     def _load_or_resume(self) -> int:
         """Give the run its state back, and its work dir.
@@ -366,42 +289,10 @@ class Runner(MMEngineRunner):
             state = read_checkpoint(path, mapped=is_sharded(self.method))
             check_fits(state, path, identity)
             check_length_of_run(state["step"], self.total_steps, path)
-        load_weights(self.method, state["model"], source=str(path))
         self.trained = TrainedWeights(state.get("trained", ()))
-        wanted = options_of(self.optim_wrapper.optimizer)
-        self.optim_wrapper.load_state_dict(state["optim_wrapper"])
-        stateful = {schedule.param_name for schedule in self.param_schedulers if not isinstance(schedule, Schedule)}
-        stateful |= {"betas"} if "momentum" in stateful else set()  # where Adam keeps what MMEngine calls momentum
-        changed = put_back(self.optim_wrapper.optimizer, wanted, stateful=stateful)
-        for schedule, saved in zip(self.param_schedulers, state["schedules"], strict=True):
-            schedule.load_state_dict(saved)
-        if not run_state.restore_rank_state(state["ranks"], self.method, self.device):
-            self.logger.warning(
-                f"resumed on {world_size()} processes, saved on {len(state['ranks'])}: random states start anew, "
-                "and queues are those of process 0"
-            )
+        changed = give_back(state, self._stateful, source=str(path), warn=self.logger.warning)
         changed += seed_change(state.get("seed"), identity["seed"])
         changed += batch_change(state["batch"], identity["batch"])
         what = f"; changed since: {', '.join(changed)}" if changed else ""
         self.logger.info(f"resumed at step {state['step']} from {path}{what}")
         return state["step"]
-
-
-def class_difference(method: Any, images: Any) -> str | None:
-    """What to say where a classifier is made for another number of classes than the images have."""
-    made_for, classes = getattr(method, "num_classes", None), getattr(images, "classes", None)
-    if made_for is None or not classes or made_for == len(classes):
-        return None
-    return (
-        f"model.num_classes is {made_for}, the images have {len(classes)} classes; for a classifier of theirs: "
-        f"--cfg-options model.num_classes={len(classes)}"
-    )
-
-
-def _to_terminal() -> logging.Handler:
-    """Lines that fit a terminal; anywhere else each message is one line, whole, to be searched and copied."""
-    if sys.stdout.isatty():
-        return RichHandler(show_path=False, show_level=False, log_time_format="%H:%M:%S", markup=False)
-    plain = logging.StreamHandler(sys.stdout)
-    plain.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-    return plain

@@ -1,0 +1,95 @@
+"""A run's state as one dict, and back: what a checkpoint holds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+
+from selfsup.config import batch_parts
+from selfsup.engine import state as rank_state
+from selfsup.engine.checkpoint import FORMAT, load_weights
+from selfsup.engine.resume import options_of, put_back
+from selfsup.engine.schedule import Schedule
+from selfsup.engine.shard import class_name, whole_state
+from selfsup.methods.base import Method
+from selfsup.ops.dist import is_main, world_size
+
+
+@dataclass(frozen=True)
+class Stateful:
+    """The parts of a run that change as it goes.
+
+    Args:
+        method: what is trained, without what wraps it.
+        optim_wrapper: its optimiser.
+        schedules: of the optimiser's options.
+        device: where the run trains.
+    """
+
+    method: Method
+    optim_wrapper: Any
+    schedules: list[_ParamScheduler]
+    device: torch.device
+
+
+def identity_of(parts: Stateful, config: Mapping[str, Any], *, num_images: int) -> dict[str, Any]:
+    """What must be the same for a checkpoint to be this run's."""
+    return {
+        "images": num_images,
+        "seed": config.get("seed", 0),
+        "batch": list(batch_parts(config, world_size())),
+        "optimizer": type(parts.optim_wrapper.optimizer).__name__,
+        "schedulers": [type(schedule).__name__ for schedule in parts.schedules],
+    }
+
+
+def collect(parts: Stateful, *, step: int) -> dict[str, Any] | None:
+    """Everything the parts need to go on after ``step`` updates, on the main process; called by every one."""
+    ranks = rank_state.gather_rank_states(parts.method, parts.device)
+    weights = whole_state(dict(parts.method.state_dict()))
+    optimizer = whole_state(parts.optim_wrapper.state_dict())
+    if not is_main():
+        return None
+    return {
+        "format": FORMAT,
+        "step": step,
+        "method": class_name(parts.method),
+        "model": weights,
+        "optim_wrapper": optimizer,
+        "schedules": [schedule.state_dict() for schedule in parts.schedules],
+        "ranks": ranks,
+    }
+
+
+def give_back(state: Mapping[str, Any], parts: Stateful, *, source: str, warn: Callable[[str], object]) -> list[str]:
+    """The inverse of :func:`collect`; the config's options of the optimiser hold from here on.
+
+    Args:
+        state: of a checkpoint that fits.
+        parts: what receives it.
+        source: where it comes from, for messages.
+        warn: is told if the run had another number of processes.
+
+    Returns:
+        What changed since it was saved.
+
+    Raises:
+        CheckpointError: if the weights do not fit the method.
+    """
+    load_weights(parts.method, state["model"], source=source)
+    optimizer = parts.optim_wrapper.optimizer
+    wanted = options_of(optimizer)
+    parts.optim_wrapper.load_state_dict(state["optim_wrapper"])
+    stateful = {schedule.param_name for schedule in parts.schedules if not isinstance(schedule, Schedule)}
+    stateful |= {"betas"} if "momentum" in stateful else set()  # where Adam keeps what MMEngine calls momentum
+    changed = put_back(optimizer, wanted, stateful=stateful)
+    for schedule, saved in zip(parts.schedules, state["schedules"], strict=True):
+        schedule.load_state_dict(saved)
+    if not rank_state.restore_rank_state(state["ranks"], parts.method, parts.device):
+        warn(
+            f"resumed on {world_size()} processes, saved on {len(state['ranks'])}: random states start anew, "
+            "and queues are those of process 0"
+        )
+    return changed

@@ -1,0 +1,153 @@
+"""What a run trains with, from its config: images, lengths, optimiser, schedules, batches; each needs those before."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.optim import BaseOptimWrapper
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from selfsup.config import DEFAULT_WRAPPER
+from selfsup.data.all_but import AllBut
+from selfsup.data.loader import build_loader
+from selfsup.data.sampler import StepSampler, steps_per_epoch
+from selfsup.data.view_dataset import ViewDataset
+from selfsup.engine.hooks.aside import beside_training
+from selfsup.engine.hooks.evaluate import EvaluateHook
+from selfsup.engine.together import check_length, together
+from selfsup.methods.base import Method
+from selfsup.ops.dist import rank, world_size
+from selfsup.registry import DATASETS, OPTIM_WRAPPERS, PARAM_SCHEDULERS, TRANSFORMS
+
+
+def build_images(config: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The data set with all of its images, and the view pipeline; every process has as many images.
+
+    Raises:
+        DataError: if there are no images, or other numbers of them in other processes.
+    """
+    loader = config["train_dataloader"]
+    with together():
+        images = DATASETS.build(loader["dataset"])
+        views = TRANSFORMS.build(loader["views"])
+    check_length(len(images))
+    return images, views
+
+
+def class_difference(method: Any, images: Any) -> str | None:
+    """What to say where a classifier is made for another number of classes than the images have."""
+    made_for, classes = getattr(method, "num_classes", None), getattr(images, "classes", None)
+    if made_for is None or not classes or made_for == len(classes):
+        return None
+    return (
+        f"model.num_classes is {made_for}, the images have {len(classes)} classes; for a classifier of theirs: "
+        f"--cfg-options model.num_classes={len(classes)}"
+    )
+
+
+def without_judged(
+    images: Any,
+    views: Any,
+    *,
+    method: Method,
+    judges: Sequence[EvaluateHook],
+    device: torch.device,
+    logger: logging.Logger,
+) -> Any:
+    """The images to train on: all but those that evaluators judge the method on.
+
+    Args:
+        images: all of them.
+        views: the view pipeline.
+        method: what is judged.
+        judges: what runs the evaluators, which are built here.
+        device: where the run trains.
+        logger: is told how many are held out.
+    """
+    with together(), beside_training(device):
+        parts = [judge.hold_out(images, preprocess=method.preprocess, views=views) for judge in judges]
+    held_out = np.unique(np.concatenate(parts))
+    if not len(held_out):
+        return images
+    rest = AllBut(images, held_out)
+    logger.info(
+        f"held out from training: {len(held_out):,} of {len(images):,} images, on which evaluators judge; "
+        f"{len(rest):,} are trained on"
+    )
+    return rest
+
+
+def lengths(config: Mapping[str, Any], num_images: int) -> tuple[int, int, int]:
+    """Micro-batches per update, updates per pass over so many images, and updates of the whole run."""
+    accumulate = config["optim_wrapper"].get("accumulative_counts", 1)
+    per_epoch = steps_per_epoch(num_images, config["train_dataloader"]["batch_size"], world_size(), accumulate)
+    plan = config["train_cfg"]
+    return accumulate, per_epoch, plan["max_steps"] if "max_steps" in plan else plan["max_epochs"] * per_epoch
+
+
+def build_optim_wrapper(config: Mapping[str, Any], method: Method) -> Any:
+    """The optimiser over the method's parameters, in what gives it gradients."""
+    wrapper = config["optim_wrapper"]
+    return OPTIM_WRAPPERS.find(wrapper.get("type", DEFAULT_WRAPPER)).for_method(method, wrapper)
+
+
+def build_schedules(
+    config: Mapping[str, Any], optimizer: Optimizer | BaseOptimWrapper, *, steps_per_epoch: int, total_steps: int
+) -> list[_ParamScheduler]:
+    """What changes the optimiser's options from step to step; ours are told of the run's length.
+
+    Args:
+        config: ``param_scheduler`` is one, several, or none.
+        optimizer: whose options.
+        steps_per_epoch: updates in one pass over the data.
+        total_steps: updates of the whole run.
+    """
+    wanted = config.get("param_scheduler") or []
+    length = {"steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
+    return [
+        PARAM_SCHEDULERS.build(scheduler, optimizer=optimizer, **({} if _is_mmengines(scheduler) else length))
+        for scheduler in ([wanted] if isinstance(wanted, dict) else wanted)
+    ]
+
+
+def _is_mmengines(scheduler: Mapping[str, Any]) -> bool:
+    return PARAM_SCHEDULERS.find(scheduler["type"]).__module__.startswith("mmengine.")
+
+
+def build_batches(
+    config: Mapping[str, Any],
+    view_dataset: ViewDataset,
+    *,
+    start_step: int,
+    total_steps: int,
+    accumulate: int,
+    device: torch.device,
+) -> DataLoader:
+    """This process's micro-batches in order, from the first one of a step on.
+
+    Args:
+        config: of the run.
+        view_dataset: the images to train on, with their views.
+        start_step: updates done so far.
+        total_steps: updates of the whole run.
+        accumulate: micro-batches per update.
+        device: where they are used.
+    """
+    loader = config["train_dataloader"]
+    sampler = StepSampler(
+        len(view_dataset.images),
+        loader["batch_size"],
+        world_size=world_size(),
+        rank=rank(),
+        seed=config.get("seed", 0),
+        start_step=start_step,
+        total_steps=total_steps,
+        accumulate=accumulate,
+    )
+    workers = min(loader.get("num_workers", 0), os.cpu_count() or 1)  # more would only wait for each other
+    return build_loader(view_dataset, sampler, num_workers=workers, device=device)
