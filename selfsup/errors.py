@@ -51,6 +51,10 @@ class CheckpointError(SelfsupError, RuntimeError):
     """A checkpoint that cannot be read, is not safe to read, or does not fit the model."""
 
 
+class RecordError(SelfsupError, OSError):
+    """What a run has to leave on record cannot be written, as on a full disk."""
+
+
 class NonFiniteError(SelfsupError, ArithmeticError):
     """A loss or gradient that is not finite."""
 

@@ -3,9 +3,7 @@
 import contextlib
 import importlib.util
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 
 from selfsup.convert import SOURCES, Account, adapt, convert, misfit
 from selfsup.engine.card_file import card_path, check_eps, stated_eps
+from selfsup.engine.disk import reason, remedy, settle, write_whole
 from selfsup.engine.reading import read_checkpoint, read_weights
 from selfsup.engine.shard import class_name, is_sharded, split_state, whole_state
 from selfsup.errors import CheckpointError
@@ -66,31 +65,18 @@ def write_atomically(state: Mapping[str, Any], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
             torch.save(dict(state), file)
-        _settle(partial, path)
+        settle(partial, path)
     except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         if not _NAME.fullmatch(path.name):
-            raise CheckpointError(f"{path}: could not be written ({_reason(error, path)})") from error
+            raise CheckpointError(f"{path}: could not be written ({reason(error, path)})") from error
         older = list_checkpoints(path.parent.parent)
         kept = f"the newest complete one is {older[-1]}" if older else "there is no complete one before it"
         raise CheckpointError(
-            f"{path}: the checkpoint could not be written ({_reason(error, path)}); {kept}; make room on the "
-            "disk and run the same command with --resume"
+            f"{path}: the checkpoint could not be written ({reason(error, path)}); {kept}; "
+            f"{remedy(error)} and run the same command with --resume"
         ) from error
-
-
-def _settle(partial: Path, path: Path) -> None:
-    """Give a written file its name once it is on the disk, and see to it that the name is there too."""
-    with open(partial, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def sweep(work_dir: str | Path) -> None:
@@ -98,16 +84,6 @@ def sweep(work_dir: str | Path) -> None:
     for folder in (Path(work_dir), Path(work_dir) / "checkpoints"):
         for partial in folder.glob("*.partial"):
             partial.unlink(missing_ok=True)
-
-
-def _reason(error: BaseException, path: Path) -> str:
-    """What the system says, and the room that is left; PyTorch's zip writer hides both behind a line of its own."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__context__
-    said = f"{cause.strerror or cause}; " if isinstance(cause, OSError) else ""
-    folder = next(folder for folder in (*path.absolute().parents, Path()) if folder.is_dir())
-    return f"{said}{shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free there"
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
@@ -270,14 +246,10 @@ def write_card(card: Mapping[str, Any], path: Path) -> None:
         CheckpointError: if it cannot be written.
     """
     beside = card_path(path)
-    partial = beside.with_name(beside.name + ".partial")
     try:
-        partial.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        _settle(partial, beside)
+        write_whole(beside, json.dumps(card, indent=2) + "\n")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise CheckpointError(f"{beside}: could not be written ({_reason(error, beside)})") from error
+        raise CheckpointError(f"{beside}: could not be written ({reason(error, beside)})") from error
 
 
 def _write_safetensors(weights: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -290,7 +262,7 @@ def _write_safetensors(weights: dict[str, Tensor], path: Path, metadata: dict[st
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(weights, partial, metadata={"format": "pt", **metadata})
         partial.chmod(0o644)  # safetensors lets nobody else read it
-        _settle(partial, path)
+        settle(partial, path)
     except Exception as error:  # safetensors wraps the system's errors in its own type
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

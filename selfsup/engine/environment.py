@@ -14,6 +14,7 @@ import torch
 import torchvision
 
 import selfsup
+from selfsup.engine.disk import write_record
 from selfsup.errors import ConfigError
 from selfsup.ops.dist import barrier, is_main, world_size
 
@@ -41,6 +42,9 @@ def write_environment(work_dir: str | Path, *, device: torch.device, seed: int, 
         device: where it trains.
         seed: of everything random.
         found: names of what was in the folder before its first run, see :func:`found_before`.
+
+    Raises:
+        RecordError: if it cannot be written.
     """
     environment = {
         "selfsup": selfsup.__version__,
@@ -59,7 +63,7 @@ def write_environment(work_dir: str | Path, *, device: torch.device, seed: int, 
         "found_in_work_dir": sorted(found),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    Path(work_dir, "environment.json").write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+    write_record(Path(work_dir, "environment.json"), json.dumps(environment, indent=2) + "\n")
 
 
 def check_writable(work_dir: Path) -> None:

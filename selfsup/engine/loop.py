@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from selfsup.engine.interrupt import Interrupted, InterruptWatch
 from selfsup.engine.together import together
-from selfsup.errors import DataError, NonFiniteError, UnreadableError
+from selfsup.errors import CheckpointError, DataError, NonFiniteError, RecordError, UnreadableError
 from selfsup.methods.base import Progress
 from selfsup.ops.dist import all_reduce_sum, world_size
 
@@ -43,7 +43,7 @@ class TrainLoop(BaseLoop):
         self.max_epochs = -(-total_steps // steps_per_epoch)
         self.start_step = start_step
         self.iter = start_step
-        self._fault: DataError | None = None
+        self._fault: DataError | RecordError | None = None
 
     @property
     def epoch(self) -> int:
@@ -61,10 +61,11 @@ class TrainLoop(BaseLoop):
         Raises:
             Interrupted: after Ctrl-C, once the state is saved.
             DataError: if the images are at fault, on all processes together, once the state is saved.
+            RecordError: if what the run has to leave on record cannot be written, likewise.
             NonFiniteError: at the first loss or gradient that is not finite; the weights are those before the step.
         """
         runner = self.runner
-        runner.call_hook("before_train")
+        self._call("before_train", runner.hooks)
         batches = iter(self.dataloader)
         with InterruptWatch() as interrupt:
             while self.iter < self.max_iters:
@@ -73,14 +74,15 @@ class TrainLoop(BaseLoop):
                 waited = time.perf_counter() - start
                 self._stop_if_needed(interrupt.asked)
                 if self.iter % self.steps_per_epoch == 0:
-                    runner.call_hook("before_train_epoch")
+                    self._call("before_train_epoch", runner.hooks)
                 outputs = self._run_step(micro_batches)
                 outputs["step_seconds"] = time.perf_counter() - start
                 outputs["data_seconds"] = waited
                 self._call_hooks(micro_batches, outputs)
                 self.iter += 1
         self._stop_if_needed(False)
-        runner.call_hook("after_train")
+        self._call("after_train", runner.hooks)
+        self._stop_if_needed(False)
 
     def _fetch(self, batches: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
         """The micro-batches of a step; images that end the run because none around them can be read are named first."""
@@ -89,37 +91,45 @@ class TrainLoop(BaseLoop):
         try:
             return [next(batches) for _ in range(self.runner.accumulate)]
         except DataError as error:
-            if isinstance(error, UnreadableError):
-                self.runner.call_hook("on_unreadable", bad=error.bad)
             self._fault = error
+            if isinstance(error, UnreadableError):
+                self._call("on_unreadable", self.runner.hooks, bad=error.bad)
             return []
 
     def _stop_if_needed(self, asked: bool) -> None:
-        """Between two steps: save and stop if any process was asked to, or has found that the images are at fault."""
-        at_fault, asked_to_stop = self._fault is not None, asked
+        """Between two steps: save and stop if any process was asked to, or has found images or disk at fault."""
+        fault = self._fault or self.runner.metrics_log.fault
+        found = [fault is not None, isinstance(fault, RecordError), asked]
         if world_size() > 1:
-            votes = torch.tensor([at_fault, asked_to_stop], dtype=torch.float32, device=self.runner.device)
-            at_fault, asked_to_stop = map(bool, all_reduce_sum(votes).tolist())
+            votes = torch.tensor(found, dtype=torch.float32, device=self.runner.device)
+            found = [bool(vote) for vote in all_reduce_sum(votes).tolist()]
+        at_fault, unrecorded, asked_to_stop = found
         if at_fault:
-            if self.iter > self.start_step:
-                self._save()
+            how_to_go_on = self._save_for_later(again=unrecorded)
             with together():
-                if self._fault is not None:
-                    raise DataError(f"{self._fault}; {self._how_to_go_on()}") from self._fault
+                if fault is not None:
+                    kind = RecordError if isinstance(fault, RecordError) else DataError
+                    raise kind(f"{fault}; {how_to_go_on}") from fault
         if asked_to_stop:
             self._save()
             raise Interrupted(self.iter)
 
-    def _how_to_go_on(self) -> str:
+    def _save_for_later(self, *, again: bool) -> str:
+        """Save, and say how to go on; ``again`` if what the last checkpoint holds of this step is not all."""
         if self.iter == 0:
             return "no step was done yet"
-        return (
-            f"all {self.iter} steps so far are saved, and the same command with --resume goes on from there, as long "
-            "as the data set has as many images as before"
+        try:
+            if self.iter > self.start_step or again:
+                self._save(again=again)
+        except CheckpointError as error:
+            return str(error)
+        done = "the one step so far is" if self.iter == 1 else f"all {self.iter} steps so far are"
+        return f"{done} saved, and the same command with --resume goes on from there" + (
+            "" if again else ", as long as the data set has as many images as before"
         )
 
-    def _save(self) -> None:
-        if self.runner.saved_step != self.iter:
+    def _save(self, *, again: bool = False) -> None:
+        if again or self.runner.saved_step != self.iter:
             self.runner.save(self.iter)
 
     def _run_step(self, micro_batches: list[dict[str, Any]]) -> dict[str, float]:
@@ -150,18 +160,25 @@ class TrainLoop(BaseLoop):
         return outputs
 
     def _call_hooks(self, micro_batches: list[dict[str, Any]], outputs: dict[str, float]) -> None:
-        """What follows an update; a hook that finds the images at fault stops the run once the step is complete."""
+        """What follows an update."""
         step = {"batch_idx": self.iter, "data_batch": micro_batches, "outputs": outputs}
-        events: list[tuple[str, dict[str, Any]]] = [("after_train_iter", step)]
-        if (self.iter + 1) % self.steps_per_epoch == 0:
-            events.append(("after_train_epoch", {}))
+        ends_epoch = (self.iter + 1) % self.steps_per_epoch == 0
         for hooks in _around_checkpoint(self.runner.hooks):
-            for event, arguments in events:
-                for hook in hooks:
-                    try:
-                        getattr(hook, event)(self.runner, **arguments)
-                    except DataError as error:
-                        self._fault = self._fault or error
+            self._call("after_train_iter", hooks, **step)
+            if ends_epoch:
+                self._call("after_train_epoch", hooks)
+
+    def _call(self, event: str, hooks: Sequence[Hook], **arguments: Any) -> None:
+        """Call all hooks that know of an event; one that finds images or disk at fault stops the run once it is over.
+
+        The others are called in any case, as they are in the other processes, with which they may have to talk.
+        """
+        for hook in hooks:
+            try:
+                if hasattr(hook, event):
+                    getattr(hook, event)(self.runner, **arguments)
+            except (DataError, RecordError) as error:
+                self._fault = self._fault or error
 
     def _forward_backward(self, micro_batches: list[dict[str, Any]]) -> dict[str, Tensor]:
         """The last of these micro-batches; the optim wrapper updates the weights after the last one of the step."""

@@ -1,10 +1,29 @@
 """Where a run's lines go: to the terminal, and to a file of each process."""
 
+import contextlib
 import logging
 import sys
 from pathlib import Path
 
 from rich.logging import RichHandler
+
+from selfsup.engine.disk import reason
+
+
+class _LogFile(logging.FileHandler):
+    """A file of lines; that the disk does not take them is said once, where logging itself says so of each."""
+
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._told:
+            self._told = True
+            with contextlib.suppress(OSError):  # it may be the same disk
+                said = reason(error, Path(self.baseFilename))
+                print(f"{self.baseFilename}: could not be written ({said}); the run goes on", file=sys.stderr)
 
 
 def open_log(name: str, *, level: int | str, file: str | Path, to_terminal: bool) -> logging.Logger:
@@ -13,13 +32,13 @@ def open_log(name: str, *, level: int | str, file: str | Path, to_terminal: bool
     Args:
         name: of the logger.
         level: of the lines to keep.
-        file: takes every line.
+        file: takes every line, as long as there is room for it.
         to_terminal: whether lines are shown as well.
     """
     logger = logging.getLogger(name)
     logger.setLevel(level)
     logger.propagate = False
-    to_file = logging.FileHandler(file)
+    to_file = _LogFile(file)
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(to_file)
     if to_terminal:

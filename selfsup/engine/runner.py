@@ -16,6 +16,7 @@ from selfsup.config import dump_config, hooks_of
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.engine.card import run_card
 from selfsup.engine.checkpoint import checkpoint_path, export_backbone, read_checkpoint, sweep, write_atomically
+from selfsup.engine.disk import write_record
 from selfsup.engine.environment import check_writable, found_before, put_aside, unused_name, write_environment
 from selfsup.engine.hooks.evaluate import EvaluateHook, judge_of
 from selfsup.engine.hooks.progress import ProgressHook
@@ -76,6 +77,7 @@ class Runner(MMEngineRunner):
         self._config = config
         self._device_wanted = device
         self.saved_step: int | None = None
+        self._unwritten: list[dict[str, Any]] = []
         work_dir = Path(config["work_dir"])
         self._found_before = found_before(work_dir)
         check_writable(work_dir)
@@ -175,12 +177,26 @@ class Runner(MMEngineRunner):
 
         Returns:
             The trained method.
+
+        Raises:
+            DataError: if the images are at fault, once the state is saved.
+            RecordError: if the numbers of the run cannot be written, as on a full disk, once the state is saved.
+            CheckpointError: if the state cannot be saved, or does not fit.
+            NonFiniteError: at the first loss or gradient that is not finite.
+            Interrupted: after Ctrl-C, once the state is saved.
         """
         self._build_training()
         self.call_hook("before_run")
         start_step = self._load_or_resume()
         self.method.before_training(self.trained)
-        self.metrics_log = MetricsLog(self.work_dir, resume_step=start_step, enabled=is_main())
+        with together():
+            self.metrics_log = MetricsLog(
+                self.work_dir,
+                resume_step=start_step,
+                unwritten=self._unwritten,
+                enabled=is_main(),
+                warn=self.logger.warning,
+            )
         self._train_loop = self._build_loop(start_step)
         try:
             self._train_loop.run()
@@ -235,13 +251,17 @@ class Runner(MMEngineRunner):
     # Saving and going on.
 
     def save(self, step: int) -> None:
-        """Write everything the run needs to go on after ``step`` updates; called by every process."""
+        """Write everything the run needs to go on after ``step`` updates; called by every process.
+
+        Raises:
+            CheckpointError: if it cannot be written, on all processes together.
+        """
         state = collect(self._stateful, step=step)
+        with together():
+            if state is not None:
+                state |= {"trained": self.trained.taken, "unwritten": self.metrics_log.unwritten, **self._identity()}
+                write_atomically(state, checkpoint_path(self.work_dir, step))
         self.saved_step = step
-        if state is not None:
-            write_atomically(
-                {**state, "trained": self.trained.taken, **self._identity()}, checkpoint_path(self.work_dir, step)
-            )
 
     @property
     def _stateful(self) -> Stateful:
@@ -277,10 +297,11 @@ class Runner(MMEngineRunner):
                 self.logger.info(
                     f"an earlier run of this work dir was put into {kept}; --resume would have gone on with it"
                 )
-        if is_main():
-            sweep(self.work_dir)
-            write_environment(self.work_dir, device=self.device, seed=self.seed, found=self._found_before)
-            Path(self.work_dir, "config.py").write_text(dump_config(self._config), encoding="utf-8")
+        with together():
+            if is_main():
+                sweep(self.work_dir)
+                write_environment(self.work_dir, device=self.device, seed=self.seed, found=self._found_before)
+                write_record(Path(self.work_dir, "config.py"), dump_config(self._config))
 
     def _restore(self, path: Path) -> int:
         """Load a checkpoint on all processes, or on none."""
@@ -290,6 +311,7 @@ class Runner(MMEngineRunner):
             check_fits(state, path, identity)
             check_length_of_run(state["step"], self.total_steps, path)
         self.trained = TrainedWeights(state.get("trained", ()))
+        self._unwritten = state.get("unwritten", [])
         changed = give_back(state, self._stateful, source=str(path), warn=self.logger.warning)
         changed += seed_change(state.get("seed"), identity["seed"])
         changed += batch_change(state["batch"], identity["batch"])

@@ -1,5 +1,6 @@
 """How our pictures look, in one place; drawn without a display and without matplotlib's global state."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,17 @@ def save(figure: Figure, path: str | Path) -> Path:
     """Write a PNG under a temporary name, then rename it: whoever looks at it during a run sees a whole picture.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if it cannot be written; nothing half written stays.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png", dpi=DPI)
-    partial.replace(path)
+    try:
+        figure.savefig(partial, format="png", dpi=DPI)
+        partial.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
     return path
 
 

@@ -26,8 +26,8 @@ class PictureHook(Hook):
     """Write ``views.png`` before the first step, ``curves.png`` now and then, and the maps at the end, to the work dir.
 
     ``embedding.png`` and, for methods with prototypes, ``prototypes.png`` show the images the evaluators judge on, or
-    else some of the training images. A picture that cannot be drawn or written is reported in one line and the run goes
-    on. Training is left as it was; only the main process draws.
+    else some of the training images. A picture that cannot be drawn or written is reported in one line, once until it
+    can be, and the run goes on. Training is left as it was; only the main process draws.
 
     Args:
         num_rows: images on the sheet of views, > 0.
@@ -53,6 +53,7 @@ class PictureHook(Hook):
         self.curves_every_steps = curves_every_steps
         self.min_steps = min_steps
         self.seed = seed
+        self._missing: set[str] = set()
 
     def before_train(self, runner: Any) -> None:
         """Draw the views of the first images."""
@@ -98,7 +99,11 @@ class PictureHook(Hook):
         try:
             draw(runner, Path(runner.work_dir, name))
         except (OSError, ValueError) as error:
-            runner.logger.warning(f"{name} was not drawn: {error}")
+            if name not in self._missing:
+                runner.logger.warning(f"{name} was not drawn: {error}")
+            self._missing.add(name)
+        else:
+            self._missing.discard(name)
 
     def _views(self, runner: Any, path: Path) -> None:
         rows = []

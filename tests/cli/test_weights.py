@@ -11,7 +11,7 @@ from selfsup.cli import export as export_verb
 from selfsup.cli import main
 from selfsup.config import dump_config
 from selfsup.convert import SOURCES
-from selfsup.engine import checkpoint, export, foreign
+from selfsup.engine import disk, export, foreign
 from selfsup.engine.checkpoint import load_backbone, write_card
 from selfsup.engine.reading import read_weights
 from selfsup.engine.runner import Runner
@@ -204,7 +204,7 @@ def test_a_card_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "_settle", full)
+    monkeypatch.setattr(disk, "settle", full)
     with pytest.raises(CheckpointError, match=r"x\.json: could not be written \(No space left on device"):
         write_card({"backbone": {}, "step": 2}, tmp_path / "x.pth")
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]

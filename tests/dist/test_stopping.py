@@ -1,11 +1,13 @@
 """What one of two processes finds wrong stops both, with its message and without a wait."""
 
+import re
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import numpy as np
 import pytest
+from mmengine.hooks import Hook
 
 from selfsup.engine.checkpoint import list_checkpoints
 from selfsup.engine.metrics_log import read_metrics
@@ -14,6 +16,7 @@ from selfsup.errors import DecodeError, SelfsupError
 from selfsup.ops.dist import rank
 from selfsup.registry import DATASETS
 from tests.dist.two_processes import run_in_processes
+from tests.engine.narrow import FillsUp, limit
 from tests.engine.tiny_run import tiny_config
 
 pytestmark = pytest.mark.dist
@@ -43,11 +46,14 @@ class Apart:
         return f"noise/{index}.png"
 
 
-def stopped(config: dict[str, Any], **arguments: Any) -> tuple[str, float]:
+def stopped(config: dict[str, Any], *, before_step: Hook | None = None, **arguments: Any) -> tuple[str, float]:
     """Kind and message of what stopped this process, and after how many seconds."""
     start = monotonic()
     try:
-        Runner(config, device="cpu", **arguments).train()
+        runner = Runner(config, device="cpu", **arguments)
+        if before_step is not None:
+            runner.register_hook(before_step)
+        runner.train()
     except SelfsupError as error:
         return f"{type(error).__name__}: {error}", monotonic() - start
     return "nothing", monotonic() - start
@@ -69,6 +75,10 @@ def everything(folder: Path) -> dict[str, Any]:
     shared = folder / "shared"
     Runner(apart(shared) | {"train_cfg": {"max_steps": 3}}, device="cpu").train()
     found["fresh and shared"] = stopped(apart(shared), resume=True)
+    for name, room in (("numbers", 100), ("state", None)):
+        found[name] = stopped(apart(folder / name), before_step=FillsUp(3, "metrics.jsonl", room))
+        limit(-1)
+    found["goes on"] = stopped(apart(folder / "numbers"), resume=True)
     return found
 
 
@@ -118,3 +128,27 @@ def test_a_checkpoint_that_one_process_cannot_see_stops_both(results: list[dict[
 def test_one_that_both_see_is_gone_on_from(results: list[dict[str, Any]], folder: Path) -> None:
     assert said(results, "fresh and shared") == ["nothing"] * 2
     assert len([line for line in read_metrics(folder / "shared" / "metrics.jsonl") if "loss" in line]) == 6
+
+
+def test_a_full_disk_of_the_main_process_stops_both_with_all_steps_saved(
+    results: list[dict[str, Any]], folder: Path
+) -> None:
+    first, second = said(results, "numbers")
+    assert re.fullmatch(
+        rf"RecordError: {folder}/numbers/metrics\.jsonl: could not be written \(File too large; [\d,.]+ MiB are free "
+        r"there\); let files grow larger \(ulimit -f\); all 4 steps so far are saved, and the same command with --resume "
+        "goes on from there",
+        first,
+    )
+    assert second == first.replace("RecordError: ", "RecordError: process 0: ")
+    assert said(results, "goes on") == ["nothing"] * 2
+    steps = [line["step"] for line in read_metrics(folder / "numbers" / "metrics.jsonl") if "loss" in line]
+    assert steps == list(range(6))
+
+
+def test_a_state_that_cannot_be_saved_either_stops_both(results: list[dict[str, Any]], folder: Path) -> None:
+    first, second = said(results, "state")
+    assert first.startswith(f"RecordError: {folder}/state/metrics.jsonl: could not be written (File too large; ")
+    assert f"; {folder}/state/checkpoints/step_000000004.pth: the checkpoint could not be written" in first
+    assert second == first.replace("RecordError: ", "RecordError: process 0: ")
+    assert [path.name for path in list_checkpoints(folder / "state")] == ["step_000000003.pth"]

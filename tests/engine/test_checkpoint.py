@@ -58,7 +58,7 @@ def test_a_file_that_cannot_grow_leaves_the_older_checkpoint_and_no_partial_file
     checkpoint, backbone = done.stdout.splitlines()
     assert re.fullmatch(
         r"\S+step_000000002\.pth: the checkpoint could not be written \(File too large; [\d,.]+ MiB are free there\); "
-        r"the newest complete one is \S+step_000000001\.pth; make room on the disk and run .* --resume",
+        r"the newest complete one is \S+step_000000001\.pth; let files grow larger \(ulimit -f\) and run .* --resume",
         checkpoint,
     )
     assert "the weights could not be written" in backbone and "File too large" in backbone

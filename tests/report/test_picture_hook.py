@@ -34,17 +34,19 @@ def test_a_run_too_short_to_learn_gets_no_maps(tmp_path: Path) -> None:
 def test_a_picture_that_cannot_be_drawn_is_one_line_and_the_run_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "views.png").mkdir()  # stands for a disk that refuses
+    for name in ("views.png", "curves.png"):
+        (tmp_path / name).mkdir()  # stands for a disk that refuses
     config = tiny_config(tmp_path, steps=4)
-    config["default_hooks"]["pictures"] = {"type": "PictureHook"}
+    config["default_hooks"]["pictures"] = {"type": "PictureHook", "curves_every_steps": 1, "min_steps": 1}
     runner = Runner(config, device="cpu")
     runner.logger.addHandler(caplog.handler)
     with caplog.at_level(logging.WARNING):
         runner.train()
-    (line,) = [record.getMessage() for record in caplog.records if "views.png" in record.getMessage()]
-    assert line.startswith("views.png was not drawn: ")
-    assert "\n" not in line
-    assert (tmp_path / "curves.png").is_file()
+    lines = [record.getMessage() for record in caplog.records if "was not drawn" in record.getMessage()]
+    assert [line.partition(": ")[0] for line in lines] == ["views.png was not drawn", "curves.png was not drawn"]
+    assert "\n" not in "".join(lines)
+    assert (tmp_path / "embedding.png").is_file()
+    assert not list(tmp_path.glob(".*.partial"))
 
 
 def test_a_fault_of_ours_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Files that could not be decoded: counted, named, and too many of them stop the run."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine.hooks import Hook
 
+from selfsup.engine.disk import WholeAppends, unrecorded
 from selfsup.errors import ConfigError, DataError
 from selfsup.ops.dist import broadcast_object, gather_objects, is_main, world_size
 from selfsup.registry import HOOKS
@@ -83,9 +85,15 @@ class BadImagesHook(Hook):
         return Path(runner.work_dir) / "bad_images.txt"
 
     def _append(self, runner: Any, bad: Iterable[tuple[int, str, str]]) -> None:
-        with self._path(runner).open("a", encoding="utf-8", errors="backslashreplace") as file:
-            for index, name, reason in bad:
-                file.write(f"{name.translate(_ONE_LINE)}\t{' '.join(reason.split())}\t{index}\n")
+        text = "".join(
+            f"{name.translate(_ONE_LINE)}\t{' '.join(reason.split())}\t{index}\n" for index, name, reason in bad
+        )
+        path = self._path(runner)
+        try:
+            with contextlib.closing(WholeAppends(path)) as file:
+                file.write(text.encode(errors="backslashreplace"))
+        except OSError as error:
+            raise unrecorded(path, error) from error
 
     def _unknown(self, bad: Iterable[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
         return [image for image in bad if self._known is None or not self._known[image[0] >> 3] >> (image[0] & 7) & 1]
