@@ -1,5 +1,14 @@
-"""Sharded training on two processes against DistributedDataParallel, and against one process with the whole batch."""
+"""Sharded training on two processes against DistributedDataParallel, and against one process with the whole batch.
 
+The three kinds of run are compared in float64. In float32 they differ by the order in which sums are rounded, and batch
+norm, the queue's embeddings and NT-Xent make more of that from step to step, how much depends on the images that happen
+to be drawn: what held for all of them was a thousandth, and small learning rates. In float64 some 1e-12 of a weight is
+left of rounding after three steps, and a gradient that is wrong by a ten-thousandth fails every case. That float32 is
+split likewise is seen where runs are cut and resumed, below and in test_shard_methods.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from selfsup.data.preprocess import Preprocess
 from selfsup.data.scenes import Scenes
 from selfsup.data.subset import Subset
 from selfsup.engine.checkpoint import list_checkpoints, load_backbone, read_checkpoint
@@ -19,7 +29,7 @@ from selfsup.errors import CheckpointError
 from selfsup.evaluation.features import extract_features
 from selfsup.ops.dist import rank
 from selfsup.ops.parts import own_part, whole
-from selfsup.registry import BACKBONES, DATASETS, METHODS
+from selfsup.registry import BACKBONES, DATASETS, METHODS, TRANSFORMS
 from tests.dist.two_processes import run_in_processes
 from tests.engine.tiny_run import tiny_config
 
@@ -49,8 +59,26 @@ class SomeScenes(Subset):
         super().__init__(Scenes(split="test", size=96), count=40)
 
 
+@TRANSFORMS.register_module()
+class InFloat64(Preprocess):
+    """What a model with float64 weights reads."""
+
+    def _normalise(self, view: Tensor) -> Tensor:
+        return super()._normalise(view).double()
+
+
+@contextmanager
+def float64() -> Iterator[None]:
+    """Weights, buffers and constants made inside are float64."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def config_of(work_dir: Path, batch: int, *, checkpointed: bool = False, **changes: Any) -> dict[str, Any]:
-    """Maps of more than one pixel, and steps so small that rounding does not grow."""
+    """Maps of more than one pixel."""
     config = tiny_config(work_dir, steps=3, sync_bn="all", channels_last=False, param_scheduler=None)
     views = config["train_dataloader"]["views"] | {"sizes": (96, 64)}
     config["train_dataloader"] |= {"batch_size": batch, "views": views, "dataset": {"type": "SomeScenes"}}
@@ -69,12 +97,16 @@ def weights_of(work_dir: Path) -> dict[str, Tensor]:
 
 
 def train_all(folder: Path, batch: int, sharding: dict[str, Any] | None) -> None:
-    for name, wrapper in CASES.items():
-        wrapper = {"freeze": {"prototypes": 2}, **wrapper}
-        Runner(config_of(folder / name, batch, optim_wrapper=wrapper, sharding=sharding), device="cpu").train()
-    Runner(config_of(folder / "checkpointed", batch, checkpointed=True, sharding=sharding), device="cpu").train()
-    for name, method in OTHERS.items():
-        Runner(two_views(config_of(folder / name, batch, sharding=sharding), method), device="cpu").train()
+    configs = [
+        config_of(folder / name, batch, optim_wrapper={"freeze": {"prototypes": 2}, **wrapper}, sharding=sharding)
+        for name, wrapper in CASES.items()
+    ]
+    configs.append(config_of(folder / "checkpointed", batch, checkpointed=True, sharding=sharding))
+    configs += [two_views(config_of(folder / name, batch, sharding=sharding), OTHERS[name]) for name in OTHERS]
+    with float64():
+        for config in configs:
+            config["model"]["preprocess"] = {"type": "InFloat64"}
+            Runner(config, device="cpu").train()
 
 
 OTHERS: dict[str, dict[str, Any]] = {
@@ -95,7 +127,7 @@ def two_views(config: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
     return config | {
         "model": {"backbone": config["model"]["backbone"], "neck": neck, **method},
         "train_dataloader": config["train_dataloader"] | {"views": views},
-        "optim_wrapper": {"optimizer": _SGD | {"lr": 0.005}},
+        "optim_wrapper": {"optimizer": _SGD | {"lr": 0.05}},
     }
 
 
@@ -112,23 +144,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", [*CASES, "checkpointed", *OTHERS])
 def test_sharded_is_wrapped_is_one_process(folder: Path, name: str) -> None:
     one, ddp, sharded = (folder / kind / name for kind in ("one", "ddp", "sharded"))
-    for number, steps, tolerance in (("loss", 3, 1e-3), ("grad_norm", 2, 5e-3)):  # then prototypes move too
+    for number, tolerance in (("loss", 2e-7), ("grad_norm", 1e-9)):  # losses are recorded as float32
         assert len(losses(sharded, number)) == 3
-        assert losses(sharded, number) == pytest.approx(losses(ddp, number), rel=1e-5), number
-        assert losses(sharded, number)[:steps] == pytest.approx(losses(one, number)[:steps], rel=tolerance), number
-    expected, actual = weights_of(ddp), weights_of(sharded)
-    assert list(actual) == list(expected)
+        for other in (ddp, one):
+            assert losses(sharded, number) == pytest.approx(losses(other, number), rel=tolerance), (number, other)
+    expected, actual, alone = weights_of(ddp), weights_of(sharded), weights_of(one)
+    assert list(actual) == list(expected) == list(alone)
     for key, tensor in expected.items():
-        of_images = key.startswith("queue.")  # embeddings: rounding of every weight adds up in them
-        rtol, atol = (1e-3, 2e-5) if of_images else (1e-4, 1e-6)
-        torch.testing.assert_close(
-            actual[key], tensor, rtol=rtol, atol=atol, msg=lambda text, key=key: f"{key}: {text}"
-        )
+        assert tensor.dtype == (torch.float64 if tensor.is_floating_point() else torch.int64), key
+        others = [tensor] if key.startswith("queue.") else [tensor, alone[key]]  # a process's queue is of its images
+        for other in others:
+            torch.testing.assert_close(
+                actual[key], other, rtol=1e-9, atol=1e-10, msg=lambda text, key=key: f"{key}: {text}"
+            )
 
 
 def test_checkpointing_changes_nothing_that_sharding_computes(folder: Path) -> None:
     plain = losses(folder / "ddp" / "clipped")[:1]  # the first loss does not know of the optimiser
-    assert losses(folder / "sharded" / "checkpointed")[:1] == pytest.approx(plain, rel=1e-6)
+    assert losses(folder / "sharded" / "checkpointed")[:1] == pytest.approx(plain, rel=2e-7)
 
 
 def resume(work_dir: Path, sharding: dict[str, Any] | None = SHARDING, *, batch: int = 4) -> None:
@@ -160,9 +193,8 @@ def test_a_resumed_run_is_bitwise_and_may_change_between_sharded_and_wrapped(tmp
         assert torch.equal(weights_of(tmp_path / "cut")[key], tensor), key
     for name in ("cut then wrapped", "wrapped then sharded"):
         assert losses(tmp_path / name) == pytest.approx(expected, rel=1e-4)
-    resume(
-        tmp_path / "cut then wrapped", batch=8
-    )  # finished: nothing is left to do, but everything is read on one process
+    # Finished: nothing is left to do, but everything is read on one process.
+    resume(tmp_path / "cut then wrapped", batch=8)
     exported = BACKBONES.build(tiny_config(tmp_path)["model"]["backbone"])
     load_backbone(tmp_path / "cut" / "backbone.safetensors", exported)
     saved = weights_of(tmp_path / "cut")
@@ -243,7 +275,7 @@ def test_hooks_look_at_sharded_weights_without_changing_the_training(tmp_path: P
 
 def halved(work_dir: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for precision in ("bf16", "fp16"):
+    for precision in ("fp32", "bf16", "fp16"):
         wrapper = {"optimizer": _SGD, "precision": precision}
         runner = Runner(config_of(work_dir / precision, 4, optim_wrapper=wrapper, sharding=SHARDING), device="cpu")
         runner.train()
@@ -257,16 +289,14 @@ def halved(work_dir: Path) -> dict[str, Any]:
     return found
 
 
-def test_half_precision_keeps_float32_weights_and_another_models_checkpoint_is_refused(
-    tmp_path: Path, folder: Path
-) -> None:
+def test_half_precision_keeps_float32_weights_and_another_models_checkpoint_is_refused(tmp_path: Path) -> None:
     for result in run_in_processes(halved, tmp_path):
         assert result["bf16"] == result["fp16"] == {torch.float32}
         assert (
             "belong to another model than SwAV; 1 of another shape: prototypes.weight: (12, 16) where (10, 16)"
             in (result["error"])
         )
-    exact = losses(folder / "ddp" / "clipped")[0]
+    exact = losses(tmp_path / "fp32")[0]
     for precision in ("bf16", "fp16"):
         assert losses(tmp_path / precision)[0] == pytest.approx(exact, rel=2e-2)
         assert len(losses(tmp_path / precision)) == 3
