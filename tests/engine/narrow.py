@@ -52,3 +52,10 @@ class FillsUp(Hook):
         if runner.iter == self.step and runner.rank == 0:
             (path,) = Path(runner.work_dir).glob(self.name)
             limit(100 if self.room is None else path.stat().st_size + self.room)
+
+
+class LastWords(Hook):
+    """Has more to record after the last step than there is room for."""
+
+    def after_train(self, runner: Any) -> None:
+        runner.metrics_log.write(runner.iter - 1, {f"last word {number}": 0.0 for number in range(100)})

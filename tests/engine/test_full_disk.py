@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from selfsup.engine.board import Board
 from selfsup.engine.checkpoint import list_checkpoints, read_checkpoint
 from selfsup.engine.metrics_log import MetricsLog, read_metrics
 from selfsup.engine.runner import Runner
@@ -118,6 +119,25 @@ runner.train()
     assert {line["step"] for line in lines_of(tmp_path / "cut")} == set(range(8))
 
 
+def test_what_cannot_be_written_after_the_last_step_stops_the_run_before_it_seems_complete(tmp_path: Path) -> None:
+    run = """
+runner = Runner(tiny_config(folder), device="cpu")
+runner.register_hook(FillsUp(7, "metrics.jsonl", 1000))
+runner.register_hook(LastWords())
+runner.train()
+"""
+    (line,), _ = said_by(run, tmp_path)
+    assert re.search(
+        r"metrics\.jsonl: could not be written .*; all 8 steps so far are saved, .* --resume goes on", line
+    )
+    assert list_checkpoints(tmp_path)[-1].name == "step_000000008.pth"
+    assert not list(tmp_path.glob("backbone.*"))
+    Runner(tiny_config(tmp_path), resume=True, device="cpu").train()
+    assert len(list(tmp_path.glob("backbone.*"))) == 2
+    assert [line["step"] for line in lines_of(tmp_path) if "loss" in line] == list(range(8))
+    assert [line["step"] for line in lines_of(tmp_path) if "last word 99" in line] == [7]
+
+
 def test_where_the_state_cannot_be_saved_either_both_are_said(tmp_path: Path) -> None:
     run = """
 runner = Runner(config_of(folder), device="cpu")
@@ -206,6 +226,20 @@ runner.train()
     shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     expected = [(line["step"], pytest.approx(line["loss"], rel=1e-6)) for line in lines_of(tmp_path)[:2]]
     assert [(event.step, event.value) for event in shown.Scalars("loss")] == expected
+
+
+def test_a_resumed_board_drops_what_the_earlier_one_showed_of_the_same_steps(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for first, value in ((0, 1.0), (3, 2.0)):
+        board = Board(tmp_path, resume_step=first, warn=print)
+        for step in range(first, 5):
+            board.write(step, {"loss": value, "lr": float("nan")})
+        board.close()
+    shown = EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in shown.Scalars("loss")] == [(0, 1), (1, 1), (2, 1), (3, 2), (4, 2)]
+    assert np.isnan([event.value for event in shown.Scalars("lr")]).all()
 
 
 def test_a_log_file_that_cannot_be_written_is_said_once_and_the_lines_are_shown(tmp_path: Path) -> None:
