@@ -4,11 +4,15 @@ import re
 import shlex
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from selfsup.cli import main
 from selfsup.config import find_config, load_config
 from selfsup.engine.checkpoint import checkpoint_path
+from selfsup.engine.runner import Runner
+from tests.engine.tiny_run import tiny_config
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -66,6 +70,17 @@ def test_the_example_of_a_config_builds_on_its_recipe(tmp_path: Path) -> None:
     expected["model"]["prototypes"]["num_prototypes"] = 300
     expected["train_dataloader"]["batch_size"] //= 2
     assert load_config(path) == expected
+
+
+def test_the_example_of_using_what_was_trained_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Runner(tiny_config(tmp_path / "work_dirs" / "swav_scenes", steps=1)).train()
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite("photos/one.png", np.full((40, 40, 3), 90, np.uint8))
+    (example,) = [body for kind, body in BLOCKS if kind == "python" and "trained_backbone" in body]
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert names["features"].shape == (1, names["backbone"].out_dim)  # type: ignore[attr-defined]
 
 
 def test_the_example_for_notebooks_runs() -> None:

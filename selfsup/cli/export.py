@@ -26,9 +26,8 @@ def run(chosen: argparse.Namespace) -> int:
     config = load_config(chosen.config, chosen.cfg_options)
     from selfsup.engine.card import run_card
     from selfsup.engine.card_file import check_place, read_card
-    from selfsup.engine.checkpoint import load_method
+    from selfsup.engine.checkpoint import checkpoint_file, load_method
     from selfsup.engine.export import export
-    from selfsup.engine.pretrained import checkpoint_file
     from selfsup.registry import METHODS
 
     checkpoint = checkpoint_file(chosen.checkpoint)

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Run a config's evaluators on a checkpoint and write scores.json."""
-    from selfsup.engine.pretrained import checkpoint_file
+    from selfsup.engine.checkpoint import checkpoint_file
 
     config = placed(load_config(chosen.config, chosen.cfg_options), chosen)
     checkpoint = checkpoint_file(chosen.checkpoint)

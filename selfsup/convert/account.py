@@ -14,9 +14,9 @@ BUILT_IN = re.compile(r"(?:.+\.)?num_batches_tracked|queue\.(?:rows|filled)")
 """What a model can do without: batch norm counts batches only for averages nobody uses here; a queue fills again."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Account:
-    """The balance of a conversion.
+    """The balance of a conversion; its repr has the counts, ``print`` shows all names.
 
     Args:
         taken: the model's names of what the file gave.
@@ -43,6 +43,14 @@ class Account:
         """Whether nothing is missing, left over, of another shape or of another kind."""
         return not (self.missing or self.left_over or self.reshaped or self.unlike)
 
+    def __repr__(self) -> str:
+        counts = [f"{count} {what}" for count, what, _ in self._rows() if count]
+        return f"<Account: {', '.join([*counts, *self.adapted]) or 'no tensors'}>"
+
+    def __str__(self) -> str:
+        lines = [f"{count} {what}: {', '.join(names)}" for count, what, names in self._rows() if count]
+        return "\n".join([*lines, *(f"changed in the network: {what}" for what in self.adapted)])
+
     def problems(self) -> list[str]:
         """What does not balance, each with its first names."""
         reshaped = tuple(f"{name}: {got} where {needed} is needed" for name, got, needed in self.reshaped)
@@ -57,11 +65,14 @@ class Account:
 
     def rows(self) -> list[tuple[int, str, str]]:
         """The account as lines: how many tensors, what became of them, the first names."""
-        rows = [(len(self.taken), "taken", shown(self.taken))]
-        rows += [(len(names), f"left aside: {why}", shown(names)) for why, names in self.aside.items()]
-        rows += [(len(self.kept), "not in the file, kept as built", shown(self.kept))] if self.kept else []
-        rows += [(0, "changed in the network", what) for what in self.adapted]
-        rows += [(len(names), what, shown(names)) for what, names in self._unbalanced() if names]
+        return [(count, what, shown(names)) for count, what, names in self._rows()]
+
+    def _rows(self) -> list[tuple[int, str, tuple[str, ...]]]:
+        rows = [(len(self.taken), "taken", self.taken)]
+        rows += [(len(names), f"left aside: {why}", names) for why, names in self.aside.items()]
+        rows += [(len(self.kept), "not in the file, kept as built", self.kept)] if self.kept else []
+        rows += [(0, "changed in the network", (what,)) for what in self.adapted]
+        rows += [(len(names), what, names) for what, names in self._unbalanced() if names]
         return rows
 
     def _unbalanced(self) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -23,6 +23,7 @@ from selfsup.ops.dist import is_main
 
 __all__ = [
     "FORMAT",
+    "checkpoint_file",
     "checkpoint_path",
     "export_backbone",
     "list_checkpoints",
@@ -30,6 +31,7 @@ __all__ = [
     "load_method",
     "load_weights",
     "read_checkpoint",
+    "step_of",
     "sweep",
     "write_atomically",
     "write_card",
@@ -51,6 +53,28 @@ def list_checkpoints(work_dir: str | Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+
+
+def step_of(checkpoint: Path) -> int:
+    """Optimiser updates done when a checkpoint was written."""
+    return int(checkpoint.stem.removeprefix("step_"))
+
+
+def checkpoint_file(path: str | Path) -> Path:
+    """The checkpoint that a path means: a file, or the newest one of a work dir.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    found = Path(path).expanduser()
+    if found.is_dir():
+        newest = list_checkpoints(found)[-1:]
+        if not newest:
+            raise CheckpointError(f"{path}: no checkpoints in this folder; name a file, or the work dir of a run")
+        return newest[0]
+    if not found.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    return found
 
 
 def write_atomically(state: Mapping[str, Any], path: Path) -> None:
@@ -172,7 +196,7 @@ def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup"
     A BiTResNet also takes the eps of the network that the weights are from, which the account says.
 
     Args:
-        path: a file of weights; what ``torch.save`` wrote is read without running code.
+        path: a file of weights, read without running code, or a work dir, whose newest checkpoint is taken.
         backbone: what receives the weights.
         source: who wrote the file: ``'selfsup'`` (a training checkpoint, or an exported backbone), ``'timm'``,
             ``'torchvision'``, ``'vissl'`` (SEER and SwAV), ``'swav'``, ``'moco'`` (v1, v2 and v3), ``'simsiam'``,
@@ -186,8 +210,9 @@ def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup"
         CheckpointError: if the source is unknown, the file cannot be read, or a tensor is missing, left over, of
             another shape or kind, or not finite; the message says which source or prefix would fit, if one does.
     """
-    eps = stated_eps(Path(path)) if source == "selfsup" else None
-    account = _load_converted(read_weights(path), backbone, source=source, prefix=prefix, file=str(path))
+    file = checkpoint_file(path) if Path(path).expanduser().is_dir() else Path(path)
+    eps = stated_eps(file) if source == "selfsup" else None
+    account = _load_converted(read_weights(file), backbone, source=source, prefix=prefix, file=str(file))
     return replace(account, adapted=adapt(backbone, eps or SOURCES[source].eps))
 
 

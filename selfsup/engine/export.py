@@ -120,7 +120,7 @@ def _safetensors(backbone: nn.Module, card: Mapping[str, Any], path: Path, image
     write_weights(backbone.state_dict(), path, card)
     again = BACKBONES.build(dict(card["backbone"]))
     again.load_state_dict(read_weights(path), strict=True)
-    return again.eval(), f"selfsup.engine.load_backbone({str(path)!r}, backbone)"
+    return again.eval(), f"selfsup.engine.trained_backbone({str(path)!r})"
 
 
 def _their_layout(library: str) -> Callable[[nn.Module, Mapping[str, Any], Path, Tensor], tuple[Run, str]]:

@@ -9,29 +9,12 @@ from pathlib import Path
 from torch import nn
 
 from selfsup.engine.card_file import check_eps
-from selfsup.engine.checkpoint import list_checkpoints, load_method, load_weights, read_weights
+from selfsup.engine.checkpoint import checkpoint_file, load_method, load_weights, read_weights
 from selfsup.engine.shard import class_name, is_sharded
 from selfsup.engine.together import together
 from selfsup.errors import CheckpointError
 from selfsup.methods.base import Method
 from selfsup.ops.dist import broadcast_object, is_main
-
-
-def checkpoint_file(path: str | Path) -> Path:
-    """The checkpoint that a path means: a file, or the newest one of a work dir.
-
-    Raises:
-        CheckpointError: if there is none.
-    """
-    found = Path(path).expanduser()
-    if found.is_dir():
-        newest = list_checkpoints(found)[-1:]
-        if not newest:
-            raise CheckpointError(f"{path}: no checkpoints in this folder; name a file, or the work dir of a run")
-        return newest[0]
-    if not found.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
-    return found
 
 
 def start_from(path: str | Path, method: Method) -> str:

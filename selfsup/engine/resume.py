@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from selfsup.engine.checkpoint import FORMAT, checkpoint_path, list_checkpoints
+from selfsup.engine.checkpoint import FORMAT, checkpoint_path, list_checkpoints, step_of
 from selfsup.errors import CheckpointError
 from selfsup.ops.dist import broadcast_object
 
@@ -19,7 +19,7 @@ AFRESH = "use --init-from to start a new run from these weights"
 def newest_for_all(work_dir: str | Path) -> Path | None:
     """The newest checkpoint that process 0 sees; None if it sees none. The same answer in every process."""
     found = list_checkpoints(work_dir)
-    step = broadcast_object(int(found[-1].stem.removeprefix("step_")) if found else None)
+    step = broadcast_object(step_of(found[-1]) if found else None)
     return None if step is None else checkpoint_path(work_dir, step)
 
 

@@ -14,8 +14,8 @@ import selfsup
 from selfsup.cli import main
 from selfsup.cli.train import resume_command
 from selfsup.config import config_names, load_config
+from selfsup.engine.checkpoint import checkpoint_file
 from selfsup.engine.interrupt import Interrupted
-from selfsup.engine.pretrained import checkpoint_file
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.registry import HOOKS
