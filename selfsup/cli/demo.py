@@ -46,8 +46,9 @@ def run(options: argparse.Namespace) -> int:
     console = Console()
     start = time.monotonic()
     work_dir = options.work_dir or Path("work_dirs") / f"demo_{options.method}"
-    config = load_config(CONFIGS[options.method], {"work_dir": str(work_dir), "seed": options.seed})
-    console.print(f"training {CONFIGS[options.method]} on drawn scenes; everything goes to [bold]{work_dir}[/bold]")
+    recipe = CONFIGS[options.method]
+    config = load_config(recipe, {"work_dir": str(work_dir), "seed": options.seed, "recipe": recipe})
+    console.print(f"training {recipe} on drawn scenes; everything goes to [bold]{work_dir}[/bold]")
     runner = Runner(config)
     untrained = copy.deepcopy(runner.method.backbone)
     try:

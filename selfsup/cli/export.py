@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from selfsup.config import load_config
+from selfsup.config import config_name, load_config
 
 FORMATS = ("safetensors", "torchvision", "timm", "onnx", "torch-export")
 
@@ -24,18 +24,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Write a trained backbone for other programs, and run both to compare."""
     config = load_config(chosen.config, chosen.cfg_options)
+    config.setdefault("recipe", config_name(chosen.config))
     from selfsup.engine.card import run_card
-    from selfsup.engine.card_file import check_place, read_card
+    from selfsup.engine.card_file import check_place
     from selfsup.engine.checkpoint import checkpoint_file, load_method
     from selfsup.engine.export import export
+    from selfsup.engine.provenance import provenance
     from selfsup.registry import METHODS
 
     checkpoint = checkpoint_file(chosen.checkpoint)
     check_place(Path(chosen.output), source=checkpoint)
     method = METHODS.build(config["model"])
     step = load_method(checkpoint, method)
-    earlier = read_card(checkpoint)
-    card = run_card(config, method, name=Path(chosen.config).stem, step=step, earlier=earlier)
+    began = {"file": config["load_from"]} if config.get("load_from") is not None else None
+    card = run_card(config, method, step=step, started_from=began, earlier=provenance(checkpoint))
     written = export(method.backbone, card, chosen.output, format=chosen.format)
     print(
         f"written to {written.path}, with a card in {written.path.with_suffix('.json').name}; on random images its "

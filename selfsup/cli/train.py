@@ -12,7 +12,15 @@ from rich.console import Console
 
 from selfsup.cli.launch import is_first, launch_command, launched_processes
 from selfsup.cli.main import INTERRUPTED
-from selfsup.config import describe, find_config, load_config, print_notes, print_plan, scale_learning_rates
+from selfsup.config import (
+    config_name,
+    describe,
+    find_config,
+    load_config,
+    print_notes,
+    print_plan,
+    scale_learning_rates,
+)
 from selfsup.errors import CheckpointError, ConfigError, SelfsupError
 
 
@@ -166,9 +174,10 @@ def as_its_file_says(path_or_name: str) -> dict[str, Any] | None:
 
 
 def placed(config: dict[str, Any], chosen: argparse.Namespace) -> dict[str, Any]:
-    """The config with its work dir decided."""
+    """The config with its work dir and what it is called decided."""
     default = config.get("work_dir") or str(Path("work_dirs", find_config(chosen.config).stem))
-    return {**config, "work_dir": chosen.work_dir or default}
+    name = config.get("recipe") or config_name(chosen.config)
+    return {**config, "work_dir": chosen.work_dir or default, "recipe": name}
 
 
 def resume_command(argv: Sequence[str], launcher: str) -> str:

@@ -3,7 +3,7 @@
 from selfsup.config.default_hooks import DEFAULT_HOOKS, hooks_of
 from selfsup.config.describe import Plan, describe, print_notes, print_plan
 from selfsup.config.dump import dump_config
-from selfsup.config.find import config_names, find_config
+from selfsup.config.find import config_name, config_names, find_config, plugin_configs
 from selfsup.config.load import load_config
 from selfsup.config.recipe import batch_parts, differences, effective_batch, scale_learning_rates, sync_bn_group
 from selfsup.config.schema import DEFAULT_WRAPPER
@@ -14,6 +14,7 @@ __all__ = [
     "DEFAULT_WRAPPER",
     "Plan",
     "batch_parts",
+    "config_name",
     "config_names",
     "describe",
     "differences",
@@ -23,6 +24,7 @@ __all__ = [
     "find_problems",
     "hooks_of",
     "load_config",
+    "plugin_configs",
     "print_notes",
     "print_plan",
     "scale_learning_rates",

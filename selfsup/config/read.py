@@ -33,6 +33,7 @@ def read_config(path: Path) -> dict[str, Any]:
     inherited: dict[str, Any] = {}
     for base in bases:
         inherited = merged(inherited, read_config(base))
+    inherited.pop("recipe", None)  # what builds on a recipe is another one
     try:
         raw = execute_on(inherited, path, tree) if bases else _read_lazily(path)
     except SelfsupError:

@@ -143,6 +143,7 @@ class Recipe:
         load_from: checkpoint whose weights the training starts from.
         find_unused_parameters: for methods that leave parameters without gradient, on several processes.
         custom_imports: see :class:`CustomImports`.
+        recipe: what the config is called on the cards of what it trains; None stands for its name or path.
     """
 
     model: dict[str, Any]
@@ -163,6 +164,7 @@ class Recipe:
     load_from: str | None = None
     find_unused_parameters: bool = False
     custom_imports: dict[str, Any] | None = None
+    recipe: str | None = None
 
 
 SECTIONS: dict[str, type] = {

@@ -1,7 +1,6 @@
 """What somebody needs to know who finds a file of weights: which network, which input, where it comes from."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from torch import nn
 
 import selfsup
 from selfsup.engine.hooks.aside import view_side
+from selfsup.engine.provenance import licence_of, recipe_of
 from selfsup.engine.shard import class_name
 from selfsup.methods.base import Method
 from selfsup.registry import TRANSFORMS
@@ -65,8 +65,8 @@ def run_card(
     config: Mapping[str, Any],
     method: Method,
     *,
-    name: str,
     step: int | None,
+    started_from: Mapping[str, Any] | None = None,
     earlier: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The card of what a run has trained.
@@ -74,25 +74,22 @@ def run_card(
     Args:
         config: the resolved config.
         method: what it trains.
-        name: the config's, or the work dir's.
         step: optimiser updates done; None if the file does not say.
-        earlier: the card of the file that the weights are from, which knows better where they come from.
+        started_from: the weights that the run began with, see :func:`~selfsup.engine.provenance.origin`.
+        earlier: the provenance of the file that the weights are from, which knows better where they come from.
     """
-    started_from = config.get("load_from")
-    origin: dict[str, Any] = {
-        "recipe": {"config": name, "method": class_name(method)},
+    made: dict[str, Any] = {
+        "recipe": recipe_of(config.get("recipe"), class_name(method), started_from),
         "step": step,
-        "licence": f"yours, within the terms of {Path(started_from).name}" if started_from else "yours",
+        "licence": licence_of(started_from),
     }
-    if earlier is not None:
-        origin |= {key: earlier[key] for key in origin if key in earlier}
     return weights_card(
         config["model"]["backbone"],
         method.backbone,
         mean=method.preprocess.mean.flatten().tolist(),
         std=method.preprocess.std.flatten().tolist(),
         size=view_side(TRANSFORMS.build(config["train_dataloader"]["views"])),
-        **origin,
+        **{**made, **(earlier or {})},
     )
 
 

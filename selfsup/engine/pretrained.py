@@ -1,7 +1,6 @@
 """Weights of an earlier run in a new one: where a run starts from, and networks it has trained already."""
 
 import contextlib
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from torch import nn
 
 from selfsup.engine.card_file import check_eps
 from selfsup.engine.checkpoint import checkpoint_file, load_method, load_weights, read_weights
+from selfsup.engine.provenance import digest
 from selfsup.engine.shard import class_name, is_sharded
 from selfsup.engine.together import together
 from selfsup.errors import CheckpointError
@@ -103,11 +103,7 @@ class TrainedWeights:
 
 
 def _described(file: Path) -> dict[str, str]:
-    try:
-        with file.open("rb") as content:
-            return {"file": str(file.resolve()), "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
-    except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
+    return {"file": str(file.resolve()), "sha256": digest(file)}
 
 
 def _parts(names: Iterable[str]) -> str:

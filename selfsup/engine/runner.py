@@ -23,6 +23,7 @@ from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.loop import TrainLoop
 from selfsup.engine.metrics_log import MetricsLog
 from selfsup.engine.pretrained import TrainedWeights, start_from
+from selfsup.engine.provenance import origin
 from selfsup.engine.resume import batch_change, check_fits, check_length_of_run, newest_for_all, seed_change
 from selfsup.engine.run_log import open_log
 from selfsup.engine.saved import Stateful, collect, give_back, identity_of
@@ -78,6 +79,7 @@ class Runner(MMEngineRunner):
         self._device_wanted = device
         self.saved_step: int | None = None
         self._unwritten: list[dict[str, Any]] = []
+        self.started_from: dict[str, Any] | None = None
         work_dir = Path(config["work_dir"])
         self._found_before = found_before(work_dir)
         check_writable(work_dir)
@@ -205,7 +207,7 @@ class Runner(MMEngineRunner):
                 if isinstance(hook, ProgressHook):
                     hook.stop()
             self.metrics_log.close()
-        card = run_card(self._config, self.method, name=Path(self.work_dir).name, step=self.total_steps)
+        card = run_card(self._config, self.method, step=self.total_steps, started_from=self.started_from)
         self.logger.info(f"backbone exported to {export_backbone(self.method.backbone, self.work_dir, card)}")
         self.call_hook("after_run")
         return self.method
@@ -259,7 +261,13 @@ class Runner(MMEngineRunner):
         state = collect(self._stateful, step=step)
         with together():
             if state is not None:
-                state |= {"trained": self.trained.taken, "unwritten": self.metrics_log.unwritten, **self._identity()}
+                state |= {
+                    "trained": self.trained.taken,
+                    "unwritten": self.metrics_log.unwritten,
+                    "recipe": self._config.get("recipe"),
+                    "started_from": self.started_from,
+                    **self._identity(),
+                }
                 write_atomically(state, checkpoint_path(self.work_dir, step))
         self.saved_step = step
 
@@ -285,6 +293,8 @@ class Runner(MMEngineRunner):
                 self.logger.info(f"nothing to resume in {self.work_dir}: starting from the beginning")
             if self._load_from is not None:
                 self.logger.info(start_from(self._load_from, self.method))
+                with together():
+                    self.started_from = origin(self._load_from) if is_main() else None
         self._take_work_dir()
         return step
 
@@ -311,6 +321,7 @@ class Runner(MMEngineRunner):
             check_fits(state, path, identity)
             check_length_of_run(state["step"], self.total_steps, path)
         self.trained = TrainedWeights(state.get("trained", ()))
+        self.started_from = state.get("started_from")
         self._unwritten = state.get("unwritten", [])
         changed = give_back(state, self._stateful, source=str(path), warn=self.logger.warning)
         changed += seed_change(state.get("seed"), identity["seed"])

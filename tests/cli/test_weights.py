@@ -1,5 +1,6 @@
 """``selfsup convert`` and ``selfsup export``."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from selfsup.convert import SOURCES
 from selfsup.engine import disk, export, foreign
 from selfsup.engine.checkpoint import load_backbone, write_card
 from selfsup.engine.reading import read_weights
-from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
 from tests.convert import official
@@ -65,10 +65,16 @@ def test_a_seer_checkpoint_is_trained_on_and_exported(capsys: pytest.CaptureFixt
     Path("mine.py").write_text(dump_config(config))
     arguments = ["--source", "vissl", "--backbone", "mine.py"]
     assert main(["convert", "seer.torch", "whole.pth", *arguments, "--heads"]) == 0
-    Runner({**config, "load_from": "whole.pth"}, device="cpu").train()
+    assert main(["train", "mine.py", "--init-from", "whole.pth", "--device", "cpu"]) == 0
     card = json.loads(Path("work/backbone.json").read_text())
-    assert card["step"] == 1 and card["recipe"] == {"config": "work", "method": "SwAV"}
-    assert card["licence"] == "yours, within the terms of whole.pth"
+    began = {
+        "file": "whole.pth",
+        "sha256": hashlib.sha256(Path("whole.pth").read_bytes()).hexdigest(),
+        "recipe": {"converted_from": "seer.torch", "source": "vissl"},
+        "step": None,
+    }
+    assert card["step"] == 1 and card["recipe"] == {"config": "mine.py", "method": "SwAV", "started_from": began}
+    assert card["licence"] == "yours, within the terms of whole.pth: that of the file it was converted from"
     capsys.readouterr()
     assert main(["export", "mine.py", "work", "--format", "torchvision", "--output", "out/theirs.pth"]) == 0
     said = capsys.readouterr().out
