@@ -69,7 +69,7 @@ def test_its_components_are_found_and_named_as_its_own(installed: Path, tmp_path
 
 @pytest.mark.slow
 def test_its_config_trains_with_every_component(installed: Path, tmp_path: Path) -> None:
-    config = installed / "example_plugin" / "configs" / "align_uniform_scenes.py"
+    config = "example_plugin/align_uniform_scenes"
     options = ["train_cfg.max_steps=10", "train_dataloader.batch_size=8", "evaluators.knn.k=5"]
     result = run("-m", "selfsup", "train", config, "--device=cpu", "--cfg-options", *options, folder=tmp_path,
                  path=installed)  # fmt: skip

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from selfsup.backbones import RegNet, ResNet
-from selfsup.config import load_config
+from selfsup.cli import main
+from selfsup.config import config_name, config_names, find_config, load_config, plugin_configs
 from selfsup.errors import ConfigError, RegistryError
 from selfsup.plugins import provider_of
 from selfsup.registry import BACKBONES, HOOKS, METHODS, load_plugins
@@ -160,3 +161,40 @@ def test_a_backbone_that_returns_another_width_is_named_where_it_is_first_used(s
     with pytest.raises(ConfigError) as caught:
         method.loss([torch.rand(3, 3, 8, 8), torch.rand(3, 3, 8, 8)])
     assert str(caught.value) == "model.backbone: OtherNet must return (B, out_dim) = (B, 5), got (6, 4)"
+
+
+def with_configs(site: Path, **files: str) -> Path:
+    """An installed plugin that is a package with configs; gives their folder."""
+    install(site, "other_nets", "").unlink()
+    folder = site / "other_nets" / "configs"
+    folder.mkdir(parents=True)
+    (site / "other_nets" / "__init__.py").write_text("raise ValueError('nobody asked for a component of mine')")
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+def test_a_plugin_s_config_is_found_by_name_without_importing_the_plugin(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "'''Nets of others.'''\n_base_ = 'simclr/simclr_scenes'\nseed = 5\n"
+    folder = with_configs(site, others_scenes=text, _base="", __init__="")
+    for name in ("other_nets/others_scenes", "other_nets/others_scenes.py", "others_scenes"):
+        assert find_config(name) == folder / "others_scenes.py" and config_name(name) == "other_nets/others_scenes"
+    assert load_config("other_nets/others_scenes")["seed"] == 5
+    Path("mine.py").write_text("_base_ = 'other_nets/others_scenes'\n")
+    assert load_config("mine.py")["seed"] == 5
+    assert main(["configs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(config_names()) + 1 and lines[-1].split(maxsplit=1) == [
+        "other_nets/others_scenes",
+        "Nets of others.",
+    ]
+    with pytest.raises(ConfigError, match="did you mean 'other_nets/others_scenes'"):
+        find_config("other_nets/other_scenes")
+
+
+def test_a_plugin_that_is_one_file_has_no_configs(site: Path) -> None:
+    install(site, "other_nets", "raise ValueError('nobody asked')")
+    assert plugin_configs() == {}

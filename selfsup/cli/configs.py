@@ -3,7 +3,7 @@
 import argparse
 import ast
 
-from selfsup.config import config_names, find_config
+from selfsup.config import config_names, find_config, plugin_configs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,10 +12,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """List the packaged configs."""
-    names = [name for name in config_names() if all(word in name for word in chosen.words)]
+    """List the configs that can be trained by their name: the packaged ones, and those of installed plugins."""
+    known = {**{name: find_config(name) for name in config_names()}, **plugin_configs()}
+    names = [name for name in known if all(word in name for word in chosen.words)]
     width = max(map(len, names), default=0)
     for name in names:
-        summary = ast.get_docstring(ast.parse(find_config(name).read_text(encoding="utf-8"))) or ""
+        summary = ast.get_docstring(ast.parse(known[name].read_text(encoding="utf-8"))) or ""
         print(f"{name:<{width}}  {summary.partition(chr(10))[0]}".rstrip())
     return 0

@@ -33,7 +33,7 @@ def run(chosen: argparse.Namespace) -> int:
     print(f"  pip install -e {folder}")
     print(f"  python -m pytest {folder}")
     print(f"  selfsup show {component_name(chosen.name)}")
-    print(f"  selfsup train {folder}/{chosen.name}/configs/{chosen.name}_scenes.py")
+    print(f"  selfsup train {chosen.name}/{chosen.name}_scenes")
     return 0
 
 

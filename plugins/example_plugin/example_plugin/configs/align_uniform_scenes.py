@@ -3,7 +3,7 @@
 Every component that a plugin can bring is one of this package's: backbone, loss, transform, hook and evaluator; the
 rest is selfsup's own recipe for SimCLR.
 
-Command: selfsup train plugins/example_plugin/example_plugin/configs/align_uniform_scenes.py
+Command: selfsup train example_plugin/align_uniform_scenes
 """
 
 _base_ = "simclr/simclr_scenes"
