@@ -118,9 +118,9 @@ def _readings(state: Mapping[str, Any], own: Mapping[str, Tensor], source: str) 
     for name in [source, *(other for other in SOURCES if other != source)]:
         with contextlib.suppress(CheckpointError):
             found[name] = SOURCES[name].tensors(state)
-    for name, tensors in found.items():
-        if name != source and _fits(tensors, name, "", own):
-            yield f"it looks like source={name!r}"
+    fitting = [name for name, tensors in found.items() if name != source and _fits(tensors, name, "", own)]
+    if fitting:
+        yield f"it looks like {' or '.join(f'source={name!r}' for name in fitting)}"
     for name, tensors in found.items():
         said = "" if name == source else f"source={name!r} and "
         for prefix in _prefixes(tensors, own):

@@ -59,13 +59,17 @@ class Translation:
 def translate(tensors: Mapping[str, Tensor], layouts: Iterable[Layout]) -> Translation | None:
     """Rename the tensors of a file by the first layout it has.
 
+    A file from which just the marker is missing has the layout that knows most of its names, if that is half of them.
+
     Returns:
         None if the file has none of the layouts.
     """
+    layouts = list(layouts)
     for layout in layouts:
         if any(re.fullmatch(layout.marker, name) for name in tensors):
             return _apply(tensors, layout.rules)
-    return None
+    nearest = max((_apply(tensors, layout.rules) for layout in layouts), key=lambda known: len(known.weights))
+    return nearest if tensors and 2 * len(nearest.weights) >= len(tensors) else None
 
 
 def _apply(tensors: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation:

@@ -232,3 +232,20 @@ def test_numbers_that_are_not_finite_are_refused(wrong: float, small: nn.Module,
     assert refused(state, small, tmp_path, source="selfsup") == (
         "numbers that are not finite in bn1.weight; the training that wrote them had failed, use an older file"
     )
+
+
+def test_one_tensor_that_is_missing_is_told_even_if_the_file_is_known_by_it(
+    reference: nn.Module, backbone: nn.Module, tmp_path: Path
+) -> None:
+    state = {**reference.state_dict(), "extra.w": torch.zeros(3)}
+    del state["layer1.0.conv1.weight"]
+    assert refused(state, backbone, tmp_path) == (
+        "the weights belong to another model than ResNet; 1 missing: layer1.0.conv1.weight; 1 left over: extra.w"
+    )
+
+
+def test_every_source_that_would_fit_is_named(reference: nn.Module, backbone: nn.Module, tmp_path: Path) -> None:
+    message = refused(reference.state_dict(), backbone, tmp_path, source="selfsup")
+    assert message.endswith(
+        "2 left over: fc.weight, fc.bias; it looks like source='timm' or source='torchvision' or source='byol'"
+    )

@@ -4,6 +4,8 @@ import argparse
 import collections
 import os
 import pickle
+import shlex
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -87,6 +89,26 @@ def test_anything_else_is_refused_with_a_remedy(
     with pytest.raises(CheckpointError, match=r"could run code when loaded.*safetensors.*python -c .*'plain\.pth'"):
         read_weights(path)
     assert not (tmp_path / "it_ran").exists()
+
+
+@pytest.mark.parametrize(
+    "name, inside",
+    [("whole.pth", '"{}"'), ("it's $5.pth", "'{}'")],
+)
+def test_a_pickled_network_is_refused_with_a_command_that_takes_its_tensors_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, inside: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3))
+    torch.save(network, name)
+    with pytest.raises(CheckpointError) as caught:
+        read_weights(name)
+    message = str(caught.value)
+    assert message.startswith(f"{name}: the file holds a whole object, not tensors and plain values (torch.nn.")
+    command = message.partition("nothing can be harmed: python ")[2]
+    assert command[3] == inside[0]
+    subprocess.run([sys.executable, *shlex.split(command)], check=True)
+    assert torch.equal(read_weights("plain.pth")["0.weight"], network[0].weight)
 
 
 def test_the_paper_s_own_byol_file_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
