@@ -20,7 +20,7 @@ class Board:
 
     Args:
         folder: of the event files.
-        resume_step: updates done so far; TensorBoard drops what earlier files hold from that point on.
+        resume_step: updates done so far; TensorBoard drops what earlier files hold of later ones.
         warn: is told, once, if the file cannot be written.
     """
 
@@ -44,7 +44,7 @@ class Board:
         self._append(file_version="brain.Event:2")
         if resume_step:
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-            self._append(step=resume_step, session_log=start)
+            self._append(step=resume_step + 1, session_log=start)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Show values measured after ``step`` updates."""

@@ -203,7 +203,7 @@ class TrainLoop(BaseLoop):
         names = ", ".join(self.runner.train_images.name(index) for index in images[:SHOWN_IMAGES])
         more = f" and {len(images) - SHOWN_IMAGES} more" if len(images) > SHOWN_IMAGES else ""
         return (
-            f"step {self.iter}: {fault}; images {names}{more}; the weights are untouched by this step and the last "
+            f"step {self.iter + 1}: {fault}; images {names}{more}; the weights are untouched by this step and the last "
             "checkpoint is good: lower the learning rate, clip gradients (optim_wrapper.clip_grad), or use "
             "optim_wrapper.precision='fp32', and go on with --resume"
         )

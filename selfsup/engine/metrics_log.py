@@ -20,7 +20,7 @@ class MetricsLog:
     Args:
         work_dir: the folder of the run.
         resume_step: updates done so far; lines written by an earlier run past that point are dropped, because the
-            resumed run will write them again.
+            resumed run will write them again. A run that starts at 0 writes all of them.
         unwritten: lines that an earlier run could not write.
         enabled: False on every process but the main one.
         warn: is told what goes wrong without stopping the run.
@@ -50,7 +50,7 @@ class MetricsLog:
         self._board: Board | None = None
         if not enabled:
             return
-        kept = [line for line in read_metrics(self.path) if line["step"] < resume_step]
+        kept = [line for line in read_metrics(self.path) if line["step"] <= resume_step] if resume_step else []
         kept += [dict(line) for line in unwritten if line not in kept]  # unless it was resumed from there before
         try:
             write_whole(self.path, _text(kept))

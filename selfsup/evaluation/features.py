@@ -1,7 +1,7 @@
 """Frozen features of a data set."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +20,7 @@ from selfsup.registry import DATASETS, TRANSFORMS
 
 logger = logging.getLogger(__name__)
 
+SHOWN = 3  # names of images that cannot be decoded, in a message
 MATTE = 127  # mid-grey: what a transparent image is laid on, the level that normalises to about zero
 
 
@@ -100,8 +101,8 @@ class FeatureSource:
     def __hash__(self) -> int:
         return hash(self._key())
 
-    def extract(self, backbone: nn.Module) -> Features:
-        """The features of every image that can be decoded."""
+    def extract(self, backbone: nn.Module, *, log: Callable[[str], None] = logger.warning) -> Features:
+        """The features of every image that can be decoded; the others are told to ``log``."""
         return extract_features(
             backbone,
             self.dataset,
@@ -110,6 +111,7 @@ class FeatureSource:
             preprocess=self.preprocess,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
+            log=log,
         )
 
 
@@ -125,6 +127,7 @@ def extract_features(
     device: torch.device | str | None = None,
     num_workers: int = 2,
     progress: bool = True,
+    log: Callable[[str], None] = logger.warning,
 ) -> Features:
     """Run a backbone over a data set, as it would be used: frozen, in eval mode, in float32.
 
@@ -143,8 +146,10 @@ def extract_features(
         num_workers: threads that decode ahead; they draw nothing from any random generator.
         progress: show a bar with the time left once it has taken five seconds, on a terminal.
 
+        log: told which images cannot be decoded, if there are any.
+
     Returns:
-        Features (N, D) and labels (N,) or None. Images that cannot be decoded are left out and counted in the log.
+        Features (N, D) and labels (N,) or None. Images that cannot be decoded are left out.
 
     Raises:
         DataError: if not a single image can be decoded.
@@ -174,14 +179,19 @@ def extract_features(
     features = _gather_uneven(torch.cat(parts) if parts else None, device)
     index = torch.tensor([i for part in gather_objects(kept) for i in part])
     if len(index) < len(dataset) and rank() == 0:
-        logger.warning(
-            "%d of %d images could not be decoded and were left out", len(dataset) - len(index), len(dataset)
-        )
+        log(_left_out(dataset, np.setdiff1d(np.arange(len(dataset)), index.numpy())))
     if features is None:
         raise DataError(f"evaluation: none of the {len(dataset)} images can be decoded; at least one is needed")
     labels = getattr(dataset, "labels", None)
     known = None if labels is None else torch.as_tensor(np.asarray(labels, np.int64))[index]
     return Features(features, known, device)
+
+
+def _left_out(dataset: Any, missing: np.ndarray) -> str:
+    name = getattr(dataset, "name", str)
+    names = ", ".join(name(int(index)) for index in missing[:SHOWN])
+    more = ", ..." if len(missing) > SHOWN else ""
+    return f"{len(missing)} of {len(dataset)} images could not be decoded and were left out: {names}{more}"
 
 
 def evaluation_view(size: int, resize: int | None) -> Any:

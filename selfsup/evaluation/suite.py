@@ -1,7 +1,7 @@
 """Several evaluators on one backbone, each image shown once."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from selfsup.data.preprocess import Preprocess
 from selfsup.data.subset import Subset
 from selfsup.errors import ConfigError
 from selfsup.evaluation.base import Evaluator, FeatureEvaluator
+from selfsup.evaluation.features import logger
 from selfsup.evaluation.split import stratified_split
 from selfsup.registry import DATASETS, EVALUATORS
 
@@ -69,6 +70,7 @@ class Suite:
         own_labels = images is not None and getattr(images, "labels", None) is not None
         self.evaluators: dict[str, Evaluator] = {}
         self.skipped: dict[str, str] = {}
+        self._said: set[str] = set()
         self.held_out = np.empty(0, np.int64)
         built: dict[str, Any] = {}
         for name, config in evaluators.items():
@@ -95,8 +97,19 @@ class Suite:
                     arguments[part] = built[as_text]
             self.evaluators[name] = EVALUATORS.build(arguments)
 
-    def evaluate(self, backbone: nn.Module) -> dict[str, float]:
-        """Scores of a backbone by every evaluator, as ``name/score``."""
+    def evaluate(self, backbone: nn.Module, *, log: Callable[[str], None] = logger.warning) -> dict[str, float]:
+        """Scores of a backbone by every evaluator, as ``name/score``.
+
+        Args:
+            backbone: what is judged.
+            log: told which images cannot be decoded; not again in another evaluation of the same images.
+        """
+
+        def once(said: str) -> None:
+            if said not in self._said:
+                self._said.add(said)
+                log(said)
+
         scores: dict[str, float] = {}
         shared = {
             source: None
@@ -104,7 +117,7 @@ class Suite:
             if isinstance(evaluator, FeatureEvaluator)
             for source in evaluator.sources
         }
-        features = {source: source.extract(backbone) for source in shared}
+        features = {source: source.extract(backbone, log=once) for source in shared}
         for name, evaluator in self.evaluators.items():
             if isinstance(evaluator, FeatureEvaluator):
                 found = evaluator.score(*(features[source] for source in evaluator.sources))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from selfsup.data.draw import draw
 from selfsup.data.subset import Subset
-from selfsup.engine.hooks.aside import FrozenFeatures, beside_training, view_side
+from selfsup.engine.hooks.aside import FrozenFeatures, beside_training, said_already, view_side
 from selfsup.engine.hooks.evaluate import EvaluateHook
 from selfsup.errors import DataError, DecodeError
 from selfsup.evaluation.features import FeatureSource, evaluation_view, load_view
@@ -74,7 +74,7 @@ class PictureHook(Hook):
             return
         with beside_training(runner.device):
             source = self._source(runner)
-            found = source.extract(FrozenFeatures(runner.method))  # every process takes its part
+            found = source.extract(FrozenFeatures(runner.method), log=said_already)  # every process takes its part
             scores = _prototype_scores(runner.method, found.features.to(runner.device))  # likewise
             if not is_main():
                 return

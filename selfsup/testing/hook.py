@@ -57,7 +57,7 @@ def check_hook(hook: Hook, *, observes: bool = True, steps: int = 3, seed: int =
     promise(
         not different,
         hook,
-        f"must not change the training, but the loss of step {different[0] if different else 0} is "
+        f"must not change the training, but the loss of step {different[0] + 1 if different else 0} is "
         + (f"{losses[different[0]]:.9g} instead of {alone.losses[different[0]]:.9g}" if different else "")
         + "; pass observes=False if it is there to change it",
     )

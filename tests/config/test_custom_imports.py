@@ -131,4 +131,4 @@ def test_worker_processes_know_the_file_too(tmp_path: Path) -> None:
     )
     config["default_hooks"] = dict.fromkeys(("pictures", "collapse", "evaluate"))
     Runner(config, device="cpu").train()
-    assert [line["step"] for line in read_metrics(tmp_path / "run/metrics.jsonl") if "loss" in line] == [0, 1]
+    assert [line["step"] for line in read_metrics(tmp_path / "run/metrics.jsonl") if "loss" in line] == [1, 2]

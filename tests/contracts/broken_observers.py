@@ -219,7 +219,7 @@ HOOKS = [
     Broken(Locked, "must be copyable: TypeError: cannot pickle '_thread.lock' object"),
     Broken(Breaks, "a training of 3 steps must run to its end with it: ZeroDivisionError: no batch"),
     Broken(Ends, "a training of 3 steps must have as many, got 1"),
-    Broken(Meddles, "must not change the training, but the loss of step 1 is "),
+    Broken(Meddles, "must not change the training, but the loss of step 2 is "),
     Broken(ForgetsStatistics, f"{LATE}the method's state, the exported backbone; pass observes=False if it is there"),
     Broken(ForgetsBackbone, f"{LATE}the method's state, the exported backbone; pass observes=False if it is there"),
     Broken(Hastens, f"{LATE}the optimiser's state; pass observes=False if it is there to change it"),

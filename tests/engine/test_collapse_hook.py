@@ -59,7 +59,7 @@ def test_a_blind_backbone_is_noticed_once_and_again_at_the_end(
         assert told == ["step 2", "at the end"]
     assert all("\n" not in warning for warning in warnings)
     lines = [line for line in read_metrics(tmp_path / "metrics.jsonl") if "features/rankme" in line]
-    assert [line["step"] for line in lines] == [1, 3, 5, 7]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8]
     assert lines[-1]["features/rankme"] == pytest.approx(1, abs=1e-3)
     assert lines[-1]["features/feature_std"] == pytest.approx(0, abs=1e-6)
 

@@ -8,6 +8,7 @@ import pytest
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.scenes import Scenes
 from selfsup.data.subset import Subset
+from selfsup.engine.checkpoint import list_checkpoints
 from selfsup.engine.hooks.aside import FrozenFeatures
 from selfsup.engine.hooks.evaluate import EvaluateHook
 from selfsup.engine.metrics_log import read_metrics
@@ -34,11 +35,18 @@ class FewScenes(Subset):
         return super().labels if self.labelled else None
 
 
-def run(work_dir: Path, *, hook: dict[str, Any] | None, caplog: Any = None, labelled: bool = True) -> Runner:
+def run(
+    work_dir: Path,
+    *,
+    hook: dict[str, Any] | None,
+    caplog: Any = None,
+    labelled: bool = True,
+    resume: bool = False,
+) -> Runner:
     config = tiny_config(work_dir, steps=6)
     config["train_dataloader"]["dataset"] = {"type": "FewScenes", "labelled": labelled}
     config["default_hooks"]["evaluate"] = hook and {"type": "EvaluateHook", **hook}
-    runner = Runner(config, device="cpu")
+    runner = Runner(config, device="cpu", resume=resume)
     if caplog is not None:
         runner.logger.addHandler(caplog.handler)
     runner.train()
@@ -56,16 +64,34 @@ def test_training_is_bitwise_the_same_with_and_without_evaluation(tmp_path: Path
     assert column(tmp_path / "with", "loss") == column(tmp_path / "without", "loss")
 
 
+def test_the_step_of_a_score_is_that_of_its_checkpoint_also_after_a_resume(tmp_path: Path) -> None:
+    hook = {"evaluators": KINDS, "every_epochs": 0, "every_steps": 3, "at_start": True}
+    run(tmp_path, hook=hook)
+    names = [path.name for path in list_checkpoints(tmp_path)]
+    assert names == ["step_000000003.pth", "step_000000006.pth"]
+    scores = column(tmp_path, "knn/top1")
+    assert [step for step, _ in scores] == [0, 3, 6]
+    assert [step for step, _ in column(tmp_path, "loss")] == [1, 2, 3, 4, 5, 6]
+    list_checkpoints(tmp_path)[-1].unlink()
+    run(tmp_path, hook=hook, resume=True)
+    assert column(tmp_path, "knn/top1") == scores
+    for checkpoint in list_checkpoints(tmp_path):
+        checkpoint.unlink()
+    run(tmp_path, hook=hook, resume=True)  # from the beginning: what is measured before it, once
+    assert column(tmp_path, "knn/top1") == scores
+    assert [step for step, _ in column(tmp_path, "loss")] == [1, 2, 3, 4, 5, 6]
+
+
 def test_scores_are_written_when_due_and_once_at_the_end(tmp_path: Path) -> None:
     hook = {"evaluators": KINDS, "every_epochs": 0, "every_steps": 4}
     run(tmp_path / "steps", hook=hook)
-    assert [step for step, _ in column(tmp_path / "steps", "knn/top1")] == [3, 5]
+    assert [step for step, _ in column(tmp_path / "steps", "knn/top1")] == [4, 6]
     run(tmp_path / "epochs", hook={"evaluators": KINDS, "every_epochs": 2, "at_start": True}, labelled=False)
-    assert [step for step, _ in column(tmp_path / "epochs", "spread/rankme")] == [0, 5]  # 5 steps an epoch
+    assert [step for step, _ in column(tmp_path / "epochs", "spread/rankme")] == [0, 6]  # 5 steps an epoch
     run(tmp_path / "held_out", hook={"evaluators": KINDS, "every_epochs": 1})
-    assert [step for step, _ in column(tmp_path / "held_out", "linear/top1")] == [2, 5]  # 3 steps, of 28 images
+    assert [step for step, _ in column(tmp_path / "held_out", "linear/top1")] == [3, 6]  # 3 steps, of 28 images
     run(tmp_path / "end", hook={"evaluators": KINDS, "every_epochs": 3})
-    assert [step for step, _ in column(tmp_path / "end", "spread/rankme")] == [5]
+    assert [step for step, _ in column(tmp_path / "end", "spread/rankme")] == [6]
 
 
 def test_the_last_scores_are_those_of_the_trained_method(tmp_path: Path) -> None:
@@ -112,7 +138,7 @@ def run_with_collapse_watch_and_pictures(work_dir: str) -> list[tuple[int, float
 def test_two_processes_evaluate_watch_and_draw_together(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     for found in run_in_processes(run_with_collapse_watch_and_pictures, str(tmp_path / "run")):
-        assert [step for step, _ in found] == [1, 2, 1]
+        assert [step for step, _ in found] == [2, 3, 2]
     assert {path.name for path in (tmp_path / "run").glob("*.png")} == {
         "views.png",
         "curves.png",

@@ -56,7 +56,7 @@ def test_a_run_leaves_everything_the_work_dir_promises(tmp_path: Path) -> None:
     runner.train()
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= {"config.py", "environment.json", "metrics.jsonl", "checkpoints", "backbone.safetensors"}
-    assert [step for step, _ in losses(tmp_path)] == [0, 1, 2, 3]
+    assert [step for step, _ in losses(tmp_path)] == [1, 2, 3, 4]
     fresh = BACKBONES.build(tiny_config(tmp_path)["model"]["backbone"])
     load_backbone(tmp_path / "backbone.safetensors", fresh)
     for name, tensor in runner.method.backbone.state_dict().items():
@@ -131,7 +131,7 @@ class TurnsToNan(nn.Module):
 def test_what_is_not_finite_stops_the_run_and_is_named(tmp_path: Path, where: str, named: str) -> None:
     config = tiny_config(tmp_path)
     config["model"] = config["model"] | {"backbone": {"type": "TurnsToNan", "step": 4, "where": where}}
-    with pytest.raises(NonFiniteError, match=rf"step 4: .*{named}.*; images \w+/\S+#\d, .*last checkpoint is good"):
+    with pytest.raises(NonFiniteError, match=rf"step 5: .*{named}.*; images \w+/\S+#\d, .*last checkpoint is good"):
         Runner(config).train()
     saved = read_checkpoint(list_checkpoints(tmp_path)[-1])
     assert saved["step"] == 3 and all(tensor.isfinite().all() for tensor in saved["model"].values())

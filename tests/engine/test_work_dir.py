@@ -86,7 +86,7 @@ def test_a_run_may_start_from_the_weights_of_the_one_it_puts_aside(tmp_path: Pat
     Runner(tiny_config(tmp_path, steps=3)).train()
     newest = list_checkpoints(tmp_path)[-1]
     Runner(tiny_config(tmp_path, steps=2, load_from=str(newest))).train()
-    assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl") if "loss" in line] == [0, 1]
+    assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl") if "loss" in line] == [1, 2]
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000000002.pth"]
 
 

@@ -73,7 +73,7 @@ def test_images_that_cannot_be_decoded_are_left_out_with_their_labels_and_counte
     keep = [i for i in range(20) if i not in (0, *range(7, 14), 19)]
     assert torch.equal(part.features, whole.features[keep])
     assert torch.equal(part.labels, whole.labels[keep])
-    assert "9 of 20 images could not be decoded" in caplog.text
+    assert "9 of 20 images could not be decoded and were left out: blob 0, blob 7, blob 8, ..." in caplog.text
 
 
 def test_no_decodable_image_at_all_is_an_error() -> None:

@@ -51,6 +51,14 @@ def test_without_labels_only_what_needs_none_is_left() -> None:
     assert all(name.startswith("spread/") for name in suite.evaluate(RawPixels(2)))
 
 
+def test_images_that_cannot_be_decoded_are_named_once_for_all_evaluations() -> None:
+    said: list[str] = []
+    suite = Suite({"spread": {"type": "Spread", "test": Blobs(20, bad=(3,)), "size": 16, "resize": 16}})
+    for _ in range(2):
+        suite.evaluate(RawPixels(2), log=said.append)
+    assert said == ["1 of 20 images could not be decoded and were left out: blob 3"]
+
+
 def test_an_evaluator_with_images_of_its_own_is_not_skipped() -> None:
     own = {"type": "KNN", "train": Blobs(30), "test": Blobs(12, seed=1), "size": 16, "resize": 16}
     suite = Suite({"knn": own}, images=Blobs(20, labelled=False))

@@ -28,4 +28,4 @@ class WeightNormHook(Hook):
         if (runner.iter + 1) % self.every_steps == 0:
             parameters = [parameter.detach() for parameter in runner.method.backbone.parameters()]
             norm = torch.stack([parameter.double().square().sum() for parameter in parameters]).sum().sqrt()
-            runner.metrics_log.write(runner.iter, {"weights/norm": float(norm)})
+            runner.metrics_log.write(runner.iter + 1, {"weights/norm": float(norm)})

@@ -46,6 +46,10 @@ class FrozenFeatures(nn.Module):
         return self.method([images], mode="features")  # the call gathers weights that are split over processes
 
 
+def said_already(_: str) -> None:
+    """Hears which images cannot be decoded where training or an evaluation has named them."""
+
+
 def view_side(views: Any) -> int:
     """Side in pixels of the largest view a pipeline draws: what a backbone trained on it is used to.
 

@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from selfsup.data.subset import Subset
-from selfsup.engine.hooks.aside import FrozenFeatures, beside_training, view_side
+from selfsup.engine.hooks.aside import FrozenFeatures, beside_training, said_already, view_side
 from selfsup.errors import ConfigError
 from selfsup.registry import EVALUATORS, HOOKS
 
@@ -84,8 +84,9 @@ class CollapseWatchHook(Hook):
         if (runner.iter + 1) % self.every_steps:
             return
         with beside_training(runner.device):
-            scores = self._evaluator.evaluate(FrozenFeatures(runner.method))
-        runner.metrics_log.write(runner.iter, {f"features/{name}": value for name, value in scores.items()})
+            (source,) = self._evaluator.sources
+            scores = self._evaluator.score(source.extract(FrozenFeatures(runner.method), log=said_already))
+        runner.metrics_log.write(runner.iter + 1, {f"features/{name}": value for name, value in scores.items()})
         means = {name: total / self._seen for name, total in self._sums.items()}
         self._sums, self._seen = {}, 0
         found = self.symptoms(scores, means, num_prototypes=_num_prototypes(runner.method))

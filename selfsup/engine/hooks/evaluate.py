@@ -120,19 +120,19 @@ class EvaluateHook(Hook):
         if self.every_epochs:
             due = due or done % (self.every_epochs * runner.train_loop.steps_per_epoch) == 0
         if due:
-            self._evaluate(runner, step=runner.iter, when=f"step {done}")
+            self._evaluate(runner, step=done, when=f"step {done}")
 
     def after_train(self, runner: Any) -> None:
         """Evaluate what came out, unless that has just been done."""
-        if self._last_step != runner.max_iters - 1:
-            self._evaluate(runner, step=runner.max_iters - 1, when=f"step {runner.max_iters}")
+        if self._last_step != runner.max_iters:
+            self._evaluate(runner, step=runner.max_iters, when=f"step {runner.max_iters}")
 
     def _evaluate(self, runner: Any, *, step: int, when: str) -> None:
         if self._suite is None or not self._suite.evaluators:
             return
         self._last_step = step
         with beside_training(runner.device):
-            scores = self._suite.evaluate(FrozenFeatures(runner.method))
+            scores = self._suite.evaluate(FrozenFeatures(runner.method), log=runner.logger.warning)
         runner.metrics_log.write(step, scores)
         line = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
         runner.logger.info(f"evaluation, {when}:  {line}")

@@ -53,7 +53,7 @@ class ProgressHook(Hook):
         numbers = {name: value for name, value in outputs.items() if name not in TIMINGS}
         numbers["images_per_second"] = images / outputs["step_seconds"]
         numbers["data_wait_share"] = outputs["data_seconds"] / outputs["step_seconds"]
-        runner.metrics_log.write(runner.iter, numbers)
+        runner.metrics_log.write(runner.iter + 1, numbers)
         keep = 0.9 if self._rate else 0.0  # a running mean over about ten steps
         self._rate = keep * self._rate + (1 - keep) * numbers["images_per_second"]
         self._wait = keep * self._wait + (1 - keep) * numbers["data_wait_share"]
