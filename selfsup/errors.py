@@ -4,7 +4,9 @@ Every message says where, what was got and what would be right. The command line
 a traceback means a fault of ours.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -71,6 +73,38 @@ def listing(problems: Sequence[str], *, source: str = "") -> str:
     count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
     heading = f"{source} has {count}" if source else count
     return f"{heading}:\n" + "\n".join(f"  {problem}" for problem in problems)
+
+
+@contextmanager
+def at_place(place: str, component: object = None) -> Iterator[None]:
+    """What a part refuses inside is an error of the user's, with the part's place in the config.
+
+    A part knows its class only: ``NTXentLoss.temperature: must be > 0`` at ``model.loss`` becomes
+    ``model.loss.temperature: must be > 0``. A message that names a place already stays as it is.
+
+    Args:
+        place: path in the config.
+        component: the ``type`` of what is built there, or its dict.
+
+    Raises:
+        ConfigError: for a ValueError or TypeError inside; errors of ours keep their kind.
+    """
+    try:
+        yield
+    except SelfsupError as error:
+        said = str(error)
+        if re.match(r"[A-Z]\w*[.:]", said) is None:
+            raise
+        raise type(error)(_placed(place, component, said)) from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(_placed(place, component, str(error))) from error
+
+
+def _placed(place: str, component: object, said: str) -> str:
+    kind = component.get("type") if isinstance(component, dict) else component
+    name = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
+    own = name and said.startswith((f"{name}.", f"{name}:"))
+    return f"{place}{said.removeprefix(name)}" if own else f"{place}: {said}"
 
 
 def did_you_mean(name: str, choices: Iterable[str], *, show: int = 12) -> str:

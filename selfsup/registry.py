@@ -253,7 +253,12 @@ def _build_component(config: Any, *, registry: Registry, **context: Any) -> Any:
     try:
         inspect.signature(component).bind(**arguments)
     except TypeError as error:
-        raise ConfigError(f"{registry.name} {getattr(component, '__name__', kind)}: {error}") from None
+        what = f"{registry.name} {getattr(component, '__name__', kind)}"
+        known = [name for name in inspect.signature(component).parameters if name not in context]
+        unknown = [name for name in config if name != "type" and name not in known and name not in context]
+        if "unexpected keyword" not in str(error) and unknown:  # Python names only what is missing
+            raise ConfigError(f"{what}: {error}; got {unknown[0]!r}{did_you_mean(unknown[0], known)}") from None
+        raise ConfigError(f"{what}: {error}") from None
     return component(**arguments)
 
 

@@ -136,3 +136,11 @@ def test_a_method_is_built_alike_from_names_and_from_classes(tmp_path: Path) -> 
         torch.manual_seed(0)
         states.append(METHODS.build(model).state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_misspelt_argument_is_named_beside_the_one_that_is_missing() -> None:
+    with pytest.raises(ConfigError) as caught:
+        BACKBONES.build({"type": "ResNet", "depht": 18})
+    assert str(caught.value) == (
+        "backbone ResNet: missing a required argument: 'depth'; got 'depht'; did you mean 'depth'?"
+    )

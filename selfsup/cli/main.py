@@ -1,12 +1,14 @@
 """The ``selfsup`` command: hands over to a verb, and turns what the user did wrong into one clear message."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from typing import NoReturn
 
 import selfsup
-from selfsup.errors import SelfsupError
+from selfsup.errors import SelfsupError, did_you_mean
 
 VERBS = {
     "train": "train",
@@ -23,6 +25,16 @@ VERBS = {
 
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers a word that is no choice with the nearest one, as every other message here does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and leave, as argparse does."""
+        wrong = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message)
+        near = did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2])) if wrong else ""
+        super().error(message + near if near.startswith("; did") else message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     verb_of = {name: import_module(f"selfsup.cli.{module}") for name, module in VERBS.items()}
-    parser = argparse.ArgumentParser(prog="selfsup", description="Self-supervised learning of visual representations.")
+    parser = Parser(prog="selfsup", description="Self-supervised learning of visual representations.")
     parser.add_argument("--version", action="version", version=f"selfsup {selfsup.__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, verb in verb_of.items():

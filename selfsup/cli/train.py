@@ -21,7 +21,7 @@ from selfsup.config import (
     print_plan,
     scale_learning_rates,
 )
-from selfsup.errors import CheckpointError, ConfigError, SelfsupError
+from selfsup.errors import CheckpointError, ConfigError, DataError, SelfsupError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +105,7 @@ def train(config: Mapping[str, Any], chosen: argparse.Namespace) -> int:
                 f"{stopped}; everything is saved" if str(stopped) else "stopped at once; the last checkpoint is kept"
             )
             print(f"\n{state}. Go on with:\n  {resume_command(sys.argv, chosen.launcher)}", file=sys.stderr)
-        return INTERRUPTED
+        return getattr(stopped, "exit_code", INTERRUPTED)
     except SelfsupError:
         if is_new and is_first(chosen.launcher):
             remove_if_empty(work_dir)
@@ -129,6 +129,8 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         CheckpointError: if ``--init-from`` names nothing.
     """
     seed = [] if chosen.seed is None else [f"seed={chosen.seed}"]
+    if chosen.data is not None:
+        check_data(Path(chosen.data).expanduser())
     config = load_config(chosen.config, [*chosen.cfg_options, *seed], images=chosen.data)
     notes: list[str] = []
     if chosen.data is not None and config["evaluators"]:
@@ -144,6 +146,21 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
         config["load_from"] = str(checkpoint_file(chosen.init_from))
     return placed(config, chosen), [*notes, *missing_weights(config)]
+
+
+def check_data(path: Path) -> None:
+    """Refuse what ``--data`` cannot mean by its own name.
+
+    Raises:
+        DataError: if it is a file and no list.
+    """
+    from selfsup.data.list_files import LIST_EXTENSIONS
+
+    if path.is_file() and path.suffix.lower() not in LIST_EXTENSIONS:
+        raise DataError(
+            f"--data: {path} is neither a folder of images nor a list of their paths; lists end in "
+            f"{', '.join(LIST_EXTENSIONS)}"
+        )
 
 
 def missing_weights(config: Mapping[str, Any]) -> list[str]:

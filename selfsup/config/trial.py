@@ -1,6 +1,7 @@
 """Building a config's parts without data and without memory for weights, to see whether they can be."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from selfsup.config.default_hooks import hooks_of
 from selfsup.config.recipe import batch_parts, effective_batch, sync_bn_group
 from selfsup.config.schema import DEFAULT_WRAPPER, PLACES, Place
 from selfsup.config.signatures import signature_of
-from selfsup.errors import ConfigError, DataError, SelfsupError
+from selfsup.errors import ConfigError, DataError, SelfsupError, at_place
 from selfsup.registry import (
     EVALUATORS,
     HOOKS,
@@ -93,11 +94,12 @@ class _Trial:
         if not self.is_sound(path):
             return None
         try:
-            return build(*arguments)
+            with at_place(path, owner):
+                return build(*arguments)
         except DataError:
             return None  # only the data can tell
-        except (SelfsupError, ValueError, TypeError) as error:
-            self.problems[_placed(str(error), path, owner)] = None
+        except SelfsupError as error:
+            self.problems[str(error)] = None
         return None
 
     def component(self, path: str, registry: Registry, given: Any, **context: Any) -> Any:
@@ -150,13 +152,6 @@ def _parts(component: Any, path: str) -> Iterator[tuple[str, Place, dict[str, An
             yield f"{path}.{name}", place, item
 
 
-def _placed(message: str, path: str, owner: str) -> str:
-    """A component's message, with its path in the config instead of the name it begins with."""
-    if owner and message.startswith((f"{owner}.", f"{owner}:")):
-        return path + message[len(owner) :]
-    return message if message.startswith(path) else f"{path}: {message}"
-
-
 def _check_batch(config: Mapping[str, Any], processes: int) -> None:
     """Refuse an update that takes more images than there are."""
     num_images, batch = config["train_dataloader"].get("num_images"), effective_batch(config, processes)
@@ -180,13 +175,9 @@ def _build_wrapper(config: Mapping[str, Any], method: nn.Module) -> Any:
 
 
 def explained(path: str, build: Callable[..., Any], *arguments: Any) -> Any:
-    """What ``build`` returns; a value that it refuses is an error of the user's, with its place."""
-    try:
+    """What ``build`` makes of its arguments, the last of them a component's dict; a refusal is told with its place."""
+    with at_place(path, arguments[-1]):
         return build(*arguments)
-    except SelfsupError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
 
 
 def build_schedule(
@@ -202,6 +193,5 @@ def build_schedule(
 def lone_optimizer(config: Mapping[str, Any]) -> Any:
     """The config's optimiser, for one parameter."""
     optimizer = dict(config["optim_wrapper"]["optimizer"])
-    return explained(
-        "optim_wrapper.optimizer", lambda: OPTIMIZERS.build(optimizer, params=[nn.Parameter(torch.zeros(1))])
-    )
+    build = partial(OPTIMIZERS.build, params=[nn.Parameter(torch.zeros(1))])
+    return explained("optim_wrapper.optimizer", build, optimizer)

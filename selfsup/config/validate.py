@@ -146,6 +146,8 @@ class _Walk:
             elif not signature.open:
                 near = did_you_mean(str(name), [*signature.arguments, *extra], show=20)
                 what = "is not a key of" if owner.startswith(("a ", "an ")) else "is not an argument of"
+                if not path and not near.startswith("; did"):
+                    near = "; nothing in the file uses it, so it is taken for a misspelt key" + near
                 self.report(here, f"{what} {owner}, got {_short(value)}{near}")
         for name, argument in signature.arguments.items():
             if name in given or name in supplied:

@@ -99,8 +99,8 @@ class ImageList:
             classes=None if classes is None else tuple(classes),
         )
         self._table = listing.table(cache)
-        if is_list and labels is None and len(self):
-            self._check_first_line()
+        if is_list and len(self) and not os.path.exists(self.path(0)):
+            self._explain_first_line(labels)
 
     @property
     def labels(self) -> np.ndarray | None:
@@ -139,10 +139,17 @@ class ImageList:
         """
         return decode_image(self.path(index), min_side=self.min_side, max_pixels=self.max_pixels, name=self.name(index))
 
-    def _check_first_line(self) -> None:
-        """A list with labels that is read as one without has only names that are no files."""
+    def _explain_first_line(self, labels: str | None) -> None:
+        """A list whose first name is no file may be read otherwise than it was written."""
+        written = os.fsdecode(self._table[0])
+        if not os.path.isabs(written) and os.path.exists(written):
+            raise DataError(
+                f"ImageList.prefix: relative paths of {self.root} start at {os.fsdecode(self._base) or '.'}, where "
+                f"there is no {written}, and at the current folder there is; set prefix='.' "
+                "(--cfg-options train_dataloader.dataset.prefix=.)"
+            )
         path, *label = self.path(0).rsplit(None, 1)
-        if label and not os.path.exists(self.path(0)) and os.path.exists(path):
+        if labels is None and label and os.path.exists(path):
             raise DataError(
                 f"ImageList.labels: {self.root} seems to name a label behind each path, {label[0]!r} behind {path}; "
                 "read it with labels='column' (--cfg-options train_dataloader.dataset.labels=column)"

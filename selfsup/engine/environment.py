@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -48,6 +49,7 @@ def write_environment(work_dir: str | Path, *, device: torch.device, seed: int, 
     """
     environment = {
         "selfsup": selfsup.__version__,
+        "commit": commit_of(Path(selfsup.__file__).parents[1]),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
@@ -64,6 +66,17 @@ def write_environment(work_dir: str | Path, *, device: torch.device, seed: int, 
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
     write_record(Path(work_dir, "environment.json"), json.dumps(environment, indent=2) + "\n")
+
+
+def commit_of(checkout: Path) -> str | None:
+    """The commit that a checkout is at, ``-dirty`` behind it if files differ from it; None where that is not known."""
+    if not (checkout / ".git").exists():
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def check_writable(work_dir: Path) -> None:

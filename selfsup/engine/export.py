@@ -67,7 +67,8 @@ def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, fo
         raise CheckpointError(f"--format: no format is called {format!r}{did_you_mean(format, FORMATS)}")
     path = Path(path)
     if path.suffix not in SUFFIXES[format]:
-        raise CheckpointError(f"--output: a {format} file must end in {' or '.join(SUFFIXES[format])}, got {path}")
+        right = " or ".join(SUFFIXES[format])
+        raise CheckpointError(f"--output: a file of format {format} must end in {right}, got {path}")
     backbone = backbone.eval()
     side = card["preprocess"]["size"] or 224
     images = torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(0))

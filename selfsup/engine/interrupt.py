@@ -12,11 +12,16 @@ class Interrupted(KeyboardInterrupt):
 
     Args:
         step: optimiser updates done; the checkpoint of that step exists.
+        number: the signal that asked for it.
+
+    Attributes:
+        exit_code: what a shell expects of a program that a signal has ended.
     """
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, number: int = signal.SIGINT) -> None:
         super().__init__(f"stopped after step {step}")
         self.step = step
+        self.exit_code = 128 + number
 
 
 class InterruptWatch:
@@ -24,10 +29,12 @@ class InterruptWatch:
 
     Attributes:
         asked: whether this process was asked to stop.
+        number: the signal that asked it first; SIGINT as long as none has, for another process may be asked instead.
     """
 
     def __init__(self) -> None:
         self.asked = False
+        self.number: int = signal.SIGINT
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "InterruptWatch":
@@ -42,6 +49,7 @@ class InterruptWatch:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
+        self.number = self.number if self.asked else number
         self.asked = True
         if is_main():
             at_once = "; press Ctrl-C again to stop at once" if number == signal.SIGINT else ""

@@ -1,5 +1,6 @@
 """The training loop: one step is one optimiser update, whatever number of micro-batches it is made of."""
 
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -72,7 +73,7 @@ class TrainLoop(BaseLoop):
                 start = time.perf_counter()
                 micro_batches = self._fetch(batches)
                 waited = time.perf_counter() - start
-                self._stop_if_needed(interrupt.asked)
+                self._stop_if_needed(interrupt.asked, interrupt.number)
                 if self.iter % self.steps_per_epoch == 0:
                     self._call("before_train_epoch", runner.hooks)
                 outputs = self._run_step(micro_batches)
@@ -96,7 +97,7 @@ class TrainLoop(BaseLoop):
                 self._call("on_unreadable", self.runner.hooks, bad=error.bad)
             return []
 
-    def _stop_if_needed(self, asked: bool) -> None:
+    def _stop_if_needed(self, asked: bool, number: int = signal.SIGINT) -> None:
         """Between two steps: save and stop if any process was asked to, or has found images or disk at fault."""
         fault = self._fault or self.runner.metrics_log.fault
         found = [fault is not None, isinstance(fault, RecordError), asked]
@@ -112,7 +113,7 @@ class TrainLoop(BaseLoop):
                     raise kind(f"{fault}; {how_to_go_on}") from fault
         if asked_to_stop:
             self._save()
-            raise Interrupted(self.iter)
+            raise Interrupted(self.iter, number)
 
     def _save_for_later(self, *, again: bool) -> str:
         """Save, and say how to go on; ``again`` if what the last checkpoint holds of this step is not all."""

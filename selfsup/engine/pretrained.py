@@ -31,7 +31,11 @@ def start_from(path: str | Path, method: Method) -> str:
     """
     if method.fresh_parts is None:
         load_method(path, method)
-        return f"starting from the weights of {path}"
+        given = read_weights(path, mapped=True)
+        if "model" in given:
+            return f"starting from the weights of {path}"
+        others = [name for name in method.state_dict() if not name.startswith("backbone.")]
+        return f"starting from {path}: took backbone ({len(given)} tensors); fresh are {_parts(others)}"
     check_eps(Path(path), method.backbone)
     found = read_weights(path, mapped=is_sharded(method))
     given = found["model"] if "model" in found else {f"backbone.{name}": tensor for name, tensor in found.items()}

@@ -88,8 +88,9 @@ def give_back(state: Mapping[str, Any], parts: Stateful, *, source: str, warn: C
     for schedule, saved in zip(parts.schedules, state["schedules"], strict=True):
         schedule.load_state_dict(saved)
     if not rank_state.restore_rank_state(state["ranks"], parts.method, parts.device):
+        processes = "1 process" if world_size() == 1 else f"{world_size()} processes"
         warn(
-            f"resumed on {world_size()} processes, saved on {len(state['ranks'])}: random states start anew, "
+            f"resumed on {processes}, saved on {len(state['ranks'])}: random states start anew, "
             "and queues are those of process 0"
         )
     return changed

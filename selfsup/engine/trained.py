@@ -10,7 +10,7 @@ from selfsup.config import validate_component
 from selfsup.convert import SOURCES
 from selfsup.engine.card_file import card_path, read_card
 from selfsup.engine.checkpoint import list_checkpoints, load_backbone, step_of
-from selfsup.errors import CheckpointError, ConfigError
+from selfsup.errors import CheckpointError, at_place
 from selfsup.registry import BACKBONES
 
 EXPORTED = ("backbone.safetensors", "backbone.pth")
@@ -47,10 +47,8 @@ def trained_backbone(path: str | Path) -> nn.Module:
     place = f"{card_path(file)}: backbone"
     architecture = _without_fetching(card["backbone"])
     validate_component(architecture, "backbone", source=place)
-    try:
+    with at_place(place, architecture):
         backbone: nn.Module = BACKBONES.build(architecture)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{place}: {error}") from error
     written_as = card.get("format")
     load_backbone(file, backbone, written_as if written_as in SOURCES else "selfsup")
     return backbone.eval()

@@ -10,7 +10,7 @@ from torch import nn
 from selfsup.data.draw import draw
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.subset import Subset
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, at_place
 from selfsup.evaluation.base import Evaluator, FeatureEvaluator
 from selfsup.evaluation.features import logger
 from selfsup.evaluation.split import stratified_split
@@ -95,7 +95,8 @@ class Suite:
                     as_text = repr(arguments[part])
                     built[as_text] = built.get(as_text) or DATASETS.build(arguments[part])
                     arguments[part] = built[as_text]
-            self.evaluators[name] = EVALUATORS.build(arguments)
+            with at_place(f"evaluators.{name}", config):
+                self.evaluators[name] = EVALUATORS.build(arguments)
 
     def evaluate(self, backbone: nn.Module, *, log: Callable[[str], None] = logger.warning) -> dict[str, float]:
         """Scores of a backbone by every evaluator, as ``name/score``.

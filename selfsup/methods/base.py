@@ -9,7 +9,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.errors import ConfigError, SelfsupError
+from selfsup.errors import ConfigError, at_place
 from selfsup.registry import BACKBONES, LOSSES, NECKS, TRANSFORMS, Registry
 
 
@@ -157,12 +157,8 @@ def _check_features(backbone: Any, images: Any, features: Any) -> None:
 
 def _built(registry: Registry, part: Any, place: str, **context: Any) -> Any:
     """Build a part of a method; a value that it refuses is an error of the user's, with its place in the config."""
-    try:
+    with at_place(place, part):
         return registry.build(part, **context)
-    except SelfsupError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{place}: {error}") from error
 
 
 def build_part(registry: Registry, part: nn.Module | dict[str, Any], place: str, *, in_dim: int, source: str) -> Any:
@@ -249,8 +245,15 @@ def check_views(views: Sequence[Tensor], *, needed: int, exact: bool, why: str) 
         why: what asks for them, for the error message.
 
     Raises:
-        ConfigError: if there are too few, or with ``exact`` too many.
+        ConfigError: if there are too few, or with ``exact`` too many, or if they are no list of normalised images.
     """
+    if isinstance(views, Tensor):
+        raise ConfigError(f"views: must be a list with a batch of images per view, got one of {tuple(views.shape)}")
+    if any(not view.is_floating_point() for view in views):
+        raise ConfigError(f"views: must be normalised images, as method.preprocess makes them, got {views[0].dtype}")
     if len(views) < needed or (exact and len(views) > needed):
         amount = f"exactly {needed}" if exact else f"at least {needed}"
-        raise ConfigError(f"train_dataloader.views: {why} needs {amount} views of each image, got {len(views)}")
+        raise ConfigError(
+            f"views: {why} needs {amount} views of each image, got {len(views)} (a run's come from "
+            "train_dataloader.views)"
+        )

@@ -1,6 +1,7 @@
 """The command line: verbs, messages, exit codes."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from selfsup.cli import main
 from selfsup.cli.train import resume_command
 from selfsup.config import config_names, load_config
 from selfsup.engine.checkpoint import checkpoint_file
-from selfsup.engine.interrupt import Interrupted
+from selfsup.engine.interrupt import Interrupted, InterruptWatch
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.registry import HOOKS
@@ -182,6 +183,59 @@ def test_after_ctrl_c_the_command_that_goes_on_is_printed(
     said = capsys.readouterr().err
     assert "stopped after step 7; everything is saved. Go on with:" in said
     assert "  selfsup train simclr/simclr_scenes --work-dir 'my dir' --resume\n" in said
+
+
+def test_a_run_that_sigterm_has_stopped_ends_as_a_shell_expects(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def terminated(self: Runner) -> None:
+        raise Interrupted(7, signal.SIGTERM)
+
+    monkeypatch.setattr(Runner, "train", terminated)
+    assert main(["train", "simclr/simclr_scenes", *TINY]) == 143
+    assert "stopped after step 7; everything is saved" in capsys.readouterr().err
+
+
+def test_the_first_signal_is_the_one_that_stopped_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with InterruptWatch() as watch:
+        assert (watch.asked, watch.number) == (False, signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        assert (watch.asked, watch.number) == (True, signal.SIGTERM)
+    assert capsys.readouterr().out == "\nfinishing this step, then saving\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["tain", "x"], "invalid choice: 'tain' (choose from"),
+        (["export", "a", "b", "--output", "c", "--format", "onx"], "invalid choice: 'onx' (choose from"),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_the_nearest(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    heard = capsys.readouterr().err
+    right = "train" if words[0] == "tain" else "onnx"
+    assert left.value.code == 2 and said in heard and heard.endswith(f"; did you mean '{right}'?\n")
+
+
+def test_a_word_that_is_near_nothing_is_left_to_argparse(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["zzzzzz"])
+    assert "did you mean" not in capsys.readouterr().err
+
+
+def test_data_that_is_neither_images_nor_a_list_is_refused_by_its_option(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "README.md").touch()
+    assert main(["train", "simclr/simclr_scenes", "--data", str(tmp_path / "README.md")]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --data: {tmp_path}/README.md is neither a folder of images nor a list of their paths; lists end in "
+        ".txt, .csv, .tsv\n"
+    )
 
 
 @pytest.mark.parametrize("more", [["--processes", "2"], ["--processes", "0", "--dry-run"]])

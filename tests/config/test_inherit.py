@@ -78,7 +78,15 @@ def test_dicts_are_merged_and_the_rest_is_replaced() -> None:
         ("_base_ = 'base'\n\nmodel = dict(depth=dpeth)\n", ", line 3: NameError: name 'dpeth' is not defined"),
         ("_base_ = 'base'\ntrain_cfg = dict(max_epochs=2)\n", "exactly one of max_epochs and max_steps"),
         ("_base_ = 'base'\nseed = _base_.sede\n", ", line 2: AttributeError"),
-        ("_base_ = 'base'\nmodle = dict(a=1)\n", "modle: is not a key of a config, got {'a': 1}"),
+        (
+            "_base_ = 'base'\nmodle = dict(a=1)\n",
+            "modle: is not a key of a config, got {'a': 1}; did you mean 'model'?",
+        ),
+        (
+            "_base_ = 'base'\nzzz = 3\n",
+            "zzz: is not a key of a config, got 3; nothing in the file uses it, so it is taken for a misspelt key; "
+            "choose from ",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(text: str, said: str, tmp_path: Path) -> None:

@@ -129,6 +129,12 @@ def test_evaluators_are_tried_without_opening_their_images(tmp_path: Path) -> No
             "optim_wrapper.param_groups[0]: match='predictor.*' matches no parameter",
         ),
         ({"optim_wrapper.optimizer.momentum": -1.0}, "optim_wrapper.optimizer: Invalid momentum value: -1.0"),
+        (
+            {"optim_wrapper.optimizer": {"type": "LARS", "lr": -1.0}},
+            "optim_wrapper.optimizer.lr: must be ",
+        ),
+        ({"model.loss.temperature": 0.0}, "model.loss.temperature: must be > 0, got 0.0"),
+        ({"model.backbone": {"type": "ResNet", "depth": 19}}, "model.backbone.depth: must be one of 18, "),
     ],
 )
 def test_the_optimisers_rules_are_compared_with_the_methods_parameters(

@@ -131,6 +131,24 @@ def test_relative_paths_of_a_list_may_start_elsewhere(folder: Path, tmp_path: Pa
     assert images.image(0).shape == (20, 30, 3)
 
 
+def test_a_list_whose_paths_start_at_the_current_folder_is_told_how_to_say_so(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    written = f"{folder.name}/cat/b.JPG"
+    elsewhere = tmp_path / "lists"
+    elsewhere.mkdir()
+    (elsewhere / "list.txt").write_text(f"{written} cat\n")
+    with pytest.raises(DataError) as caught:
+        ImageList(elsewhere / "list.txt", "column")
+    assert str(caught.value) == (
+        f"ImageList.prefix: relative paths of {elsewhere / 'list.txt'} start at {elsewhere}, where there is no "
+        f"{written}, and at the current folder there is; set prefix='.' "
+        "(--cfg-options train_dataloader.dataset.prefix=.)"
+    )
+    assert ImageList(elsewhere / "list.txt", "column", prefix=".").image(0).shape == (20, 30, 3)
+
+
 def test_whole_numbers_keep_their_value(folder: Path) -> None:
     (folder / "list.csv").write_text("path,label\ncat/b.JPG,10\ndog/c.webp,2\n")
     images = ImageList(folder / "list.csv", "column")

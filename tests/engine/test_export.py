@@ -209,9 +209,11 @@ def test_wrong_requests_are_explained(
         export(backbone, card, tmp_path / "b.onnx", format="onx")
     with pytest.raises(CheckpointError, match=r"must end in \.safetensors, got .*b\.pth"):
         export(backbone, card, tmp_path / "b.pth", format="safetensors")
-    with pytest.raises(CheckpointError, match=r"a torch-export file must end in \.pt2, got"):
+    with pytest.raises(CheckpointError, match=r"a file of format torch-export must end in \.pt2, got"):
         export(backbone, card, tmp_path / "b.pth", format="torch-export")
-    with pytest.raises(CheckpointError, match=r"a timm file must end in \.pth or \.safetensors, got .*card\.json"):
+    with pytest.raises(
+        CheckpointError, match=r"a file of format timm must end in \.pth or \.safetensors, got .*card\.json"
+    ):
         export(backbone, card, tmp_path / "card.json", format="timm")
 
     (tmp_path / "file").touch()

@@ -112,6 +112,15 @@ def test_a_method_without_fresh_parts_wants_its_own_checkpoint(tmp_path: Path) -
         start_from(path, SimCLR(TinyBackbone(), ProjectionNeck(8, (6,), 5), NTXentLoss()))
 
 
+def test_a_backbone_alone_is_said_to_be_one(tmp_path: Path) -> None:
+    source, _ = pretrained(tmp_path)
+    exported = export_backbone(source.backbone, tmp_path)
+    same = SimCLR(TinyBackbone(), ProjectionNeck(8, (6,), 4), NTXentLoss())
+    assert (
+        start_from(exported, same) == f"starting from {exported}: took backbone (6 tensors); fresh are neck (9 tensors)"
+    )
+
+
 def test_a_teacher_comes_from_the_newest_checkpoint_of_a_work_dir_whole(tmp_path: Path) -> None:
     teacher = classifier(kept=())
     write_atomically({"model": teacher.state_dict()}, checkpoint_path(tmp_path, 9))

@@ -1,5 +1,6 @@
 """A used work dir: nothing of an earlier run is lost, nothing that is not a run's is moved."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from selfsup.config import load_config
 from selfsup.engine.checkpoint import list_checkpoints
-from selfsup.engine.environment import found_before, put_aside
+from selfsup.engine.environment import commit_of, found_before, put_aside
 from selfsup.engine.metrics_log import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import DataError, SelfsupError
@@ -104,3 +105,15 @@ def test_what_a_killed_run_left_half_written_is_swept(tmp_path: Path, resume: bo
         (tmp_path / half).write_bytes(b"half")
     Runner(tiny_config(tmp_path, steps=4), resume=resume).train()
     assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob("checkpoints/*.partial"))
+
+
+def test_the_environment_names_the_commit_of_a_checkout(tmp_path: Path) -> None:
+    assert commit_of(tmp_path) is None
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@y", "-C", str(tmp_path)]
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    assert commit_of(tmp_path) == commit
+    (tmp_path / "file").touch()
+    subprocess.run([*git, "add", "file"], check=True)
+    assert commit_of(tmp_path) == f"{commit}-dirty"

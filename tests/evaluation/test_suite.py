@@ -59,6 +59,11 @@ def test_images_that_cannot_be_decoded_are_named_once_for_all_evaluations() -> N
     assert said == ["1 of 20 images could not be decoded and were left out: blob 3"]
 
 
+def test_what_an_evaluator_refuses_is_said_with_its_place() -> None:
+    with pytest.raises(ConfigError, match=r"^evaluators\.near\.k: must be"):
+        Suite({"near": {"type": "KNN", "k": 0}}, images=Blobs(20))
+
+
 def test_an_evaluator_with_images_of_its_own_is_not_skipped() -> None:
     own = {"type": "KNN", "train": Blobs(30), "test": Blobs(12, seed=1), "size": 16, "resize": 16}
     suite = Suite({"knn": own}, images=Blobs(20, labelled=False))

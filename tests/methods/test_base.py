@@ -51,8 +51,8 @@ RESNET = {"type": "ResNet", "depth": 18, "width": 0.125}
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"loss": {"type": "InfoNCELoss", "temperature": 0}}, "loss: InfoNCELoss.temperature: must be > 0, got 0"),
-        ({"preprocess": {"std": (0, 1, 1)}}, "preprocess: Preprocess.std: must be > 0, got (0, 1, 1)"),
+        ({"loss": {"type": "InfoNCELoss", "temperature": 0}}, "loss.temperature: must be > 0, got 0"),
+        ({"preprocess": {"std": (0, 1, 1)}}, "preprocess.std: must be > 0, got (0, 1, 1)"),
         (
             {"loss": {"type": "NTXentLoss"}},
             "loss: must take (query, key, queue), and NTXentLoss takes (z_a, z_b); choose another loss",
@@ -101,3 +101,24 @@ def test_a_loss_that_does_not_fit_is_told_when_the_method_is_built(kind: str, wr
 def test_a_misspelt_argument_of_preprocess_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"Preprocess.*'meen'"):
         Method(TinyBackbone(), preprocess=dict(meen=(0.5, 0.5, 0.5)))
+
+
+@pytest.mark.parametrize(
+    ("views", "said"),
+    [
+        (torch.rand(4, 3, 32, 32), "views: must be a list with a batch of images per view, got one of (4, 3, 32, 32)"),
+        (
+            [torch.zeros(4, 3, 32, 32, dtype=torch.uint8)] * 2,
+            "views: must be normalised images, as method.preprocess makes them, got torch.uint8",
+        ),
+        (
+            [torch.rand(4, 3, 32, 32)],
+            "views: SimCLR needs exactly 2 views of each image, got 1 (a run's come from train_dataloader.views)",
+        ),
+    ],
+)
+def test_what_is_no_batch_of_views_is_refused_with_what_would_be(views: Any, said: str) -> None:
+    method = METHODS.build({"type": "SimCLR", "backbone": RESNET, "neck": NECK, "loss": {"type": "NTXentLoss"}})
+    with pytest.raises(ConfigError) as caught:
+        method.loss(views)
+    assert str(caught.value) == said
