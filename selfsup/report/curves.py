@@ -14,6 +14,9 @@ from selfsup.report.canvas import COLOURS, FAINT, GRID, INK, new_figure, save
 
 Series = dict[str, tuple[np.ndarray, np.ndarray]]
 
+POINTS: dict[str, Any] = {"marker": "o", "markersize": 3.2, "clip_on": False}  # the last one lies on the edge
+LEFT, RIGHT, GAP = 0.62, 0.55, 0.95  # inches beside and between the panels
+DASHES = (0, (5, 4))
 MAX_POINTS = 2000  # more cannot be told apart at this width
 
 
@@ -22,7 +25,7 @@ def draw_curves(
     path: str | Path,
     *,
     num_prototypes: int | None = None,
-    num_classes: int | None = None,
+    guessing: float | None = None,
     title: str = "Training",
 ) -> Path:
     """Loss, scores of the frozen features, learning rate, health of the features and of the prototypes, and speed.
@@ -33,7 +36,7 @@ def draw_curves(
         metrics: a ``metrics.jsonl`` or its lines.
         path: PNG to write.
         num_prototypes: draws ln K, the loss of a method that cannot tell its prototypes apart.
-        num_classes: draws the accuracy of guessing among that many classes.
+        guessing: draws this accuracy, of naming the most frequent class whatever the image shows, in [0, 1].
         title: heading.
 
     Returns:
@@ -49,7 +52,7 @@ def draw_curves(
     if "loss" in series:
         panels.append(lambda axes: _loss(axes, series, num_prototypes))
     if any(name.endswith("/top1") for name in series):
-        panels.append(lambda axes: _accuracy(axes, series, num_classes))
+        panels.append(lambda axes: _accuracy(axes, series, guessing))
     if "features/rankme" in series:
         panels.append(lambda axes: _features(axes, series))
     if "assignment_entropy" in series or "dead_prototypes" in series:
@@ -65,18 +68,23 @@ def draw_curves(
     width, height = 4.4 * columns, 3.1 * rows + 0.55
     figure = new_figure(width, height, title=title)
     last = max(int(steps[-1]) for steps, _ in series.values())
+    rest = len(panels) % columns  # in the last row, which they fill
+    cells = columns * max(1, rest)
+    grid = figure.add_gridspec(rows, cells)
     for number, draw in enumerate(panels):
-        axes = figure.add_subplot(rows, columns, number + 1)
+        row, column = divmod(number, columns)
+        span = columns if rest and row == rows - 1 else max(1, rest)
+        axes = figure.add_subplot(grid[row, span * column : span * (column + 1)])
         _style(axes, last)
         draw(axes)
-        if number >= len(panels) - columns:
+        if row == rows - 1:
             axes.set_xlabel("step (optimiser updates)", size=9, color=FAINT)
     figure.subplots_adjust(
-        left=0.62 / width,
-        right=1 - 0.55 / width,
+        left=LEFT / width,
+        right=1 - RIGHT / width,
         top=1 - 0.95 / height,
         bottom=0.55 / height,
-        wspace=0.3,
+        wspace=GAP * cells / (width - LEFT - RIGHT - (cells - 1) * GAP),
         hspace=0.42,
     )
     return save(figure, path)
@@ -125,15 +133,21 @@ def _headline(axes: Axes, title: str, value: str = "") -> None:
 
 
 def _line(
-    axes: Axes, series: tuple[np.ndarray, np.ndarray], colour: str, *, label: str = "", noisy: bool = True
+    axes: Axes,
+    series: tuple[np.ndarray, np.ndarray],
+    colour: str,
+    *,
+    label: str = "",
+    noisy: bool = True,
+    dashes: Any = "-",
 ) -> None:
     steps, values = series
     keep = np.unique(np.linspace(0, len(steps) - 1, MAX_POINTS).astype(int)) if len(steps) > MAX_POINTS else slice(None)
     if not noisy or len(steps) < 20:
-        axes.plot(steps, values, color=colour, linewidth=1.8, marker="o", markersize=3.2, label=label)
+        axes.plot(steps, values, color=colour, linewidth=1.8, label=label, linestyle=dashes, **POINTS)
         return
     axes.plot(steps[keep], values[keep], color=colour, linewidth=0.7, alpha=0.28)
-    axes.plot(steps[keep], smooth(values)[keep], color=colour, linewidth=1.8, label=label)
+    axes.plot(steps[keep], smooth(values)[keep], color=colour, linewidth=1.8, label=label, linestyle=dashes)
 
 
 def _legend(axes: Axes, handles: list[Any] | None = None) -> None:
@@ -147,23 +161,22 @@ def _loss(axes: Axes, series: Series, num_prototypes: int | None) -> None:
     _headline(axes, "loss (nats)", f"now {_recent(series['loss'][1]):.3f}")
     if num_prototypes:
         level = math.log(num_prototypes)
-        axes.axhline(level, color=INK, linewidth=1, linestyle=(0, (5, 4)))
-        text = f"ln {num_prototypes:,} = {level:.2f}: nothing learned"
+        axes.axhline(level, color=INK, linewidth=1, linestyle=DASHES)
+        text = f"ln {num_prototypes:,} = {level:.2f}: nothing learned from here up"
         axes.annotate(text, (1, level), (-4, -4), xycoords=("axes fraction", "data"), textcoords="offset points",
                       ha="right", va="top", size=8, color=INK)  # fmt: skip
         axes.margins(y=0.1)
 
 
-def _accuracy(axes: Axes, series: Series, num_classes: int | None) -> None:
+def _accuracy(axes: Axes, series: Series, guessing: float | None) -> None:
     names = sorted(name for name in series if name.endswith("/top1"))
     for colour, name in zip(COLOURS, names, strict=False):
         steps, values = series[name]
         label = f"{name.removesuffix('/top1')}  {values[-1]:.1%}"
-        axes.plot(steps, values, color=colour, linewidth=1.8, marker="o", markersize=3.2, label=label)
-    if num_classes:
-        axes.axhline(
-            1 / num_classes, color=INK, linewidth=1, linestyle=(0, (5, 4)), label=f"guessing  {1 / num_classes:.1%}"
-        )
+        axes.plot(steps, values, color=colour, linewidth=1.8, label=label, **POINTS)
+    if guessing is not None:
+        label = f"guessing  {guessing:.1%}"
+        axes.axhline(guessing, color=INK, linewidth=1, linestyle=DASHES, label=label)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     _headline(axes, "top-1 accuracy, frozen features")
@@ -172,7 +185,7 @@ def _accuracy(axes: Axes, series: Series, num_classes: int | None) -> None:
 
 def _features(axes: Axes, series: Series) -> None:
     steps, values = series["features/rankme"]
-    axes.plot(steps, values, color=COLOURS[2], linewidth=1.8, marker="o", markersize=3.2, label="RankMe")
+    axes.plot(steps, values, color=COLOURS[2], linewidth=1.8, label="RankMe", **POINTS)
     axes.set_ylim(0, 1.25 * values.max())
     _headline(axes, "RankMe (directions in use)", f"now {values[-1]:.0f}")
     if "features/feature_std_share" in series:
@@ -183,8 +196,7 @@ def _features(axes: Axes, series: Series) -> None:
             values,
             color=COLOURS[3],
             linewidth=1.3,
-            marker="o",
-            markersize=2.4,
+            **{**POINTS, "markersize": 2.4},
             label="spread: std · √D, 1 = even sphere",
         )
         other.set_ylim(0, 1.25 * max(0.8, values.max()))
@@ -193,9 +205,10 @@ def _features(axes: Axes, series: Series) -> None:
 
 def _prototypes(axes: Axes, series: Series) -> None:
     named = {"assignment_entropy": "evenness of assignments", "dead_prototypes": "nearest to no image of the batch"}
-    for colour, (name, label) in zip((COLOURS[4], COLOURS[1]), named.items(), strict=True):
+    styles = ((COLOURS[4], "-"), (COLOURS[1], (0, (3, 2))))  # both may lie at 100 %
+    for (colour, dashes), (name, label) in zip(styles, named.items(), strict=True):
         if name in series:
-            _line(axes, series[name], colour, label=label)
+            _line(axes, series[name], colour, label=label, dashes=dashes)
     axes.set_ylim(0, 1.03)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     _headline(axes, "prototypes (share)")

@@ -116,23 +116,28 @@ class PictureHook(Hook):
 
     def _curves(self, runner: Any, path: Path) -> None:
         prototypes = getattr(runner.method, "prototypes", None)
-        classes = getattr(runner.train_images, "classes", None)
+        judged = _judged(runner)
+        labels = None if judged is None else getattr(judged.dataset, "labels", None)
         draw_curves(
             Path(runner.work_dir, "metrics.jsonl"),
             path,
             num_prototypes=prototypes.out_dim if prototypes is not None else None,
-            num_classes=len(classes) if classes else None,
+            guessing=None if labels is None else float(np.bincount(labels).max() / len(labels)),
             title=f"{type(runner.method).__name__}: {Path(runner.work_dir).resolve().name}",
         )
 
     def _source(self, runner: Any) -> FeatureSource:
         """A few of the images that evaluators judge on, shown as they show them, or of the training images."""
-        judged = next((hook.judged for hook in runner.hooks if isinstance(hook, EvaluateHook)), None)
-        source = judged or FeatureSource(
+        source = _judged(runner) or FeatureSource(
             runner.train_images, size=view_side(runner.view_dataset.views), preprocess=runner.method.preprocess
         )
         count = min(self.num_images, len(source.dataset))
         return source.of(Subset(source.dataset, count=count, seed=self.seed))
+
+
+def _judged(runner: Any) -> FeatureSource | None:
+    """What evaluators judge on."""
+    return next((hook.judged for hook in runner.hooks if isinstance(hook, EvaluateHook)), None)
 
 
 def _decodable(dataset: Any, view: Any) -> list[np.ndarray]:

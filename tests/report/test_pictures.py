@@ -74,12 +74,22 @@ def test_only_what_the_log_holds_is_drawn(tmp_path: Path, drawn: list[Any]) -> N
     lines = [{"step": step, "loss": 3.0 - step / 100, "lr": 0.1} for step in range(50)]
     draw_curves(lines, tmp_path / "a.png", num_prototypes=300)
     lines += [{"step": 49, "knn/top1": 0.5, "linear/top1": 0.625, "features/rankme": 12.0}]
-    draw_curves(lines, tmp_path / "b.png", num_classes=8)
+    draw_curves(lines, tmp_path / "b.png", guessing=0.125)
     few, more = texts(drawn[0]), texts(drawn[1])
-    assert f"ln 300 = {math.log(300):.2f}: nothing learned" in few
+    assert f"ln 300 = {math.log(300):.2f}: nothing learned from here up" in few
     assert not any("accuracy" in text or "RankMe" in text for text in few)
     assert {"knn  50.0%", "linear  62.5%", "guessing  12.5%", "now 12"} <= set(more)
     assert not any("nothing learned" in text for text in more)
+
+
+def test_five_panels_leave_no_cell_empty_and_no_point_is_cut(tmp_path: Path, drawn: list[Any]) -> None:
+    line = {"step": 3, "loss": 1.0, "lr": 0.1, "knn/top1": 0.5, "features/rankme": 2.0, "images_per_second": 9.0}
+    draw_curves([line], tmp_path / "curves.png")
+    panels = [axes.get_position() for axes in drawn[0].axes]
+    assert len(panels) == 5
+    assert panels[2].x1 == pytest.approx(panels[4].x1) and panels[3].width > panels[0].width
+    points = [line for axes in drawn[0].axes for line in axes.lines if line.get_marker() == "o"]
+    assert points and not any(line.get_clip_on() for line in points)
 
 
 def test_a_log_file_with_nulls_and_a_cut_off_line_is_drawn(tmp_path: Path) -> None:
