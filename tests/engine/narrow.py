@@ -58,4 +58,4 @@ class LastWords(Hook):
     """Has more to record after the last step than there is room for."""
 
     def after_train(self, runner: Any) -> None:
-        runner.metrics_log.write(runner.iter - 1, {f"last word {number}": 0.0 for number in range(100)})
+        runner.metrics_log.write(runner.iter, {f"last word {number}": 0.0 for number in range(100)})
