@@ -57,6 +57,9 @@ def try_out(
     if processes is not None:
         trial.attempt("sync_bn", sync_bn_group, config, processes)
         trial.attempt("train_dataloader", _check_batch, config, processes)
+        if method is not None:
+            per_process, processes, _ = batch_parts(config, processes)
+            trial.attempt("model", method.check_batch, per_process, processes)
     trial.views(config)
     optimizer = trial.optimizer(config)
     if method is not None and optimizer is not None:
@@ -108,7 +111,7 @@ class _Trial:
             return None
         return self.attempt(path, registry.build, {**context, **given}, owner=str(given.get("type")))
 
-    def model(self, given: Any) -> nn.Module | None:
+    def model(self, given: Any) -> Any:
         """The method; where it cannot be built, each of its parts, so that one does not hide the other."""
         with torch.device("meta"):
             whole = _Trial(self.broken)

@@ -149,7 +149,10 @@ class Runner(MMEngineRunner):
 
     def build_model(self, model: Any) -> nn.Module:
         """The method, built on the CPU; where it is to be split over processes, by the main process alone."""
-        return build_on_main(lambda: METHODS.build(model)) if sharding_of(self._config) else METHODS.build(model)
+        sharded = sharding_of(self._config)
+        method: Any = build_on_main(lambda: METHODS.build(model)) if sharded else METHODS.build(model)
+        method.check_batch(self._config["train_dataloader"]["batch_size"], world_size())
+        return method
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """See :func:`~selfsup.engine.wrap.wrap`."""

@@ -114,11 +114,24 @@ class Method(BaseModel):
     def after_step(self, progress: Progress) -> None:
         """Called after every optimiser step, with the progress from before it."""
 
+    def check_batch(self, per_process: int, processes: int) -> None:
+        """Refuse a batch that the method cannot train with; asked before anything is written, and by a dry run.
+
+        It may be called without weights, on the meta device, and without a process group.
+
+        Args:
+            per_process: images per process and micro-batch, > 0.
+            processes: how many take part, > 0.
+
+        Raises:
+            ConfigError: if the method cannot train with it, saying what would fit.
+        """
+
     def advice(self, batch_size: int, *, recipe: "tuple[Method, int] | None" = None) -> list[str]:
         """What somebody who trains with this batch should know beforehand; empty if all is well.
 
         Args:
-            batch_size: images per process and micro-batch.
+            batch_size: images of all processes per micro-batch.
             recipe: the method and batch of the recipe that is followed, of which nothing need be said.
         """
         return []

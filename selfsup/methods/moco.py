@@ -93,8 +93,7 @@ class MoCo(Method):
                 all processes.
         """
         check_views(views, needed=2, exact=True, why="MoCo")
-        if fault := self._length_fault(len(views[1]) * world_size()):
-            raise ConfigError(fault)
+        self.check_batch(len(views[1]), world_size())
         query = self.neck(self.backbone(views[0]))
         keys = self._keys_of_all(views[1])
         loss = self.criterion(query, keys.chunk(world_size())[rank()], self.queue.rows)
@@ -102,10 +101,25 @@ class MoCo(Method):
             self.queue.push(keys)
         return {"loss": loss}
 
-    def advice(self, batch_size: int, *, recipe: tuple[Method, int] | None = None) -> list[str]:
-        """Says so when the queue does not hold whole batches, which the first step would refuse."""
-        fault = self._length_fault(batch_size * world_size())
-        return [fault] if fault else []
+    def check_batch(self, per_process: int, processes: int) -> None:
+        """Refuse a queue that does not hold whole batches.
+
+        Args:
+            per_process: images per process and micro-batch.
+            processes: how many take part.
+
+        Raises:
+            ConfigError: if its length is no multiple of the batch of all processes.
+        """
+        length, batch = len(self.queue.rows), per_process * processes
+        if length % batch == 0:
+            return
+        below = length - length % batch
+        fitting = f"the nearest are {below:,} and {below + batch:,}" if below else f"the nearest is {batch:,}"
+        raise ConfigError(
+            f"model.queue_length: must be a multiple of the batch of all processes, {batch:,} images, got {length:,}; "
+            f"{fitting}"
+        )
 
     @torch.no_grad()
     def _keys_of_all(self, images: Tensor) -> Tensor:
@@ -119,15 +133,3 @@ class MoCo(Method):
             share = share.contiguous(memory_format=torch.channels_last)
         shuffled = gather(l2_normalize(self.teacher(share)))
         return torch.empty_like(shuffled).index_copy_(0, order, shuffled)
-
-    def _length_fault(self, batch: int) -> str | None:
-        """What is wrong with the queue's length for a batch of all processes; None if it fits."""
-        length = len(self.queue.rows)
-        if length % batch == 0:
-            return None
-        below = length - length % batch
-        fitting = f"the nearest are {below:,} and {below + batch:,}" if below else f"the nearest is {batch:,}"
-        return (
-            f"model.queue_length: must be a multiple of the batch of all processes, {batch:,} images, got {length:,}; "
-            f"{fitting}"
-        )

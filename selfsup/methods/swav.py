@@ -130,6 +130,23 @@ class SwAV(Method):
         """
         return self.prototypes(l2_normalize(self.neck(features)))
 
+    def check_batch(self, per_process: int, processes: int) -> None:
+        """Refuse a queue that is shorter than a batch.
+
+        Args:
+            per_process: images per process and micro-batch.
+            processes: how many take part.
+
+        Raises:
+            ConfigError: if there is a queue, and it does not hold the batch of all processes.
+        """
+        batch = per_process * processes
+        if 0 < self.queue_length < batch:
+            raise ConfigError(
+                f"model.queue_length: must hold at least one batch of all processes, {batch} images, got "
+                f"{self.queue_length}; 0 means no queue"
+            )
+
     def advice(self, batch_size: int, *, recipe: tuple[Method, int] | None = None) -> list[str]:
         """Says so when fewer samples than prototypes take part in a balanced assignment, and fewer than the recipe's.
 
@@ -141,8 +158,7 @@ class SwAV(Method):
         samples, prototypes = self.samples(batch_size), self.prototypes.out_dim
         if samples >= enough * prototypes:
             return []
-        batch = batch_size * world_size()
-        queue = -(-(math.ceil(enough * prototypes) - batch) // batch) * batch
+        queue = -(-(math.ceil(enough * prototypes) - batch_size) // batch_size) * batch_size
         than = "" if enough == 1 else f" (the recipe has {enough:.2g} samples for each)"
         return [
             f"model.prototypes.num_prototypes: {prototypes} prototypes cannot be used equally by {samples} samples, "
@@ -154,21 +170,9 @@ class SwAV(Method):
         """How many samples take part in one assignment.
 
         Args:
-            batch_size: images per process and micro-batch.
+            batch_size: images of all processes per micro-batch.
         """
-        return (batch_size + self.queue_rows(batch_size)) * world_size()
-
-    def queue_rows(self, batch_size: int) -> int:
-        """How many rows of each queue a process uses.
-
-        Args:
-            batch_size: images per process and micro-batch.
-
-        Returns:
-            The process's share of ``queue_length``, cut down to a multiple of the batch.
-        """
-        share = self.queue_length // world_size()
-        return share - share % batch_size
+        return batch_size + self.queue_length - self.queue_length % batch_size
 
     @torch.no_grad()
     def _queue_scores(self, embeddings: Tensor) -> list[Tensor] | None:
@@ -179,13 +183,9 @@ class SwAV(Method):
         """
         if self.queue is None:
             return None
-        batch = embeddings.shape[1]
-        length = self.queue_rows(batch)
-        if not length:
-            raise ConfigError(
-                f"model.queue_length: must hold at least one batch of all processes, {batch * world_size()} images, "
-                f"got {self.queue_length}; 0 means no queue"
-            )
+        batch, processes = embeddings.shape[1], world_size()
+        self.check_batch(batch, processes)
+        length = self.queue_length // (batch * processes) * batch
         if self._epoch < self.queue_start_epoch or not self.training:
             return None
         scores = None

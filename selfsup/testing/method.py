@@ -2,11 +2,13 @@
 
 import pickle
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from selfsup.errors import ConfigError
 from selfsup.methods.base import Method, Progress
 from selfsup.testing.modules import check_forward, check_gradients, check_nothing_outside_the_state, copied
 from selfsup.testing.promise import fits_any, listed, own_random_numbers, promise, promised
@@ -31,7 +33,8 @@ def check_method(
 
     The loss is a dict whose entries named ``loss*`` exist and whose values are finite numbers, under bfloat16 autocast
     too, of which those that are only logged keep no graph; views, labels and training flags are left alone; a batch
-    twice as large is taken; gradients reach every trainable parameter, so that DistributedDataParallel works without
+    twice as large is taken; ``check_batch`` needs no weights, refuses with a ConfigError alone, and not these batches;
+    gradients reach every trainable parameter, so that DistributedDataParallel works without
     looking for unused ones, and not all are zero; a part called ``teacher`` is not trained; ``entry_points`` and
     ``fresh_parts`` name what is there; features are the backbone's width and do not depend on the batch in eval mode;
     ``before_step`` and ``after_step`` can be called in every epoch; after a few steps the state dict, loaded into a
@@ -65,6 +68,7 @@ def check_method(
         _check_loss(method, started, views, labels)
         check_gradients(started, total, untrained=untrained)
         _check_twice_the_batch(method, started, sizes, labels, batch)
+        _check_batches(method, batch)
         _check_half_precision(method, started, total)
         check_forward(
             _Features(started),
@@ -160,6 +164,17 @@ def _check_twice_the_batch(
     views = [torch.randn(2 * batch, 3, size, size) for size in sizes]
     with promised(method, f"must take a batch of {2 * batch} as well as one of {batch}"):
         copied(started)(views, labels=None if labels is None else torch.cat([labels, labels]), mode="loss")
+
+
+def _check_batches(method: Method, batch: int) -> None:
+    """What ``check_batch`` says of the batches that ``loss`` took, and of one that may not fit."""
+    asked = copied(method).to("meta")
+    for size in (batch, 2 * batch):
+        with promised(method, f"check_batch({size}, 1) must not refuse a batch that loss takes"):
+            asked.check_batch(size, 1)
+    sentence = f"check_batch({batch + 1}, 3) must raise nothing but a ConfigError, without weights or process group"
+    with promised(method, sentence), suppress(ConfigError):
+        asked.check_batch(batch + 1, 3)
 
 
 def _check_half_precision(method: Method, started: Method, total: Callable[[Any], Tensor]) -> None:

@@ -256,6 +256,18 @@ def test_the_dry_run_says_what_several_processes_cannot_do(capsys: pytest.Captur
     assert "sync_bn: batch norm sees the 128 images of all 2 processes" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("more", [["--dry-run"], []])
+def test_a_queue_that_the_batch_does_not_fit_writes_nothing(
+    more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "moco/moco_v2_scenes", *more, "--cfg-options", "model.queue_length=1000"]) == 2
+    assert capsys.readouterr().err == (
+        "error: model.queue_length: must be a multiple of the batch of all processes, 128 images, got 1,000; the "
+        "nearest are 896 and 1,024\n"
+    )
+    assert not Path("work_dirs").exists()
+
+
 def test_the_dry_run_compares_options_with_the_recipe_itself(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["train", "swav/swav_resnet50", "--dry-run", "--processes", "64"]
     assert main(command) == 0

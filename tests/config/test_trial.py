@@ -72,6 +72,40 @@ def test_everything_that_cannot_be_built_is_told_at_once(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("recipe", "queue_length", "processes", "problem"),
+    [
+        (
+            "moco/moco_v2_scenes",
+            1000,
+            1,
+            "must be a multiple of the batch of all processes, 128 images, got 1,000; the",
+        ),
+        (
+            "moco/moco_v2_scenes",
+            4096,
+            3,
+            "must be a multiple of the batch of all processes, 384 images, got 4,096; the",
+        ),
+        (
+            "swav/swav_resnet50",
+            200,
+            4,
+            "must hold at least one batch of all processes, 256 images, got 200; 0 means no",
+        ),
+    ],
+)
+def test_a_batch_that_the_method_cannot_train_with_is_refused(
+    recipe: str, queue_length: int, processes: int, problem: str
+) -> None:
+    config = load_config(recipe, {"model.queue_length": queue_length, "default_hooks.checkpoint.max_keep": 0})
+    with pytest.raises(ConfigError) as caught:
+        describe(config, processes=processes)
+    _, first, second = str(caught.value).splitlines()
+    assert first.startswith(f"  model.queue_length: {problem}")
+    assert second == "  default_hooks.checkpoint.max_keep: must be >= 1, got 0"
+
+
 def test_no_part_of_a_method_hides_what_another_refuses(tmp_path: Path) -> None:
     config = load_config(
         write(tmp_path),

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from selfsup.errors import ConfigError
 from selfsup.methods import Progress
 from tests.contracts.rejection import Broken
 from tests.contracts.sound import Sound
@@ -115,6 +116,20 @@ class OneBatch(Sound):
         return super().loss([view.view(4, 3, 32, 32) for view in views])
 
 
+class Picky(Sound):
+    def check_batch(self, per_process: int, processes: int) -> None:
+        if per_process % 8:
+            raise ConfigError(f"model.queue_length: must be a multiple of {per_process}, got 8; the nearest is 0")
+
+
+class Weighs(Sound):
+    """Looks at weights where there may be none."""
+
+    def check_batch(self, per_process: int, processes: int) -> None:
+        if processes > 1:
+            float(self.backbone.conv.weight.sum())
+
+
 class Exact(Sound):
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
         if torch.is_autocast_enabled("cpu"):
@@ -191,6 +206,8 @@ METHODS = [
         options={"untrained": ("neck.mlp.3.*",)},
     ),
     Broken(OneBatch, "must take a batch of 8 as well as one of 4: RuntimeError: "),
+    Broken(Picky, "check_batch(4, 1) must not refuse a batch that loss takes: ConfigError: model.queue_length: "),
+    Broken(Weighs, "check_batch(5, 3) must raise nothing but a ConfigError, without weights or process group: "),
     Broken(Exact, "must work under bfloat16 autocast: TypeError: float32 only"),
     Broken(Overflows, "the loss must be finite under bfloat16 autocast, got inf"),
     Broken(Narrow, "the features in training mode must have shape (4, 6), got (4, 3)"),

@@ -252,6 +252,14 @@ def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
         Runner(unreadable(tmp_path, length=5, bad=())).train()
 
 
+def test_a_batch_that_the_method_cannot_train_with_is_refused_before_data_are_read(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    config["model"] = config["model"] | {"queue_length": 7}
+    with pytest.raises(ConfigError, match=r"^model\.queue_length: must hold at least one batch .*, 8 images, got 7; "):
+        Runner(config)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".log"]
+
+
 def test_a_work_dir_that_cannot_be_written_is_refused_before_anything_is_built(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"work_dir: cannot write to .*file/inside .*--work-dir"):

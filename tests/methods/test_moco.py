@@ -126,19 +126,19 @@ def test_bfloat16_autocast_leaves_the_loss_in_float32_and_near() -> None:
 )
 def test_a_queue_that_does_not_hold_whole_batches_is_refused_with_lengths_that_do(length: int, nearest: str) -> None:
     method = _tiny(queue_length=length)
-    with pytest.raises(ConfigError) as caught:
-        method(images(8, 8))
-    assert str(caught.value).startswith(
-        f"model.queue_length: must be a multiple of the batch of all processes, 4 images, got {length:,}; "
-    )
-    assert str(caught.value).endswith(nearest)
-    assert method.advice(4) == [str(caught.value)]
+    for refuse in (lambda: method(images(8, 8)), lambda: method.check_batch(4, 1), lambda: method.check_batch(1, 4)):
+        with pytest.raises(ConfigError) as caught:
+            refuse()
+        assert str(caught.value).startswith(
+            f"model.queue_length: must be a multiple of the batch of all processes, 4 images, got {length:,}; "
+        )
+        assert str(caught.value).endswith(nearest)
     assert int(method.queue.pointer) == 0
 
 
-def test_a_queue_of_whole_batches_needs_no_advice() -> None:
-    assert _tiny(queue_length=12).advice(4) == []
-    assert _tiny(queue_length=4).advice(4) == []
+def test_a_queue_of_whole_batches_is_taken() -> None:
+    _tiny(queue_length=12).check_batch(2, 2)
+    _tiny(queue_length=4).check_batch(4, 1)
 
 
 def test_a_queue_without_places_is_refused() -> None:

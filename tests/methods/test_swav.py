@@ -177,6 +177,18 @@ def test_too_few_samples_for_the_prototypes_are_told_with_what_to_change() -> No
     assert _tiny(queue_length=4).advice(2) == []
 
 
+@pytest.mark.parametrize("per_process, processes", [(5, 1), (2, 3)])
+def test_a_queue_shorter_than_the_batch_of_all_processes_is_refused(per_process: int, processes: int) -> None:
+    message = (
+        f"model.queue_length: must hold at least one batch of all processes, {per_process * processes} images, got 4; "
+        "0 means no queue"
+    )
+    with pytest.raises(ConfigError, match=f"^{message}$"):
+        _tiny(queue_length=4).check_batch(per_process, processes)
+    _tiny(queue_length=0).check_batch(per_process, processes)
+    _tiny(queue_length=6).check_batch(per_process, processes)
+
+
 def test_fewer_views_than_are_assigned_are_refused() -> None:
     method = SwAV(TinyBackbone(), ProjectionNeck(8, (), 4), Prototypes(4, 5), SwAVLoss(assign_views=(0, 2)))
     with pytest.raises(ConfigError, match=r"assign_views \(0, 2\) needs at least 3 views of each image, got 2"):
