@@ -40,8 +40,14 @@ class CrossEntropyLoss(nn.Module):
     Raises:
         ValueError: if ``label_smoothing`` is out of range.
 
+    Attributes:
+        several_classes: False: a method that learns from labels must not hand over those of images that belong to
+            several classes.
+
     Source: label smoothing: Szegedy et al. 2016, arXiv:1512.00567, section 7.
     """
+
+    several_classes = False
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         super().__init__()
@@ -54,14 +60,19 @@ class CrossEntropyLoss(nn.Module):
 
         Args:
             scores: before the softmax, shape (B, C).
-            targets: class numbers, shape (B,), or distributions over the classes, shape (B, C).
+            targets: class numbers, shape (B,), or distributions over the classes, floating point, shape (B, C).
 
         Returns:
             The loss, 0-dim; ln C where all scores are equal.
 
         Raises:
-            ValueError: if the targets have another shape.
+            ValueError: if the targets have another shape, or are whole numbers of shape (B, C).
         """
+        if targets.ndim == 2 and not targets.is_floating_point():
+            raise ValueError(
+                f"CrossEntropyLoss: targets of shape (B, C) must be distributions over the classes, floating point, "
+                f"got {targets.dtype}; BinaryCrossEntropyLoss takes several classes for each image"
+            )
         with without_autocast(scores):
             scores = at_least_float32(scores)
             shares = target_shares(targets, scores.shape[1]).to(scores.dtype)

@@ -1,7 +1,7 @@
 """What every method has: a backbone, a loss over views, and what happens around a step."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -216,36 +216,50 @@ def build_predictor(predictor: nn.Module | dict[str, Any], neck: Any) -> Any:
     return module
 
 
-def build_loss(
-    loss: nn.Module | dict[str, Any], place: str, given: Sequence[str], *, calls: Sequence[str] = ("forward",)
-) -> Any:
+def build_loss(loss: nn.Module | dict[str, Any], place: str, given: Sequence[str] | Mapping[str, Sequence[str]]) -> Any:
     """Build a method's loss, and see whether it takes what the method will hand over.
+
+    Losses are called by position, and two that take as many tensors may mean different ones: what a method hands over
+    has names, and the parameters of a loss that fits are called the same. One that takes ``*args`` says that it can do
+    with anything.
 
     Args:
         loss: the module, or its dict.
         place: its path in the config, for the error message.
-        given: what it is handed, by position; the names are for the error message.
-        calls: the methods of the loss that are called, each with as many arguments.
+        given: what it is handed, by position; or, where other methods of the loss are called than its ``forward``,
+            what each of them is handed.
 
     Raises:
         ConfigError: if the loss takes something else, or refuses a value.
     """
     module = _built(LOSSES, loss, place)
     name = type(module).__name__
-    for call in calls:
+    for call, handed in (given if isinstance(given, Mapping) else {"forward": given}).items():
         function = getattr(module, call, None)
-        where = "" if call == "forward" else f" as its {call}"
+        needed = f"{place}: must take ({', '.join(handed)}){'' if call == 'forward' else f' as its {call}'}"
         if not callable(function):
-            raise ConfigError(f"{place}: must take ({', '.join(given)}){where}, and {name} has no {call}")
+            raise ConfigError(f"{needed}, and {name} has no {call}")
         signature = inspect.signature(function)
-        try:
-            signature.bind(*given)
-        except TypeError:
-            takes = ", ".join(signature.parameters)
+        if not _takes(signature, handed):
+            takes = ", ".join(f"{_STARS.get(p.kind, '')}{p.name}" for p in signature.parameters.values())
             raise ConfigError(
-                f"{place}: must take ({', '.join(given)}){where}, and {name} takes ({takes}); choose another loss"
-            ) from None
+                f"{needed}, and {name} takes ({takes}); choose another loss, or give the parameters of your own these "
+                "names"
+            )
     return module
+
+
+_STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+
+
+def _takes(signature: inspect.Signature, names: Sequence[str]) -> bool:
+    """Whether what has these names may be handed over by position."""
+    try:
+        bound = signature.bind(*names).arguments
+    except TypeError:
+        return False
+    kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
+    return all(kinds[name] is inspect.Parameter.VAR_POSITIONAL or name == value for name, value in bound.items())
 
 
 def check_views(views: Sequence[Tensor], *, needed: int, exact: bool, why: str) -> None:

@@ -108,7 +108,7 @@ class Distillation(Method):
         scores = self.classifier(self.backbone(views[0]))
         parts = {"loss_teacher": self.alpha * self.criterion(scores, teacher_scores)}
         if self.alpha < 1:
-            labels = checked_labels(labels, self.num_classes)
+            labels = checked_labels(labels, self.num_classes, self.label_criterion)
             parts["loss_labels"] = (1 - self.alpha) * self.label_criterion(scores, labels)
             parts |= accuracies(scores, labels)
         agreement = (scores.argmax(dim=1) == teacher_scores.argmax(dim=1)).float().mean()

@@ -40,7 +40,7 @@ class SimCLR(Method):
     ) -> None:
         super().__init__(backbone, preprocess)
         self.neck = build_part(NECKS, neck, "model.neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
-        self.criterion: nn.Module = build_loss(loss, "model.loss", ("first_view", "second_view"))
+        self.criterion: nn.Module = build_loss(loss, "model.loss", ("z_a", "z_b"))
 
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
         """The NT-Xent loss of two views.

@@ -120,7 +120,7 @@ class Supervised(Method):
             ConfigError: unless there is one view, and labels that fit the number of classes.
         """
         check_views(views, needed=1, exact=True, why="Supervised")
-        labels = checked_labels(labels, self.num_classes)
+        labels = checked_labels(labels, self.num_classes, self.criterion)
         shares, judged, images = target_shares(labels, self.num_classes), labels, views[0]
         if self.mixup_alpha and self.training:
             order = torch.randperm(len(images)).to(images.device)
@@ -130,12 +130,13 @@ class Supervised(Method):
         return {"loss": self.criterion(scores, shares), **accuracies(scores, judged)}
 
 
-def checked_labels(labels: Tensor | None, num_classes: int) -> Tensor:
-    """The labels of a batch, if there are any and they fit the number of classes.
+def checked_labels(labels: Tensor | None, num_classes: int, criterion: nn.Module) -> Tensor:
+    """The labels of a batch, if there are any and they fit the number of classes and the loss.
 
     Args:
         labels: class numbers, shape (B,), or 0 and 1 for each class, shape (B, C).
         num_classes: C.
+        criterion: the loss; where its ``several_classes`` is False, each image must have one class.
 
     Raises:
         ConfigError: if there are none, or they do not fit.
@@ -148,6 +149,11 @@ def checked_labels(labels: Tensor | None, num_classes: int) -> Tensor:
     if labels.ndim == 2:
         if labels.shape[1] != num_classes:
             raise ConfigError(f"model.num_classes: must be the data's {labels.shape[1]} classes, got {num_classes}")
+        if not labels.is_floating_point() and not getattr(criterion, "several_classes", True):
+            raise ConfigError(
+                f"train_dataloader.dataset: {type(criterion).__name__} needs one class for each image, and these may "
+                "belong to several; BinaryCrossEntropyLoss takes those"
+            )
         return labels
     lowest, highest = torch.stack(torch.aminmax(labels)).tolist()  # one wait for the GPU, not two
     if lowest < 0 or highest >= num_classes:

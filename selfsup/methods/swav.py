@@ -69,7 +69,9 @@ class SwAV(Method):
             NECKS, prototypes, "model.prototypes", in_dim=self.neck.out_dim, source="neck.out_dim"
         )
         self.criterion: SwAVLoss = build_loss(
-            loss, "model.loss", ("scores", "queue_scores or assignments"), calls=("assign", "predict")
+            loss,
+            "model.loss",
+            {"assign": ("scores", "queue_scores"), "predict": ("scores", "assignments")},
         )
         self.queue_length = queue_length
         self.queue_start_epoch = queue_start_epoch

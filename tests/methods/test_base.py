@@ -3,11 +3,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError
-from selfsup.losses import CosineLoss, InfoNCELoss, NTXentLoss
+from selfsup.losses import CosineLoss, DistillationLoss, InfoNCELoss, NTXentLoss
 from selfsup.methods import Method, Progress
 from selfsup.registry import METHODS
 from tests.methods.tiny import TinyBackbone, images
@@ -55,7 +55,8 @@ RESNET = {"type": "ResNet", "depth": 18, "width": 0.125}
         ({"preprocess": {"std": (0, 1, 1)}}, "preprocess.std: must be > 0, got (0, 1, 1)"),
         (
             {"loss": {"type": "NTXentLoss"}},
-            "loss: must take (query, key, queue), and NTXentLoss takes (z_a, z_b); choose another loss",
+            "loss: must take (query, key, queue), and NTXentLoss takes (z_a, z_b); choose another loss, "
+            "or give the parameters of your own these names",
         ),
     ],
 )
@@ -69,7 +70,11 @@ def test_what_a_part_refuses_is_said_with_its_place_when_the_method_is_built(cha
 @pytest.mark.parametrize(
     ("kind", "wrong", "said"),
     [
-        ("SimCLR", InfoNCELoss(0.2), "must take (first_view, second_view), and InfoNCELoss takes (query, key, queue)"),
+        ("SimCLR", InfoNCELoss(0.2), "must take (z_a, z_b), and InfoNCELoss takes (query, key, queue)"),
+        ("SimCLR", CosineLoss(), "must take (z_a, z_b), and CosineLoss takes (prediction, target)"),
+        ("BYOL", NTXentLoss(), "must take (prediction, target), and NTXentLoss takes (z_a, z_b)"),
+        ("Supervised", CosineLoss(), "must take (scores, targets), and CosineLoss takes (prediction, target)"),
+        ("Supervised", DistillationLoss(), "must take (scores, targets), and DistillationLoss takes (student_scores, "),
         ("BYOL", InfoNCELoss(0.2), "must take (prediction, target), and InfoNCELoss takes (query, key, queue)"),
         ("SimSiam", InfoNCELoss(0.2), "must take (prediction, target), and InfoNCELoss takes (query, key, queue)"),
         ("MoCoV3", InfoNCELoss(0.2), "must take (query, key), and InfoNCELoss takes (query, key, queue)"),
@@ -78,7 +83,7 @@ def test_what_a_part_refuses_is_said_with_its_place_when_the_method_is_built(cha
         (
             "SwAV",
             NTXentLoss(),
-            "must take (scores, queue_scores or assignments) as its assign, and NTXentLoss has no assign",
+            "must take (scores, queue_scores) as its assign, and NTXentLoss has no assign",
         ),
         (
             "Distillation",
@@ -96,6 +101,35 @@ def test_a_loss_that_does_not_fit_is_told_when_the_method_is_built(kind: str, wr
     with pytest.raises(ConfigError) as caught:
         METHODS.build({"type": kind, "backbone": RESNET, "loss": wrong, **given})
     assert str(caught.value).startswith(f"model.loss: {said}")
+
+
+class Named(nn.Module):
+    def forward(self, z_a: Tensor, z_b: Tensor, weight: float = 1.0) -> Tensor:
+        return weight * (z_a - z_b).square().mean()
+
+
+class Unnamed(nn.Module):
+    def forward(self, *embeddings: Tensor, **options: float) -> Tensor:
+        return (embeddings[0] - embeddings[1]).square().mean()
+
+
+class Swapped(nn.Module):
+    def forward(self, z_b: Tensor, *others: Tensor, **options: float) -> Tensor:
+        return z_b.mean()
+
+
+@pytest.mark.parametrize("loss", [Named(), Unnamed()])
+def test_a_loss_of_ones_own_names_what_it_takes_or_takes_anything(loss: nn.Module) -> None:
+    assert METHODS.build({"type": "SimCLR", "backbone": RESNET, "neck": NECK, "loss": loss}).criterion is loss
+
+
+def test_a_loss_of_ones_own_with_other_names_is_told_what_to_call_them() -> None:
+    with pytest.raises(ConfigError) as caught:
+        METHODS.build({"type": "SimCLR", "backbone": RESNET, "neck": NECK, "loss": Swapped()})
+    assert str(caught.value) == (
+        "model.loss: must take (z_a, z_b), and Swapped takes (z_b, *others, **options); choose another loss, or give "
+        "the parameters of your own these names"
+    )
 
 
 def test_a_misspelt_argument_of_preprocess_is_refused() -> None:

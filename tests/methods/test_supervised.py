@@ -57,6 +57,20 @@ def test_images_may_belong_to_several_classes() -> None:
     assert float(parts["top1"]) == pytest.approx(np.mean(found))
 
 
+@pytest.mark.parametrize("mixup_alpha", [0.0, 0.2])
+def test_several_classes_for_an_image_are_refused_where_the_loss_needs_one(mixup_alpha: float) -> None:
+    method = _linear(mixup_alpha=mixup_alpha)
+    several = torch.tensor([[1, 1, 0, 0, 0, 0, 0], [0] * 7], dtype=torch.uint8)
+    with pytest.raises(ConfigError) as caught:
+        method([_features(2)], several)
+    assert str(caught.value) == (
+        "train_dataloader.dataset: CrossEntropyLoss needs one class for each image, and these may belong to several; "
+        "BinaryCrossEntropyLoss takes those"
+    )
+    shares = torch.full((2, 7), 1 / 7, dtype=torch.float64)
+    assert float(method([_features(2)], shares)["loss"].detach()) > 0
+
+
 def test_top1_and_top5_count_what_sorting_the_scores_finds() -> None:
     method, features = _linear(), _features(50)
     labels = torch.arange(50) % 7
@@ -207,5 +221,5 @@ class _Waits(TorchDispatchMode):
 
 def test_labels_are_looked_at_in_one_piece() -> None:
     with _Waits() as waits:
-        checked_labels(torch.tensor([0, 2, 1]), 3)
+        checked_labels(torch.tensor([0, 2, 1]), 3, CrossEntropyLoss())
     assert waits.count == 0
