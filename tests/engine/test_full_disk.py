@@ -75,13 +75,14 @@ except SelfsupError as error:
 
 def said_by(work: str, folder: Path) -> tuple[list[str], str]:
     """Lines that a program of its own prints with a limit that it sets itself, and what it says of what goes wrong."""
+    threads = str(torch.get_num_threads())  # as many as here, for the same numbers
     program = STARTS + "".join(f"    {line}\n" for line in work.strip().splitlines()) + ENDS
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program, str(folder)],
         check=True,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": threads},
     )
     return [line for line in done.stdout.splitlines() if not re.match(r"\d\d:\d\d:\d\d ", line)], done.stderr
 
