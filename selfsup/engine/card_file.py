@@ -1,4 +1,4 @@
-"""The card beside a file of weights: read, compared, and never written over anything else."""
+"""The card of a file of weights, beside it and inside: read, compared, and never written over anything else."""
 
 import json
 import os
@@ -7,7 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from selfsup.engine.reading import read_note
 from selfsup.errors import CheckpointError
+
+CARD_NOTE = "selfsup"
+"""Under which name a file of weights holds its card, as JSON."""
 
 
 def card_path(weights: Path) -> Path:
@@ -16,19 +20,35 @@ def card_path(weights: Path) -> Path:
 
 
 def read_card(weights: Path) -> dict[str, Any] | None:
-    """The card beside a file of weights, or None if there is none.
+    """The card of a file of weights: that beside it, or else that inside; None if there is none.
 
     Raises:
-        CheckpointError: if it cannot be read.
+        CheckpointError: if the card, or the file where it is looked for, cannot be read.
     """
+    if (card := _beside(weights)) is not None:
+        return card
+    note = read_note(weights, CARD_NOTE)
+    try:
+        return _if_card(json.loads(note)) if isinstance(note, str) else None
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{weights}: holds a card that cannot be read ({error}); put a good one beside it, as "
+            f"{card_path(weights).name}"
+        ) from None
+
+
+def _beside(weights: Path) -> dict[str, Any] | None:
     path = card_path(weights)
     if not path.is_file():
         return None
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        return _if_card(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a readable card ({error}); move it away to do without") from None
-    return card if isinstance(card, dict) and isinstance(card.get("backbone"), dict) else None
+
+
+def _if_card(found: Any) -> dict[str, Any] | None:
+    return found if isinstance(found, dict) and isinstance(found.get("backbone"), dict) else None
 
 
 def stated_eps(weights: Path) -> float | None:
@@ -66,7 +86,7 @@ def check_place(out: Path, *, source: Path) -> None:
         raise CheckpointError(f"{out}: is the file that is read; choose another name")
     beside = card_path(out)
     try:
-        foreign = beside.exists() and read_card(out) is None
+        foreign = beside.exists() and _beside(out) is None
     except CheckpointError:
         foreign = True
     if foreign:

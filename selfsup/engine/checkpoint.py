@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.convert import SOURCES, Account, adapt, convert, misfit
-from selfsup.engine.card_file import card_path, check_eps, stated_eps
+from selfsup.engine.card_file import CARD_NOTE, card_path, check_eps, stated_eps
 from selfsup.engine.disk import reason, remedy, settle, write_whole
 from selfsup.engine.reading import read_checkpoint, read_weights
 from selfsup.engine.shard import class_name, is_sharded, split_state, whole_state
@@ -77,7 +78,7 @@ def checkpoint_file(path: str | Path) -> Path:
     return found
 
 
-def write_atomically(state: Mapping[str, Any], path: Path) -> None:
+def write_atomically(state: dict[str, Any], path: Path) -> None:
     """Write ``state`` beside its final place, flush it to the disk and rename it.
 
     Raises:
@@ -88,7 +89,7 @@ def write_atomically(state: Mapping[str, Any], path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
-            torch.save(dict(state), file)
+            torch.save(state, file)
         settle(partial, path)
     except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
         with contextlib.suppress(OSError):
@@ -250,15 +251,18 @@ def export_backbone(backbone: nn.Module, work_dir: str | Path, card: Mapping[str
 def write_weights(weights: Mapping[str, Tensor], path: Path, card: Mapping[str, Any] | None = None) -> None:
     """Write a state dict and its card, as safetensors if ``path`` ends so, else as ``torch.save`` does.
 
-    The card goes beside the weights as ``.json``, and into a safetensors file too, under ``selfsup``.
+    The card goes beside the weights as ``.json``, and into the file too, see
+    :func:`~selfsup.engine.reading.read_note`: files are copied without what is beside them.
 
     Raises:
         CheckpointError: if they cannot be written.
     """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    plain = OrderedDict((name, tensor.detach().cpu().contiguous()) for name, tensor in weights.items())
+    notes = {} if card is None else {CARD_NOTE: json.dumps(card)}
     if path.suffix == ".safetensors":
-        _write_safetensors(plain, path, {} if card is None else {"selfsup": json.dumps(card)})
+        _write_safetensors(plain, path, notes)
     else:
+        vars(plain).update(notes)
         write_atomically(plain, path)
     if card is not None:
         write_card(card, path)

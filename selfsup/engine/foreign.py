@@ -1,5 +1,6 @@
 """From a file that others wrote to one of ours, without ever building the network in memory."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from selfsup.convert import SOURCES, Account, adapt, convert
 from selfsup.engine.card import weights_card
-from selfsup.engine.card_file import check_place
+from selfsup.engine.card_file import CARD_NOTE, check_place
 from selfsup.engine.checkpoint import FORMAT, write_atomically, write_card, write_weights
 from selfsup.engine.reading import read_weights
 from selfsup.registry import BACKBONES, METHODS
@@ -75,7 +76,8 @@ def convert_file(
         write_weights(weights, out, card)
     else:
         model_state = {name: tensor.contiguous() for name, tensor in weights.items()}
-        write_atomically({"format": FORMAT, "method": type(model).__name__, "model": model_state}, out)
+        state = {"format": FORMAT, "method": type(model).__name__, "model": model_state, CARD_NOTE: json.dumps(card)}
+        write_atomically(state, out)
         write_card(card, out)
     return account
 

@@ -6,6 +6,8 @@ import re
 import shlex
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,32 @@ def read_weights(path: str | Path, *, mapped: bool = False) -> dict[str, Any]:
     if path.suffix == ".npz":
         return _read_npz(path)
     return _read_pickle(path, stand_ins=STAND_INS, mapped=mapped)
+
+
+def read_note(path: str | Path, name: str) -> Any:
+    """What a file of weights holds beside the weights, in the place that each kind of file has for it.
+
+    That is the metadata of safetensors; of what ``torch.save`` wrote, a key beside ``model``, or an attribute of a
+    plain state dict, which whoever loads it does not meet. Tensors stay in the file.
+
+    Args:
+        path: the file.
+        name: of the note.
+
+    Returns:
+        None if there is none.
+
+    Raises:
+        CheckpointError: if the file cannot be read.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        with _safetensors(path) as file:
+            return (file.metadata() or {}).get(name)
+    if path.suffix == ".npz" or not zipfile.is_zipfile(path):
+        return None
+    state = _read_pickle(path, stand_ins=STAND_INS, mapped=True)
+    return state.get(name) if "model" in state else getattr(state, name, None)
 
 
 def _read_pickle(path: Path, *, stand_ins: tuple, mapped: bool) -> dict[str, Any]:
@@ -134,14 +162,22 @@ def _starts_like_a_zip(path: Path) -> bool:
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
+    with _safetensors(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+
+
+@contextmanager
+def _safetensors(path: Path) -> Iterator[Any]:
+    """A safetensors file, open."""
     try:
-        from safetensors.torch import load_file
+        from safetensors import safe_open
     except ImportError:
         raise CheckpointError(f"{path}: reading it needs the package safetensors (pip install selfsup[eval])") from None
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            yield file
     except Exception as error:  # safetensors raises its own type for a damaged header
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from selfsup.cli import convert as convert_verb
 from selfsup.cli import export as export_verb
@@ -13,7 +14,8 @@ from selfsup.cli import main
 from selfsup.config import dump_config
 from selfsup.convert import SOURCES
 from selfsup.engine import disk, export, foreign
-from selfsup.engine.checkpoint import load_backbone, write_card
+from selfsup.engine.card_file import read_card
+from selfsup.engine.checkpoint import load_backbone, write_card, write_weights
 from selfsup.engine.reading import read_weights
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
@@ -65,6 +67,9 @@ def test_a_seer_checkpoint_is_trained_on_and_exported(capsys: pytest.CaptureFixt
     Path("mine.py").write_text(dump_config(config))
     arguments = ["--source", "vissl", "--backbone", "mine.py"]
     assert main(["convert", "seer.torch", "whole.pth", *arguments, "--heads"]) == 0
+    beside = json.loads(Path("whole.json").read_text())
+    Path("whole.json").unlink()
+    assert read_card(Path("whole.pth")) == beside
     assert main(["train", "mine.py", "--init-from", "whole.pth", "--device", "cpu"]) == 0
     card = json.loads(Path("work/backbone.json").read_text())
     began = {
@@ -90,7 +95,7 @@ def test_a_seer_checkpoint_is_trained_on_and_exported(capsys: pytest.CaptureFixt
     }
     Path("work/backbone.json").unlink()
     assert main(["export", "mine.py", "work/backbone.safetensors", "--output", "again.safetensors"]) == 0
-    assert json.loads(Path("again.json").read_text())["step"] is None
+    assert json.loads(Path("again.json").read_text()) == again  # the file holds its card too
     Path("work/backbone.json").write_text("{")
     assert main(["export", "mine.py", "work/backbone.safetensors", "--output", "again.safetensors"]) == 2
     assert "work/backbone.json: not a readable card" in capsys.readouterr().err
@@ -215,6 +220,29 @@ def test_a_card_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
         write_card({"backbone": {}, "step": 2}, tmp_path / "x.pth")
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
     assert json.loads((tmp_path / "x.json").read_text())["step"] == 1
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_a_file_of_weights_holds_its_card_and_is_plain_to_everybody_else(name: str) -> None:
+    weights, card = {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, {"backbone": {"type": "ViT"}, "step": 1}
+    write_weights(weights, Path(name), card)
+    Path("w.json").unlink()
+    assert read_card(Path(name)) == card
+    theirs = load_file(name) if name.endswith("safetensors") else torch.load(name, weights_only=True)
+    torch.nn.Linear(3, 2).load_state_dict(theirs)
+    assert set(theirs) == set(weights)
+    write_weights(weights, Path(name))
+    assert read_card(Path(name)) is None
+
+
+def test_a_damaged_card_inside_a_file_is_said_with_what_helps() -> None:
+    save_file({"weight": torch.ones(1)}, "w.safetensors", metadata={"selfsup": "{"})
+    with pytest.raises(
+        CheckpointError, match=r"^w\.safetensors: holds a card that cannot be read \(Expecting .*w\.json$"
+    ):
+        read_card(Path("w.safetensors"))
+    write_card({"backbone": {}, "step": 2}, Path("w.safetensors"))
+    assert read_card(Path("w.safetensors")) == {"backbone": {}, "step": 2}
 
 
 @pytest.mark.parametrize("source", ["timm", "byol", "selfsup"])

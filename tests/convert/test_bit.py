@@ -118,22 +118,28 @@ def test_another_eps_is_not_taken_for_rounding(timm: ModuleType) -> None:
     assert not _same_function(model.eval(), again, images)
 
 
-def test_the_card_of_converted_weights_has_the_eps_they_need(timm: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("out", ["o.pth", "o.safetensors"])
+def test_the_card_of_converted_weights_has_the_eps_they_need(
+    timm: ModuleType, tmp_path: Path, out: str, alone: bool
+) -> None:
     reference = randomised(timm.create_model("resnetv2_50x1_bit", num_classes=5))
     torch.save(reference.state_dict(), tmp_path / "x.pth")
     architecture = {"type": "BiTResNet", "depth": 50}
-    account = convert_file(tmp_path / "x.pth", tmp_path / "o.pth", architecture=architecture, source="timm")
+    account = convert_file(tmp_path / "x.pth", tmp_path / out, architecture=architecture, source="timm")
     assert account.adapted
     assert json.loads((tmp_path / "o.json").read_text())["backbone"] == {**architecture, "eps": 1e-8}
+    if alone:  # as files are copied
+        (tmp_path / "o.json").unlink()
     model = bit(depth=50)
-    load_backbone(tmp_path / "o.pth", model)
+    load_backbone(tmp_path / out, model)
     assert model.eps == model.conv1.eps == 1e-8  # type: ignore[union-attr]
 
     class Holder(nn.Module):
         backbone = bit(depth=50)
 
-    with pytest.raises(CheckpointError, match=r"o\.pth: by its card the weights' network has eps=1e-08, and this one "):
-        load_method(tmp_path / "o.pth", Holder())  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match=r"o\.\w+: by its card the weights' network has eps=1e-08, and this one "):
+        load_method(tmp_path / out, Holder())  # type: ignore[arg-type]
 
 
 def test_every_tensor_of_the_largest_has_a_place_both_ways(timm: ModuleType) -> None:
