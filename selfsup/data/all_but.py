@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from selfsup.data.chosen import ChosenLabels
 from selfsup.data.image_dataset import ImageDataset
 from selfsup.errors import ConfigError
 
@@ -32,7 +33,8 @@ class AllBut:
     @property
     def labels(self) -> Any:
         """Labels of the images that are left, looked up when they are asked for; None without labels."""
-        return None if self.dataset.labels is None else _Labels(self)
+        labels = self.dataset.labels
+        return None if labels is None else ChosenLabels(labels, self.original, len(self))
 
     @property
     def classes(self) -> list[str] | None:
@@ -60,23 +62,3 @@ class AllBut:
         if index.size and (index.min() < 0 or index.max() >= len(self)):
             raise IndexError(f"index {index.min()} to {index.max()}, there are {len(self)} images")
         return index + np.searchsorted(self._kept_before, index, side="right")
-
-
-class _Labels:
-    """As much of an array as is asked of labels: a length, and the labels of one image, several or all."""
-
-    def __init__(self, images: AllBut) -> None:
-        self._images = images
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: Any) -> Any:
-        labels = self._images.dataset.labels
-        assert labels is not None
-        if isinstance(index, slice):
-            index = np.arange(len(self))[index]
-        return labels[self._images.original(index)]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[:], dtype)

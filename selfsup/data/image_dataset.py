@@ -13,7 +13,8 @@ class ImageDataset(Protocol):
     :class:`~selfsup.data.LabelSets`; others need not have that attribute.
 
     Attributes:
-        labels: int64, shape (N,), or ``None`` when the images have no labels.
+        labels: int64, shape (N,), or ``None`` when the images have no labels; an array, or what looks labels up by
+            number, slice or array, has a length, and becomes an array in ``np.asarray``.
         classes: the name of each label, or ``None``.
     """
 

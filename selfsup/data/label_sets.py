@@ -25,9 +25,3 @@ class LabelSets:
         row = np.zeros(self.num_classes, np.uint8)
         row[self.numbers[self.offsets[index] : self.offsets[index + 1]]] = 1
         return row
-
-    def take(self, indices: np.ndarray) -> "LabelSets":
-        """Those of some images, in the order of ``indices``."""
-        parts = [self.numbers[self.offsets[index] : self.offsets[index + 1]] for index in indices]
-        offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts], dtype=np.int64)])
-        return LabelSets(np.concatenate([np.zeros(0, np.int64), *parts]), offsets, self.num_classes)

@@ -1,14 +1,13 @@
 """A part of an image data set."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from selfsup.data.draw import draw
+from selfsup.data.chosen import ChosenLabels, ChosenLabelSets
+from selfsup.data.draw import Drawn
 from selfsup.data.image_dataset import ImageDataset
-from selfsup.data.label_sets import LabelSets
 from selfsup.errors import ConfigError
 from selfsup.registry import DATASETS
 
@@ -17,8 +16,9 @@ from selfsup.registry import DATASETS
 class Subset:
     """Some images of a data set, by index, share or number.
 
-    A share or a number is drawn without replacement and kept in the order of the data set; the same seed draws the same
-    images, and a smaller share of the same seed is contained in a larger one.
+    A share or a number is drawn without replacement, in no memory however many they are, and stands in the order of the
+    draw; all images stand in the order of the data set. The same seed draws the same images, and a smaller share of the
+    same seed is contained in a larger one.
 
     Args:
         dataset: the whole data set, built or as a dict.
@@ -26,6 +26,9 @@ class Subset:
         fraction: share of the images, 0 < fraction <= 1, rounded to whole images, at least one.
         count: number of images, 1 <= count <= len(dataset).
         seed: for ``fraction`` and ``count``.
+
+    Attributes:
+        indices: which images of the whole data set: int64, shape (N,), or a :class:`~selfsup.data.draw.Drawn`.
 
     Raises:
         ConfigError: if not exactly one of ``indices``, ``fraction`` and ``count`` is given, or it is out of range.
@@ -45,29 +48,29 @@ class Subset:
         if sum(choice is not None for choice in (indices, fraction, count)) != 1:
             raise ConfigError("Subset: give exactly one of indices, fraction and count")
         if indices is not None:
-            self.indices = np.asarray(indices, np.int64)
-            if self.indices.size and (self.indices.min() < 0 or self.indices.max() >= length):
-                raise ConfigError(
-                    f"Subset.indices: must lie in [0, {length}), got {self.indices.min()} to {self.indices.max()}"
-                )
+            given = np.asarray(indices, np.int64)
+            if given.size and (given.min() < 0 or given.max() >= length):
+                raise ConfigError(f"Subset.indices: must lie in [0, {length}), got {given.min()} to {given.max()}")
+            self.indices: np.ndarray | Drawn = given
         else:
             if fraction is not None and not 0 < fraction <= 1:
                 raise ConfigError(f"Subset.fraction: must be in (0, 1], got {fraction}")
             size = count if count is not None else max(1, round(length * (fraction or 0)))
             if not 1 <= size <= length:
                 raise ConfigError(f"Subset.count: must be in [1, {length}], got {size}")
-            self.indices = draw(length, size, seed=seed)
+            self.indices = Drawn(length, size, seed=seed)
 
-    @cached_property
-    def labels(self) -> np.ndarray | None:
-        """Labels of the chosen images, int64, shape (N,), or ``None``; gathered once, read for every sample."""
-        return None if self.dataset.labels is None else self.dataset.labels[self.indices]
+    @property
+    def labels(self) -> Any:
+        """Labels of the chosen images, looked up when they are asked for; ``None`` without labels."""
+        labels = self.dataset.labels
+        return None if labels is None else ChosenLabels(labels, self.indices.__getitem__, len(self))
 
-    @cached_property
-    def label_sets(self) -> LabelSets | None:
+    @property
+    def label_sets(self) -> ChosenLabelSets | None:
         """The classes of the chosen images where they may have several, or ``None``."""
         sets = getattr(self.dataset, "label_sets", None)
-        return None if sets is None else sets.take(self.indices)
+        return None if sets is None else ChosenLabelSets(sets, self.indices)
 
     @property
     def classes(self) -> list[str] | None:

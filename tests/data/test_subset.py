@@ -1,3 +1,4 @@
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -24,10 +25,11 @@ def test_indices_keep_their_order_and_meaning(scenes: Scenes) -> None:
 def test_a_share_is_drawn_without_repeats_and_grows_with_the_same_seed(scenes: Scenes) -> None:
     small, large = Subset(scenes, fraction=0.1, seed=3), Subset(scenes, fraction=0.5, seed=3)
     assert len(small) == round(0.1 * len(scenes))
-    assert len(set(large.indices.tolist())) == len(large)
-    assert set(small.indices.tolist()) <= set(large.indices.tolist())
+    assert len(set(large.indices)) == len(large)
+    assert list(small.indices) == list(large.indices)[: len(small)]
     assert not np.array_equal(small.indices, Subset(scenes, fraction=0.1, seed=4).indices)
     assert len(Subset(scenes, count=17)) == 17
+    assert list(Subset(scenes, fraction=1.0).indices) == list(range(len(scenes)))
 
 
 class Billion:
@@ -37,42 +39,40 @@ class Billion:
 
     def __init__(self) -> None:
         self.labels = np.broadcast_to(np.int64(3), 10**9)
-        self.asked = 0
 
     def __len__(self) -> int:
         return 10**9
 
+    def name(self, index: int) -> str:
+        return str(index)
 
-def test_a_few_of_a_billion_cost_no_more_than_a_few_of_a_thousand() -> None:
+
+@pytest.mark.parametrize("share", [{"count": 256}, {"fraction": 0.5}])
+def test_a_share_of_a_billion_takes_no_memory_in_any_process(share: dict) -> None:
     tracemalloc.start()
     try:
-        subset = Subset(Billion(), count=256, seed=1)  # type: ignore[arg-type]
+        subset = Subset(Billion(), **share, seed=1)  # type: ignore[arg-type]
+        size = len(subset)
+        some = np.linspace(0, size - 1, 256).astype(np.int64)
+        assert subset.labels[size - 1] == 3 and subset.labels[some].tolist() == [3] * 256
+        drawn = np.array([int(subset.name(position)) for position in some.tolist()])
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < 1 << 20
-    assert len(np.unique(subset.indices)) == 256
-    assert (np.diff(subset.indices) > 0).all()
-    mean, error = subset.indices.mean() / 1e9, (1 / 12 / 256) ** 0.5
+    assert len(pickle.dumps(subset.indices)) < 1 << 12  # what a worker process is sent
+    assert len(np.unique(drawn)) == 256
+    mean, error = drawn.mean() / 1e9, (1 / 12 / 256) ** 0.5
     assert abs(mean - 0.5) < 4 * error
 
 
-def test_labels_are_gathered_once_however_often_they_are_asked_for() -> None:
-    class Counting(Billion):
-        @property
-        def labels(self) -> np.ndarray:
-            self.asked += 1
-            return np.broadcast_to(np.int64(3), 10**9)
-
-        @labels.setter
-        def labels(self, value: np.ndarray) -> None:
-            pass
-
-    whole = Counting()
-    subset = Subset(whole, [4, 2])  # type: ignore[arg-type]
-    for _ in range(3):
-        assert subset.labels is not None and subset.labels.tolist() == [3, 3]
-    assert whole.asked == 2  # whether there are any, and which
+def test_labels_are_looked_up_one_by_one_or_all_at_once(scenes: Scenes) -> None:
+    subset = Subset(scenes, fraction=0.3, seed=2)
+    expected = scenes.labels[np.array(list(subset.indices))]
+    assert len(subset.labels) == len(expected) and int(subset.labels[-1]) == expected[-1]
+    np.testing.assert_array_equal(np.asarray(subset.labels), expected)
+    np.testing.assert_array_equal(subset.labels[3:40:5], expected[3:40:5])
+    np.testing.assert_array_equal(Subset(subset, [4, 0, 4]).labels, expected[[4, 0, 4]])
 
 
 def test_can_be_built_from_a_dict() -> None:
@@ -109,3 +109,6 @@ def test_the_label_sets_of_the_chosen_images_come_along() -> None:
     assert [chosen.row(index).tolist() for index in range(3)] == [[0, 0, 1], [1, 0, 1], [1, 0, 1]]
     nothing = Subset(Tagged(), []).label_sets  # type: ignore[arg-type]
     assert nothing is not None and len(nothing) == 0
+    within = Subset(Subset(Tagged(), count=3), [1, 2]).label_sets  # type: ignore[arg-type]
+    assert within is not None and within.num_classes == 3
+    assert [within.row(index).tolist() for index in range(2)] == [[0, 1, 0], [0, 0, 1]]
