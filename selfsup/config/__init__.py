@@ -5,7 +5,14 @@ from selfsup.config.describe import Plan, describe, print_notes, print_plan
 from selfsup.config.dump import dump_config
 from selfsup.config.find import config_name, config_names, find_config, plugin_configs
 from selfsup.config.load import load_config
-from selfsup.config.recipe import batch_parts, differences, effective_batch, scale_learning_rates, sync_bn_group
+from selfsup.config.recipe import (
+    batch_parts,
+    differences,
+    dist_timeout,
+    effective_batch,
+    scale_learning_rates,
+    sync_bn_group,
+)
 from selfsup.config.schema import DEFAULT_WRAPPER
 from selfsup.config.validate import find_problems, validate, validate_component
 
@@ -18,6 +25,7 @@ __all__ = [
     "config_names",
     "describe",
     "differences",
+    "dist_timeout",
     "dump_config",
     "effective_batch",
     "find_config",

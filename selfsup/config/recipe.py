@@ -2,8 +2,10 @@
 
 import copy
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
+from selfsup.config.schema import Recipe
 from selfsup.errors import ConfigError
 
 ABSOLUTE_RATES = ("lr", "start_lr", "peak_lr", "end_lr", "min_lr", "warmup_lr", "final_lr", "eta_min")
@@ -32,6 +34,11 @@ def recipe_micro_batch(config: Mapping[str, Any]) -> int | None:
     """Images of all processes per micro-batch that the recipe was made for, if it says so."""
     base = recipe_batch(config)
     return None if base is None else max(1, base // config["optim_wrapper"].get("accumulative_counts", 1))
+
+
+def dist_timeout(config: Mapping[str, Any]) -> timedelta:
+    """How long a process waits for the others."""
+    return timedelta(minutes=config.get("dist_timeout", Recipe.dist_timeout))
 
 
 def sync_bn_group(config: Mapping[str, Any], processes: int) -> int | None:

@@ -142,6 +142,9 @@ class Recipe:
         work_dir: where results go; None stands for ``work_dirs/<config name>``.
         load_from: checkpoint whose weights the training starts from.
         find_unused_parameters: for methods that leave parameters without gradient, on several processes.
+        dist_timeout: minutes that a process waits for the others before the run is given up. A machine that lists a
+            billion files lets the others wait for the better part of an hour; a process that is stuck lets them wait
+            for as long as this says.
         custom_imports: see :class:`CustomImports`.
         recipe: what the config is called on the cards of what it trains; None stands for its name or path.
     """
@@ -163,6 +166,7 @@ class Recipe:
     work_dir: str | None = None
     load_from: str | None = None
     find_unused_parameters: bool = False
+    dist_timeout: float = 120.0
     custom_imports: dict[str, Any] | None = None
     recipe: str | None = None
 
@@ -193,10 +197,11 @@ AT_LEAST: dict[str, int] = {
     "sharding.min_parameters": 0,
     "sync_bn": 1,
     "seed": 0,
+    "dist_timeout": 1,
 }
 """The least number that makes sense, by path; components check their own arguments."""
 
-AT_MOST: dict[str, int] = {"train_dataloader.max_bad_share": 1}
+AT_MOST: dict[str, int] = {"train_dataloader.max_bad_share": 1, "dist_timeout": 7 * 24 * 60}
 """The greatest."""
 
 

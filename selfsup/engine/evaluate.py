@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from selfsup.config import dist_timeout
 from selfsup.engine.checkpoint import load_method
 from selfsup.engine.hooks.aside import FrozenFeatures
 from selfsup.engine.hooks.evaluate import judge_of
@@ -34,7 +35,7 @@ def evaluate(
     Raises:
         CheckpointError: if the checkpoint cannot be read or belongs to another model.
     """
-    init_process_group(launcher, device)
+    init_process_group(launcher, device, timeout=dist_timeout(config))
     method = _built(config, local_device(device))
     load_method(checkpoint, method)
     method.eval()

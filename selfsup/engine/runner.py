@@ -12,7 +12,7 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from selfsup.config import dump_config, hooks_of
+from selfsup.config import dist_timeout, dump_config, hooks_of
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.engine.card import run_card
 from selfsup.engine.checkpoint import checkpoint_path, export_backbone, read_checkpoint, sweep, write_atomically
@@ -131,7 +131,7 @@ class Runner(MMEngineRunner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Start the process group: nccl on GPUs, gloo without, never touching a GPU that is not there."""
-        init_process_group(self.launcher, self._device_wanted)
+        init_process_group(self.launcher, self._device_wanted, timeout=dist_timeout(self._config))
         self._rank, self._world_size = rank(), world_size()
         self._timestamp = broadcast_object(unused_name(Path(self.work_dir)))
 

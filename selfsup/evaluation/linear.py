@@ -13,7 +13,7 @@ from selfsup.evaluation.features import Features, FeatureSource
 from selfsup.evaluation.metrics import mean_per_class, top1
 from selfsup.evaluation.progress import progress_bar
 from selfsup.evaluation.split import stratified_split
-from selfsup.ops.dist import broadcast_object, is_main
+from selfsup.ops.dist import from_main
 from selfsup.registry import EVALUATORS
 
 WEIGHT_DECAYS = (1.0, 0.1, 1e-2, 1e-3, 1e-4)  # a decade apart: accuracy is flat to well under a point within one
@@ -48,8 +48,8 @@ class LinearProbe:
         size, resize, preprocess, batch_size, num_workers: as in :class:`FeatureSource`.
 
     Raises:
-        ConfigError: if ``weight_decays`` is empty or holds a value that is not positive, or another number is
-            too small.
+        ConfigError: if ``weight_decays`` is empty, not in descending order, or holds a value that is not positive, or
+            if another number is too small.
     """
 
     needs_labels = True
@@ -71,6 +71,11 @@ class LinearProbe:
     ) -> None:
         if not weight_decays or min(weight_decays) <= 0:
             raise ConfigError(f"LinearProbe.weight_decays: one value or more, all > 0, got {tuple(weight_decays)}")
+        if sorted(weight_decays, reverse=True) != list(weight_decays):
+            raise ConfigError(
+                f"LinearProbe.weight_decays: must be given largest first, got {tuple(weight_decays)}; the search ends "
+                "where smaller ones are worse"
+            )
         if max_iterations < 1:
             raise ConfigError(f"LinearProbe.max_iterations: must be > 0, got {max_iterations}")
         if max_images is not None and max_images < 2:
@@ -91,11 +96,12 @@ class LinearProbe:
     def score(self, *features: Features) -> dict[str, float]:
         """Scores of the features of the training and the test images, found by process 0."""
         train, test = (f.with_labels() for f in features)
-        scores = None
-        if is_main():
+
+        def solved() -> dict[str, float]:
             predictions = self.fit(*train, device=features[0].device).predict(test[0])
-            scores = {"top1": top1(predictions, test[1]), "per_class": mean_per_class(predictions, test[1])}
-        return broadcast_object(scores)
+            return {"top1": top1(predictions, test[1]), "per_class": mean_per_class(predictions, test[1])}
+
+        return from_main(solved)
 
     def fit(self, features: Tensor, labels: Tensor, *, device: torch.device | str = "cpu") -> "LinearClassifier":
         """The probe, its weight decay chosen among the training images.

@@ -5,17 +5,19 @@ Every function works without a process group too, as if there were one process.
 
 import os
 import re
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, SelfsupError, did_you_mean
 
 Launcher = Literal["none", "pytorch", "slurm"]
 LAUNCHERS: tuple[Launcher, ...] = get_args(Launcher)
+_Result = TypeVar("_Result")
 
 
 def rank() -> int:
@@ -37,7 +39,7 @@ def init_process_group(
     launcher: Launcher,
     device: str | None = None,
     *,
-    timeout: timedelta = timedelta(minutes=30),
+    timeout: timedelta = timedelta(hours=2),
 ) -> None:
     """Join the processes that the launcher started; gloo on the CPU, nccl on GPUs.
 
@@ -175,6 +177,32 @@ def broadcast_object(value: Any) -> Any:
     values = [value]
     dist.broadcast_object_list(values, src=0)
     return values[0]
+
+
+def from_main(compute: Callable[[], _Result]) -> _Result:
+    """What ``compute`` returns on process 0, on every process; nobody else computes. The result is pickled.
+
+    Raises:
+        Exception: whatever it raises there, on all processes at once, so that none waits for what will not come:
+            an error of the user's as its own kind, any other as a RuntimeError on the processes that did not compute.
+    """
+    result, own, fault = None, None, None
+    if is_main():
+        try:
+            result = compute()
+        except Exception as error:
+            own, fault = error, (type(error) if isinstance(error, SelfsupError) else None, _told(error))
+    result, fault = broadcast_object((result, fault))
+    if own is not None:
+        raise own
+    if fault is not None:
+        kind, message = fault
+        raise (kind or RuntimeError)(f"process 0: {message}")
+    return result
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, SelfsupError) else f"{type(error).__name__}: {error}"
 
 
 class _Gather(torch.autograd.Function):

@@ -211,6 +211,7 @@ def test_annotations_are_spelled_for_people() -> None:
         ("auto_scale_lr", {"base_batch_size": 0}, 1),
         ("evaluate_every", -1, 0),
         ("seed", -1, 0),
+        ("dist_timeout", 0.5, 1),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(config: dict[str, Any], path: str, value: Any, least: int) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import torch
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
+from selfsup.engine import evaluate as evaluate_module
+from selfsup.engine import runner as runner_module
 from selfsup.engine.checkpoint import list_checkpoints, load_backbone, read_checkpoint
+from selfsup.engine.evaluate import evaluate
 from selfsup.engine.interrupt import Interrupted
 from selfsup.engine.metrics_log import read_metrics
 from selfsup.engine.runner import Runner
@@ -258,6 +262,19 @@ def test_a_batch_that_the_method_cannot_train_with_is_refused_before_data_are_re
     with pytest.raises(ConfigError, match=r"^model\.queue_length: must hold at least one batch .*, 8 images, got 7; "):
         Runner(config)
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".log"]
+
+
+@pytest.mark.parametrize("given, minutes", [({}, 120), ({"dist_timeout": 240.0}, 240)])
+def test_the_config_says_how_long_processes_wait_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], minutes: float
+) -> None:
+    limits: list[timedelta] = []
+    for module in (runner_module, evaluate_module):
+        monkeypatch.setattr(module, "init_process_group", lambda launcher, device, *, timeout: limits.append(timeout))
+    runner = Runner(tiny_config(tmp_path, steps=1, evaluators={}, **given), device="cpu")
+    runner.train()
+    evaluate(runner._config, list_checkpoints(tmp_path)[-1], device="cpu")
+    assert limits == [timedelta(minutes=minutes)] * 2
 
 
 def test_a_work_dir_that_cannot_be_written_is_refused_before_anything_is_built(tmp_path: Path) -> None:

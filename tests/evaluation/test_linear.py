@@ -7,7 +7,7 @@ from rich.console import Console
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation import LinearProbe, fit_logistic, linear, progress
 from selfsup.evaluation.features import Features
 from tests.dist.two_processes import run_in_processes
@@ -122,6 +122,10 @@ def test_a_class_that_only_the_test_images_have_is_simply_missed() -> None:
     [
         ({"weight_decays": ()}, r"LinearProbe\.weight_decays: one value or more, all > 0, got \(\)"),
         ({"weight_decays": (0.1, 0.0)}, r"LinearProbe\.weight_decays: one value or more, all > 0, got \(0.1, 0.0\)"),
+        (
+            {"weight_decays": (0.1, 1.0)},
+            r"LinearProbe\.weight_decays: must be given largest first, got \(0.1, 1.0\); the search ends where ",
+        ),
         ({"max_iterations": 0}, r"LinearProbe\.max_iterations: must be > 0, got 0"),
         ({"max_images": 1}, r"LinearProbe\.max_images: must be > 1, got 1"),
     ],
@@ -228,6 +232,29 @@ def test_one_process_solves_for_all() -> None:
     assert first == second
     assert first["top1"] > 0.5
     assert solved > 1 and idle == 0
+
+
+def fail_on_main(error: Exception) -> str:
+    def failing(*arguments: object, **options: object) -> object:
+        raise error
+
+    linear.fit_logistic = failing  # type: ignore[assignment]
+    train, labels = (torch.tensor(part) for part in problem(3))
+    with pytest.raises(Exception, match="no way") as caught:
+        probe().score(Features(train, labels), Features(train, labels))
+    return f"{type(caught.value).__name__}: {caught.value}"
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (DataError("no way"), ["DataError: no way", "DataError: process 0: no way"]),
+        (IndexError("no way"), ["IndexError: no way", "RuntimeError: process 0: IndexError: no way"]),
+    ],
+)
+def test_an_error_of_the_one_that_solves_reaches_all_at_once(error: Exception, said: list[str]) -> None:
+    assert run_in_processes(fail_on_main, error) == said
 
 
 def test_progress_is_told_once_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 import socket
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import torch
@@ -34,7 +35,9 @@ def test_without_a_group_there_is_one_process() -> None:
         assert torch.equal(function(rows), rows)
     assert dist.gather_objects("a") == dist.gather_objects_on_main("a") == ["a"]
     dist.leave_process_group()
-    assert dist.broadcast_object("a") == "a"
+    assert dist.broadcast_object("a") == dist.from_main(lambda: "a") == "a"
+    with pytest.raises(ZeroDivisionError):
+        dist.from_main(lambda: 1 / 0)
     dist.barrier()
 
 
@@ -58,8 +61,20 @@ def test_torchrun_variables_start_a_gloo_group(environment: pytest.MonkeyPatch) 
     assert torch.distributed.get_backend() == "gloo"
     assert (dist.rank(), dist.world_size(), dist.local_device()) == (0, 1, torch.device("cpu"))
     dist.init_process_group("pytorch", "cpu")  # joining twice is harmless
+    assert time_limit() == timedelta(hours=2)
     dist.leave_process_group()
     assert not torch.distributed.is_initialized()
+
+
+def time_limit() -> timedelta:
+    return torch.distributed.distributed_c10d._get_default_group()._get_backend(torch.device("cpu")).options._timeout
+
+
+def test_the_caller_says_how_long_processes_wait(environment: pytest.MonkeyPatch) -> None:
+    for name, value in zip(_NAMES, ("0", "1", "0", "127.0.0.1", _free_port()), strict=True):
+        environment.setenv(name, value)
+    dist.init_process_group("pytorch", "cpu", timeout=timedelta(minutes=7))
+    assert time_limit() == timedelta(minutes=7)
 
 
 def test_slurm_variables_start_a_gloo_group(environment: pytest.MonkeyPatch) -> None:
