@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from selfsup.convert import SOURCES, Account, adapt, convert, misfit
 from selfsup.engine.card_file import CARD_NOTE, card_path, check_eps, stated_eps
 from selfsup.engine.disk import reason, remedy, settle, write_whole
+from selfsup.engine.environment import RESULTS
 from selfsup.engine.reading import read_checkpoint, read_weights
 from selfsup.engine.shard import class_name, is_sharded, split_state, whole_state
 from selfsup.errors import CheckpointError
@@ -41,6 +42,7 @@ __all__ = [
 
 FORMAT = 1  # raised when a newer version writes what an older one cannot read
 _NAME = re.compile(r"step_(\d+)\.pth")
+_HALF_A_PICTURE = re.compile(r"\..+\.png\.partial")
 
 
 def checkpoint_path(work_dir: str | Path, step: int) -> Path:
@@ -105,9 +107,14 @@ def write_atomically(state: dict[str, Any], path: Path) -> None:
 
 
 def sweep(work_dir: str | Path) -> None:
-    """Remove what a run that was killed while it wrote has left half written."""
-    for folder in (Path(work_dir), Path(work_dir) / "checkpoints"):
-        for partial in folder.glob("*.partial"):
+    """Remove what a run that was killed while it wrote has left half written; what others call so stays."""
+    root = Path(work_dir)
+    ours = {f"{name}.partial" for name in RESULTS}
+    for partial in root.glob("*.partial"):
+        if partial.name in ours or _HALF_A_PICTURE.fullmatch(partial.name):
+            partial.unlink(missing_ok=True)
+    for partial in (root / "checkpoints").glob("*.partial"):
+        if _NAME.fullmatch(partial.name.removesuffix(".partial")):
             partial.unlink(missing_ok=True)
 
 

@@ -101,10 +101,14 @@ def test_the_config_of_a_run_reads_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("resume", [True, False])
 def test_what_a_killed_run_left_half_written_is_swept(tmp_path: Path, resume: bool) -> None:
     Runner(tiny_config(tmp_path, steps=3)).train()
-    for half in ("checkpoints/step_000000004.pth.partial", "backbone.safetensors.partial"):
+    ours = ("checkpoints/step_000000004.pth.partial", "backbone.safetensors.partial", ".views.png.partial")
+    others = ("checkpoints/step_4.pth.copy.partial", "download.partial", "views.png.partial")
+    for half in ours + others:
         (tmp_path / half).write_bytes(b"half")
     Runner(tiny_config(tmp_path, steps=4), resume=resume).train()
-    assert not list(tmp_path.glob("*.partial")) and not list(tmp_path.glob("checkpoints/*.partial"))
+    assert not [half for half in ours if (tmp_path / half).exists()]
+    (kept,) = [tmp_path] if resume else (tmp_path / "earlier").iterdir()
+    assert all((kept / half).read_bytes() == b"half" for half in others)
 
 
 def test_the_environment_names_the_commit_of_a_checkout(tmp_path: Path) -> None:
