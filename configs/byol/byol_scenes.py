@@ -38,7 +38,7 @@ train_dataloader = dict(
     num_workers=1,  # the second core is for the network
     dataset=scenes.train,
     num_images=scenes.num_images,
-    views=scenes.pair,
+    views={**scenes.pair, "strength": 0.25},
 )
 param_scheduler = dict(type="WarmupCosine", warmup_steps=70)
 train_cfg = dict(max_steps=1_400)

@@ -39,6 +39,6 @@ train_dataloader = dict(
     views=scenes.pair,
 )
 param_scheduler = dict(type="WarmupCosine", warmup_steps=70)
-train_cfg = dict(max_steps=720)
+train_cfg = dict(max_steps=1_000)
 auto_scale_lr = dict(base_batch_size=batch, rule="sqrt")
 evaluate_every = 4

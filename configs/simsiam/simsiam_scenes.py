@@ -20,7 +20,7 @@ with read_base():
     from .._base_.optim.scenes import optim_wrapper
     from .._base_.runtime import default_hooks
 
-batch = 128
+batch = 64
 
 model = dict(
     type="SimSiam",
@@ -49,7 +49,7 @@ train_dataloader = dict(
 )
 optim_wrapper.optimizer.lr = 1e-3
 optim_wrapper.param_groups = [dict(match="predictor.*", fixed_lr=True)]
-param_scheduler = dict(type="WarmupCosine", warmup_steps=70)
-train_cfg = dict(max_steps=1_400)
+param_scheduler = dict(type="WarmupCosine", warmup_steps=140)
+train_cfg = dict(max_steps=2_800)
 auto_scale_lr = dict(base_batch_size=batch, rule="sqrt")
 evaluate_every = 4

@@ -42,6 +42,6 @@ train_dataloader = dict(
 )
 optim_wrapper.update(freeze=dict(prototypes=20))
 param_scheduler = dict(type="WarmupCosine", warmup_steps=70)
-train_cfg = dict(max_steps=900)
+train_cfg = dict(max_steps=1_400)
 auto_scale_lr = dict(base_batch_size=batch, rule="sqrt")
 evaluate_every = 4

@@ -114,8 +114,10 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         trained_backbone(tmp_path)
     assert trained_backbone(tmp_path / "backbone.safetensors").out_dim == 32
     (tmp_path / "backbone.json").unlink()
-    with pytest.raises(CheckpointError, match=r"backbone\.json: no card that says which network the weights of"):
-        trained_backbone(tmp_path / "backbone.safetensors")
+    assert trained_backbone(tmp_path / "backbone.safetensors").out_dim == 32  # the file has a card inside
+    torch.save(BACKBONES.build(REGNET).state_dict(), tmp_path / "plain.pth")
+    with pytest.raises(CheckpointError, match=r"plain\.json: no card that says which network the weights of"):
+        trained_backbone(tmp_path / "plain.pth")
 
 
 def test_weights_of_another_network_than_the_card_s_are_refused(tmp_path: Path) -> None:
