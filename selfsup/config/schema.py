@@ -231,7 +231,7 @@ class Place:
 DEFAULT_WRAPPER = "PrecisionOptimWrapper"
 
 PLACES: dict[str, Place] = {
-    "model": Place(registry.METHODS),
+    "model": Place(registry.METHODS, needs=("before_step", "after_step", "check_batch")),
     "teacher": Place(registry.METHODS),
     "backbone": Place(registry.BACKBONES),
     "neck": Place(registry.NECKS, supplied=("in_dim",)),

@@ -240,8 +240,10 @@ class _Walk:
                     self.value(item, name, f"{path}.{name}", annotation=Any, registry=registry, fill=fill)
             return
         owner = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
-        if place and not all(hasattr(component, name) for name in place.needs):
-            self.report(f"{path}.type", f"{owner} is not one of ours, nor made from one; use {place.default_type}")
+        absent = [name for name in place.needs if not hasattr(component, name)] if place else []
+        if place and absent:
+            right = f"use {place.default_type}" if place.default_type else f"it has no {' and no '.join(absent)}"
+            self.report(f"{path}.type", f"{owner} is not one of ours, nor made from one; {right}")
             return
         signature = signature_of(component)
         self.arguments(value, signature, path, owner=owner, registry=registry, place=place, fill=fill)

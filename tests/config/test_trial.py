@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from selfsup.config import describe, load_config
 from selfsup.config.read import read_config
 from selfsup.config.validate import find_problems
 from selfsup.errors import ConfigError
+from selfsup.registry import METHODS
 from tests.config.small import RECIPE, write
 
 
@@ -104,6 +106,20 @@ def test_a_batch_that_the_method_cannot_train_with_is_refused(
     _, first, second = str(caught.value).splitlines()
     assert first.startswith(f"  model.queue_length: {problem}")
     assert second == "  default_hooks.checkpoint.max_keep: must be >= 1, got 0"
+
+
+def test_a_network_is_no_method(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path))
+    config["model"] = {"type": "Bare"}
+    METHODS.register_module(name="Bare", module=type("Bare", (nn.Module,), {}))
+    try:
+        (problem,) = find_problems(config)
+    finally:
+        del METHODS.module_dict["Bare"]
+    assert problem == (
+        "model.type: Bare is not one of ours, nor made from one; it has no before_step and no after_step and no "
+        "check_batch"
+    )
 
 
 def test_no_part_of_a_method_hides_what_another_refuses(tmp_path: Path) -> None:
