@@ -163,8 +163,8 @@ def test_a_component_that_takes_anything_is_open() -> None:
 def test_an_option_that_an_open_component_may_not_know_is_refused(config: dict[str, Any]) -> None:
     config["model"]["backbone"] = {"type": Open, "depth": 3, "depht": 4}
     assert find_problems(config) == []
-    said = "model.backbone.depht: does not exist in the config, and nothing there is known to take it; did you mean 'depth'?"
-    assert find_problems(config, added={"model.backbone.depht"}) == [said]
+    said = "model.backbone.depht: does not exist in the config, and nothing there is known to take it"
+    assert find_problems(config, added={"model.backbone.depht"}) == [f"{said}; did you mean 'depth'?"]
 
 
 class Open:
