@@ -22,6 +22,7 @@ class TrainDataloader:
         dataset: images, from DATASETS.
         views: the view pipeline, from TRANSFORMS.
         num_workers: processes that decode and augment; 0 works in the main process.
+        prefetch_factor: batches that each of those prepares ahead, >= 1; they wait in memory.
         max_bad_share: share of images that may be undecodable before the run stops, in [0, 1].
         num_images: size of the data set the recipe was written for, for ``--dry-run``, which reads no data.
     """
@@ -30,6 +31,7 @@ class TrainDataloader:
     dataset: dict[str, Any]
     views: dict[str, Any]
     num_workers: int = 2
+    prefetch_factor: int = 4
     max_bad_share: float = 0.01
     num_images: int | None = None
 
@@ -187,6 +189,7 @@ ALTERNATIVES: dict[str, tuple[str, ...]] = {"train_cfg": ("max_epochs", "max_ste
 AT_LEAST: dict[str, int] = {
     "train_dataloader.batch_size": 1,
     "train_dataloader.num_workers": 0,
+    "train_dataloader.prefetch_factor": 1,
     "train_dataloader.max_bad_share": 0,
     "train_dataloader.num_images": 1,
     "train_cfg.max_epochs": 1,

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from selfsup.config import DEFAULT_WRAPPER
+from selfsup.config.schema import TrainDataloader
 from selfsup.data.all_but import AllBut
 from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
@@ -150,4 +151,5 @@ def build_batches(
         accumulate=accumulate,
     )
     workers = min(loader.get("num_workers", 0), os.cpu_count() or 1)  # more would only wait for each other
-    return build_loader(view_dataset, sampler, num_workers=workers, device=device)
+    ahead = loader.get("prefetch_factor", TrainDataloader.prefetch_factor)
+    return build_loader(view_dataset, sampler, num_workers=workers, prefetch_factor=ahead, device=device)

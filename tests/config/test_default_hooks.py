@@ -53,7 +53,8 @@ def test_a_misspelt_argument_is_refused_on_the_command_line_too(tmp_path: Path) 
 def test_the_resolved_config_shows_all_of_them_and_reads_back(tmp_path: Path) -> None:
     config = load(tmp_path, "default_hooks = dict(pictures=None)")
     assert list(config["default_hooks"]) == list(DEFAULT_HOOKS)
-    assert config["default_hooks"]["checkpoint"] == {"type": "CheckpointHook", "every_epochs": 1, "max_keep": 2}
+    expected = {"type": "CheckpointHook", "every_epochs": 1, "min_steps": 50, "max_keep": 2}
+    assert config["default_hooks"]["checkpoint"] == expected
     assert load_config(write(tmp_path, dump_config(config), "resolved.py")) == config
 
 

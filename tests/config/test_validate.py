@@ -206,6 +206,7 @@ def test_annotations_are_spelled_for_people() -> None:
     [
         ("train_dataloader.batch_size", 0, 1),
         ("train_dataloader.num_workers", -1, 0),
+        ("train_dataloader.prefetch_factor", 0, 1),
         ("train_dataloader.max_bad_share", -0.1, 0),
         ("train_cfg.max_steps", -1, 1),
         ("auto_scale_lr", {"base_batch_size": 0}, 1),

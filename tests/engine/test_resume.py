@@ -38,7 +38,7 @@ def config_of(work_dir: Path, steps: int = 12, **changes: Any) -> dict[str, Any]
     config = tiny_config(work_dir, steps=steps)
     scenes = {"type": "Scenes", "split": "test", "size": 40}
     config["train_dataloader"]["dataset"] = {"type": "Subset", "dataset": scenes, "count": 24}
-    config["default_hooks"]["checkpoint"] = {"every_epochs": 1}
+    config["default_hooks"]["checkpoint"] = {"every_epochs": 1, "min_steps": 1}
     config["optim_wrapper"] = {"optimizer": dict(SGD)}
     return config | {"param_scheduler": None} | changes
 

@@ -277,6 +277,15 @@ def test_the_config_says_how_long_processes_wait_for_each_other(
     assert limits == [timedelta(minutes=minutes)] * 2
 
 
+@pytest.mark.parametrize("given, ahead", [({}, 4), ({"prefetch_factor": 1}, 1)])
+def test_the_config_says_how_far_ahead_workers_prepare(tmp_path: Path, given: dict[str, Any], ahead: int) -> None:
+    config = tiny_config(tmp_path, evaluators={})
+    config["train_dataloader"] |= {"num_workers": 1, **given}
+    runner = Runner(config, device="cpu")
+    runner._build_training()
+    assert runner._build_loop(0).dataloader.prefetch_factor == ahead
+
+
 def test_a_work_dir_that_cannot_be_written_is_refused_before_anything_is_built(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"work_dir: cannot write to .*file/inside .*--work-dir"):

@@ -15,6 +15,8 @@ class CheckpointHook(Hook):
     Args:
         every_epochs: epochs between checkpoints; None for none.
         every_steps: optimiser updates between checkpoints; None for none.
+        min_steps: optimiser updates since the last checkpoint, below which the end of an epoch makes none, >= 1: with a
+            folder of few images every step may end one.
         max_keep: how many of the newest to keep, >= 1.
 
     Raises:
@@ -23,14 +25,22 @@ class CheckpointHook(Hook):
 
     priority = "VERY_LOW"  # once schedules have moved on, by step and by epoch: see TrainLoop
 
-    def __init__(self, every_epochs: int | None = 1, *, every_steps: int | None = None, max_keep: int = 2) -> None:
-        given = {"every_epochs": every_epochs, "every_steps": every_steps, "max_keep": max_keep}
-        for name, value in given.items():
+    def __init__(
+        self,
+        every_epochs: int | None = 1,
+        *,
+        every_steps: int | None = None,
+        min_steps: int = 50,
+        max_keep: int = 2,
+    ) -> None:
+        needed = {"min_steps": min_steps, "max_keep": max_keep}
+        for name, value in {"every_epochs": every_epochs, "every_steps": every_steps, **needed}.items():
             if value is not None and value < 1:
-                right = ">= 1" if name == "max_keep" else ">= 1 or None"
+                right = ">= 1" if name in needed else ">= 1 or None"
                 raise ConfigError(f"CheckpointHook.{name}: must be {right}, got {value}")
         self.every_epochs = every_epochs
         self.every_steps = every_steps
+        self.min_steps = min_steps
         self.max_keep = max_keep
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:  # type: ignore[no-untyped-def]
@@ -40,7 +50,7 @@ class CheckpointHook(Hook):
         due = done == loop.max_iters
         if self.every_steps:
             due = due or done % self.every_steps == 0
-        if self.every_epochs:
+        if self.every_epochs and done - (runner.saved_step or 0) >= self.min_steps:
             due = due or done % (self.every_epochs * loop.steps_per_epoch) == 0
         if due:
             runner.save(done)
