@@ -3,6 +3,15 @@
 import os
 
 _WORLD_SIZE = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS"}
+_ASKED_OF_SLURM = {
+    "SLURM_JOB_PARTITION": "--partition=",
+    "SLURM_NNODES": "--nodes=",
+    "SLURM_GPUS_ON_NODE": "--gres=gpu:",
+    "SLURM_NTASKS_PER_NODE": "--ntasks-per-node=",
+    "SLURM_NTASKS": "--ntasks=",
+    "SLURM_CPUS_PER_TASK": "--cpus-per-task=",
+}
+"""Where Slurm tells what was asked for, and the option of srun that asks for it."""
 _RANK = {"pytorch": "RANK", "slurm": "SLURM_PROCID"}
 
 
@@ -29,8 +38,7 @@ def launch_command(launcher: str, *, python: bool = True) -> list[str]:
             ]
         return words if python else [*words, "--no-python"]
     if launcher == "slurm":
-        wanted = {"SLURM_NNODES": "--nodes", "SLURM_NTASKS_PER_NODE": "--ntasks-per-node", "SLURM_NTASKS": "--ntasks"}
-        words = ["srun", *(f"{option}={os.environ[name]}" for name, option in wanted.items() if name in os.environ)]
+        words = ["srun", *(option + os.environ[name] for name, option in _ASKED_OF_SLURM.items() if name in os.environ)]
         return [*words, "python"] if python else words
     return ["python"] if python else []
 

@@ -288,6 +288,14 @@ LAUNCHED = {
         "MASTER_PORT": "29500",
     },
     "slurm": {"SLURM_NNODES": "4", "SLURM_NTASKS_PER_NODE": "8", "SLURM_NTASKS": "32"},
+    "slurm with GPUs": {
+        "SLURM_JOB_PARTITION": "a100",
+        "SLURM_NNODES": "2",
+        "SLURM_GPUS_ON_NODE": "4",
+        "SLURM_NTASKS_PER_NODE": "4",
+        "SLURM_NTASKS": "8",
+        "SLURM_CPUS_PER_TASK": "12",
+    },
 }
 
 
@@ -308,6 +316,12 @@ LAUNCHED = {
         ),
         ("one machine", ["/bin/selfsup", "train"], "torchrun --nproc_per_node=8 --no-python selfsup train --resume"),
         ("slurm", ["train.py"], "srun --nodes=4 --ntasks-per-node=8 --ntasks=32 python train.py --resume"),
+        (
+            "slurm with GPUs",
+            ["train.py", "c"],
+            "srun --partition=a100 --nodes=2 --gres=gpu:4 --ntasks-per-node=4 --ntasks=8 --cpus-per-task=12 python "
+            "train.py c --resume",
+        ),
         ("slurm", ["/bin/selfsup"], "srun --nodes=4 --ntasks-per-node=8 --ntasks=32 selfsup --resume"),
     ],
 )
@@ -318,7 +332,7 @@ def test_the_command_that_goes_on_starts_as_many_processes_in_the_same_places(
         monkeypatch.delenv(name, raising=False)
     for name, value in LAUNCHED[where].items():
         monkeypatch.setenv(name, value)
-    assert resume_command(argv, "slurm" if where == "slurm" else "pytorch") == expected
+    assert resume_command(argv, "slurm" if where.startswith("slurm") else "pytorch") == expected
 
 
 @pytest.mark.parametrize(
