@@ -6,8 +6,8 @@ Not run here.
 
 The paper's JFT-300M (18,291 classes) is not public: ``data/images.csv`` stands for a list of your own with the columns
 path and label, several labels of an image separated by semicolons. 40 epochs, a tenth of the rate after each of 10, 23,
-30 and 37. That JFT is trained with the sigmoid's loss is from memory of the paper; for ImageNet-21k it was read in
-code, see bit_m_resnet101_w3.
+30 and 37. The loss for several labels is that of ImageNet-21k, which was read in code, see bit_m_resnet101_w3; which
+one the paper takes for JFT was not found.
 
 Sized for 512 processes with 8 images each, the paper's number of TPU chips.
 

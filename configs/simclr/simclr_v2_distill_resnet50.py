@@ -4,10 +4,9 @@ Paper: Chen et al. 2020, arXiv:2006.10029, equation 2 and abstract. Reported: 73
 with 10 % of the labels, used by the teacher alone. Not run here.
 
 Temperature 1, weight decay 1e-4, LARS, crops and flips only: as in google-research/simclr
-tf2/colabs/distillation_self_training.ipynb. The paper's section on its settings could not be read again: learning rate
-and batch are pretraining's and 400 epochs are from memory, and so is that the teacher was first distilled into itself
-at temperature 0.1. For that step ``model.backbone`` is the teacher's own, ``model.loss.temperature=0.1``, and the
-result's checkpoint holds a teacher without a neck.
+tf2/colabs/distillation_self_training.ipynb. The paper's section on its settings could not be read: learning rate, batch
+and warm-up are those of pretraining here, and 400 epochs are our choice. To distil a teacher into a network of its own
+kind first, ``model.backbone`` is the teacher's, and the result's checkpoint holds a teacher without a neck.
 
 Sized for batch 4096, here as 32 processes with 128 images each.
 
