@@ -1,5 +1,6 @@
 """The scripts of tools/, and the installed package."""
 
+import configparser
 import os
 import shutil
 import subprocess
@@ -66,6 +67,19 @@ def test_two_processes_train_and_test_on_a_cpu(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-2000:]
     assert "spread/rankme" in (tmp_path / "work_dirs/simclr_scenes/scores.json").read_text()
+
+
+def test_every_pattern_of_shipped_files_matches_something() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    patterns = setup["options.package_data"]["selfsup"].split()
+    assert patterns and not [pattern for pattern in patterns if not list((ROOT / "selfsup").glob(pattern))]
+
+
+def test_tools_of_the_checks_are_pinned() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert not [tool for tool in setup["options.extras_require"]["dev"].split() if "==" not in tool]
 
 
 @pytest.mark.slow
