@@ -35,13 +35,16 @@ RESULTS = (
 """What a run writes in any case; hooks may write more."""
 
 
-def write_environment(work_dir: str | Path, *, device: torch.device, seed: int, found: Collection[str] = ()) -> None:
+def write_environment(
+    work_dir: str | Path, *, device: torch.device, seed: int, run: str, found: Collection[str] = ()
+) -> None:
     """Write ``environment.json``: versions, machine, command and seed of this start of the run.
 
     Args:
         work_dir: the folder of the run.
         device: where it trains.
         seed: of everything random.
+        run: what tells the run from all others, over every resume.
         found: names of what was in the folder before its first run, see :func:`found_before`.
 
     Raises:
@@ -61,6 +64,7 @@ def write_environment(work_dir: str | Path, *, device: torch.device, seed: int, 
         "threads": torch.get_num_threads(),
         "processes": world_size(),
         "seed": seed,
+        "run": run,
         "command": sys.argv,
         "found_in_work_dir": sorted(found),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -1,14 +1,19 @@
 """Going on with a run: which checkpoint all processes take, whether it is this run's, and what has changed since."""
 
+import hashlib
+import secrets
+import zipfile
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch.optim import Optimizer
 
-from selfsup.engine.checkpoint import FORMAT, checkpoint_path, list_checkpoints, step_of
+from selfsup.engine.checkpoint import FORMAT, checkpoint_path, list_checkpoints, read_checkpoint, step_of
+from selfsup.engine.together import together
 from selfsup.errors import CheckpointError
-from selfsup.ops.dist import broadcast_object
+from selfsup.ops.dist import broadcast_object, gather_objects
 
 KEYS = ("step", "model", "optim_wrapper", "schedules", "ranks", "images", "batch", "optimizer", "schedulers")
 """What a checkpoint holds besides its format."""
@@ -16,11 +21,102 @@ KEYS = ("step", "model", "optim_wrapper", "schedules", "ranks", "images", "batch
 AFRESH = "use --init-from to start a new run from these weights"
 
 
-def newest_for_all(work_dir: str | Path) -> Path | None:
-    """The newest checkpoint that process 0 sees; None if it sees none. The same answer in every process."""
+@dataclass(frozen=True)
+class SavedRun:
+    """What a run has come to.
+
+    Args:
+        path: the checkpoint, for messages.
+        state: what it holds.
+    """
+
+    path: Path
+    state: dict[str, Any]
+
+
+def new_run_id() -> str:
+    """What tells a run from all others, over every resume; the same in every process."""
+    return broadcast_object(secrets.token_hex(8))
+
+
+def newest_for_all(work_dir: str | Path, *, mapped: bool) -> SavedRun | None:
+    """The newest checkpoint that process 0 sees, as each process finds it; all of them call this together.
+
+    Each process reads the file of that name on its own disk. All must have the same run id and the same contents, by
+    the checksums that the file itself has of every tensor, so that checkpoints without a run id, as earlier versions
+    wrote them, are compared too.
+
+    Args:
+        work_dir: of the run.
+        mapped: see :func:`~selfsup.engine.reading.read_checkpoint`.
+
+    Returns:
+        The checkpoint; None if process 0 sees none.
+
+    Raises:
+        CheckpointError: if a process cannot read the file, it is of another format or no whole run's, or it is not the
+            same everywhere.
+    """
     found = list_checkpoints(work_dir)
     step = broadcast_object(step_of(found[-1]) if found else None)
-    return None if step is None else checkpoint_path(work_dir, step)
+    if step is None:
+        return None
+    path = checkpoint_path(work_dir, step)
+    with together():
+        _check_complete(path)
+        state = read_checkpoint(path, mapped=mapped)
+        _check_whole(state, path)
+        contents = _checksums(path)
+    _check_same_everywhere(path, state.get("run"), contents)
+    return SavedRun(path, state)
+
+
+def _check_complete(path: Path) -> None:
+    """Refuse a file whose end is missing, as a disk or a copy that failed leaves it, with the way back."""
+    if not path.is_file() or zipfile.is_zipfile(path):
+        return
+    older = [other for other in list_checkpoints(path.parent.parent) if other < path and zipfile.is_zipfile(other)]
+    way = (
+        f"the newest complete one before it is {older[-1]}: move the broken file away, and the same command with "
+        "--resume goes on from there"
+        if older
+        else "there is no complete one before it: the same command without --resume puts it aside and starts anew"
+    )
+    raise CheckpointError(f"{path}: the file is truncated or no checkpoint at all, {path.stat().st_size} bytes; {way}")
+
+
+def _check_whole(state: Mapping[str, Any], path: Path) -> None:
+    """Refuse what is no checkpoint of a run."""
+    if state.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: format {state.get('format')!r}, this version reads format {FORMAT}")
+    missing = [key for key in KEYS if key not in state]
+    if missing:
+        raise CheckpointError(
+            f"{path}: holds no {', '.join(missing)}, which a run of this version needs to go on; {AFRESH}"
+        )
+
+
+def _checksums(path: Path) -> str:
+    """A digest of the table of contents, which has size and checksum of every tensor; the tensors are not read."""
+    digest = hashlib.blake2b(digest_size=16)
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            digest.update(f"{part.filename} {part.file_size} {part.CRC}\n".encode())
+    return digest.hexdigest()
+
+
+def _check_same_everywhere(path: Path, run: str | None, contents: str) -> None:
+    """Refuse to train weights on that differ between processes: each would be right about another model."""
+    everywhere = gather_objects((str(path), run, contents))
+    (first, its_run, _), *_ = everywhere
+    for number, (other, other_run, other_contents) in enumerate(everywhere):
+        if (other_run, other_contents) != everywhere[0][1:]:
+            same = "" if other_run != its_run else ", with other contents"
+            raise CheckpointError(
+                f"process 0 reads {first} of run {its_run or 'unknown'}, process {number} reads {other} of run "
+                f"{other_run or 'unknown'}{same}; all must go on from one: give them a work dir that they share, or "
+                "copy the right file to each"
+            )
 
 
 def check_fits(state: Mapping[str, Any], path: Path, run: Mapping[str, Any]) -> None:
@@ -33,16 +129,8 @@ def check_fits(state: Mapping[str, Any], path: Path, run: Mapping[str, Any]) -> 
             ``schedulers``.
 
     Raises:
-        CheckpointError: if it is of another format or no whole run's, or the data set, the images per update, the
-            optimiser or the schedules are others.
+        CheckpointError: if the data set, the images per update, the optimiser or the schedules are others.
     """
-    if state.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format {state.get('format')!r}, this version reads format {FORMAT}")
-    missing = [key for key in KEYS if key not in state]
-    if missing:
-        raise CheckpointError(
-            f"{path}: holds no {', '.join(missing)}, which a run of this version needs to go on; {AFRESH}"
-        )
     if state["images"] != run["images"]:
         raise CheckpointError(
             f"{path}: the run saw {state['images']} images, the data set has {run['images']} now; {AFRESH}"

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from selfsup.config import dist_timeout, dump_config, hooks_of
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.engine.card import run_card
-from selfsup.engine.checkpoint import checkpoint_path, export_backbone, read_checkpoint, sweep, write_atomically
+from selfsup.engine.checkpoint import checkpoint_path, export_backbone, sweep, write_atomically
 from selfsup.engine.disk import write_record
 from selfsup.engine.environment import check_writable, found_before, put_aside, unused_name, write_environment
 from selfsup.engine.hooks.evaluate import EvaluateHook, judge_of
@@ -24,7 +24,15 @@ from selfsup.engine.loop import TrainLoop
 from selfsup.engine.metrics_log import MetricsLog
 from selfsup.engine.pretrained import TrainedWeights, start_from
 from selfsup.engine.provenance import origin
-from selfsup.engine.resume import batch_change, check_fits, check_length_of_run, newest_for_all, seed_change
+from selfsup.engine.resume import (
+    SavedRun,
+    batch_change,
+    check_fits,
+    check_length_of_run,
+    new_run_id,
+    newest_for_all,
+    seed_change,
+)
 from selfsup.engine.run_log import open_log
 from selfsup.engine.saved import Stateful, collect, give_back, identity_of
 from selfsup.engine.shard import build_on_main, is_sharded, sharding_of
@@ -77,6 +85,7 @@ class Runner(MMEngineRunner):
     ) -> None:
         self._config = config
         self._device_wanted = device
+        self.run_id = ""
         self.saved_step: int | None = None
         self._unwritten: list[dict[str, Any]] = []
         self.started_from: dict[str, Any] | None = None
@@ -190,9 +199,7 @@ class Runner(MMEngineRunner):
             NonFiniteError: at the first loss or gradient that is not finite.
             Interrupted: after Ctrl-C, once the state is saved.
         """
-        self._build_training()
-        self.call_hook("before_run")
-        start_step = self._load_or_resume()
+        start_step = self._start()
         self.method.before_training(self.trained)
         with together():
             self.metrics_log = MetricsLog(
@@ -214,6 +221,18 @@ class Runner(MMEngineRunner):
         self.logger.info(f"backbone exported to {export_backbone(self.method.backbone, self.work_dir, card)}")
         self.call_hook("after_run")
         return self.method
+
+    def _start(self) -> int:
+        """Build what the run trains with, and give it its state back.
+
+        Returns:
+            Updates done so far.
+        """
+        saved = newest_for_all(self.work_dir, mapped=is_sharded(self.method)) if self._resume else None
+        self.run_id = (saved and saved.state.get("run")) or new_run_id()
+        self._build_training()
+        self.call_hook("before_run")
+        return self._load_or_resume(saved)
 
     def _build_training(self) -> None:
         """Data, optimiser and schedule, in the order in which each needs the one before."""
@@ -279,17 +298,17 @@ class Runner(MMEngineRunner):
         return Stateful(self.method, self.optim_wrapper, self.param_schedulers, self.device)
 
     def _identity(self) -> dict[str, Any]:
-        return identity_of(self._stateful, self._config, num_images=len(self.train_images))
+        identity = identity_of(self._stateful, self._config, num_images=len(self.train_images))
+        return {"run": self.run_id, **identity}
 
-    def _load_or_resume(self) -> int:
+    def _load_or_resume(self, saved: SavedRun | None) -> int:
         """Give the run its state back, and its work dir.
 
         Returns:
             Updates done so far.
         """
-        found = newest_for_all(self.work_dir) if self._resume else None
-        if found is not None:
-            step = self.saved_step = self._restore(found)
+        if saved is not None:
+            step = self.saved_step = self._restore(saved)
         else:
             step = 0
             if self._resume:
@@ -313,14 +332,15 @@ class Runner(MMEngineRunner):
         with together():
             if is_main():
                 sweep(self.work_dir)
-                write_environment(self.work_dir, device=self.device, seed=self.seed, found=self._found_before)
+                write_environment(
+                    self.work_dir, device=self.device, seed=self.seed, run=self.run_id, found=self._found_before
+                )
                 write_record(Path(self.work_dir, "config.py"), dump_config(self._config))
 
-    def _restore(self, path: Path) -> int:
-        """Load a checkpoint on all processes, or on none."""
-        identity = self._identity()
+    def _restore(self, saved: SavedRun) -> int:
+        """Take a checkpoint over on all processes, or on none."""
+        path, state, identity = saved.path, saved.state, self._identity()
         with together():
-            state = read_checkpoint(path, mapped=is_sharded(self.method))
             check_fits(state, path, identity)
             check_length_of_run(state["step"], self.total_steps, path)
         self.trained = TrainedWeights(state.get("trained", ()))

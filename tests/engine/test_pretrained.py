@@ -180,8 +180,7 @@ def test_pretraining_fine_tuning_and_distillation_follow_each_other(tmp_path: Pa
     first.train()
     checkpoint = list_checkpoints(tmp_path / "swav")[-1]
     begun = Runner(supervised(tmp_path / "begun", load_from=str(checkpoint)))
-    begun._build_training()
-    begun._load_or_resume()
+    begun._start()
     for name in ("backbone.stem.conv.weight", "neck.mlp.0.weight", "neck.mlp.1.running_mean"):
         assert torch.equal(begun.method.state_dict()[name], first.method.state_dict()[name]), name
     second = Runner(supervised(tmp_path / "tuned", steps=3, load_from=str(checkpoint)))

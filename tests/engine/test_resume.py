@@ -1,6 +1,8 @@
 """Going on with a run: exact whatever schedules it, with the config's options, and refused where it would mislead."""
 
+import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,13 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from selfsup.engine.checkpoint import checkpoint_path, list_checkpoints, load_method, write_atomically
+from selfsup.engine.checkpoint import (
+    checkpoint_path,
+    list_checkpoints,
+    load_method,
+    read_checkpoint,
+    write_atomically,
+)
 from selfsup.engine.metrics_log import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError
@@ -234,3 +242,38 @@ def test_another_seed_is_said_when_going_on(tmp_path: Path, caplog: pytest.LogCa
         (line,) = [record.getMessage() for record in caplog.records if "resumed at" in record.getMessage()]
         assert (said in line) if said else line.endswith("step_000000003.pth")
         caplog.clear()
+
+
+def test_a_run_keeps_its_name_over_a_resume_and_another_run_has_another(tmp_path: Path) -> None:
+    names = []
+    for work_dir, resume in (("one", False), ("one", True), ("other", False)):
+        Runner(config_of(tmp_path / work_dir, steps=3 + 3 * resume), resume=resume).train()
+        saved = read_checkpoint(list_checkpoints(tmp_path / work_dir)[-1])
+        told = json.loads((tmp_path / work_dir / "environment.json").read_text())
+        assert saved["run"] == told["run"]
+        names.append(saved["run"])
+    assert names[0] == names[1] != names[2]
+    assert re.fullmatch("[0-9a-f]{16}", names[0])
+
+
+def test_a_truncated_newest_checkpoint_is_refused_with_the_way_back(tmp_path: Path) -> None:
+    Runner(config_of(tmp_path, steps=6)).train()
+    older, newest = list_checkpoints(tmp_path)
+    newest.write_bytes(newest.read_bytes()[:1000])
+    broken = f"{newest}: the file is truncated or no checkpoint at all, 1000 bytes; "
+    way = (
+        f"the newest complete one before it is {older}: move the broken file away, and the same command with --resume "
+        "goes on from there"
+    )
+    with pytest.raises(CheckpointError, match=re.escape(broken + way) + "$"):
+        Runner(config_of(tmp_path, steps=6), resume=True).train()
+    newest.rename(tmp_path / "broken.pth")
+    Runner(config_of(tmp_path, steps=6), resume=True).train()
+    assert [step for step, _, _ in rows(tmp_path)] == list(range(6))
+    older.write_bytes(b"")
+    newest.write_bytes(b"PK")
+    anew = "there is no complete one before it: the same command without --resume puts it aside and starts anew"
+    with pytest.raises(CheckpointError, match=re.escape(f"at all, 2 bytes; {anew}") + "$"):
+        Runner(config_of(tmp_path, steps=6), resume=True).train()
+    Runner(config_of(tmp_path, steps=3)).train()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000000003.pth"]

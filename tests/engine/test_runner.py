@@ -85,11 +85,10 @@ def test_resuming_reads_only_the_images_that_are_left(tmp_path: Path) -> None:
     with pytest.raises(PoweredOff):
         run_until(6, power_off, tiny_config(tmp_path))
     runner = Runner(tiny_config(tmp_path), resume=True)
-    runner._build_training()
+    start = runner._start()
     drawn: list[int] = []
     image = runner.train_images.image
     runner.train_images.image = lambda index: drawn.append(index) or image(index)  # type: ignore[func-returns-value]
-    start = runner._load_or_resume()
     assert start == 6
     batches = iter(runner._build_loop(start).dataloader)
     next(batches)
@@ -308,8 +307,7 @@ def test_a_new_run_starts_from_an_exported_backbone_or_a_checkpoint(tmp_path: Pa
     exported = tmp_path / "first" / "backbone.safetensors"
     for source in (exported, list_checkpoints(tmp_path / "first")[-1]):
         runner = Runner(tiny_config(tmp_path / "second", load_from=str(source)))
-        runner._build_training()
-        runner._load_or_resume()
+        runner._start()
         name = "stem.conv.weight"
         assert torch.equal(runner.method.backbone.state_dict()[name], first.method.backbone.state_dict()[name])
 
