@@ -11,6 +11,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from selfsup.engine.checkpoint import FORMAT, checkpoint_path, list_checkpoints, read_checkpoint, step_of
+from selfsup.engine.optim.groups import OPTIONS
 from selfsup.engine.together import together
 from selfsup.errors import CheckpointError
 from selfsup.ops.dist import broadcast_object, gather_objects
@@ -191,6 +192,8 @@ def put_back(optimizer: Optimizer, wanted: Sequence[Mapping[str, Any]], *, state
     """
     changes = []
     for group, options in zip(optimizer.param_groups, wanted, strict=True):
+        for name in [name for name in OPTIONS if name in group and name not in options]:
+            changes.append(f"{name} {group.pop(name)} -> unset")
         for name, value in options.items():
             option = name.removeprefix("initial_")
             before = group.get(name)

@@ -10,9 +10,10 @@ from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from selfsup.config import batch_parts
 from selfsup.engine import state as rank_state
 from selfsup.engine.checkpoint import FORMAT, load_weights
-from selfsup.engine.resume import options_of, put_back
+from selfsup.engine.resume import AFRESH, options_of, put_back
 from selfsup.engine.schedule import Schedule
 from selfsup.engine.shard import class_name, whole_state
+from selfsup.errors import CheckpointError
 from selfsup.methods.base import Method
 from selfsup.ops.dist import is_main, world_size
 
@@ -76,13 +77,20 @@ def give_back(state: Mapping[str, Any], parts: Stateful, *, source: str, warn: C
         What changed since it was saved.
 
     Raises:
-        CheckpointError: if the weights do not fit the method.
+        CheckpointError: if the weights do not fit the method, other parameters were trained, or others were in each
+            group of a schedule that keeps values for each.
     """
-    load_weights(parts.method, state["model"], source=source)
     optimizer = parts.optim_wrapper.optimizer
+    mmengines = [schedule for schedule in parts.schedules if not isinstance(schedule, Schedule)]
+    if mmengines and not parts.optim_wrapper.has_groups_of(state["optim_wrapper"]):
+        raise CheckpointError(
+            f"{source}: optim_wrapper.param_groups sorts the parameters otherwise than the run did, and "
+            f"{type(mmengines[0]).__name__} goes on from a value of each of its groups; put them back, or {AFRESH}"
+        )
+    load_weights(parts.method, state["model"], source=source)
     wanted = options_of(optimizer)
     parts.optim_wrapper.load_state_dict(state["optim_wrapper"])
-    stateful = {schedule.param_name for schedule in parts.schedules if not isinstance(schedule, Schedule)}
+    stateful = {schedule.param_name for schedule in mmengines}
     stateful |= {"betas"} if "momentum" in stateful else set()  # where Adam keeps what MMEngine calls momentum
     changed = put_back(optimizer, wanted, stateful=stateful)
     for schedule, saved in zip(parts.schedules, state["schedules"], strict=True):

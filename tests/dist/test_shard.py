@@ -182,6 +182,14 @@ def whole_run_cut_run_and_others(folder: Path) -> None:
     resume(folder / "cut then wrapped", None)
     Runner(resumable(folder / "wrapped then sharded", 3, None), device="cpu").train()
     resume(folder / "wrapped then sharded")
+    for name, steps, apart, again in (
+        ("other groups", 3, "backbone.s2.*", False),
+        ("other groups", 6, "neck.*", True),
+        ("those groups", 6, "neck.*", False),
+    ):
+        config = resumable(folder / name, steps, SHARDING)
+        config["optim_wrapper"]["param_groups"] = [{"match": apart, "lr": 1e-3}]  # as without the rule
+        Runner(config, resume=again, device="cpu").train()
 
 
 def test_a_resumed_run_is_bitwise_and_may_change_between_sharded_and_wrapped(tmp_path: Path) -> None:
@@ -191,6 +199,9 @@ def test_a_resumed_run_is_bitwise_and_may_change_between_sharded_and_wrapped(tmp
     assert losses(tmp_path / "cut") == expected
     for key, tensor in weights_of(tmp_path / "whole").items():
         assert torch.equal(weights_of(tmp_path / "cut")[key], tensor), key
+    assert losses(tmp_path / "other groups") == losses(tmp_path / "those groups")
+    for key, tensor in weights_of(tmp_path / "those groups").items():
+        assert torch.equal(weights_of(tmp_path / "other groups")[key], tensor), key
     for name in ("cut then wrapped", "wrapped then sharded"):
         assert losses(tmp_path / name) == pytest.approx(expected, rel=1e-4)
     # Finished: nothing is left to do, but everything is read on one process.

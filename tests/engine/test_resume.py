@@ -277,3 +277,48 @@ def test_a_truncated_newest_checkpoint_is_refused_with_the_way_back(tmp_path: Pa
         Runner(config_of(tmp_path, steps=6), resume=True).train()
     Runner(config_of(tmp_path, steps=3)).train()
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000000003.pth"]
+
+
+def grouped(work_dir: Path, steps: int, *names: str, **options: Any) -> dict[str, Any]:
+    """Some parameters apart from the others; weight_decay=1e-4, as all have, unless the options say otherwise."""
+    rules = [{"match": names, **(options or {"weight_decay": 1e-4})}]
+    return config_of(work_dir, steps, optim_wrapper={"optimizer": dict(SGD), "param_groups": rules})
+
+
+def test_with_other_parameter_groups_it_is_the_run_that_had_them_from_the_start(tmp_path: Path) -> None:
+    before, now = ("neck.mlp.0.bias",), ("neck.mlp.1.bias", "backbone.s2.b1.conv1.*")
+    Runner(grouped(tmp_path / "cut", 3, *before)).train()
+    Runner(grouped(tmp_path / "cut", 6, *now), resume=True).train()
+    Runner(grouped(tmp_path / "whole", 6, *now)).train()
+    assert rows(tmp_path / "cut") == rows(tmp_path / "whole")
+    cut, whole = (read_checkpoint(list_checkpoints(tmp_path / name)[-1]) for name in ("cut", "whole"))
+    assert cut["optim_wrapper"]["names"] == whole["optim_wrapper"]["names"]
+    half = read_checkpoint(checkpoint_path(tmp_path / "cut", 3))
+    assert sorted(half["optim_wrapper"]["names"]) == sorted(cut["optim_wrapper"]["names"])
+    assert half["optim_wrapper"]["names"] != cut["optim_wrapper"]["names"]
+    torch.testing.assert_close(cut["optim_wrapper"]["state"], whole["optim_wrapper"]["state"], rtol=0, atol=0)
+    torch.testing.assert_close(cut["model"], whole["model"], rtol=0, atol=0)
+
+
+def test_a_group_that_is_sorted_anew_has_the_options_of_the_config_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    schedule = {"type": "WarmupCosine", "warmup_steps": 2}
+    first = {"param_scheduler": schedule}
+    Runner(grouped(tmp_path, 3, "neck.*", weight_decay=0.0, fixed_lr=True) | first).train()
+    runner, said = resumed(grouped(tmp_path, 6, "neck.mlp.0.*", weight_decay=0.5) | first, caplog)
+    assert said.endswith("; changed since: fixed_lr True -> unset, weight_decay 0.0 -> 0.5")
+    groups = runner.optim_wrapper.optimizer.param_groups
+    assert sorted(group["weight_decay"] for group in groups) == [1e-4, 0.5]
+    assert not any("fixed_lr" in group for group in groups)
+
+
+def test_mmengines_schedules_refuse_other_parameter_groups(tmp_path: Path) -> None:
+    schedule = {"param_scheduler": {"type": "MultiStepLR", "milestones": [4], "by_epoch": False}}
+    Runner(grouped(tmp_path, 3, "neck.mlp.0.bias") | schedule).train()
+    with pytest.raises(
+        CheckpointError,
+        match=r"step_000000003\.pth: optim_wrapper\.param_groups sorts the parameters otherwise than the run did, and "
+        "MultiStepLR goes on from a value of each of its groups; put them back, or use --init-from to start a new run",
+    ):
+        Runner(grouped(tmp_path, 6, "neck.mlp.1.bias") | schedule, resume=True).train()

@@ -212,6 +212,56 @@ def test_a_state_that_does_not_fit_is_refused() -> None:
         wrapper.load_state_dict(other.state_dict())
 
 
+def in_groups(*groups: str, options: dict[str, Any] | None = None) -> tuple[Model, PrecisionOptimWrapper]:
+    """The parameters of each name in a group of their own, then all others."""
+    torch.manual_seed(0)
+    model = Model()
+    named = dict(model.named_parameters())
+    sorted_out = [{"params": [named.pop(name)], **(options or {})} for name in groups]
+    rest = [{"params": list(named.values())}] if named else []
+    wrapper = PrecisionOptimWrapper(torch.optim.SGD([*sorted_out, *rest], lr=0.1, momentum=0.9))
+    wrapper.bind(model)
+    return model, wrapper
+
+
+def momentum(model: Model, wrapper: PrecisionOptimWrapper) -> dict[str, torch.Tensor]:
+    return {name: wrapper.optimizer.state[p]["momentum_buffer"] for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("groups", [(), ("backbone.weight",), ("prototypes.weight", "backbone.weight")])
+def test_each_parameter_gets_its_own_state_back_whatever_group_it_is_in(groups: tuple[str, ...]) -> None:
+    model, wrapper = in_groups("backbone.bias")
+    for number in range(2):
+        update(model, wrapper, images(number))
+    other, resumed = in_groups(*groups)
+    resumed.load_state_dict(wrapper.state_dict())
+    torch.testing.assert_close(momentum(other, resumed), momentum(model, wrapper), rtol=0, atol=0)
+    assert resumed.has_groups_of(wrapper.state_dict()) is False and wrapper.has_groups_of(wrapper.state_dict()) is True
+
+
+def test_a_state_without_names_goes_by_position() -> None:
+    model, wrapper = setting()
+    update(model, wrapper, images(0))
+    state = {name: value for name, value in wrapper.state_dict().items() if name != "names"}
+    other, resumed = setting()
+    resumed.load_state_dict(state)
+    torch.testing.assert_close(momentum(other, resumed), momentum(model, wrapper), rtol=0, atol=0)
+
+
+def test_a_state_of_other_parameters_is_refused_by_name() -> None:
+    model, wrapper = setting()
+    some = PrecisionOptimWrapper(torch.optim.SGD(model.backbone.parameters(), lr=0.1))
+    some.bind(model)
+    says = (
+        "optim_wrapper: the saved optimiser is not of the parameters that are trained now; {}; train the same ones, or "
+        "start a new run from the weights with --init-from"
+    )
+    with pytest.raises(CheckpointError, match=says.format(r"1 missing: prototypes\.weight")):
+        wrapper.load_state_dict(some.state_dict())
+    with pytest.raises(CheckpointError, match=says.format(r"1 left over: prototypes\.weight")):
+        some.load_state_dict(wrapper.state_dict())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -11,6 +11,7 @@ from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
 from selfsup.engine.optim.groups import parameter_groups
+from selfsup.engine.optim.regroup import regrouped, same_groups
 from selfsup.errors import CheckpointError, ConfigError, NonFiniteError, did_you_mean
 from selfsup.ops.parts import all_finite, split_like, total_norm
 from selfsup.registry import OPTIM_WRAPPERS, OPTIMIZERS
@@ -172,19 +173,23 @@ class PrecisionOptimWrapper(OptimWrapper):
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """State of the optimiser, of fp16's loss scale, and the number of updates."""
-        return {**super().state_dict(), "updates": self.updates, "scaler": self.scaler.state_dict()}
+        """State of the optimiser and of fp16's loss scale, updates so far, and the parameters' names in order."""
+        names = None if self._names is None else [self._names[parameter] for parameter in self._parameters()]
+        return {**super().state_dict(), "updates": self.updates, "scaler": self.scaler.state_dict(), "names": names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state.
+        """Take over a state, each parameter its own, by name: other groups may hold it than did before.
+
+        A state without names, as earlier versions saved it, is taken over by position.
 
         Args:
             state_dict: what :meth:`state_dict` returned, with whole tensors; it is not changed.
 
         Raises:
-            CheckpointError: if it is another wrapper's, or does not fit the optimiser's parameters.
+            CheckpointError: if it is another wrapper's, or of other parameters than the optimiser's.
         """
         state = dict(state_dict)
+        names = state.pop("names", None)
         if "updates" not in state or "scaler" not in state:
             raise CheckpointError(
                 f"optim_wrapper: the state is not {type(self).__name__}'s, it has keys {sorted(state)}"
@@ -194,11 +199,18 @@ class PrecisionOptimWrapper(OptimWrapper):
         scaler = state.pop("scaler")
         if scaler:
             self.scaler.load_state_dict(scaler)
+        if names is not None and (groups := self._named_groups()) is not None:
+            state |= regrouped(state, names, groups)
         state["state"] = self._split(state.get("state", {}))
         try:
             super().load_state_dict(state)
         except ValueError as error:
             raise CheckpointError(f"optim_wrapper: the saved optimiser does not fit this one: {error}") from error
+
+    def has_groups_of(self, state_dict: Mapping[str, Any]) -> bool:
+        """Whether a state's parameters are sorted into the same groups as the optimiser's, as far as it names them."""
+        names, groups = state_dict.get("names"), self._named_groups()
+        return names is None or groups is None or same_groups(state_dict, names, groups)
 
     def _split(self, state: Mapping[int, Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
         """Each parameter's state, split as the parameter is."""
@@ -213,6 +225,11 @@ class PrecisionOptimWrapper(OptimWrapper):
             for number, values in state.items()
             if number < len(parameters)
         }
+
+    def _named_groups(self) -> list[list[str]] | None:
+        if (names := self._names) is None:
+            return None
+        return [[names[parameter] for parameter in group["params"]] for group in self.optimizer.param_groups]
 
     def _parameters(self) -> Iterator[nn.Parameter]:
         for group in self.optimizer.param_groups:
