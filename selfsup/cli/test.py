@@ -9,7 +9,7 @@ from rich.table import Table
 
 from selfsup.cli.launch import is_first
 from selfsup.cli.train import add_common_arguments, placed
-from selfsup.config import load_config
+from selfsup.config import load_config, print_notes
 from selfsup.errors import ConfigError
 
 
@@ -33,7 +33,8 @@ def run(chosen: argparse.Namespace) -> int:
     from selfsup.engine.evaluate import evaluate
     from selfsup.ops.dist import leave_process_group
 
-    scores = evaluate(config, checkpoint, device=chosen.device, launcher=chosen.launcher)
+    said: list[str] = []
+    scores = evaluate(config, checkpoint, device=chosen.device, launcher=chosen.launcher, note=said.append)
     leave_process_group()
     if is_first(chosen.launcher):
         folder = chosen.work_dir or work_dir_of(checkpoint) or config["work_dir"]
@@ -48,6 +49,7 @@ def run(chosen: argparse.Namespace) -> int:
                 f"work_dir: cannot write {path} ({error.strerror}); choose another with --work-dir"
             ) from None
         print(checkpoint)
+        print_notes(said, Console())
         table = Table("measure", "score")
         for name, score in scores.items():
             table.add_row(name, f"{score:.4f}")

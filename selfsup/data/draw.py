@@ -16,11 +16,15 @@ class Drawn:
         length: how many there are to draw from, > 0.
         count: how many are drawn, 0 <= count <= length; all of them are in ascending order.
         seed: which ones; a smaller draw of the same seed is the beginning of a larger one, unless that is all.
+
+    Attributes:
+        name: what is drawn: draws of the same name are the same.
     """
 
     def __init__(self, length: int, count: int, *, seed: int = 0) -> None:
         self._permutation = None if count >= length else FeistelPermutation(length, (seed, 0, _PURPOSE))
         self._positions = range(min(count, length))
+        self.name = f"{count} of {length}, seed {seed}"
 
     def __len__(self) -> int:
         return len(self._positions)

@@ -10,7 +10,8 @@ class ImageDataset(Protocol):
     """Images by index.
 
     A data set whose images may belong to several classes has no ``labels`` but ``label_sets``, a
-    :class:`~selfsup.data.LabelSets`; others need not have that attribute.
+    :class:`~selfsup.data.LabelSets`; others need not have that attribute. Nor need they have a ``digest``, a text that
+    tells the list of images from others: a run that goes on refuses a list with another one.
 
     Attributes:
         labels: int64, shape (N,), or ``None`` when the images have no labels; an array, or what looks labels up by

@@ -117,6 +117,11 @@ class ImageList:
         """The name of each label; ``None`` without labels."""
         return self._table.header["classes"]
 
+    @property
+    def digest(self) -> str:
+        """What tells this list from others, in names, order or labels; the same on every machine."""
+        return self._table.header["digest"]
+
     def __len__(self) -> int:
         return len(self._table)
 

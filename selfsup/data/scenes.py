@@ -97,6 +97,11 @@ class Scenes:
         self.classes = table.names[level]
 
     @property
+    def digest(self) -> str:
+        """What tells which emoji has which number; how scenes are drawn is no part of it."""
+        return f"scenes {self.split} {self.level} {self.variants} {self.seed} {' '.join(self.domains)}"
+
+    @property
     def hierarchy(self) -> dict[str, np.ndarray]:
         """Parents by level, see the class."""
         table = emoji_table()

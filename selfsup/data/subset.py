@@ -1,6 +1,8 @@
 """A part of an image data set."""
 
+import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -76,6 +78,15 @@ class Subset:
     def classes(self) -> list[str] | None:
         """The classes of the whole data set, so that labels keep their meaning."""
         return self.dataset.classes
+
+    @cached_property
+    def digest(self) -> str | None:
+        """What tells this list of images from others; ``None`` where the whole data set does not know its own."""
+        whole = getattr(self.dataset, "digest", None)
+        if whole is None:
+            return None
+        choice = self.indices.tobytes() if isinstance(self.indices, np.ndarray) else self.indices.name.encode()
+        return hashlib.blake2b(whole.encode() + choice, digest_size=16).hexdigest()
 
     def __len__(self) -> int:
         return len(self.indices)

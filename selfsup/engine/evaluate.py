@@ -1,6 +1,6 @@
 """Scores of a finished checkpoint, by the evaluators of its config."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,26 +8,34 @@ import torch
 
 from selfsup.config import dist_timeout
 from selfsup.engine.checkpoint import load_method
+from selfsup.engine.held_out import for_a_test
 from selfsup.engine.hooks.aside import FrozenFeatures
 from selfsup.engine.hooks.evaluate import judge_of
+from selfsup.engine.reading import read_weights
 from selfsup.engine.shard import build_on_main, shard, sharding_of
-from selfsup.ops.dist import Launcher, init_process_group, local_device
+from selfsup.ops.dist import Launcher, init_process_group, is_main, local_device
 from selfsup.registry import DATASETS, METHODS, TRANSFORMS
 
 
 def evaluate(
-    config: Mapping[str, Any], checkpoint: str | Path, *, device: str | None = None, launcher: Launcher = "none"
+    config: Mapping[str, Any],
+    checkpoint: str | Path,
+    *,
+    device: str | None = None,
+    launcher: Launcher = "none",
+    note: Callable[[str], object] = print,
 ) -> dict[str, float]:
     """Run a config's evaluators on the frozen features of a checkpoint.
 
-    Evaluators that bring no images of their own learn from one part of the run's images and judge another: the same as
-    during training, which was held out from it.
+    Evaluators that bring no images of their own learn from one part of the run's images and judge another: one that was
+    held out from the training, as the checkpoint tells, whatever hooks the run had and the config has.
 
     Args:
         config: a resolved config with ``evaluators``.
         checkpoint: a training checkpoint of the same model.
         device: ``'cpu'``, ``'cuda'``, or None for the GPU where there is one.
         launcher: what started the processes.
+        note: is told by the main process where images that are judged were trained on, or may have been.
 
     Returns:
         Scores by ``evaluator/score``; the same in every process.
@@ -41,11 +49,15 @@ def evaluate(
     method.eval()
     loader = config["train_dataloader"]
     judge = judge_of(config)
-    suite = judge.suite(
-        _own_images(judge.evaluators, loader["dataset"]),
-        preprocess=method.preprocess,
-        views=TRANSFORMS.build(loader["views"]),
+    images = _own_images(judge.evaluators, loader["dataset"])
+    held_out, doubt = (
+        (None, None) if images is None else for_a_test(read_weights(checkpoint, mapped=True), images, source=checkpoint)
     )
+    suite = judge.suite(
+        images, preprocess=method.preprocess, views=TRANSFORMS.build(loader["views"]), held_out=held_out
+    )
+    if doubt is not None and len(suite.held_out) and is_main():
+        note(doubt)
     return suite.evaluate(FrozenFeatures(method))
 
 

@@ -18,6 +18,7 @@ from selfsup.engine.card import run_card
 from selfsup.engine.checkpoint import checkpoint_path, export_backbone, sweep, write_atomically
 from selfsup.engine.disk import write_record
 from selfsup.engine.environment import check_writable, found_before, put_aside, unused_name, write_environment
+from selfsup.engine.held_out import data_of, find_held_out, without
 from selfsup.engine.hooks.evaluate import EvaluateHook, judge_of
 from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.loop import TrainLoop
@@ -44,7 +45,6 @@ from selfsup.engine.training import (
     build_schedules,
     class_difference,
     lengths,
-    without_judged,
 )
 from selfsup.engine.wrap import wrap
 from selfsup.methods.base import Method, Progress
@@ -230,11 +230,11 @@ class Runner(MMEngineRunner):
         """
         saved = newest_for_all(self.work_dir, mapped=is_sharded(self.method)) if self._resume else None
         self.run_id = (saved and saved.state.get("run")) or new_run_id()
-        self._build_training()
+        self._build_training(saved)
         self.call_hook("before_run")
         return self._load_or_resume(saved)
 
-    def _build_training(self) -> None:
+    def _build_training(self, saved: SavedRun | None = None) -> None:
         """Data, optimiser and schedule, in the order in which each needs the one before."""
         config = self._config
         self.trained = TrainedWeights()
@@ -242,9 +242,9 @@ class Runner(MMEngineRunner):
         if difference := class_difference(self.method, images):
             self.logger.warning(difference)
         judges = [hook for hook in self.hooks if isinstance(hook, EvaluateHook)] or [judge_of(config)]
-        images = without_judged(
-            images, views, method=self.method, judges=judges, device=self.device, logger=self.logger
-        )
+        held_out = find_held_out(images, views, method=self.method, judges=judges, device=self.device, saved=saved)
+        self._data = data_of(images, held_out)
+        images = without(held_out, images, self.logger)
         self.view_dataset = ViewDataset(images, views, seed=config.get("seed", 0))
         self.accumulate, self.steps_per_epoch, self.total_steps = lengths(config, len(images))
         self.optim_wrapper = build_optim_wrapper(config, self.method)
@@ -299,7 +299,7 @@ class Runner(MMEngineRunner):
 
     def _identity(self) -> dict[str, Any]:
         identity = identity_of(self._stateful, self._config, num_images=len(self.train_images))
-        return {"run": self.run_id, **identity}
+        return {"run": self.run_id, "data": self._data, **identity}
 
     def _load_or_resume(self, saved: SavedRun | None) -> int:
         """Give the run its state back, and its work dir.

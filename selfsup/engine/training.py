@@ -1,11 +1,9 @@
 """What a run trains with, from its config: images, lengths, optimiser, schedules, batches; each needs those before."""
 
-import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.optim import BaseOptimWrapper
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
@@ -14,12 +12,9 @@ from torch.utils.data import DataLoader
 
 from selfsup.config import DEFAULT_WRAPPER
 from selfsup.config.schema import TrainDataloader
-from selfsup.data.all_but import AllBut
 from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.view_dataset import ViewDataset
-from selfsup.engine.hooks.aside import beside_training
-from selfsup.engine.hooks.evaluate import EvaluateHook
 from selfsup.engine.together import check_length, together
 from selfsup.methods.base import Method
 from selfsup.ops.dist import rank, world_size
@@ -49,38 +44,6 @@ def class_difference(method: Any, images: Any) -> str | None:
         f"model.num_classes is {made_for}, the images have {len(classes)} classes; for a classifier of theirs: "
         f"--cfg-options model.num_classes={len(classes)}"
     )
-
-
-def without_judged(
-    images: Any,
-    views: Any,
-    *,
-    method: Method,
-    judges: Sequence[EvaluateHook],
-    device: torch.device,
-    logger: logging.Logger,
-) -> Any:
-    """The images to train on: all but those that evaluators judge the method on.
-
-    Args:
-        images: all of them.
-        views: the view pipeline.
-        method: what is judged.
-        judges: what runs the evaluators, which are built here.
-        device: where the run trains.
-        logger: is told how many are held out.
-    """
-    with together(), beside_training(device):
-        parts = [judge.hold_out(images, preprocess=method.preprocess, views=views) for judge in judges]
-    held_out = np.unique(np.concatenate(parts))
-    if not len(held_out):
-        return images
-    rest = AllBut(images, held_out)
-    logger.info(
-        f"held out from training: {len(held_out):,} of {len(images):,} images, on which evaluators judge; "
-        f"{len(rest):,} are trained on"
-    )
-    return rest
 
 
 def lengths(config: Mapping[str, Any], num_images: int) -> tuple[int, int, int]:

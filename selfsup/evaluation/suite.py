@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from selfsup.data.all_but import AllBut
 from selfsup.data.draw import draw
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.subset import Subset
@@ -36,6 +37,9 @@ class Suite:
         max_images: how many of ``images`` are used, both parts together, > 1.
         test_share: share of those in the part to be judged on, in (0, 1).
         seed: of the choice and the split.
+        judge: numbers of the ``images`` to keep to in judging, such as those that a run has held out so far. Where the
+            choice by ``seed`` and ``max_images`` is not among them, as many of them take its place, and what is learnt
+            from is chosen among the others. None, or no number, to choose from all.
 
     Attributes:
         evaluators: what was built, by name.
@@ -60,6 +64,7 @@ class Suite:
         max_images: int = 4000,
         test_share: float = 0.25,
         seed: int = 0,
+        judge: np.ndarray | None = None,
     ) -> None:
         preprocess = Preprocess(**preprocess) if isinstance(preprocess, dict) else preprocess
         context: dict[str, Any] = {"preprocess": preprocess, "size": size, "resize": resize}
@@ -85,6 +90,11 @@ class Suite:
                 continue
             if missing and images is not None and "test" not in context:
                 train, test = held_out_parts(images, max_images=max_images, test_share=test_share, seed=seed)
+                if judge is not None and len(judge) and not np.isin(test.indices, judge).all():
+                    others = AllBut(images, judge)
+                    train, _ = held_out_parts(others, max_images=max_images, test_share=test_share, seed=seed)
+                    train = Subset(images, others.original(train.indices))
+                    test = Subset(images, judge[draw(len(judge), min(len(judge), len(test)), seed=seed)])
                 context |= {"train": train, "test": test}
             if own_labels and needs_labels and "test" in missing:
                 self.held_out = context["test"].indices

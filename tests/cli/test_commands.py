@@ -124,6 +124,13 @@ def test_labelled_images_are_held_out_in_part_and_the_test_judges_the_same(capsy
     assert main(["test", "work_dirs/simclr_scenes/config.py", "work_dirs/simclr_scenes", "--device=cpu"]) == 0
     scores = json.loads(Path("work_dirs/simclr_scenes/scores.json").read_text())
     assert scores["knn/top1"] == [row["knn/top1"] for row in rows if "knn/top1" in row][-1]
+    assert "note: " not in capsys.readouterr().out
+    backbone = "work_dirs/simclr_scenes/backbone.safetensors"
+    assert main(["test", "work_dirs/simclr_scenes/config.py", backbone, "--device=cpu"]) == 0
+    assert (
+        f"note: {backbone} does not say which images it was trained on; those judged here may be among them\n"
+        in capsys.readouterr().out
+    )
 
 
 def test_scores_lie_beside_the_checkpoint_and_say_what_was_scored(capsys: pytest.CaptureFixture[str]) -> None:

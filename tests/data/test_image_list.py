@@ -52,6 +52,15 @@ def test_can_be_built_by_name_and_sent_to_a_worker(folder: Path) -> None:
     np.testing.assert_array_equal(copy.image(1), images.image(1))
 
 
+def test_the_digest_is_that_of_names_order_and_labels_and_not_of_the_place(folder: Path, tmp_path: Path) -> None:
+    digest, labelled = ImageList(folder).digest, ImageList(folder, "folder").digest
+    assert digest != labelled
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert ImageList(moved).digest == digest
+    (moved / "cat" / "b.JPG").rename(moved / "cat" / "z.JPG")
+    assert ImageList(moved).digest != digest
+
+
 def test_extensions_choose_the_files_whatever_their_case(folder: Path) -> None:
     assert relative_names(ImageList(folder, extensions=("jpg",)), folder) == ["cat/b.JPG"]
 

@@ -112,3 +112,18 @@ def test_the_label_sets_of_the_chosen_images_come_along() -> None:
     within = Subset(Subset(Tagged(), count=3), [1, 2]).label_sets  # type: ignore[arg-type]
     assert within is not None and within.num_classes == 3
     assert [within.row(index).tolist() for index in range(2)] == [[0, 1, 0], [0, 0, 1]]
+
+
+def test_the_digest_follows_the_choice_and_the_whole(scenes: Scenes) -> None:
+    digest = Subset(scenes, [1, 2]).digest
+    assert digest == Subset(Scenes(size=32, background="photo", variants=1), [1, 2]).digest  # drawn otherwise
+    others = [Subset(scenes, [2, 1]), Subset(Scenes(size=16, variants=1, seed=1), [1, 2]), Subset(scenes, count=2)]
+    assert len({digest, *(other.digest for other in others)}) == 4
+
+    class Unknown:
+        labels = classes = None
+
+        def __len__(self) -> int:
+            return 3
+
+    assert Subset(Unknown(), [1, 2]).digest is None  # type: ignore[arg-type]

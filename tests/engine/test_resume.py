@@ -180,7 +180,7 @@ def test_updates_of_the_same_size_may_be_made_up_otherwise(tmp_path: Path, caplo
         ),
         (
             {"train_dataloader": {"dataset": {"type": "Scenes", "split": "test", "size": 40}}},
-            r"the run saw 24 images, the data set has \d+ now; use --init-from",
+            r"step_000000003\.pth: the run's data set had 24 images, it has 4,584 now; use --init-from",
         ),
     ],
 )

@@ -129,6 +129,28 @@ def test_there_is_something_to_be_judged_on_when_every_image_is_the_only_one_of_
     assert (len(train), len(test)) == (6, 2)
 
 
+WANTED = {"knn": {"type": "KNN"}}
+
+
+@pytest.mark.parametrize(("options", "count"), [({}, 24), ({"seed": 3}, 24), ({"max_images": 40}, 10)])
+def test_what_was_held_out_before_is_what_is_judged(options: dict[str, int], count: int) -> None:
+    images = Blobs(100)
+    before = Suite(WANTED, images=images, size=16)
+    now = Suite(WANTED, images=images, size=16, judge=before.held_out, **options)
+    assert set(now.held_out) <= set(before.held_out) and len(now.held_out) == count
+    train, test = (source.dataset.indices for source in now.evaluators["knn"].sources)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(test, now.held_out)
+    assert len(train) and not set(train) & set(test)
+    if not options:
+        np.testing.assert_array_equal(train, before.evaluators["knn"].sources[0].dataset.indices)  # type: ignore[attr-defined]
+
+
+def test_a_run_that_held_nothing_out_leaves_the_choice_free() -> None:
+    images = Blobs(100)
+    free = Suite(WANTED, images=images, size=16, judge=np.empty(0, np.int64))
+    np.testing.assert_array_equal(free.held_out, Suite(WANTED, images=images, size=16).held_out)
+
+
 def test_of_very_many_labels_only_a_draw_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("selfsup.evaluation.suite._MOST_LABELS", 1000)
     images = Blobs(20_000, num_classes=4, side=1)

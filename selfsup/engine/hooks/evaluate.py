@@ -25,7 +25,8 @@ class EvaluateHook(Hook):
     An evaluator's dict that names no images of its own gets two fixed parts of the run's images, one to learn from and
     one to be judged on. What is judged by its labels is held out from the training too; where no evaluator looks at
     labels, the training has all images. An evaluator that needs labels is left out, with a line in the log, where there
-    are none.
+    are none. What is held out stays so when the run is resumed, with whatever options: the evaluators then judge those
+    images, or as many of them as ``max_images`` says, and may be switched off without a change to the training.
 
     Images are normalised as in training and shown at the side of the largest training view, unless the evaluator says
     otherwise. Apart from the images held out, the training goes on exactly as without this hook: random states,
@@ -68,13 +69,15 @@ class EvaluateHook(Hook):
         evaluators = self._suite.evaluators.values() if self._suite is not None else ()
         return next((e.sources[-1] for e in evaluators if getattr(e, "sources", ())), None)
 
-    def suite(self, images: Any, *, preprocess: Any, views: Any) -> Any:
+    def suite(self, images: Any, *, preprocess: Any, views: Any, held_out: np.ndarray | None = None) -> Any:
         """The evaluators, built; the same in a training, after a resume, and in a test of what came out.
 
         Args:
             images: all of the run's own images, for evaluators that bring none; None if all do.
             preprocess: the method's.
             views: the training's view pipeline.
+            held_out: numbers of the images that the run has held out so far, to which the evaluators keep; None where
+                they choose.
         """
         return EVALUATORS.build(
             {
@@ -85,21 +88,22 @@ class EvaluateHook(Hook):
                 "size": view_side(views),
                 "max_images": self.max_images,
                 "seed": self.seed,
+                "judge": held_out,
             }
         )
 
-    def hold_out(self, images: Any, *, preprocess: Any, views: Any) -> np.ndarray:
+    def hold_out(self, images: Any, *, preprocess: Any, views: Any, held_out: np.ndarray | None = None) -> np.ndarray:
         """Build the evaluators before there is a loader, and say which images they judge.
 
         Args:
-            images, preprocess, views: as for :meth:`suite`.
+            images, preprocess, views, held_out: as for :meth:`suite`.
 
         Returns:
             Numbers of the images that must not be trained on, int64, ascending.
         """
         if not self.evaluators:
             return np.empty(0, np.int64)
-        self._suite = self.suite(images, preprocess=preprocess, views=views)
+        self._suite = self.suite(images, preprocess=preprocess, views=views, held_out=held_out)
         return self._suite.held_out
 
     def before_train(self, runner: Any) -> None:
