@@ -1,5 +1,6 @@
 """Configs: load, validate, describe; knows registries, never components."""
 
+from selfsup.config.changes import changes, plain
 from selfsup.config.default_hooks import DEFAULT_HOOKS, hooks_of
 from selfsup.config.describe import Plan, describe, print_notes, print_plan
 from selfsup.config.dump import dump_config
@@ -21,6 +22,7 @@ __all__ = [
     "DEFAULT_WRAPPER",
     "Plan",
     "batch_parts",
+    "changes",
     "config_name",
     "config_names",
     "describe",
@@ -32,6 +34,7 @@ __all__ = [
     "find_problems",
     "hooks_of",
     "load_config",
+    "plain",
     "plugin_configs",
     "print_notes",
     "print_plan",

@@ -12,7 +12,7 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from selfsup.config import dist_timeout, dump_config, hooks_of
+from selfsup.config import changes, dist_timeout, dump_config, hooks_of, plain
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.engine.card import run_card
 from selfsup.engine.checkpoint import checkpoint_path, export_backbone, sweep, write_atomically
@@ -299,7 +299,7 @@ class Runner(MMEngineRunner):
 
     def _identity(self) -> dict[str, Any]:
         identity = identity_of(self._stateful, self._config, num_images=len(self.train_images))
-        return {"run": self.run_id, "data": self._data, **identity}
+        return {"run": self.run_id, "config": plain(self._config), "data": self._data, **identity}
 
     def _load_or_resume(self, saved: SavedRun | None) -> int:
         """Give the run its state back, and its work dir.
@@ -351,4 +351,6 @@ class Runner(MMEngineRunner):
         changed += batch_change(state["batch"], identity["batch"])
         what = f"; changed since: {', '.join(changed)}" if changed else ""
         self.logger.info(f"resumed at step {state['step']} from {path}{what}")
+        if "config" in state and (others := changes(state["config"], identity["config"])):
+            self.logger.info(f"the config has changed since: {others}")
         return state["step"]

@@ -322,3 +322,20 @@ def test_mmengines_schedules_refuse_other_parameter_groups(tmp_path: Path) -> No
         "MultiStepLR goes on from a value of each of its groups; put them back, or use --init-from to start a new run",
     ):
         Runner(grouped(tmp_path, 6, "neck.mlp.1.bias") | schedule, resume=True).train()
+
+
+def test_what_has_changed_in_the_config_is_said_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    schedule = {"type": "WarmupCosine", "warmup_steps": 1}
+    Runner(config_of(tmp_path, 4, param_scheduler=schedule)).train()
+    config = config_of(tmp_path, 8, param_scheduler=schedule | {"warmup_steps": 10})
+    config["model"]["loss"] = config["model"]["loss"] | {"temperature": 0.2}
+    _, resumed_at = resumed(config, caplog)
+    assert resumed_at.endswith("step_000000004.pth")  # what follows of itself is not said twice
+    said = [record.getMessage() for record in caplog.records if "config has changed" in record.getMessage()]
+    assert said == [
+        "the config has changed since: model.loss.temperature 0.1 -> 0.2, param_scheduler.warmup_steps 1 -> 10, "
+        "train_cfg.max_steps 4 -> 8"
+    ]
+    caplog.clear()
+    resumed(config, caplog)
+    assert not [record for record in caplog.records if "config has changed" in record.getMessage()]
