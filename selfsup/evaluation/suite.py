@@ -93,7 +93,7 @@ class Suite:
                 if judge is not None and len(judge) and not np.isin(test.indices, judge).all():
                     others = AllBut(images, judge)
                     train, _ = held_out_parts(others, max_images=max_images, test_share=test_share, seed=seed)
-                    train = Subset(images, others.original(train.indices))
+                    train = Subset(images, others.original(train.indices[:]))
                     test = Subset(images, judge[draw(len(judge), min(len(judge), len(test)), seed=seed)])
                 context |= {"train": train, "test": test}
             if own_labels and needs_labels and "test" in missing:
