@@ -15,7 +15,7 @@ from selfsup.engine.interrupt import Interrupted, InterruptWatch
 from selfsup.engine.together import together
 from selfsup.errors import CheckpointError, DataError, NonFiniteError, RecordError, UnreadableError
 from selfsup.methods.base import Progress
-from selfsup.ops.dist import all_reduce_sum, world_size
+from selfsup.ops.dist import all_reduce_max, all_reduce_sum, world_size
 
 SHOWN_IMAGES = 8  # names of images in the message about a step that failed
 
@@ -63,7 +63,8 @@ class TrainLoop(BaseLoop):
             Interrupted: after Ctrl-C, once the state is saved.
             DataError: if the images are at fault, on all processes together, once the state is saved.
             RecordError: if what the run has to leave on record cannot be written, likewise.
-            NonFiniteError: at the first loss or gradient that is not finite; the weights are those before the step.
+            NonFiniteError: at the first loss or gradient that is not finite, on all processes together; the weights are
+                those before the step.
         """
         runner = self.runner
         self._call("before_train", runner.hooks)
@@ -189,15 +190,27 @@ class TrainLoop(BaseLoop):
             views = runner.method.preprocess([view.to(**where) for view in batch["views"]])
             labels = batch["label"].to(runner.device, non_blocking=True) if "label" in batch else None
             parts = runner.model(views, labels=labels, mode="loss")
-            loss = torch.stack([value.float() for name, value in parts.items() if name.startswith("loss")]).sum()
-        for name, value in (*parts.items(), ("loss", loss)):
-            if name.startswith("loss") and not torch.isfinite(value):
-                raise NonFiniteError(self._describe(f"{name} is {float(value.detach())}", [batch]))
+            losses = {name: value.float() for name, value in parts.items() if name.startswith("loss")}
+            loss = torch.stack(list(losses.values())).sum()
+        self._check_finite([*losses.items(), ("loss", loss)], batch)
         try:
             runner.optim_wrapper.update_params(loss)
         except NonFiniteError as error:
             raise NonFiniteError(self._describe(str(error), micro_batches)) from None
         return {**{name: value.detach().float() for name, value in parts.items()}, "loss": loss.detach()}
+
+    def _check_finite(self, losses: Sequence[tuple[str, Tensor]], batch: dict[str, Any]) -> None:
+        """Stop all processes before the backward pass, in which they would wait for the one that has a bad loss.
+
+        One wait for the device, whatever the number of losses and processes.
+        """
+        bad = ~torch.isfinite(torch.stack([value.detach() for _, value in losses]))
+        if not all_reduce_max(bad.any().float()):
+            return
+        with together():
+            for (name, value), is_bad in zip(losses, bad.tolist(), strict=True):
+                if is_bad:
+                    raise NonFiniteError(self._describe(f"{name} is {float(value.detach())}", [batch]))
 
     def _describe(self, fault: str, micro_batches: list[dict[str, Any]]) -> str:
         images = [int(index) for batch in micro_batches for index in batch["index"]]

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from mmengine.hooks import Hook
+from torch import Tensor, nn
 
-from selfsup.engine.checkpoint import list_checkpoints
+from selfsup.engine.checkpoint import list_checkpoints, read_checkpoint
 from selfsup.engine.metrics_log import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import DecodeError, SelfsupError
 from selfsup.ops.dist import rank
-from selfsup.registry import DATASETS
+from selfsup.registry import BACKBONES, DATASETS
 from tests.dist.two_processes import run_in_processes
 from tests.engine.narrow import FillsUp, limit
 from tests.engine.tiny_run import tiny_config
@@ -59,6 +60,42 @@ def stopped(config: dict[str, Any], *, before_step: Hook | None = None, **argume
     return "nothing", monotonic() - start
 
 
+@BACKBONES.register_module()
+class NanOnProcessOne(nn.Module):
+    """A linear backbone that gives process 1, and nobody else, something that is not finite from a step on."""
+
+    def __init__(self, *, where: str, step: int = 4, calls: int = 1) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 8)
+        self.out_dim = 8
+        self.where, self.left = where, 2 * step * calls  # one call for either view
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.linear(images.mean((2, 3)))
+        self.left -= 1
+        if self.left >= 0 or rank() == 0:
+            return features
+        return features * float("inf") if self.where == "loss" else features + 0 * (features * 0).sqrt()
+
+
+def not_finite(work_dir: Path, where: str, *, accumulate: int = 1, **changes: Any) -> dict[str, Any]:
+    """A method whose processes share gradients alone: what only one of them finds in its loss."""
+    config = apart(work_dir) | changes
+    config["model"] = {
+        "type": "BYOL",
+        "backbone": {"type": "NanOnProcessOne", "where": where, "calls": accumulate},
+        "neck": {"type": "ProjectionNeck", "hidden_dims": (8,), "out_dim": 8},
+        "predictor": {"type": "ProjectionNeck", "hidden_dims": (8,)},
+        "loss": {"type": "CosineLoss"},
+        "momentum": 0.5,
+    }
+    config["train_dataloader"]["batch_size"] = 4 // accumulate
+    config["train_dataloader"]["views"] |= {"sizes": (32,), "counts": (2,), "scales": ((0.14, 1.0),)}
+    del config["optim_wrapper"]["freeze"]
+    config["optim_wrapper"]["accumulative_counts"] = accumulate
+    return config
+
+
 def apart(work_dir: Path, **dataset: Any) -> dict[str, Any]:
     config = tiny_config(work_dir, steps=6)
     config["train_dataloader"] |= {"batch_size": 4, "dataset": {"type": "Apart", **dataset}}
@@ -78,8 +115,18 @@ def everything(folder: Path) -> dict[str, Any]:
     for name, room in (("numbers", 100), ("state", None)):
         found[name] = stopped(apart(folder / name), before_step=FillsUp(3, "metrics.jsonl", room))
         limit(-1)
+    for name, options in NOT_FINITE.items():
+        found[name] = stopped(not_finite(folder / name, **options))
     found["goes on"] = stopped(apart(folder / "numbers"), resume=True)
     return found
+
+
+NOT_FINITE: dict[str, dict[str, Any]] = {
+    "loss": {"where": "loss"},
+    "loss of a part": {"where": "loss", "accumulate": 2},
+    "loss of shards": {"where": "loss", "sharding": {"min_parameters": 1}},
+    "gradient": {"where": "gradient"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +199,27 @@ def test_a_state_that_cannot_be_saved_either_stops_both(results: list[dict[str, 
     assert f"; {folder}/state/checkpoints/step_000000004.pth: the checkpoint could not be written" in first
     assert second == first.replace("RecordError: ", "RecordError: process 0: ")
     assert [path.name for path in list_checkpoints(folder / "state")] == ["step_000000003.pth"]
+
+
+@pytest.mark.parametrize("name", [name for name in NOT_FINITE if name != "gradient"])
+def test_a_loss_that_is_not_finite_on_one_process_stops_both_with_its_message(
+    results: list[dict[str, Any]], folder: Path, name: str
+) -> None:
+    first, second = said(results, name)
+    images = r"(noise/\d+\.png(, )?){%d}" % (2 if "part" in name else 4)
+    assert re.fullmatch(
+        rf"NonFiniteError: step 4: loss\S* is (nan|inf|-inf); images {images}; the weights are untouched by this step and "
+        r"the last checkpoint is good: lower the learning rate, clip gradients \(optim_wrapper\.clip_grad\), or use "
+        r"optim_wrapper\.precision='fp32', and go on with --resume",
+        second,
+    )
+    assert first == second.replace("NonFiniteError: ", "NonFiniteError: process 1: ")
+    (checkpoint,) = list_checkpoints(folder / name)
+    assert checkpoint.name == "step_000000003.pth"
+    assert all(tensor.isfinite().all() for tensor in read_checkpoint(checkpoint)["model"].values())
+
+
+def test_a_gradient_that_is_not_finite_on_one_process_stops_both(results: list[dict[str, Any]]) -> None:
+    for message in said(results, "gradient"):
+        assert message.startswith("NonFiniteError: step 4: the gradient of backbone.linear.")
+        assert "is not finite (norm nan); images noise/" in message
