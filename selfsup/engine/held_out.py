@@ -23,6 +23,7 @@ def find_held_out(
     *,
     method: Method,
     judges: Sequence[EvaluateHook],
+    tester: EvaluateHook,
     device: torch.device,
     saved: SavedRun | None = None,
 ) -> np.ndarray:
@@ -35,7 +36,8 @@ def find_held_out(
         images: all of them.
         views: the view pipeline.
         method: what is judged.
-        judges: what runs the evaluators.
+        judges: what evaluates the run, perhaps nothing.
+        tester: what a test will judge by: it is asked where nothing else has judged the run from its start.
         device: where the run trains.
         saved: what the run has come to, None for a new one.
 
@@ -50,8 +52,10 @@ def find_held_out(
         if saved is not None:
             before = _before(saved.state)
             _check_images(saved, images)
+        if not judges and before is None:
+            judges = [tester]
         parts = [judge.hold_out(images, preprocess=method.preprocess, views=views, held_out=before) for judge in judges]
-        judged = np.unique(np.concatenate(parts))
+        judged = np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
         if saved is not None and before is not None and len(trained_on := np.setdiff1d(judged, before)):
             names = ", ".join(name for judge in judges for name in judge.evaluators)
             raise CheckpointError(

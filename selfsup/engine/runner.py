@@ -241,8 +241,15 @@ class Runner(MMEngineRunner):
         images, views = build_images(config)
         if difference := class_difference(self.method, images):
             self.logger.warning(difference)
-        judges = [hook for hook in self.hooks if isinstance(hook, EvaluateHook)] or [judge_of(config)]
-        held_out = find_held_out(images, views, method=self.method, judges=judges, device=self.device, saved=saved)
+        held_out = find_held_out(
+            images,
+            views,
+            method=self.method,
+            judges=[hook for hook in self.hooks if isinstance(hook, EvaluateHook)],
+            tester=judge_of(config),
+            device=self.device,
+            saved=saved,
+        )
         self._data = data_of(images, held_out)
         images = without(held_out, images, self.logger)
         self.view_dataset = ViewDataset(images, views, seed=config.get("seed", 0))

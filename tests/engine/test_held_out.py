@@ -203,6 +203,11 @@ def test_a_run_that_held_nothing_out_is_not_judged_on_what_it_has_trained_on(tmp
     config = coins(tmp_path, evaluators={"knn": KNN, "spread": {"type": "Spread"}})
     with pytest.raises(CheckpointError, match=re.escape(says) + "$"):
         Runner(config, resume=True, device="cpu").train()
+    off = config | {"default_hooks": config["default_hooks"] | {"evaluate": None}}
+    Runner(off | {"train_cfg": {"max_steps": 5}}, resume=True, device="cpu").train()
+    own = {"knn": {**KNN, "train": {"type": "Coins"}, "test": {"type": "Coins"}}}
+    Runner(coins(tmp_path, evaluators=own, steps=6), resume=True, device="cpu").train()
+    assert held_out_by(tmp_path) == set() and len(losses(tmp_path)) == 6
 
 
 def test_another_list_of_as_many_images_is_refused(tmp_path: Path) -> None:
