@@ -19,7 +19,7 @@ CONFIGS = {"swav": "swav/swav_scenes", "simclr": "simclr/simclr_scenes"}
 FLOORS = ("raw pixels", "untrained network")
 PROMISED = {
     "simclr": {floor: {"knn": 0.0, "linear": 0.08} for floor in FLOORS},
-    "swav": {"untrained network": {"knn": 0.0, "linear": 0.0}},  # needs longer than a demo to pass raw pixels
+    "swav": {floor: {"knn": 0.0, "linear": 0.05} for floor in FLOORS},
 }
 """By how much the trained network must be ahead of which floors."""
 MISSED = 1
