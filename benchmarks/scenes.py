@@ -1,6 +1,6 @@
 """Every method on the embedded scenes: kNN and linear accuracy at three label levels, beside both floors.
 
-    python -m benchmarks.scenes [NAME ...] [--seeds 0 1 2] [--work-dir work_dirs/bench_scenes]
+    python -m benchmarks.scenes [NAME ...] [--seeds 1 2 3] [--work-dir work_dirs/bench_scenes]
 
 Trains each ``*_scenes`` recipe with each seed and judges the backbone on emoji never seen in training:
 
@@ -8,9 +8,10 @@ Trains each ``*_scenes`` recipe with each seed and judges the backbone on emoji 
 - emoji (573): learn from four scenes of each unseen emoji, two of either artist, be judged on two more.
 
 The floors are raw pixels, and each recipe's network with weights drawn from the same seed, judged the same way. Figures
-are means over the seeds with their standard errors, in %, and seconds of training steps. Runs that are done already are
-kept, so that a stopped benchmark goes on where it was; ``--lead N`` asks the linear probe on categories for N points
-over both floors, and the exit code is 1 if a method has fewer.
+are means over the seeds with their standard errors, in %, and seconds of training steps; the recipes were tuned with
+seed 0, which is left out. Runs that are done already are kept, so that a stopped benchmark goes on where it was;
+``--lead N`` asks the linear probe on categories for N points over both floors, and the exit code is 1 if a method has
+fewer.
 """
 
 import argparse
@@ -131,7 +132,7 @@ def main() -> int:
     names = [name for name in config_names() if name.endswith("_scenes")]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=names, metavar="NAME", help="recipes; default: all *_scenes")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/bench_scenes"))
     parser.add_argument("--lead", type=float, default=5.0, help="points over both floors (default: %(default)s)")
     options = parser.parse_args()
