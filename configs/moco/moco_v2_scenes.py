@@ -3,8 +3,8 @@
 Paper: the method of Chen et al. 2020, arXiv:2003.04297, at another size; there is no number to expect but our own, in
 model_zoo.md. Data, views and backbone are those of simclr_scenes. The run is too short for a teacher that lags by
 thousands of steps: it keeps 0.99 of itself a step, not 0.999, and the queue holds 32 batches. The neck has batch norm,
-which version 2's has not: without it 720 steps ended with the loss still at ln 4097 and the linear probe at 28.0 %, with
-it at 40.3 % (seed 0).
+which version 2's has not: without it 720 steps ended with the loss still at ln 4097 and the linear probe at 28.0 %,
+with it at 40.3 % (seed 0).
 
 Sized for one process on two CPU cores.
 
