@@ -73,4 +73,4 @@ def test_a_checkpoint_of_one_name_but_another_run_stops_both_processes(tmp_path:
         )
     assert first["one run"] == "nothing"
     lines = read_metrics(tmp_path / "node0" / "metrics.jsonl")
-    assert [line["step"] for line in lines if "loss" in line] == [3]
+    assert [line["step"] for line in lines if "loss" in line] == [4]

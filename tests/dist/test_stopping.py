@@ -208,7 +208,7 @@ def test_a_loss_that_is_not_finite_on_one_process_stops_both_with_its_message(
     first, second = said(results, name)
     images = r"(noise/\d+\.png(, )?){%d}" % (2 if "part" in name else 4)
     assert re.fullmatch(
-        rf"NonFiniteError: step 4: loss\S* is (nan|inf|-inf); images {images}; the weights are untouched by this step and "
+        rf"NonFiniteError: step 5: loss\S* is (nan|inf|-inf); images {images}; the weights are untouched by this step and "
         r"the last checkpoint is good: lower the learning rate, clip gradients \(optim_wrapper\.clip_grad\), or use "
         r"optim_wrapper\.precision='fp32', and go on with --resume",
         second,
@@ -221,5 +221,5 @@ def test_a_loss_that_is_not_finite_on_one_process_stops_both_with_its_message(
 
 def test_a_gradient_that_is_not_finite_on_one_process_stops_both(results: list[dict[str, Any]]) -> None:
     for message in said(results, "gradient"):
-        assert message.startswith("NonFiniteError: step 4: the gradient of backbone.linear.")
+        assert message.startswith("NonFiniteError: step 5: the gradient of backbone.linear.")
         assert "is not finite (norm nan); images noise/" in message
