@@ -26,7 +26,7 @@ def build(
 
 
 def curve(schedule: Schedule, steps: list[int]) -> list[float]:
-    return [schedule.lr_at(step) for step in steps]
+    return [schedule.value(step, schedule.reference_lr) for step in steps]
 
 
 @pytest.mark.parametrize(("seam", "key"), [("rebased", "restart"), ("vissl_fixed", "vissl_fixed")])
@@ -77,7 +77,9 @@ def test_the_function_and_the_scheduler_agree() -> None:
     given = {"warmup_steps": 5, "warmup_inclusive": True, "seam": "vissl_fixed"}
     schedule = build(WarmupCosine, 2.0, start_lr=0.1, end_lr=0.01, **given)
     for step in range(101):
-        assert schedule.lr_at(step) == warmup_cosine(step, peak=2.0, start=0.1, end=0.01, total_steps=100, **given)
+        assert schedule.value(step, schedule.reference_lr) == warmup_cosine(
+            step, peak=2.0, start=0.1, end=0.01, total_steps=100, **given
+        )
 
 
 def test_milestones_apply_from_their_first_step_on() -> None:
@@ -95,7 +97,7 @@ def test_a_run_shorter_than_its_warm_up_only_warms_up(warmup_steps: int) -> None
         schedule = build(
             WarmupCosine, total_steps=1, start_lr=0.1, warmup_steps=warmup_steps, warmup_inclusive=inclusive
         )
-        assert schedule.lr_at(0) == (0.1 if warmup_steps else 1.0)
+        assert schedule.value(0, schedule.reference_lr) == (0.1 if warmup_steps else 1.0)
 
 
 def test_each_update_runs_with_the_rate_of_its_step() -> None:
@@ -106,7 +108,7 @@ def test_each_update_runs_with_the_rate_of_its_step() -> None:
         rates.append(wrapper.optimizer.param_groups[0]["lr"])
         wrapper.update_params(wrapper.optimizer.param_groups[0]["params"][0].sum())
         schedule.step()
-    assert rates == [schedule.lr_at(step) for step in range(6)]
+    assert rates == [schedule.value(step, schedule.reference_lr) for step in range(6)]
 
 
 def test_groups_follow_in_proportion_and_fixed_ones_not_at_all() -> None:
@@ -114,7 +116,7 @@ def test_groups_follow_in_proportion_and_fixed_ones_not_at_all() -> None:
     schedule = WarmupCosine(optimizer, steps_per_epoch=1, total_steps=10, start_lr=0.5, end_lr=0.2, warmup_steps=2)
     for step in range(11):
         first, second, fixed = (group["lr"] for group in optimizer.param_groups)
-        assert first == schedule.lr_at(step)
+        assert first == schedule.value(step, schedule.reference_lr)
         assert second == pytest.approx(10 * first)
         assert fixed == 3.0
         optimizer.step()

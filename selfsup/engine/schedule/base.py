@@ -41,10 +41,6 @@ class Schedule(_ParamScheduler):
         """The learning rate at ``step`` of a group whose own is ``base``."""
         raise NotImplementedError
 
-    def lr_at(self, step: int) -> float:
-        """The learning rate at ``step`` of parameters in no special group."""
-        return self.value(step, self.reference_lr)
-
     def in_proportion(self, rate: float, base: float) -> float:
         """A rate that belongs to the optimiser's ``lr``, for a group whose own is ``base``."""
         return rate if base == self.reference_lr else rate * base / self.reference_lr
