@@ -23,13 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Run a config's evaluators on a checkpoint and write scores.json."""
-    from selfsup.engine.checkpoint import checkpoint_file
+    from selfsup.engine.checkpoint import checkpoint_file, read_weights
 
     config = placed(load_config(chosen.config, chosen.cfg_options), chosen)
     checkpoint = checkpoint_file(chosen.checkpoint)
     if not config.get("evaluators"):
         raise ConfigError("evaluators: the config has none, so there is nothing to test; add some, such as KNN")
-    from selfsup.engine.checkpoint import read_weights
     from selfsup.engine.evaluate import evaluate
     from selfsup.ops.dist import leave_process_group
 

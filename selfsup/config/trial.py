@@ -99,8 +99,6 @@ class _Trial:
         try:
             with at_place(path, owner):
                 return build(*arguments)
-        except DataError:
-            return None  # only the data can tell
         except SelfsupError as error:
             self.problems[str(error)] = None
         return None
@@ -169,7 +167,10 @@ def _check_batch(config: Mapping[str, Any], processes: int) -> None:
 def _build_evaluator(given: Mapping[str, Any]) -> Any:
     takes = signature_of(EVALUATORS.find(given["type"])).arguments
     blank: dict[str, Any] = {name: _Blank() for name in ("train", "test") if name in takes}
-    return EVALUATORS.build({**given, **blank})
+    try:
+        return EVALUATORS.build({**given, **blank})
+    except DataError:
+        return None  # it wants more of its images than two grey ones: only the data can tell
 
 
 def _build_wrapper(config: Mapping[str, Any], method: nn.Module) -> Any:

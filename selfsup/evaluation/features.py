@@ -145,7 +145,6 @@ def extract_features(
         device: where to run; None for where the backbone is.
         num_workers: threads that decode ahead; they draw nothing from any random generator.
         progress: show a bar with the time left once it has taken five seconds, on a terminal.
-
         log: told which images cannot be decoded, if there are any.
 
     Returns:
