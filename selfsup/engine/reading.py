@@ -1,9 +1,7 @@
 """Weight files, read without running anybody's code."""
 
 import pickle
-import pickletools
 import re
-import shlex
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -104,41 +102,26 @@ def _refusal(path: Path, error: Exception) -> CheckpointError:
                 f"{path}: the file is a pickle of JAX objects{what}, which only their own code can read; use a "
                 "conversion of it to PyTorch with source='byol'"
             )
-        whole = _is_one_object(path)
-        inside, where = (".state_dict()", "") if whole else ("['state_dict']", ", by the key they are under")
-        plain = f"import torch; torch.save(torch.load({str(path)!r}, weights_only=False){inside}, 'plain.pth')"
         return CheckpointError(
-            f"{path}: the file holds {'a whole object, not' if whole else 'more than'} tensors and plain values{what} "
-            "and could run code when loaded, so it was not loaded; ask whoever made it for a safetensors file or a "
-            f"plain state dict, or, if you trust them, take the tensors out where nothing can be harmed{where}: "
-            f"python -c {_quoted(plain)}"
+            f"{path}: the file holds more than tensors and plain values{what} and could run code when loaded, so it "
+            "was not loaded; ask whoever made it for a safetensors file or a plain state dict, or, if you trust them, "
+            "load it with weights_only=False where nothing can be harmed and save its state dict alone"
         )
     if _is_whole_zip(path):
         return CheckpointError(
-            f"{path}: the file is whole, but holds something that cannot be put together "
-            f"({type(error).__name__}{': ' + str(error)[:80] if str(error) else ''}); ask whoever made it for a "
-            "safetensors file or a plain state dict"
+            f"{path}: the file is whole, but holds something that cannot be put together ({_reason(error)}); ask "
+            "whoever made it for a safetensors file or a plain state dict"
         )
     return CheckpointError(
-        f"{path}: the file is truncated or no checkpoint at all, {path.stat().st_size} bytes "
-        f"({type(error).__name__}{': ' + str(error)[:80] if str(error) else ''}); use an older one"
+        f"{path}: the file is truncated or no checkpoint at all, {path.stat().st_size} bytes ({_reason(error)}); use "
+        "an older one"
     )
 
 
-def _is_one_object(path: Path) -> bool:
-    """Whether what was saved is an object such as a module, not a dict with one in it; read without building it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
-            opcodes = (opcode.name for opcode, _, _ in pickletools.genops(archive.read(name)))
-            return next(name for name in opcodes if name not in ("PROTO", "FRAME")) == "GLOBAL"
-    except (OSError, ValueError, StopIteration, zipfile.BadZipFile):
-        return False
-
-
-def _quoted(code: str) -> str:
-    """Python code as one word of a shell's, in double quotes where it can be."""
-    return shlex.quote(code) if re.search(r'[\\"$`!]', code) else f'"{code}"'
+def _reason(error: Exception) -> str:
+    """What went wrong, without the advice that torch puts around it."""
+    said = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0].strip()
+    return f"{type(error).__name__}: {said[:80]}" if said else type(error).__name__
 
 
 def _starts_like_a_pickle(path: Path) -> bool:
