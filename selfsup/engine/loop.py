@@ -138,14 +138,15 @@ class TrainLoop(BaseLoop):
         """One update.
 
         Returns:
-            What the method reports, as means over micro-batches and processes, the learning rate, and the norm of the
-            gradients.
+            What the method reports, as means over micro-batches and processes, the highest learning rate that a
+            schedule moves, and the norm of the gradients.
         """
         runner = self.runner
         runner.model.train()
         progress = self.progress
         runner.method.before_step(progress)
-        rates = [group["lr"] for group in runner.optim_wrapper.optimizer.param_groups]
+        groups = runner.optim_wrapper.optimizer.param_groups
+        rates = [group["lr"] for group in groups if not group.get("fixed_lr")] or [group["lr"] for group in groups]
         sums: dict[str, Tensor] = {}
         runner.call_hook("before_train_iter", batch_idx=self.iter, data_batch=micro_batches)
         for number in range(runner.accumulate):

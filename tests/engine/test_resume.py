@@ -313,6 +313,16 @@ def test_a_group_that_is_sorted_anew_has_the_options_of_the_config_alone(
     assert not any("fixed_lr" in group for group in groups)
 
 
+def test_the_learning_rate_shown_is_the_one_that_a_schedule_moves(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"param_scheduler": {"type": "WarmupCosine", "warmup_steps": 2}}
+    Runner(config_of(tmp_path / "alike", 6, **changes)).train()
+    Runner(grouped(tmp_path / "one_is_fixed", 6, "neck.*", fixed_lr=True) | changes).train()
+    alike, fixed = ([lr for _, lr, _ in rows(tmp_path / name)] for name in ("alike", "one_is_fixed"))
+    assert fixed == alike == pytest.approx([0.0, 0.025, 0.05, 0.0426777, 0.025, 0.0073223], rel=1e-5)
+    Runner(grouped(tmp_path / "all_are", 3, "*", fixed_lr=True) | changes).train()
+    assert [lr for _, lr, _ in rows(tmp_path / "all_are")] == [SGD["lr"]] * 3
+
+
 def test_mmengines_schedules_refuse_other_parameter_groups(tmp_path: Path) -> None:
     schedule = {"param_scheduler": {"type": "MultiStepLR", "milestones": [4], "by_epoch": False}}
     Runner(grouped(tmp_path, 3, "neck.mlp.0.bias") | schedule).train()
