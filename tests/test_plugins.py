@@ -160,7 +160,7 @@ def test_a_backbone_that_returns_another_width_is_named_where_it_is_first_used(s
     )
     with pytest.raises(ConfigError) as caught:
         method.loss([torch.rand(3, 3, 8, 8), torch.rand(3, 3, 8, 8)])
-    assert str(caught.value) == "model.backbone: OtherNet must return (B, out_dim) = (B, 5), got (6, 4)"
+    assert str(caught.value) == "model.backbone: OtherNet must return (B, out_dim) = (6, 5), got (6, 4)"
 
 
 def with_configs(site: Path, **files: str) -> Path:

@@ -157,9 +157,10 @@ def view_sizes(views: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
     pipeline = explained("train_dataloader.views", TRANSFORMS.build, views)
     try:
         made = pipeline(np.zeros((64, 64, 3), np.uint8), np.random.default_rng(0))
-    except (SelfsupError, ValueError, IndexError):  # wants images of a kind that only its data set gives
+        sides = Counter(np.shape(view)[0] for view in made)
+    except (SelfsupError, ValueError, IndexError, TypeError):  # wants what only its data set gives, or gives no images
         return None
-    return tuple(sorted(Counter(view.shape[0] for view in made).items(), reverse=True))
+    return tuple(sorted(sides.items(), reverse=True))
 
 
 def rate_curve(config: Mapping[str, Any], *, steps: int, steps_per_epoch: int | None) -> Callable[[int], float] | None:

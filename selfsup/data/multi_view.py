@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from selfsup.data.image_check import is_image, kind_of
 from selfsup.data.transforms import Transform
 from selfsup.errors import ConfigError, DataError
 from selfsup.registry import TRANSFORMS
@@ -26,6 +27,16 @@ class Pipeline:
     transforms: tuple[Transform, ...] = ()
 
 
+def _transformed(image: np.ndarray, transform: Transform, rng: np.random.Generator) -> np.ndarray:
+    """An image after a transform, which may be anybody's: what it returns is looked at before the next one sees it."""
+    changed = transform(image, rng)
+    if not is_image(changed):
+        raise DataError(
+            f"{type(transform).__name__} must return an image, uint8 (height, width, channels), got {kind_of(changed)}"
+        )
+    return changed
+
+
 @TRANSFORMS.register_module()
 class MultiView:
     """Several views of one image: ``views(image, rng)`` gives a list of uint8 (h, w, 3) arrays, in the order listed.
@@ -39,7 +50,8 @@ class MultiView:
 
     Raises:
         ConfigError: if there is no pipeline, or one has another key, no view, or nothing to do.
-        DataError: when called, if the image still has an alpha channel after ``before``.
+        DataError: when called, if the image still has an alpha channel after ``before``, or a transform returns
+            anything but a uint8 image.
     """
 
     def __init__(
@@ -78,21 +90,21 @@ class MultiView:
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
         """The views, each uint8 (h, w, 3)."""
         for transform in self.shared:
-            image = transform(image, rng)
+            image = _transformed(image, transform, rng)
         return [
             self._view(image, pipeline.transforms, rng) for pipeline in self.pipelines for _ in range(pipeline.count)
         ]
 
     def _view(self, image: np.ndarray, transforms: tuple[Transform, ...], rng: np.random.Generator) -> np.ndarray:
         for transform in self.before:
-            image = transform(image, rng)
+            image = _transformed(image, transform, rng)
         if image.ndim != 3 or image.shape[2] != 3:
             raise DataError(
                 f"{type(self).__name__}: the image must be (height, width, 3), got {image.shape}; "
                 "before=[dict(type='FreshBackground')] lays an image with alpha on a background"
             )
         for transform in transforms:
-            image = transform(image, rng)
+            image = _transformed(image, transform, rng)
         return image
 
     def describe(self) -> str:

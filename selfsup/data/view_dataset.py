@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from selfsup.data.image_check import check_images
 from selfsup.data.image_dataset import ImageDataset
 from selfsup.data.label_sets import LabelSets
 from selfsup.errors import DataError, DecodeError, SelfsupError, UnreadableError
@@ -97,6 +98,7 @@ class ViewDataset(Dataset[Sample | DataError]):
                 image = self.images.image(index)
                 part = f"the view pipeline, given shape {image.shape},"
                 views = self.views(image, rng)
+                check_images(views)
             except DecodeError as error:
                 name = self.images.name(index)
                 bad.append((index, name, str(error).removeprefix(f"{name}: ")))
@@ -134,10 +136,9 @@ class ViewDataset(Dataset[Sample | DataError]):
 
 
 def collate_views(samples: Sequence[Sample | DataError]) -> Batch | DataError:
-    """Samples to a batch, one allocation and one copy per view; an error among the samples is passed on.
+    """Samples to a batch, one allocation and one copy per view.
 
-    Raises:
-        ValueError: if the samples differ in the number or sizes of their views.
+    An error among the samples is passed on, and one is returned if they differ in the number or sizes of their views.
     """
     good: list[Sample] = []
     for sample in samples:
@@ -149,7 +150,7 @@ def collate_views(samples: Sequence[Sample | DataError]) -> Batch | DataError:
     for row, sample in enumerate(good):
         views = sample["views"]
         if [view.shape for view in views] != shapes:
-            raise ValueError(
+            return DataError(
                 f"the views of image {sample['index']} have shapes {[view.shape for view in views]}, "
                 f"those of image {good[0]['index']} {shapes}; a view pipeline must give equal shapes for every image"
             )

@@ -15,6 +15,7 @@ from selfsup.engine.interrupt import Interrupted, InterruptWatch
 from selfsup.engine.together import together
 from selfsup.errors import CheckpointError, DataError, NonFiniteError, RecordError, UnreadableError
 from selfsup.methods.base import Progress
+from selfsup.methods.promises import check_parts
 from selfsup.ops.dist import all_reduce_max, all_reduce_sum, world_size
 
 SHOWN_IMAGES = 8  # names of images in the message about a step that failed
@@ -191,6 +192,7 @@ class TrainLoop(BaseLoop):
             views = runner.method.preprocess([view.to(**where) for view in batch["views"]])
             labels = batch["label"].to(runner.device, non_blocking=True) if "label" in batch else None
             parts = runner.model(views, labels=labels, mode="loss")
+            check_parts(runner.method, parts)
             losses = {name: value.float() for name, value in parts.items() if name.startswith("loss")}
             loss = torch.stack(list(losses.values())).sum()
         self._check_finite([*losses.items(), ("loss", loss)], batch)

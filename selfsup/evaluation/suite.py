@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,9 @@ class Suite:
         Args:
             backbone: what is judged.
             log: told which images cannot be decoded; not again in another evaluation of the same images.
+
+        Raises:
+            ConfigError: if an evaluator returns anything but numbers by name.
         """
 
         def once(said: str) -> None:
@@ -134,8 +138,19 @@ class Suite:
                 found = evaluator.score(*(features[source] for source in evaluator.sources))
             else:
                 found = evaluator.evaluate(backbone)
-            scores |= {f"{name}/{key}": value for key, value in found.items()}
+            scores |= _scores(name, evaluator, found)
         return scores
+
+
+def _scores(name: str, evaluator: Any, found: Any) -> dict[str, float]:
+    """What an evaluator, which may be anybody's, has found, under the evaluator's name."""
+    wanted = f"evaluators.{name}: {type(evaluator).__name__} must return a dict of numbers"
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"{wanted}, got {type(found).__name__}")
+    for key, value in found.items():
+        if not isinstance(value, Real):
+            raise ConfigError(f"{wanted}, got {type(value).__name__} as {key!r}")
+    return {f"{name}/{key}": value for key, value in found.items()}
 
 
 def held_out_parts(images: Any, *, max_images: int, test_share: float, seed: int) -> tuple[Subset, Subset]:

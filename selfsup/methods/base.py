@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError, at_place
+from selfsup.methods.promises import GivesOneNumber, GivesVectors, watched
 from selfsup.registry import BACKBONES, LOSSES, NECKS, TRANSFORMS, Registry
 
 
@@ -68,8 +69,7 @@ class Method(BaseModel):
             raise ConfigError(
                 f"model.backbone: {type(self.backbone).__name__} has no 'out_dim' (int), the number of pooled features"
             )
-        if _check_features not in self.backbone._forward_hooks.values():
-            self.backbone.register_forward_hook(_check_features)
+        watched(self.backbone, GivesVectors("model.backbone", self.backbone.out_dim))
         if preprocess is None:
             preprocess = Preprocess()
         if isinstance(preprocess, dict):
@@ -159,15 +159,6 @@ class Method(BaseModel):
         raise ValueError(f"mode: must be 'loss' or 'features', got {mode!r}")
 
 
-def _check_features(backbone: Any, images: Any, features: Any) -> None:
-    """Refuse what the parts behind the backbone could only stumble over; comparing shapes costs nothing."""
-    shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] != backbone.out_dim:
-        raise ConfigError(
-            f"model.backbone: {type(backbone).__name__} must return (B, out_dim) = (B, {backbone.out_dim}), got {shape}"
-        )
-
-
 def _built(registry: Registry, part: Any, place: str, **context: Any) -> Any:
     """Build a part of a method; a value that it refuses is an error of the user's, with its place in the config."""
     with at_place(place, part):
@@ -185,15 +176,18 @@ def build_part(registry: Registry, part: nn.Module | dict[str, Any], place: str,
         source: where they come from, for the error message.
 
     Raises:
-        ConfigError: if the part takes another number of features, or refuses a value.
+        ConfigError: if the part takes another number of features, does not say how many it gives, or refuses a value;
+            and when called, if it gives another number.
     """
     module = _built(registry, part, place, in_dim=in_dim)
+    if not isinstance(getattr(module, "out_dim", None), int):
+        raise ConfigError(f"{place}: {type(module).__name__} has no 'out_dim' (int), the number of features it gives")
     wanted = getattr(module, "in_dim", in_dim)
     if wanted != in_dim:
         raise ConfigError(
             f"{place}.in_dim: must be {source} = {in_dim}, got {wanted}; it may be left out of the config"
         )
-    return module
+    return watched(module, GivesVectors(place, module.out_dim))
 
 
 def build_predictor(predictor: nn.Module | dict[str, Any], neck: Any) -> Any:
@@ -204,7 +198,7 @@ def build_predictor(predictor: nn.Module | dict[str, Any], neck: Any) -> Any:
         neck: what embeds, with ``out_dim``.
 
     Raises:
-        ConfigError: if the predictor takes or gives another number of features, or refuses a value.
+        ConfigError: if the predictor takes or gives another number of features, when called too, or refuses a value.
     """
     module = _built(NECKS, predictor, "model.predictor", in_dim=neck.out_dim, out_dim=neck.out_dim)
     for name in ("in_dim", "out_dim"):
@@ -213,7 +207,7 @@ def build_predictor(predictor: nn.Module | dict[str, Any], neck: Any) -> Any:
                 f"model.predictor.{name}: must be neck.out_dim = {neck.out_dim}, got {got}; it may be left out of the "
                 "config"
             )
-    return module
+    return watched(module, GivesVectors("model.predictor", neck.out_dim))
 
 
 def build_loss(loss: nn.Module | dict[str, Any], place: str, given: Sequence[str] | Mapping[str, Sequence[str]]) -> Any:
@@ -230,7 +224,8 @@ def build_loss(loss: nn.Module | dict[str, Any], place: str, given: Sequence[str
             what each of them is handed.
 
     Raises:
-        ConfigError: if the loss takes something else, or refuses a value.
+        ConfigError: if the loss takes something else, or refuses a value; and when called, if it gives anything but
+            one number.
     """
     module = _built(LOSSES, loss, place)
     name = type(module).__name__
@@ -246,7 +241,7 @@ def build_loss(loss: nn.Module | dict[str, Any], place: str, given: Sequence[str
                 f"{needed}, and {name} takes ({takes}); choose another loss, or give the parameters of your own these "
                 "names"
             )
-    return module
+    return watched(module, GivesOneNumber(place))
 
 
 _STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}

@@ -86,3 +86,32 @@ def test_what_is_shared_is_drawn_once_for_all_views() -> None:
 def test_arguments_that_do_not_fit_are_refused(build, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    "made, got",
+    [
+        (None, "NoneType"),
+        (np.zeros((4, 4), np.uint8), "uint8 (4, 4)"),
+        (np.zeros((4, 4, 3), np.float32), "float32 (4, 4, 3)"),
+    ],
+)
+@pytest.mark.parametrize("where", ["before", "shared", "transforms"])
+def test_a_transform_that_gives_no_image_is_named_before_the_next_one_sees_it(
+    made: object, got: str, where: str
+) -> None:
+    class Strange:
+        def __call__(self, image: np.ndarray, rng: np.random.Generator) -> object:
+            return made
+
+    class Never:
+        def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+            raise AssertionError("must not be reached")
+
+    parts: dict[str, list[object]] = {"before": [], "shared": [], "transforms": []}
+    parts[where] = [Strange(), Never()]
+    pipeline = dict(transforms=parts["transforms"] or [Never()])
+    views = MultiView([pipeline], before=parts["before"], shared=parts["shared"])  # type: ignore[arg-type]
+    with pytest.raises(DataError) as caught:
+        views(np.zeros((8, 8, 3), np.uint8), np.random.default_rng(0))
+    assert str(caught.value) == f"Strange must return an image, uint8 (height, width, channels), got {got}"

@@ -137,8 +137,25 @@ def test_views_of_different_shapes_are_refused() -> None:
         return [image[: 1 + image[0, 0, 0]]]
 
     dataset = make(views=uneven)
-    with pytest.raises(ValueError, match=r"the views of image 1 have shapes \[\(2, 8, 3\)\], those of image 0"):
-        collate_views([dataset[0, 0], dataset[0, 1]])
+    refused = collate_views([dataset[0, 0], dataset[0, 1]])
+    assert isinstance(refused, DataError)
+    assert "the views of image 1 have shapes [(2, 8, 3)], those of image 0" in str(refused)
+
+
+@pytest.mark.parametrize(
+    "made, got",
+    [
+        (None, "a list of images, got NoneType"),
+        ([], "a list of images, got an empty one"),
+        ([np.zeros((4, 4, 3), np.uint8), None], "images, uint8 (height, width, 3), got NoneType as view 1"),
+        ([np.zeros((4, 4, 3), np.float32)], "images, uint8 (height, width, 3), got float32 (4, 4, 3) as view 0"),
+        ([np.zeros((4, 4), np.uint8)], "images, uint8 (height, width, 3), got uint8 (4, 4) as view 0"),
+        ([np.zeros((4, 4, 4), np.uint8)], "images, uint8 (height, width, 3), got uint8 (4, 4, 4) as view 0"),
+    ],
+)
+def test_a_pipeline_that_gives_no_images_is_refused_with_the_image_it_was_given(made: object, got: str) -> None:
+    refused = make(views=lambda image, rng: made)[0, 2]  # type: ignore[arg-type, return-value]
+    assert str(refused) == f"image 2 (number 2): the view pipeline must return {got}"
 
 
 def test_labels_of_images_that_may_have_several_come_as_rows() -> None:

@@ -67,6 +67,18 @@ def test_a_run_leaves_everything_the_work_dir_promises(tmp_path: Path) -> None:
         assert torch.equal(fresh.state_dict()[name], tensor), name
 
 
+def test_a_method_whose_loss_is_no_number_is_named_and_nothing_is_learned_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = Runner(tiny_config(tmp_path))
+    before = {name: tensor.clone() for name, tensor in runner.method.backbone.named_parameters()}
+    monkeypatch.setattr(runner.method, "loss", lambda views, labels: {"loss": torch.zeros(len(views[0]))})
+    with pytest.raises(ConfigError) as caught:
+        runner.train()
+    assert str(caught.value) == "model: SwAV.loss must return a dict of 0-dim tensors, got (8,) as 'loss'"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in runner.method.backbone.named_parameters())
+
+
 def test_a_run_that_was_switched_off_goes_on_bitwise(tmp_path: Path) -> None:
     Runner(tiny_config(tmp_path / "whole")).train()
     with pytest.raises(PoweredOff):

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -103,6 +105,20 @@ def test_any_evaluator_can_be_part() -> None:
     assert isinstance(Constant(), Evaluator)
     assert not isinstance(Constant(), FeatureEvaluator)
     assert isinstance(Suite({}), Evaluator)
+
+
+@pytest.mark.parametrize(
+    "found, got",
+    [({"answer": "high"}, "str as 'answer'"), ({"answer": None}, "NoneType as 'answer'"), (0.5, "float")],
+)
+def test_an_evaluator_that_finds_no_numbers_is_named(found: Any, got: str) -> None:
+    class Other:
+        def evaluate(self, backbone: nn.Module) -> Any:
+            return found
+
+    with pytest.raises(ConfigError) as caught:
+        Suite({"mine": Other()}).evaluate(RawPixels(2))
+    assert str(caught.value) == f"evaluators.mine: Other must return a dict of numbers, got {got}"
 
 
 def test_images_that_are_nowhere_are_asked_for() -> None:

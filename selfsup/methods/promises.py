@@ -1,0 +1,89 @@
+"""What the parts of a method said they would give, held against what they give; comparing shapes costs nothing.
+
+Parts come from anywhere, and behind one of another shape the next can only stumble, or worse, learn from it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from selfsup.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class GivesVectors:
+    """A forward hook that refuses an output of another shape than (B, out_dim).
+
+    Args:
+        place: of the part in the config, for the error message.
+        out_dim: features of each sample.
+
+    Raises:
+        ConfigError: when called with such an output.
+    """
+
+    place: str
+    out_dim: int
+
+    def __call__(self, part: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """See what a forward pass has given."""
+        wanted = (len(inputs[0]), self.out_dim)
+        if _shape(output) != wanted:
+            raise ConfigError(
+                f"{self.place}: {type(part).__name__} must return (B, out_dim) = {wanted}, got {_shape(output)}"
+            )
+
+
+@dataclass(frozen=True)
+class GivesOneNumber:
+    """A forward hook that refuses an output that is no 0-dim tensor.
+
+    Args:
+        place: of the part in the config, for the error message.
+
+    Raises:
+        ConfigError: when called with such an output.
+    """
+
+    place: str
+
+    def __call__(self, part: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """See what a forward pass has given."""
+        if _shape(output) != ():
+            raise ConfigError(
+                f"{self.place}: {type(part).__name__} must return one number, a tensor of shape (), got "
+                f"{_shape(output)}; most losses end in a mean over the batch"
+            )
+
+
+def watched(part: nn.Module, hook: Callable[..., None]) -> nn.Module:
+    """The part, held to a promise from now on; once, however many methods are built of it."""
+    if hook not in part._forward_hooks.values():
+        part.register_forward_hook(hook)
+    return part
+
+
+def check_parts(method: nn.Module, parts: Any) -> None:
+    """Refuse what a method's ``loss`` returns if the loop cannot train with it.
+
+    Args:
+        method: that returned it, for the error message.
+        parts: what it returned.
+
+    Raises:
+        ConfigError: unless it is a dict of 0-dim tensors, one of them under a name that begins with ``loss``.
+    """
+    wanted = f"model: {type(method).__name__}.loss must return a dict of 0-dim tensors"
+    if not isinstance(parts, dict):
+        raise ConfigError(f"{wanted}, got {_shape(parts)}")
+    for name, value in parts.items():
+        if _shape(value) != ():
+            raise ConfigError(f"{wanted}, got {_shape(value)} as {name!r}")
+    if not any(name.startswith("loss") for name in parts):
+        raise ConfigError(f"{wanted}, one under a name that begins with 'loss', got {sorted(parts)}")
+
+
+def _shape(value: Any) -> tuple[int, ...] | str:
+    return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
