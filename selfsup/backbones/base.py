@@ -42,3 +42,8 @@ def check_stages(stages: Collection[int], where: str) -> frozenset[int]:
     if wrong:
         raise ConfigError(f"{where}.checkpoint_stages: must be among 1, 2, 3, 4, got {wrong[0]!r}")
     return frozenset(stages)
+
+
+def quarter(number: int, depth: int) -> slice:
+    """Which of ``depth`` blocks are stage ``number``, from 1, of a network that has no other stages."""
+    return slice((number - 1) * depth // NUM_STAGES, number * depth // NUM_STAGES)

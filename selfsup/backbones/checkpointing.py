@@ -1,11 +1,13 @@
 """Activation checkpointing that leaves no trace: gradients and batch-norm statistics stay bitwise the same."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.checkpoint import checkpoint
 
 
@@ -36,6 +38,38 @@ def run_checkpointed(block: nn.Module, maps: Tensor) -> Tensor:
     if not torch.is_grad_enabled():
         return block(maps)
     return checkpoint(block, maps, use_reentrant=False, context_fn=partial(_contexts, block))
+
+
+@contextmanager
+def calls_checkpointed(blocks: Iterable[nn.Module]) -> Iterator[None]:
+    """Make every call of one of the blocks a checkpointed one, as :func:`run_checkpointed` does, for the time inside.
+
+    For a network whose code is not ours; its blocks may take and give anything. The blocks are the same afterwards, so
+    copies and state dicts know nothing of it.
+
+    Args:
+        blocks: none of which holds another.
+    """
+    blocks = dict.fromkeys(blocks) if torch.is_grad_enabled() else {}
+    for block in blocks:
+        # The instance's attribute goes before the method of its class.
+        vars(block)["forward"] = partial(_call_checkpointed, block, block.forward)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del vars(block)["forward"]
+
+
+def _call_checkpointed(block: nn.Module, forward: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+    """Hand over every tensor by itself, whose later change in place would otherwise go unnoticed."""
+    leaves, structure = tree_flatten((inputs, options))
+
+    def run(*leaves: Any) -> Any:
+        inputs, options = tree_unflatten(leaves, structure)  # new lists for each run, as HRNet's blocks write to theirs
+        return forward(*inputs, **options)
+
+    return checkpoint(run, *leaves, use_reentrant=False, context_fn=partial(_contexts, block))
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

@@ -1,41 +1,60 @@
 """Any network of the timm package as a backbone."""
 
 import importlib
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
 
-from selfsup.backbones.base import STRIDES
+from selfsup.backbones.base import NUM_STAGES, STRIDES, check_stages, quarter
+from selfsup.backbones.checkpointing import calls_checkpointed
+from selfsup.backbones.pyramid import simple_pyramid
 from selfsup.errors import ConfigError, did_you_mean
 from selfsup.registry import BACKBONES
+
+ROWS = ("stages", "blocks", "layers")  # what timm calls the row of stages, or of blocks without stages
+NUMBERED_STAGE = re.compile(r"(layer|stage|s)[1-9]")  # or else each stage: of ResNet, Visformer and RegNet
+NUMBERED = re.compile(r"b?\d+")  # children of a container, and blocks in timm's RegNet
 
 
 @BACKBONES.register_module()
 class Timm(nn.Module):
     """A network of timm without its classifier; needs the extra ``selfsup[timm]``.
 
-    There is no ``checkpoint_stages``: timm's own activation checkpointing runs batch norm twice, and its running
-    statistics count every batch twice. Networks of which we have our own, RegNet, ResNet, BiTResNet and ViT, have it.
+    The stages of a network that has four, such as ConvNeXt or Swin, are these; those of any other, such as EfficientNet
+    or a vision transformer, are the quarters of its blocks.
 
     Args:
         name: as in ``timm.list_models()``, such as ``'convnext_tiny'``; a tag after a dot says which pretrained weights
             are meant.
         model_args: more arguments of ``timm.create_model``; ``dict(pretrained=True)`` downloads weights.
+        checkpoint_stages: stages, from 1, whose blocks' activations are computed again in the backward pass. timm's own
+            checkpointing is not used: it lets batch norm count every batch twice.
 
     Raises:
-        ConfigError: if timm is missing, knows no network of that name or tag, or refuses the arguments.
+        ConfigError: if timm is missing, knows no network of that name or tag, or refuses the arguments; or if
+            ``checkpoint_stages`` are given and it cannot be told what the stages of the network are.
     """
 
     model: Any  # a module with timm's attributes, which no type of ours describes
 
-    def __init__(self, name: str, *, model_args: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, name: str, *, model_args: dict[str, Any] | None = None, checkpoint_stages: Collection[int] = ()
+    ) -> None:
         super().__init__()
         self.name = name
+        self.checkpoint_stages = check_stages(checkpoint_stages, "Timm")
         self.model = _create(name, dict(model_args or {}))
+        if self.checkpoint_stages and not _rows(self.model):
+            parts = ", ".join(part for part, _ in self.model.named_children())
+            raise ConfigError(
+                f"Timm.checkpoint_stages: must be () for {name}, whose stages cannot be told: it has no "
+                f"{', '.join(ROWS)} or parts numbered as layer1 is, only {parts}"
+            )
         # num_features is the width of the last map; layers between it and the classifier may change it.
         self.out_dim = int(getattr(self.model, "head_hidden_size", None) or self.model.num_features)
 
@@ -57,24 +76,31 @@ class Timm(nn.Module):
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         """The last map at each of the strides 4, 8, 16 and 32, of images of shape (B, 3, H, W).
 
+        A network that keeps one resolution, such as a vision transformer, gives its last map four times, enlarged
+        bilinearly or averaged down to ``ceil(H / stride)`` rows, as ``ViT`` does.
+
         Raises:
-            ConfigError: if timm cannot give this network's maps, or it has none at one of the strides, or refuses the
-                images' size.
+            ConfigError: if timm cannot give this network's maps, or it has several resolutions but none at one of the
+                strides, or refuses the images' size.
         """
         if not hasattr(self.model, "forward_intermediates"):
             raise ConfigError(f"Timm.feature_maps: timm does not give the maps of {self.name}")
+        indices = self._map_indices()
         last_maps = partial(
             self.model.forward_intermediates,
-            indices=self._map_indices(),
+            indices=indices,
             norm=True,  # the last map as it is pooled
             output_fmt="NCHW",
             intermediates_only=True,
         )
-        return self._run(last_maps, images)
+        maps = self._run(last_maps, images)
+        return maps if len(indices) > 1 else simple_pyramid(maps[0], *images.shape[2:])
 
     def _run(self, network: Callable[[Tensor], Any], images: Tensor) -> Any:
+        blocks = (block for number in self.checkpoint_stages for block in _stage(self.model, number))
         try:
-            return network(images)
+            with calls_checkpointed(blocks):
+                return network(images)
         except AssertionError as error:  # timm's way to say no
             height, width = images.shape[2:]
             raise ConfigError(
@@ -83,12 +109,39 @@ class Timm(nn.Module):
             ) from error
 
     def _map_indices(self) -> list[int]:
+        """Of the last map at each stride, or of the only stride."""
         last = {stage["reduction"]: index for index, stage in enumerate(self.model.feature_info)}
+        if len(last) == 1:
+            return list(last.values())
         if any(stride not in last for stride in STRIDES):
             raise ConfigError(
-                f"Timm.feature_maps: must have maps at strides 4, 8, 16 and 32, got {sorted(last)} from {self.name}"
+                f"Timm.feature_maps: must have maps at strides 4, 8, 16 and 32, or at one stride, got {sorted(last)} "
+                f"from {self.name}"
             )
         return [last[stride] for stride in STRIDES]
+
+
+def _stage(model: nn.Module, number: int) -> list[nn.Module]:
+    """The blocks of a stage, the first is 1."""
+    rows = _rows(model)
+    if len(rows) == NUM_STAGES:
+        return rows[number - 1]
+    blocks = [block for row in rows for block in row]
+    return blocks[quarter(number, len(blocks))]
+
+
+def _rows(model: nn.Module) -> list[list[nn.Module]]:
+    """The blocks of each of timm's stages, or each block on its own if the network is one row of them."""
+    for name in ROWS:
+        if isinstance(row := getattr(model, name, None), nn.Sequential | nn.ModuleList):
+            return [_blocks(stage) for stage in row]
+    return [_blocks(part) for name, part in model.named_children() if NUMBERED_STAGE.fullmatch(name)]
+
+
+def _blocks(stage: nn.Module) -> list[nn.Module]:
+    """What a stage consists of, or the stage itself if its parts are not numbered."""
+    parts = dict(getattr(stage, "blocks", stage).named_children())
+    return list(parts.values()) if parts and all(map(NUMBERED.fullmatch, parts)) else [stage]
 
 
 def _create(name: str, model_args: dict[str, Any]) -> nn.Module:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from selfsup.backbones.base import NUM_STAGES, STRIDES, check_stages
+from selfsup.backbones.base import NUM_STAGES, check_stages, quarter
 from selfsup.backbones.checkpointing import run_blocks
+from selfsup.backbones.pyramid import simple_pyramid
 from selfsup.backbones.vit_positions import resample_positions, sincos_positions
 from selfsup.errors import ConfigError, did_you_mean
 from selfsup.registry import BACKBONES
@@ -165,13 +166,12 @@ class ViT(nn.Module):
         """The final map at strides 4, 8, 16 and 32, of images of shape (B, 3, H, W).
 
         A plain transformer keeps one resolution. All four maps are its last one, the patches' tokens after the final
-        layer norm, enlarged bilinearly or averaged down to ``ceil(H / stride)`` rows: the simple pyramid of Li et al.
-        2022, arXiv:2203.16527, section 3, without its learned layers.
+        layer norm, enlarged bilinearly or averaged down to ``ceil(H / stride)`` rows.
         """
         height, width = images.shape[2:]
         tokens = self._tokens(images)[:, 1:]
         last = tokens.transpose(1, 2).unflatten(2, (height // self.patch_size, width // self.patch_size))
-        return [_resized(last, math.ceil(height / stride), math.ceil(width / stride)) for stride in STRIDES]
+        return simple_pyramid(last, height, width)
 
     def _tokens(self, images: Tensor) -> Tensor:
         """The class token and the patches' tokens after the final layer norm, shape (B, 1 + patches, out_dim)."""
@@ -183,12 +183,9 @@ class ViT(nn.Module):
         tokens = torch.cat([self.cls_token.expand(images.shape[0], -1, -1), patches.flatten(2).transpose(1, 2)], 1)
         tokens = tokens + positions
         for number in range(1, NUM_STAGES + 1):
-            tokens = run_blocks(self._stage(number), tokens, checkpointed=number in self.checkpoint_stages)
+            blocks = self.blocks[quarter(number, len(self.blocks))]
+            tokens = run_blocks(blocks, tokens, checkpointed=number in self.checkpoint_stages)
         return self.norm(tokens)
-
-    def _stage(self, number: int) -> nn.Sequential:
-        depth = len(self.blocks)
-        return self.blocks[(number - 1) * depth // NUM_STAGES : number * depth // NUM_STAGES]
 
     @torch.no_grad()
     def _initialise(self) -> None:
@@ -226,11 +223,3 @@ def _sizes(arch: str | None, embed_dim: int | None, depth: int | None, num_heads
             f"embed_dim={embed_dim}, depth={depth}, num_heads={num_heads}"
         )
     return embed_dim, depth, num_heads
-
-
-def _resized(maps: Tensor, height: int, width: int) -> Tensor:
-    if tuple(maps.shape[2:]) == (height, width):
-        return maps
-    if height > maps.shape[2]:
-        return F.interpolate(maps, (height, width), mode="bilinear")
-    return F.adaptive_avg_pool2d(maps, (height, width))

@@ -12,7 +12,12 @@ from selfsup.registry import BACKBONES
 from tests.contracts.examples import BACKBONES as EXAMPLES
 from tests.dist.two_processes import run_in_processes
 
-CHECKPOINTING = [case for case in EXAMPLES if not case.startswith("Timm")]  # which takes no checkpoint_stages
+
+@pytest.fixture(autouse=True)
+def _needs_timm(request: pytest.FixtureRequest) -> None:
+    call = getattr(request.node, "callspec", None)
+    if call and call.params.get("name", "").startswith("Timm"):
+        request.getfixturevalue("timm")
 
 
 def small(case: str, **arguments: object) -> nn.Module:
@@ -41,7 +46,7 @@ def train_step(model: nn.Module, precision: torch.dtype, seed: int = 1) -> dict[
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("name", CHECKPOINTING)
+@pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.parametrize("stages", [(1, 2, 3, 4), (2,)])
 def test_state_and_gradients_are_bitwise_those_without_checkpointing(
     name: str, stages: tuple[int, ...], precision: torch.dtype
@@ -106,6 +111,44 @@ def test_an_error_in_the_second_run_gives_the_buffers_back() -> None:
         maps.sum().backward()
     assert all(block.get_buffer(name) is buffer for name, buffer in buffers.items())
     assert block[0].num_batches_tracked.item() == 1
+
+
+class SumOfList(nn.Module):
+    """Empties the list that it is given."""
+
+    def forward(self, maps: list[torch.Tensor], *, factor: torch.Tensor) -> list[torch.Tensor]:
+        total = maps.pop().exp()
+        while maps:
+            total = total + maps.pop().sin()
+        return [total * factor]
+
+
+def test_blocks_of_others_may_take_lists_and_names_and_write_to_the_lists() -> None:
+    block, factor = SumOfList(), torch.tensor(3.0, requires_grad=True)
+    maps = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    expected = torch.autograd.grad(block(list(maps), factor=factor)[0].sum(), (maps, factor))
+    with room.calls_checkpointed([block, block]):
+        (output,) = block(list(maps), factor=factor)
+    actual = torch.autograd.grad(output.sum(), (maps, factor))
+    assert all(map(torch.equal, actual, expected))
+
+
+def test_a_block_of_others_that_writes_to_its_input_is_refused() -> None:
+    block = nn.Sequential(nn.SiLU(inplace=True), nn.Linear(3, 3))
+    with room.calls_checkpointed([block]):
+        output = block(torch.randn(2, 3) + torch.zeros(3, requires_grad=True))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()
+
+
+def test_blocks_of_others_are_the_same_afterwards_also_after_an_error() -> None:
+    block = nn.Linear(3, 3)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), room.calls_checkpointed([block]):
+        assert "forward" in vars(block)
+        block(torch.zeros(1, 2))
+    assert "forward" not in vars(block)
+    with torch.no_grad(), room.calls_checkpointed([block]):
+        assert "forward" not in vars(block)
 
 
 @pytest.mark.parametrize("needs_gradient, runs", [(False, 1), (True, 2)])

@@ -1,10 +1,14 @@
+import copy
+import pickle
 import sys
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
-from selfsup.backbones import RegNet, ResNet, Timm
+from selfsup.backbones import RegNet, ResNet, Timm, ViT
 from selfsup.errors import ConfigError
 from selfsup.registry import BACKBONES
 
@@ -32,13 +36,23 @@ def test_features_are_what_timm_s_classifier_sees(timm: ModuleType, name: str) -
 
 
 @pytest.mark.parametrize(
-    ("name", "ours"),
-    [("regnety_004", RegNet("y_400mf")), ("resnet18", ResNet(18))],
-    ids=["regnet", "resnet"],
+    ("name", "model_args", "ours"),
+    [
+        ("regnety_004", {}, RegNet("y_400mf")),
+        ("resnet18", {}, ResNet(18)),
+        (
+            "vit_tiny_patch16_224",
+            {"img_size": 64, "depth": 2},
+            ViT("tiny", depth=2, image_size=64, position="learned"),
+        ),
+    ],
+    ids=["regnet", "resnet", "vit"],
 )
-def test_maps_are_those_of_our_own_network(timm: ModuleType, name: str, ours: torch.nn.Module) -> None:
+def test_maps_are_those_of_our_own_network(
+    timm: ModuleType, name: str, model_args: dict[str, Any], ours: torch.nn.Module
+) -> None:
     torch.manual_seed(0)
-    model = Timm(name).eval()
+    model = Timm(name, model_args=model_args).eval()
     ours.load_state_dict(model.model.state_dict())
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
@@ -64,10 +78,27 @@ def test_maps_have_the_strides_of_a_detector_whatever_the_network(timm: ModuleTy
     assert [tuple(each.shape[2:]) for each in maps] == [(56, 56), (28, 28), (14, 14), (7, 7)]
 
 
-def test_a_network_of_one_resolution_has_no_maps(timm: ModuleType) -> None:
-    model = Timm("vit_tiny_patch16_224", model_args=dict(img_size=32, depth=1))
-    with pytest.raises(ConfigError, match=r"must have maps at strides 4, 8, 16 and 32, got \[16\] from vit_tiny"):
-        model.feature_maps(torch.zeros(1, 3, 32, 32))
+@pytest.mark.parametrize("patch_size", [14, 16])
+def test_a_network_of_one_resolution_gives_its_last_map_at_every_stride(timm: ModuleType, patch_size: int) -> None:
+    torch.manual_seed(0)
+    size = 4 * patch_size
+    model = Timm("vit_tiny_patch16_224", model_args=dict(img_size=size, patch_size=patch_size, depth=2)).eval()
+    images = torch.randn(2, 3, size, size)
+    with torch.no_grad():
+        maps = model.feature_maps(images)
+        last = model.model.forward_intermediates(images, norm=True, intermediates_only=True)[-1]
+    assert [tuple(each.shape[2:]) for each in maps] == [(patch_size,) * 2, (-(-size // 8),) * 2, (4, 4), (2, 2)]
+    assert torch.equal(maps[2], last)
+    torch.testing.assert_close(maps[3], torch.nn.functional.avg_pool2d(last, 2))
+
+
+def test_a_network_without_maps_at_one_of_several_strides_is_refused(timm: ModuleType) -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"^Timm\.feature_maps: must have maps at strides 4, 8, 16 and 32, or at one stride, got "
+        r"\[16, 32, 64\] from levit_128s$",
+    ):
+        Timm("levit_128s").feature_maps(torch.zeros(1, 3, 224, 224))
 
 
 def test_a_network_whose_maps_timm_does_not_give_says_so(timm: ModuleType) -> None:
@@ -84,6 +115,15 @@ def test_a_network_whose_maps_timm_does_not_give_says_so(timm: ModuleType) -> No
         ({"name": "resnet18", "model_args": {"num_classes": 10}}, r"Timm\.model_args\.num_classes: a backbone has no"),
         ({"name": "resnet18", "model_args": {"depht": 3}}, r"Timm: resnet18 cannot be built .*unexpected keyword"),
         ({"name": "resnet18.no_such_tag"}, "Timm: resnet18.no_such_tag cannot be built .*Invalid pretrained tag"),
+        (
+            {"name": "resnet18", "checkpoint_stages": (5,)},
+            r"Timm\.checkpoint_stages: must be among 1, 2, 3, 4, got 5",
+        ),
+        (
+            {"name": "vgg11", "checkpoint_stages": (1,)},
+            r"Timm\.checkpoint_stages: must be \(\) for vgg11, whose stages cannot be told: it has no stages, blocks, "
+            "layers or parts numbered as layer1 is, only features, pre_logits, head$",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(timm: ModuleType, arguments: dict[str, object], message: str) -> None:
@@ -105,3 +145,83 @@ def test_a_network_that_does_not_pool_is_refused_when_it_runs(timm: ModuleType) 
         ConfigError, match=r"Timm: resnet10t must give features of shape \(1, 512\), got \(1, 512, 2, 2\)"
     ):
         model(torch.zeros(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize(
+    ("name", "model_args", "stages", "blocks"),
+    [
+        ("resnet18", {}, (2,), ["layer2.0", "layer2.1"]),
+        ("regnety_002", {}, (1, 3), ["s1.b1", "s3.b1", "s3.b2", "s3.b3", "s3.b4"]),
+        ("convnext_atto", {}, (4,), ["stages.3.blocks.0", "stages.3.blocks.1"]),
+        ("efficientnet_b0", {}, (1,), ["blocks.0.0", "blocks.1.0", "blocks.1.1", "blocks.2.0"]),  # 7 stages, 16 blocks
+        ("vit_tiny_patch16_224", {"img_size": 64, "depth": 8}, (2,), ["blocks.2", "blocks.3"]),
+    ],
+)
+def test_the_blocks_of_the_chosen_stages_run_again_and_no_others(
+    timm: ModuleType, name: str, model_args: dict[str, Any], stages: tuple[int, ...], blocks: list[str]
+) -> None:
+    model = Timm(name, model_args=model_args, checkpoint_stages=stages)
+    calls = dict.fromkeys((part for part, _ in model.model.named_modules()), 0)
+    for part, module in model.model.named_modules():
+        module.register_forward_pre_hook(lambda _, inputs, part=part: calls.update({part: calls[part] + 1}))
+    model(torch.randn(2, 3, 64, 64)).sum().backward()
+    again = [part for part, count in calls.items() if count == 2]
+    assert max(calls.values()) == 2
+    assert [block for block in blocks if not any(part.startswith(f"{block}.") for part in again)] == []
+    assert [part for part in again if not part.startswith(tuple(f"{block}." for block in blocks))] == []
+
+
+def trained(model: Timm) -> dict[str, torch.Tensor]:
+    """State and gradients after one step on features and maps, with dropped paths where the network has them."""
+    torch.manual_seed(1)
+    images = torch.randn(2, 3, 64, 64)
+    loss = model(images).cos().sum() + sum(each.pow(2).mean() for each in model.feature_maps(images))
+    loss.backward()
+    gradients = {
+        f"gradient of {name}": parameter.grad
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
+    return {**model.state_dict(), **gradients}
+
+
+def differing(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> list[str]:
+    assert actual.keys() == expected.keys()
+    return [name for name in expected if not torch.equal(actual[name], expected[name])]
+
+
+@pytest.mark.parametrize(
+    ("name", "model_args"),
+    [
+        ("regnety_002", {"drop_path_rate": 0.5}),
+        ("efficientnet_b0", {}),
+        ("convnext_atto", {"drop_path_rate": 0.5}),
+        ("hrnet_w18_small", {}),  # whose blocks take lists and write to them
+        ("vit_tiny_patch16_224", {"img_size": 64, "depth": 4, "drop_path_rate": 0.5}),
+    ],
+)
+def test_checkpointing_changes_no_gradient_and_no_statistic(
+    timm: ModuleType, name: str, model_args: dict[str, Any]
+) -> None:
+    torch.manual_seed(0)
+    plain = Timm(name, model_args=model_args)
+    checkpointed = Timm(name, model_args=model_args, checkpoint_stages=(1, 2, 3, 4))
+    checkpointed.load_state_dict(plain.state_dict())
+    assert differing(trained(checkpointed), trained(plain)) == []
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))], ids=["deepcopy", "pickle"]
+)
+def test_a_copy_of_a_checkpointed_network_is_its_own(timm: ModuleType, copied: Callable[[Timm], Timm]) -> None:
+    torch.manual_seed(0)
+    arguments = {"model_args": {"stem_width": 8, "channels": (8, 16, 24, 32)}}
+    model = Timm("resnet10t", **arguments, checkpoint_stages=(1, 2, 3, 4))
+    assert list(model.state_dict()) == list(Timm("resnet10t", **arguments).state_dict())
+    model(torch.randn(2, 3, 64, 64))  # the copy is made after a run
+    before = copy.deepcopy(model.state_dict())
+    other = copied(model)
+    of_other = trained(other)
+    assert differing(model.state_dict(), before) == []
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert differing(trained(model), of_other) == []

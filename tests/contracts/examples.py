@@ -61,8 +61,7 @@ BACKBONES = {
         {
             "name": "vit_tiny_patch16_224",
             "model_args": {"img_size": 64, "embed_dim": 16, "depth": 2, "num_heads": 2, "dynamic_img_size": True},
-        },
-        options={"strides": None},
+        }
     ),
     "ViT": Example(_VIT),
     "ViT, mean": Example(
