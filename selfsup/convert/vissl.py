@@ -15,7 +15,7 @@ from selfsup.convert.rules import Layout, Rule, into, under
 from selfsup.errors import CheckpointError
 
 HEADS = "heads"
-_TRUNK = r"trunk\.(?:base_model\.)?_feature_blocks\."
+_TRUNK = r"(?:trunk\.)?(?:base_model\.)?_feature_blocks\."
 _BLOCK = r"res\d\.(?:block\d-part\d+\.)?block(\d)-(\d+)"
 _HEAD = r"heads\.\d+\.(?:\d+\.)?"
 
@@ -32,7 +32,7 @@ _SWAV_HEAD = under(
 
 
 def tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a VISSL checkpoint, under ``trunk.`` and ``heads.``.
+    """The tensors of a VISSL checkpoint, under ``trunk.`` and ``heads.``; those of any other file by its own names.
 
     Raises:
         CheckpointError: if the file holds a share of each tensor or the names of other files, as FSDP writes them.
@@ -46,8 +46,8 @@ def tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
     model: Any = state
     for key in ("classy_state_dict", "base_model", "model"):
         model = model.get(key) if isinstance(model, Mapping) else None
-    if not isinstance(model, Mapping):
-        model = {"trunk": state.get("model_state_dict", state)}
+    if not isinstance(model, Mapping):  # a trunk alone, or no file of VISSL's
+        return {_plain(name): value for name, value in _named(state.get("model_state_dict", state)).items()}
     heads = model.get("heads")
     if isinstance(heads, (list, tuple)):  # as FSDP keeps them
         heads = {f"{number}.{name}": value for number, head in enumerate(heads) for name, value in _named(head).items()}

@@ -87,6 +87,19 @@ def test_a_seer_checkpoint(variant: str, tmp_path: Path) -> None:
     assert_same_features(model, reference, stages, without_classifier(reference))
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("prefix", ["", "trunk."])
+def test_a_seer_trunk_alone(prefix: str, wrapped: bool, tmp_path: Path) -> None:
+    reference = tiny_regnet()
+    state = official.prefixed(prefix, official.vissl_names(reference))
+    torch.save({"model_state_dict": state} if wrapped else state, tmp_path / "trunk.torch")
+    model = BACKBONES.build(REGNET)
+    account = load_backbone(tmp_path / "trunk.torch", model, "vissl")
+    assert not account.aside
+    stages = [f"trunk_output.block{number}" for number in (1, 2, 3, 4)]
+    assert_same_features(model, reference, stages, without_classifier(reference))
+
+
 def test_timm_reads_the_same_out_of_a_seer_checkpoint(timm: ModuleType, tmp_path: Path) -> None:
     checkpoint = official.vissl(official.vissl_names(tiny_regnet()), 48)
     expected = timm.models.regnet._filter_fn(checkpoint)

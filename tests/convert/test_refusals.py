@@ -92,6 +92,17 @@ def test_vissl_is_recognised(tmp_path: Path) -> None:
     assert message.endswith("it looks like source='vissl'")
 
 
+def test_vissl_tells_another_file_s_names_as_they_are(
+    reference: nn.Module, backbone: nn.Module, tmp_path: Path
+) -> None:
+    names = "its names are bn1.bias, bn1.num_batches_tracked, bn1.running_mean, ...; it looks like source="
+    for state in (reference.state_dict(), {"model_state_dict": reference.state_dict()}):
+        message = refused(state, backbone, tmp_path, source="vissl")
+        assert message.startswith(f"it is no file that source='vissl' writes, {names}")
+        message = refused(state, backbone, tmp_path, source="vissl", prefix="trunk.")
+        assert message.startswith(f"no tensor's name begins with 'trunk.', {names}")
+
+
 def test_half_the_tensors_are_missing(reference: nn.Module, backbone: nn.Module, tmp_path: Path) -> None:
     state = {name: t for name, t in reference.state_dict().items() if not name.startswith(("layer3", "layer4"))}
     message = refused(state, backbone, tmp_path)
