@@ -11,6 +11,7 @@ from selfsup.testing.modules import (
     check_forward,
     check_gradients,
     check_half_precision,
+    check_kind,
     check_size,
     check_state_dict,
     copied,
@@ -31,12 +32,12 @@ def check_backbone(
 ) -> None:
     """Check what the toolkit asks of a backbone.
 
-    ``out_dim`` is known beforehand; images (B, 3, H, W) of every size give finite float32 features (B, out_dim), others
-    for other images; inputs and global random generators, and in eval mode the state, are left alone; in eval mode an
-    image's features do not depend on its batch; the state dict holds everything, and a copy shares nothing; gradients
-    reach every trainable parameter, in eval mode too; channels-last images give the same; bfloat16 autocast works, with
-    gradients of nearly the same direction; shapes are known on the meta device, which ``--dry-run`` counts on; feature
-    maps have the promised strides, and keep the promises of features.
+    It is a torch.nn.Module, whose ``out_dim`` is known beforehand; images (B, 3, H, W) of every size give finite
+    float32 features (B, out_dim), others for other images; inputs and global random generators, and in eval mode the
+    state, are left alone; in eval mode an image's features do not depend on its batch; the state dict holds everything,
+    and a copy shares nothing; gradients reach every trainable parameter, in eval mode too; channels-last images give
+    the same; bfloat16 autocast works, with gradients of nearly the same direction; shapes are known on the meta device,
+    which ``--dry-run`` counts on; feature maps have the promised strides, and keep the promises of features.
 
     Args:
         backbone: built; it is the same afterwards.
@@ -52,6 +53,7 @@ def check_backbone(
     Raises:
         AssertionError: naming the first promise that is broken.
     """
+    check_kind(backbone)
     shapes = [(size, size) if isinstance(size, int) else tuple(size) for size in sizes]
     with own_random_numbers(seed):
         width = check_size(backbone, "out_dim")

@@ -59,6 +59,7 @@ def check_evaluator(
     Raises:
         AssertionError: naming the first promise that is broken.
     """
+    promise(callable(getattr(evaluator, "evaluate", None)), evaluator, "must have evaluate(backbone)")
     with own_random_numbers(seed), _own_switches():
         judged = SmallBackbone() if backbone is None else copy.deepcopy(backbone)
         judged.train()

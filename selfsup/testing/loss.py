@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selfsup.testing.modules import check_gradients, check_state_dict, copied, state_of
+from selfsup.testing.modules import check_gradients, check_kind, check_state_dict, copied, state_of
 from selfsup.testing.promise import close, greatest_difference, own_random_numbers, promise, promised, same_values
 
 HALF_TOLERANCE = 0.05
@@ -25,11 +25,11 @@ def check_loss(
 ) -> None:
     """Check what the methods ask of a loss.
 
-    It gives one finite number in float32 or better, under bfloat16 autocast too; the same for the samples of the batch
-    in another order; in eval mode the same number twice, leaving its state alone; the state dict holds everything that
-    it keeps between calls; gradients reach its own trainable parameters and every input but the ``constant`` ones,
-    where they are not zero; nothing is written to; smaller batches, and embeddings that have collapsed to one point,
-    still give a finite loss and finite gradients.
+    It is a torch.nn.Module; it gives one finite number in float32 or better, under bfloat16 autocast too; the same for
+    the samples of the batch in another order; in eval mode the same number twice, leaving its state alone; the state
+    dict holds everything that it keeps between calls; gradients reach its own trainable parameters and every input but
+    the ``constant`` ones, where they are not zero; nothing is written to; smaller batches, and embeddings that have
+    collapsed to one point, still give a finite loss and finite gradients.
 
     Args:
         loss: built; it is the same afterwards.
@@ -44,6 +44,7 @@ def check_loss(
     Raises:
         AssertionError: naming the first promise that is broken.
     """
+    check_kind(loss)
     with own_random_numbers(seed):
         state = torch.random.get_rng_state()
 

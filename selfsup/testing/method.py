@@ -31,14 +31,14 @@ def check_method(
 ) -> None:
     """Check what the engine asks of a method.
 
-    The loss is a dict whose entries named ``loss*`` exist and whose values are finite numbers, under bfloat16 autocast
-    too, of which those that are only logged keep no graph; views, labels and training flags are left alone; a batch
-    twice as large is taken; ``check_batch`` needs no weights, refuses with a ConfigError alone, and not these batches;
-    gradients reach every trainable parameter, so that DistributedDataParallel works without
-    looking for unused ones, and not all are zero; a part called ``teacher`` is not trained; ``entry_points`` and
-    ``fresh_parts`` name what is there; features are the backbone's width and do not depend on the batch in eval mode;
-    ``before_step`` and ``after_step`` can be called in every epoch; after a few steps the state dict, loaded into a
-    method that has not trained, gives exactly the next loss; so does a copy, and one that went through pickle.
+    It is a Method; the loss is a dict whose entries named ``loss*`` exist and whose values are finite numbers, under
+    bfloat16 autocast too, of which those that are only logged keep no graph; views, labels and training flags are left
+    alone; a batch twice as large is taken; ``check_batch`` needs no weights, refuses with a ConfigError alone, and not
+    these batches; gradients reach every trainable parameter, so that DistributedDataParallel works without looking for
+    unused ones, and not all are zero; a part called ``teacher`` is not trained; ``entry_points`` and ``fresh_parts``
+    name what is there; features are the backbone's width and do not depend on the batch in eval mode; ``before_step``
+    and ``after_step`` can be called in every epoch; after a few steps the state dict, loaded into a method that has not
+    trained, gives exactly the next loss; so does a copy, and one that went through pickle.
 
     Args:
         method: built; it is the same afterwards.
@@ -54,6 +54,7 @@ def check_method(
     Raises:
         AssertionError: naming the first promise that is broken.
     """
+    promise(isinstance(method, Method), method, "must be a selfsup.methods.Method")
     with own_random_numbers(seed):
         views = [torch.randn(batch, 3, size, size) for size in sizes]
 

@@ -39,6 +39,11 @@ def state_of(module: nn.Module) -> dict[str, Any]:
     return {name: value.clone() if isinstance(value, Tensor) else value for name, value in state.items()}
 
 
+def check_kind(module: Any) -> None:
+    """A network, and not a function, a class or a config of one."""
+    promise(isinstance(module, nn.Module), module, "must be a torch.nn.Module")
+
+
 def check_size(module: Any, name: str) -> int:
     """``out_dim`` and the like: a whole number above 0, known without a forward pass."""
     size = getattr(module, name, None)

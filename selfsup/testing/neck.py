@@ -7,6 +7,7 @@ from selfsup.testing.modules import (
     check_forward,
     check_gradients,
     check_half_precision,
+    check_kind,
     check_size,
     check_state_dict,
     copied,
@@ -19,11 +20,11 @@ def check_neck(
 ) -> None:
     """Check what the methods ask of a neck.
 
-    ``in_dim`` and ``out_dim`` are known beforehand; features (B, in_dim) give finite float32 embeddings
-    (B, out_dim), others for other features; inputs and global random generators, and in eval mode the state, are left
-    alone; in eval mode an embedding does not depend on its batch; the state dict holds everything, and a copy shares
-    nothing; gradients reach every trainable parameter and the features; bfloat16 autocast works, with gradients of
-    nearly the same direction.
+    It is a torch.nn.Module; ``in_dim`` and ``out_dim`` are known beforehand; features (B, in_dim) give finite float32
+    embeddings (B, out_dim), others for other features; inputs and global random generators, and in eval mode the state,
+    are left alone; in eval mode an embedding does not depend on its batch; the state dict holds everything, and a copy
+    shares nothing; gradients reach every trainable parameter and the features; bfloat16 autocast works, with gradients
+    of nearly the same direction.
 
     Args:
         neck: built; it is the same afterwards.
@@ -35,6 +36,7 @@ def check_neck(
     Raises:
         AssertionError: naming the first promise that is broken.
     """
+    check_kind(neck)
     with own_random_numbers(seed):
         taken, width = check_size(neck, "in_dim"), check_size(neck, "out_dim")
         features = torch.randn(batch, taken)

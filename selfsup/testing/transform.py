@@ -48,6 +48,7 @@ def check_transform(
     Raises:
         AssertionError: naming the first promise that is broken.
     """
+    promise(callable(transform), transform, "must be callable with an image and rng")
     with own_random_numbers(seed):
         rng = np.random.default_rng(seed)
         images = [rng.integers(0, 256, (*size, channels), dtype=np.uint8) for size in sizes]

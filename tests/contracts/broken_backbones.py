@@ -1,6 +1,8 @@
 """Backbones that each break one promise."""
 
 import threading
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -201,6 +203,7 @@ class NarrowWithoutMemory(Net):
 
 
 BROKEN = [
+    Broken(partial(SimpleNamespace, out_dim=6), "must be a torch.nn.Module"),
     Broken(lambda: Net(None), "out_dim must be an int > 0, known before the first forward pass, got None"),
     Broken(lambda: Net(True), "out_dim must be an int > 0, known before the first forward pass, got True"),
     Broken(Raises, "must take inputs of shape (3, 3, 32, 32) in training mode: AssertionError: "),

@@ -173,6 +173,8 @@ class Remembers(Sound):
 
 
 METHODS = [
+    Broken(int, "must be a selfsup.methods.Method"),
+    Broken(lambda: nn.Linear(3, 3), "must be a selfsup.methods.Method"),
     Broken(MisspeltEntry, "entry_points must be names of its methods, but it has no scores"),
     Broken(
         MisspeltPart,

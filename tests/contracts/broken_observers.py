@@ -120,6 +120,8 @@ class Percent(Judge):
 
 
 EVALUATORS = [
+    Broken(int, "must have evaluate(backbone)"),
+    Broken(lambda: nn.Linear(3, 3), "must have evaluate(backbone)"),
     Broken(Fails, "evaluate(backbone) must not raise: FileNotFoundError: labels.csv"),
     Broken(LeavesEval, "must leave the training flags as they were, but not of the backbone itself, bn, dropout"),
     Broken(Freezes, "must leave requires_grad as it was, but not of conv.bias, bn.weight, bn.bias"),

@@ -1,5 +1,7 @@
 """Necks and losses that each break one promise."""
 
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -39,6 +41,7 @@ class Ignores(Neck):
 
 
 NECKS = [
+    Broken(partial(SimpleNamespace, in_dim=5, out_dim=4), "must be a torch.nn.Module"),
     Broken(Sizeless, "in_dim must be an int > 0, known before the first forward pass, got None"),
     Broken(Detached, "a gradient must reach its input, or no backbone learns behind it"),
     Broken(Rounded, "a gradient must reach its input, or no backbone learns behind it"),
@@ -193,6 +196,7 @@ def _loss(make: Any, sentence: str, **options: Any) -> Broken:
 
 
 LOSSES = [
+    _loss(lambda: nn.functional.mse_loss, "must be a torch.nn.Module"),
     _loss(OneArgument, "must take the example inputs: TypeError: "),
     _loss(Number, "the loss must be a tensor, got float"),
     _loss(PerSample, "the loss must be one number, a tensor of shape (), got (4,)"),

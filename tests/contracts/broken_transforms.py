@@ -145,6 +145,7 @@ class Still(Darken):
 
 
 TRANSFORMS = [
+    Broken(int, "must be callable with an image and rng"),
     Broken(Locked, "must be copyable: TypeError: cannot pickle '_thread.lock' object"),
     Broken(Unpicklable, "must survive pickle, as worker processes need: "),
     Broken(Large, "must take a uint8 image of shape (1, 1, 3): ValueError: too small"),
