@@ -40,6 +40,8 @@ def count(module: nn.Module) -> int:
 
 def check_against_record(model: RegNet, name: str) -> None:
     expected = record(f"regnet/{name}")["expected"]
+    rule = RegNetParams(**{**record(f"regnet/{name}")["input"], "group_width": 1})  # any width is a multiple of 1
+    assert list(rule.stages().widths) == expected["raw_widths"]
     assert list(model.widths) == expected["widths"]
     assert list(model.depths) == expected["depths"]
     assert list(model.group_widths) == expected["group_widths"]
@@ -52,6 +54,7 @@ def check_against_record(model: RegNet, name: str) -> None:
 @pytest.mark.parametrize("arch", RECORDS)
 def test_a_named_model_is_the_paper_s(arch: str) -> None:
     check_against_record(on_meta(arch=arch), RECORDS[arch])
+    assert VARIANTS[arch] == RegNetParams(**record(f"regnet/{RECORDS[arch]}")["input"])
 
 
 def test_the_five_numbers_of_a_model_without_a_name_give_its_record() -> None:

@@ -15,6 +15,7 @@ from selfsup.config import (
 )
 from selfsup.config.describe import sparkline
 from selfsup.errors import ConfigError
+from tests.reference import record
 
 
 @pytest.fixture
@@ -42,6 +43,15 @@ def test_square_root_scaling_follows_the_root() -> None:
     config = load_config("simclr/simclr_resnet50", {"auto_scale_lr.rule": "sqrt"})
     scaled = scale_learning_rates(config, 2)  # 256 images, a sixteenth
     assert scaled["optim_wrapper"]["optimizer"]["lr"] == pytest.approx(4.8 / 4)  # 0.075 * sqrt(256)
+
+
+@pytest.mark.parametrize(("rule", "key"), [("linear", "lin"), ("sqrt", "sqrt")])
+def test_both_rules_of_simclr_give_the_recorded_rate_at_every_batch(rule: str, key: str) -> None:
+    config = load_config("simclr/simclr_resnet50", {"auto_scale_lr.rule": rule})
+    for batch, rate in record("schedule/simclr_100ep")["expected"][key].items():
+        scaled = scale_learning_rates(config, int(batch) // config["train_dataloader"]["batch_size"])
+        assert scaled["auto_scale_lr"]["base_batch_size"] == int(batch)
+        assert scaled["optim_wrapper"]["optimizer"]["lr"] == pytest.approx(rate, rel=1e-9)
 
 
 def test_rates_of_parameter_groups_are_scaled_too(config: dict[str, Any]) -> None:

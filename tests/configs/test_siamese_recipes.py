@@ -1,11 +1,12 @@
 """What the official codes of MoCo, BYOL and SimSiam say, in their recipes."""
 
+import re
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from selfsup.config import load_config
+from selfsup.config import find_config, load_config
 from selfsup.config.describe import build_on_meta, rate_curve
 from selfsup.engine.optim.groups import parameter_groups
 from tests.configs.test_recipes import plan
@@ -96,6 +97,15 @@ def test_moco_v1_drops_after_120_and_160_epochs() -> None:
 )
 def test_the_highest_learning_rate_is_the_official_one(name: str, rate: float) -> None:
     assert peak(name) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("epochs, base", [(300, "a base rate of {} for 256 images"), (100, "the same with {}")])
+def test_byol_gives_the_official_rates_of_shorter_runs(epochs: int, base: str) -> None:
+    text = " ".join(find_config("byol/byol_resnet50").read_text().split())
+    (said,) = re.findall(rf"{epochs} epochs {base.format(r'([0-9.]+)')} [(]([0-9.]+)[)]", text)
+    batch = plan("byol/byol_resnet50").effective_batch
+    assert float(said[0]) * batch / 256 == pytest.approx(float(said[1]))
+    assert float(said[1]) == BASE_RATES[f"byol_{epochs}ep_{batch}"]
 
 
 def test_versions_1_and_2_of_moco_differ_where_the_papers_do() -> None:

@@ -28,6 +28,11 @@ def test_supervised_resnet50_falls_tenfold_after_30_60_90_and_100_of_105_epochs(
         assert rate(epoch * per_epoch) == pytest.approx(0.01 * 0.1**drops)
 
 
+def test_supervised_resnet50_has_the_recorded_number_of_parameters() -> None:
+    expected = record("params/ssl_r50")["expected"]
+    assert plan("supervised/supervised_resnet50").parameters["total"] == expected["resnet50_fc1000"]
+
+
 def test_regnety_follows_vissl_s_two_schedulers() -> None:
     rate, steps, _ = curve("supervised/supervised_regnety16")
     for step in (0, 1, 10_000, steps // 20 - 1, steps // 20, steps // 2, steps - 1):

@@ -65,6 +65,12 @@ def test_multi_crop_scales_are_the_recorded_ones() -> None:
     large, small = SwAVViews().pipelines
     assert large.transforms[0].scale == tuple(expected["swav_multicrop_global"])
     assert small.transforms[0].scale == tuple(expected["swav_multicrop_local"])
+    wide = expected["swav_rn50w4"]  # the scales of SwAV's widest network, with 4 small crops
+    scales = (tuple(wide["global_"]), tuple(wide["local"]))
+    large, small = SwAVViews((224, 96), (2, 4), scales=scales).pipelines
+    assert (large.count, small.count) == (2, 4)
+    assert large.transforms == (RandomResizedCrop(224, (0.08, 1.0)), *SwAVViews().pipelines[0].transforms[1:])
+    assert small.transforms == (RandomResizedCrop(96, (0.08, 0.14)), *SwAVViews().pipelines[1].transforms[1:])
 
 
 def test_strengths_and_chances_are_the_papers() -> None:

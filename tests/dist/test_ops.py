@@ -103,6 +103,13 @@ def test_nt_xent_has_the_loss_and_gradient_of_one_process(results: list[dict[str
     assert np.mean(losses) == pytest.approx(expected["loss_full"], abs=1e-12)
     torch.testing.assert_close(averaged, _double(expected["grad_full"]), rtol=0, atol=1e-12)
     assert float(averaged.norm()) == pytest.approx(expected["grad_norm_full"], abs=1e-9)
+    # embeddings of the other process taken as constants: the same loss, another gradient
+    assert np.mean(losses) == pytest.approx(expected["loss_nograd"], abs=1e-12)
+    assert abs(np.mean(losses) - expected["loss_local"]) > 0.1  # nothing gathered at all
+    without = _double(expected["grad_nograd"])
+    assert float((averaged - without).abs().max()) > 0.1
+    cosine = torch.cosine_similarity(averaged.flatten(), without.flatten(), dim=0)
+    assert float(cosine) == pytest.approx(expected["cos_full_nograd"], abs=1e-9)
     wrong = record("ntxent/two_rank_fullloss_localslice")["expected"]["grad_norm"]
     for other in (expected["grad_norm_nograd"], expected["grad_norm_local"], wrong):
         assert abs(float(averaged.norm()) - other) > 0.1

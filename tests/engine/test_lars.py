@@ -47,6 +47,8 @@ def test_two_steps_equal_the_official_codes(variant: str | None, key: str) -> No
     )
     actual = train(optimizer, weight, given["grads"], given["lrs"])
     np.testing.assert_allclose(actual, check["expected"][key], rtol=0, atol=check["tol"])
+    # mmpretrain's LARS: the ratio of LARC, with the rate inside the momentum
+    assert np.abs(np.subtract(actual, check["expected"]["mmpretrain_lars"])).max() > 1e-4
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])

@@ -19,9 +19,10 @@ def with_kernel(kernel: object, eps: float) -> StdConv2d:
 def test_kernels_are_standardised_as_recorded(name: str, eps: float) -> None:
     expected = record("bit/weight_standardisation")
     conv = with_kernel(expected["input"]["kernel"], eps)
-    np.testing.assert_allclose(
-        conv.standardised_weight().detach().numpy(), expected["expected"][name], rtol=0, atol=expected["tol"]
-    )
+    actual = conv.standardised_weight().detach().numpy()
+    np.testing.assert_allclose(actual, expected["expected"][name], rtol=0, atol=expected["tol"])
+    # the paper's first code: the unbiased deviation, and 1e-5 added to it instead of to the variance
+    assert np.abs(actual - expected["expected"]["original_ws_unbiased_std_plus_1e5"]).max() > 0.1
 
 
 def test_bit_s_eps_is_the_default() -> None:

@@ -29,6 +29,8 @@ def test_the_denominator_leaves_out_the_anchor_and_keeps_the_positive() -> None:
     z = torch.tensor(check["input"]["z"], dtype=torch.float64)
     loss = float(NTXentLoss(check["input"]["temperature"])(z[:, 0], z[:, 1]))
     assert loss == pytest.approx(check["expected"]["correct"], abs=1e-9)
+    for variant in ("self_kept", "positive_removed"):  # the anchor in the denominator; the positive not in it
+        assert abs(loss - check["expected"][variant]) > 0.5
 
 
 @pytest.mark.parametrize("batch, dim, temperature", [(2, 3, 0.1), (5, 2, 0.5), (1, 4, 0.1), (16, 8, 0.07)])
