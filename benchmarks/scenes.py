@@ -1,6 +1,6 @@
 """Every method on the embedded scenes: kNN and linear accuracy at three label levels, beside both floors.
 
-    python -m benchmarks.scenes [NAME ...] [--seeds 1 2 3] [--work-dir work_dirs/bench_scenes]
+    python -m benchmarks.scenes [NAME ...] [--seeds 1 2 3] [--budget SECONDS] [--work-dir work_dirs/bench_scenes]
 
 Trains each ``*_scenes`` recipe with each seed and judges the backbone on emoji never seen in training:
 
@@ -12,6 +12,10 @@ are means over the seeds with their standard errors, in %, and seconds of traini
 seed 0, which is left out. Runs that are done already are kept, so that a stopped benchmark goes on where it was;
 ``--lead N`` asks the linear probe on categories for N points over both floors, and the exit code is 1 if a method has
 fewer.
+
+Recipes are of unequal length; with ``--budget`` all train for the same time: for as many steps as fit into it at the
+pace that a first short run finds, with the schedule stretched or shortened along. That run wants the machine to itself;
+what follows may share it, for it is the steps that are counted.
 """
 
 import argparse
@@ -64,16 +68,51 @@ def judged(backbone: nn.Module, preprocess: Any) -> dict[str, float]:
     return {column: 100 * scores[f"{column}/top1"] for column in COLUMNS}
 
 
-def run(name: str, seed: int, work_dir: Path) -> dict[str, dict[str, float]]:
+SILENT = [f"default_hooks.{hook}=none" for hook in ("evaluate", "pictures", "collapse")]
+PACE_STEPS = 120
+"""Length of the run that finds the pace; its first steps, which set up, are left out."""
+
+
+def train(name: str, folder: Path, seed: int, options: list[str]) -> None:
+    """Train a recipe on the CPU, without looking at it on the way."""
+    command = [sys.executable, "-m", "selfsup", "train", name, "--work-dir", str(folder), "--device", "cpu"]
+    subprocess.run([*command, "--seed", str(seed), "--cfg-options", *SILENT, *options], check=True)
+
+
+def pace(name: str, work_dir: Path) -> float:
+    """Seconds that a training step takes; measured, or read from what an earlier call found."""
+
+    def measured() -> dict[str, float]:
+        folder = work_dir / "pace" / name.replace("/", "_")
+        train(name, folder, 0, [f"train_cfg.max_steps={PACE_STEPS}"])
+        return {"seconds": mean(seconds_of_steps(name, folder)[PACE_STEPS // 6 :])}
+
+    return kept(work_dir / "pace" / f"{name.replace('/', '_')}.json", measured)["seconds"]
+
+
+def within(name: str, budget: float, work_dir: Path) -> list[str]:
+    """The options that let a recipe train for so many seconds, the points of its schedule moved in proportion."""
+    config = load_config(name)
+    steps = round(budget / pace(name, work_dir))
+    factor = steps / config["train_cfg"]["max_steps"]
+    schedule = config["param_scheduler"]
+    options = [f"train_cfg.max_steps={steps}"]
+    if "warmup_steps" in schedule:
+        options.append(f"param_scheduler.warmup_steps={round(factor * schedule['warmup_steps'])}")
+    if "steps" in schedule:
+        options.append(f"param_scheduler.steps={[round(factor * step) for step in schedule['steps']]}".replace(" ", ""))
+    return options
+
+
+def run(name: str, seed: int, work_dir: Path, budget: float | None = None) -> dict[str, dict[str, float]]:
     """Train a recipe and judge it, its untrained network and the pixels; or read what an earlier call found."""
-    folder = work_dir / f"{name.replace('/', '_')}_{seed}"
+    length = f"_{budget:g}s" if budget else ""
+    folder = work_dir / f"{name.replace('/', '_')}_{seed}{length}"
     model = load_config(name)["model"]
     preprocess = Preprocess(**model["preprocess"])
 
     def trained() -> dict[str, float]:
-        command = [sys.executable, "-m", "selfsup", "train", name, "--work-dir", str(folder), "--device", "cpu"]
-        silent = [f"default_hooks.{hook}=none" for hook in ("evaluate", "pictures", "collapse")]
-        subprocess.run([*command, "--seed", str(seed), "--cfg-options", *silent], check=True)
+        train(name, folder, seed, within(name, budget, work_dir) if budget else [])
         backbone = BACKBONES.build(model["backbone"])
         load_backbone(folder / "backbone.safetensors", backbone)
         return judged(backbone, preprocess)
@@ -88,7 +127,7 @@ def run(name: str, seed: int, work_dir: Path) -> dict[str, dict[str, float]]:
         "untrained": kept(floors / f"{digest(model['backbone'], model['preprocess'], seed)}.json", untrained),
         "trained": kept(folder / "scores.json", trained),
     }
-    scores["trained"]["seconds"] = seconds_of(name, folder)
+    scores["trained"]["seconds"] = sum(seconds_of_steps(name, folder))
     return scores
 
 
@@ -108,11 +147,11 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def seconds_of(name: str, folder: Path) -> float:
-    """How long the training steps of a run took."""
+def seconds_of_steps(name: str, folder: Path) -> list[float]:
+    """How long each training step of a run took."""
     batch = load_config(name)["train_dataloader"]["batch_size"]
     steps = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    return sum(batch / step["images_per_second"] for step in steps if "images_per_second" in step)
+    return [batch / step["images_per_second"] for step in steps if "images_per_second" in step]
 
 
 def cell(values: list[float]) -> str:
@@ -134,11 +173,16 @@ def main() -> int:
     parser.add_argument("names", nargs="*", default=names, metavar="NAME", help="recipes; default: all *_scenes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/bench_scenes"))
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="train all for so long; default: as the recipe")
     parser.add_argument("--lead", type=float, default=5.0, help="points over both floors (default: %(default)s)")
     options = parser.parse_args()
     torch.set_num_threads(1)
 
-    found = {name: [run(name, seed, options.work_dir) for seed in options.seeds] for name in options.names}
+    for name in options.names if options.budget else ():
+        pace(name, options.work_dir)  # of all before any trains: what is measured should be measured alike
+    found = {
+        name: [run(name, seed, options.work_dir, options.budget) for seed in options.seeds] for name in options.names
+    }
     print("| features | " + " | ".join(column.replace("/", ", ") for column in COLUMNS) + " | seconds |")
     print("|---|" + "---|" * (len(COLUMNS) + 1))
     print(row(FLOORS[0], [next(iter(found.values()))[0][FLOORS[0]]]))
