@@ -7,9 +7,6 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 
 NOT_BUILT_YET = {
-    "bit/hyperrule": "BiT's transfer",
-    "bit/lr_drop_small": "BiT's transfer",
-    "bit/resolution": "BiT's transfer",
     "corrupt/downsample2x": "corruptions",
     "corrupt/salt_pepper": "corruptions",
     "eval/fusion_dims": "the study of fused features",
