@@ -10,8 +10,10 @@ Source = Literal["code", "paper"]
 
 @dataclass(frozen=True)
 class HyperRule:
-    """What the rule says for a task; with batches of 512, SGD with momentum 0.9, no weight decay, no dropout, and a
-    classifier that starts at zero.
+    """What the rule says for a task.
+
+    The rest is the same for all: batches of 512, SGD with momentum 0.9, no weight decay, no dropout, and a classifier
+    that starts at zero.
 
     Args:
         steps: optimiser updates in all.
