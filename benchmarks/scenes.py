@@ -8,8 +8,8 @@ Trains each ``*_scenes`` recipe with each seed and judges the backbone on emoji 
 - emoji (573): learn from four scenes of each unseen emoji, two of either artist, be judged on two more.
 
 The floors are raw pixels, and each recipe's network with weights drawn from the same seed, judged the same way. Figures
-are means over the seeds with their standard errors, in %, and seconds of training steps; the recipes were tuned with
-seed 0, which is left out. Runs that are done already are kept, so that a stopped benchmark goes on where it was;
+are means over the seeds with their standard errors, in %, and seconds of training steps; the recipes were tuned mostly
+with seed 0, which is left out. Runs that are done already are kept, so that a stopped benchmark goes on where it was;
 ``--lead N`` asks the linear probe on categories for N points over both floors, and the exit code is 1 if a method has
 fewer.
 

@@ -2,8 +2,8 @@
 
 Paper: the method of Chen and He 2020, arXiv:2011.10566, at another size; there is no number to expect but our own, in
 model_zoo.md, which also says what was tried. Data and backbone are those of simclr_scenes. The views have half its
-jitter, without which nothing is learned in so few steps. The projection has two layers, as the paper's for CIFAR, and
-the predictor is wider than the embedding instead of a bottleneck. Its learning rate stays constant, as in the paper.
+jitter: with all of it so few steps lead no further than the pixels. The projection has two layers, not the paper's
+three, and the predictor is wider than the embedding, no bottleneck. Its learning rate stays constant, as in the paper.
 
 Sized for one process on two CPU cores.
 

@@ -105,7 +105,7 @@ def _refusal(path: Path, error: Exception) -> CheckpointError:
         return CheckpointError(
             f"{path}: the file holds more than tensors and plain values{what} and could run code when loaded, so it "
             "was not loaded; ask whoever made it for a safetensors file or a plain state dict, or, if you trust them, "
-            "load it with weights_only=False where nothing can be harmed and save its state dict alone"
+            "take its state dict out where nothing can be harmed"
         )
     if _is_whole_zip(path):
         return CheckpointError(
