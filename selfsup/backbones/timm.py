@@ -3,6 +3,7 @@
 import importlib
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection
 from functools import partial
 from types import ModuleType
@@ -26,7 +27,9 @@ class Timm(nn.Module):
     """A network of timm without its classifier; needs the extra ``selfsup[timm]``.
 
     The stages of a network that has four, such as ConvNeXt or Swin, are these; those of any other, such as EfficientNet
-    or a vision transformer, are the quarters of its blocks.
+    or a vision transformer, are the quarters of its blocks. Where the blocks stand in no row of their own, as in
+    DenseNet or Inception, they are the parts that the network is made of; the largest is taken apart until there are
+    four.
 
     Args:
         name: as in ``timm.list_models()``, such as ``'convnext_tiny'``; a tag after a dot says which pretrained weights
@@ -37,7 +40,7 @@ class Timm(nn.Module):
 
     Raises:
         ConfigError: if timm is missing, knows no network of that name or tag, or refuses the arguments; or if
-            ``checkpoint_stages`` are given and it cannot be told what the stages of the network are.
+            ``checkpoint_stages`` are given and the network has no blocks that four stages could be made of.
     """
 
     model: Any  # a module with timm's attributes, which no type of ours describes
@@ -50,10 +53,9 @@ class Timm(nn.Module):
         self.checkpoint_stages = check_stages(checkpoint_stages, "Timm")
         self.model = _create(name, dict(model_args or {}))
         if self.checkpoint_stages and not _rows(self.model):
-            parts = ", ".join(part for part, _ in self.model.named_children())
             raise ConfigError(
-                f"Timm.checkpoint_stages: must be () for {name}, whose stages cannot be told: it has no "
-                f"{', '.join(ROWS)} or parts numbered as layer1 is, only {parts}"
+                f"Timm.checkpoint_stages: must be () for {name}, which has no four blocks of several layers to compute "
+                "again"
             )
         # num_features is the width of the last map; layers between it and the classifier may change it.
         self.out_dim = int(getattr(self.model, "head_hidden_size", None) or self.model.num_features)
@@ -135,7 +137,30 @@ def _rows(model: nn.Module) -> list[list[nn.Module]]:
     for name in ROWS:
         if isinstance(row := getattr(model, name, None), nn.Sequential | nn.ModuleList):
             return [_blocks(stage) for stage in row]
-    return [_blocks(part) for name, part in model.named_children() if NUMBERED_STAGE.fullmatch(name)]
+    stages = [_blocks(part) for name, part in model.named_children() if NUMBERED_STAGE.fullmatch(name)]
+    return stages or [[part] for part in _taken_apart(model)]
+
+
+def _taken_apart(model: nn.Module) -> list[nn.Module]:
+    """Four parts or more of several layers each, in order; none if there are fewer."""
+    parts = _parts(model)
+    while 0 < len(parts) < NUM_STAGES:
+        largest = max(parts, key=lambda part: sum(parameter.numel() for parameter in part.parameters()))
+        place, inside = parts.index(largest), _parts(largest)
+        parts = [*parts[:place], *inside, *parts[place + 1 :]] if inside else []
+    held = Counter(layer for part in parts for layer in part.modules())
+    return [part for part in parts if held[part] == 1]  # CoaT's blocks share parts of the network
+
+
+def _parts(whole: nn.Module) -> list[nn.Module]:
+    """What has several layers with weights, without rows of such."""
+    found = []
+    for part in whole.children():
+        if sum(1 for layer in part.modules() if next(layer.parameters(recurse=False), None) is not None) < 2:
+            continue
+        inside = _parts(part) if isinstance(part, nn.Sequential | nn.ModuleList) else []
+        found += inside or [part]
+    return found
 
 
 def _blocks(stage: nn.Module) -> list[nn.Module]:

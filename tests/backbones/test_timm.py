@@ -121,8 +121,8 @@ def test_a_network_whose_maps_timm_does_not_give_says_so(timm: ModuleType) -> No
         ),
         (
             {"name": "vgg11", "checkpoint_stages": (1,)},
-            r"Timm\.checkpoint_stages: must be \(\) for vgg11, whose stages cannot be told: it has no stages, blocks, "
-            "layers or parts numbered as layer1 is, only features, pre_logits, head$",
+            r"Timm\.checkpoint_stages: must be \(\) for vgg11, which has no four blocks of several layers to "
+            "compute again$",
         ),
     ],
 )
@@ -155,6 +155,7 @@ def test_a_network_that_does_not_pool_is_refused_when_it_runs(timm: ModuleType) 
         ("convnext_atto", {}, (4,), ["stages.3.blocks.0", "stages.3.blocks.1"]),
         ("efficientnet_b0", {}, (1,), ["blocks.0.0", "blocks.1.0", "blocks.1.1", "blocks.2.0"]),  # 7 stages, 16 blocks
         ("vit_tiny_patch16_224", {"img_size": 64, "depth": 8}, (2,), ["blocks.2", "blocks.3"]),
+        ("densenet121", {}, (4,), ["features.transition3", "features.denseblock4"]),  # the last two of seven parts
     ],
 )
 def test_the_blocks_of_the_chosen_stages_run_again_and_no_others(
@@ -197,6 +198,8 @@ def differing(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
         ("efficientnet_b0", {}),
         ("convnext_atto", {"drop_path_rate": 0.5}),
         ("hrnet_w18_small", {}),  # whose blocks take lists and write to them
+        ("densenet121", {}),  # whose blocks stand in no row
+        ("coat_lite_tiny", {"img_size": 64}),  # whose blocks share parts
         ("vit_tiny_patch16_224", {"img_size": 64, "depth": 4, "drop_path_rate": 0.5}),
     ],
 )
