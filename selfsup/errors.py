@@ -80,7 +80,8 @@ def at_place(place: str, component: object = None) -> Iterator[None]:
     """What a part refuses inside is an error of the user's, with the part's place in the config.
 
     A part knows its class only: ``NTXentLoss.temperature: must be > 0`` at ``model.loss`` becomes
-    ``model.loss.temperature: must be > 0``. A message that names a place already stays as it is.
+    ``model.loss.temperature: must be > 0``. A method inside another one calls itself ``model`` and is told apart too:
+    ``model.neck`` at ``model.teacher`` is ``model.teacher.neck``. Any other message that names a place stays as it is.
 
     Args:
         place: path in the config.
@@ -93,6 +94,8 @@ def at_place(place: str, component: object = None) -> Iterator[None]:
         yield
     except SelfsupError as error:
         said = str(error)
+        if said.startswith("model.") and re.match(rf"{re.escape(place)}\b", said) is None:
+            raise type(error)(place + said.removeprefix("model")) from error
         if re.match(r"[A-Z]\w*[.:]", said) is None:
             raise
         raise type(error)(_placed(place, component, said)) from error

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, at_place
 from selfsup.losses.cross_entropy import CrossEntropyLoss
 from selfsup.methods.base import Method, build_loss, check_views
 from selfsup.methods.supervised import Supervised, accuracies, checked_labels
@@ -49,7 +49,8 @@ class Distillation(Method):
         teacher_checkpoint: str | None = None,
         alpha: float = 1.0,
     ) -> None:
-        taught = METHODS.build(teacher)
+        with at_place("model.teacher", teacher):
+            taught = METHODS.build(teacher)
         if not isinstance(taught, Supervised):
             raise ConfigError(f"model.teacher: must be a Supervised method, got {type(taught).__name__}")
         if not 0 < alpha <= 1:
@@ -103,7 +104,7 @@ class Distillation(Method):
                 f"model.teacher_checkpoint: {self.teacher_checkpoint} is not loaded yet; call before_training first, "
                 "as selfsup train does"
             )
-        with torch.no_grad():
+        with torch.no_grad(), at_place("model.teacher", self.teacher):
             teacher_scores = self.teacher.scores(views[0])
         scores = self.classifier(self.backbone(views[0]))
         parts = {"loss_teacher": self.alpha * self.criterion(scores, teacher_scores)}

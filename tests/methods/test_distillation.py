@@ -108,6 +108,17 @@ def test_a_teacher_with_a_checkpoint_teaches_only_when_it_is_loaded() -> None:
     assert torch.isfinite(method([view])["loss_teacher"])
 
 
+def test_what_is_wrong_with_the_teacher_is_told_with_its_place() -> None:
+    teacher = dict(type="Supervised", backbone=TinyBackbone(8), num_classes=1, loss=CrossEntropyLoss())
+    with pytest.raises(ConfigError, match=r"^model\.teacher\.num_classes: must be >= 2, got 1$"):
+        Distillation(TinyBackbone(), teacher, DistillationLoss())
+    method = _tiny()
+    method.teacher.backbone.conv = torch.nn.Conv2d(3, 7, 3)  # it says 8
+    method.teacher.backbone.bn = torch.nn.Identity()
+    with pytest.raises(ConfigError, match=r"^model\.teacher\.backbone: .*\(4, 8\).*\(4, 7\)"):
+        method([images(8)[0]])
+
+
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"model\.teacher: must be a Supervised method, got TinyBackbone"):
         Distillation(TinyBackbone(), TinyBackbone(), DistillationLoss())
