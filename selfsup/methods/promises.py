@@ -1,12 +1,14 @@
 """What the parts of a method said they would give, held against what they give; comparing shapes costs nothing.
 
-Parts come from anywhere, and behind one of another shape the next can only stumble, or worse, learn from it.
+Parts come from anywhere, and behind one of another shape the next can only stumble, or worse, learn from it. A part that
+is traced for a compiler or an export is not looked at: a size that is compared is a constant of the trace.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from selfsup.errors import ConfigError
@@ -29,6 +31,8 @@ class GivesVectors:
 
     def __call__(self, part: Any, inputs: tuple[Any, ...], output: Any) -> None:
         """See what a forward pass has given."""
+        if torch.compiler.is_compiling():
+            return
         wanted = (len(inputs[0]), self.out_dim)
         if _shape(output) != wanted:
             raise ConfigError(
@@ -51,7 +55,7 @@ class GivesOneNumber:
 
     def __call__(self, part: Any, inputs: tuple[Any, ...], output: Any) -> None:
         """See what a forward pass has given."""
-        if _shape(output) != ():
+        if not torch.compiler.is_compiling() and _shape(output) != ():
             raise ConfigError(
                 f"{self.place}: {type(part).__name__} must return one number, a tensor of shape (), got "
                 f"{_shape(output)}; most losses end in a mean over the batch"

@@ -134,6 +134,18 @@ def test_errors_of_the_user_are_one_message(
     assert not list(Path().glob("o.*"))
 
 
+@pytest.mark.parametrize(("format", "file"), [("torch-export", "t.pt2"), ("onnx", "t.onnx")])
+def test_what_a_run_has_trained_can_be_traced(format: str, file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+    config = tiny_config(Path("work"), steps=1)
+    Path("mine.py").write_text(dump_config(config))
+    assert main(["train", "mine.py", "--device", "cpu"]) == 0
+    capsys.readouterr()
+    assert main(["export", "mine.py", "work", "--format", format, "--output", file]) == 0
+    assert f"written to {file}, with a card in t.json" in capsys.readouterr().out
+
+
 def test_a_checkpoint_of_another_model_is_not_exported(capsys: pytest.CaptureFixture[str]) -> None:
     seer_file()
     assert main(["export", "swav/swav_scenes", "seer.torch", "--output", "o.safetensors"]) == 2
