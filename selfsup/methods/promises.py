@@ -1,7 +1,7 @@
 """What the parts of a method said they would give, held against what they give; comparing shapes costs nothing.
 
-Parts come from anywhere, and behind one of another shape the next can only stumble, or worse, learn from it. A part that
-is traced for a compiler or an export is not looked at: a size that is compared is a constant of the trace.
+Parts come from anywhere, and behind one of another shape the next can only stumble, or worse, learn from it. A part
+that is traced for a compiler or an export is not looked at: a size that is compared is a constant of the trace.
 """
 
 from collections.abc import Callable
