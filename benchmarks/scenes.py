@@ -16,6 +16,9 @@ fewer.
 Recipes are of unequal length; with ``--budget`` all train for the same time: for as many steps as fit into it at the
 pace that a first short run finds, with the schedule stretched or shortened along. That run wants the machine to itself;
 what follows may share it, for it is the steps that are counted.
+
+SimCLR v2's second and third step go on from the run of the step before with the same seed, which is trained first if it
+is not there; seconds, also those of the budget, are those of one step.
 """
 
 import argparse
@@ -34,7 +37,7 @@ from torch import nn
 
 from selfsup.config import config_names, load_config
 from selfsup.data.preprocess import Preprocess
-from selfsup.engine.checkpoint import load_backbone
+from selfsup.engine.checkpoint import checkpoint_file, load_backbone
 from selfsup.evaluation import RawPixels
 from selfsup.registry import BACKBONES, EVALUATORS
 
@@ -68,6 +71,12 @@ def judged(backbone: nn.Module, preprocess: Any) -> dict[str, float]:
     return {column: 100 * scores[f"{column}/top1"] for column in COLUMNS}
 
 
+STARTS = {
+    "simclr/simclr_v2_finetune_scenes": ("load_from", "simclr/simclr_v2_scenes"),
+    "simclr/simclr_v2_distill_scenes": ("model.teacher_checkpoint", "simclr/simclr_v2_finetune_scenes"),
+}
+"""Recipes that go on where another ended: what in their config names its weights, and which recipe that is."""
+
 SILENT = [f"default_hooks.{hook}=none" for hook in ("evaluate", "pictures", "collapse")]
 PACE_STEPS = 120
 """Length of the run that finds the pace; its first steps, which set up, are left out."""
@@ -84,7 +93,8 @@ def pace(name: str, work_dir: Path) -> float:
 
     def measured() -> dict[str, float]:
         folder = work_dir / "pace" / name.replace("/", "_")
-        train(name, folder, 0, [f"train_cfg.max_steps={PACE_STEPS}"])
+        afresh = [f"{STARTS[name][0]}=none"] if name in STARTS else []  # other weights, the same time
+        train(name, folder, 0, [f"train_cfg.max_steps={PACE_STEPS}", *afresh])
         return {"seconds": mean(seconds_of_steps(name, folder)[PACE_STEPS // 6 :])}
 
     return kept(work_dir / "pace" / f"{name.replace('/', '_')}.json", measured)["seconds"]
@@ -104,15 +114,35 @@ def within(name: str, budget: float, work_dir: Path) -> list[str]:
     return options
 
 
+def place(name: str, seed: int, work_dir: Path, budget: float | None) -> Path:
+    """Where a run of the benchmark goes."""
+    return work_dir / f"{name.replace('/', '_')}_{seed}{f'_{budget:g}s' if budget else ''}"
+
+
+def steps_to(name: str) -> list[str]:
+    """A recipe, after those that it goes on from."""
+    return [*steps_to(STARTS[name][1]), name] if name in STARTS else [name]
+
+
+def started(name: str, seed: int, work_dir: Path, budget: float | None) -> list[str]:
+    """The options that let a recipe go on from the one before it with the same seed, which is trained if need be."""
+    if name not in STARTS:
+        return []
+    key, before = STARTS[name]
+    run(before, seed, work_dir, budget)
+    return [f"{key}={checkpoint_file(place(before, seed, work_dir, budget))}"]
+
+
 def run(name: str, seed: int, work_dir: Path, budget: float | None = None) -> dict[str, dict[str, float]]:
     """Train a recipe and judge it, its untrained network and the pixels; or read what an earlier call found."""
-    length = f"_{budget:g}s" if budget else ""
-    folder = work_dir / f"{name.replace('/', '_')}_{seed}{length}"
+    folder = place(name, seed, work_dir, budget)
     model = load_config(name)["model"]
-    preprocess = Preprocess(**model["preprocess"])
+    scaling = model["preprocess"] if "preprocess" in model else model["teacher"]["preprocess"]  # a student's is that
+    preprocess = Preprocess(**scaling)
 
     def trained() -> dict[str, float]:
-        train(name, folder, seed, within(name, budget, work_dir) if budget else [])
+        length = within(name, budget, work_dir) if budget else []
+        train(name, folder, seed, [*length, *started(name, seed, work_dir, budget)])
         backbone = BACKBONES.build(model["backbone"])
         load_backbone(folder / "backbone.safetensors", backbone)
         return judged(backbone, preprocess)
@@ -123,8 +153,8 @@ def run(name: str, seed: int, work_dir: Path, budget: float | None = None) -> di
 
     floors = work_dir / "floors"
     scores = {
-        "raw pixels": kept(floors / f"{digest(model['preprocess'])}.json", lambda: judged(RawPixels(), preprocess)),
-        "untrained": kept(floors / f"{digest(model['backbone'], model['preprocess'], seed)}.json", untrained),
+        "raw pixels": kept(floors / f"{digest(scaling)}.json", lambda: judged(RawPixels(), preprocess)),
+        "untrained": kept(floors / f"{digest(model['backbone'], scaling, seed)}.json", untrained),
         "trained": kept(folder / "scores.json", trained),
     }
     scores["trained"]["seconds"] = sum(seconds_of_steps(name, folder))
@@ -179,7 +209,8 @@ def main() -> int:
     torch.set_num_threads(1)
 
     for name in options.names if options.budget else ():
-        pace(name, options.work_dir)  # of all before any trains: what is measured should be measured alike
+        for step in steps_to(name):
+            pace(step, options.work_dir)  # of all before any trains: what is measured should be measured alike
     found = {
         name: [run(name, seed, options.work_dir, options.budget) for seed in options.seeds] for name in options.names
     }

@@ -3,8 +3,7 @@
 Paper: the method of Chen et al. 2020, arXiv:2003.04297, at another size; there is no number to expect but our own, in
 model_zoo.md. Data, views and backbone are those of simclr_scenes. The run is too short for a teacher that lags by
 thousands of steps: it keeps 0.99 of itself a step, not 0.999, and the queue holds 32 batches. The neck has batch norm,
-which version 2's has not: without it 720 steps ended with the loss still at ln 4097 and the linear probe at 28.0 %,
-with it at 40.3 % (seed 0).
+which version 2's has not: without it the linear probe came to 36.4 % instead of 40.1 (seed 6).
 
 Sized for one process on two CPU cores.
 
@@ -17,7 +16,7 @@ with read_base():
     from .._base_.data.scenes import scenes
     from .._base_.evals.scenes import evaluators
     from .._base_.models.scenes_backbone import backbone
-    from .._base_.optim.scenes import optim_wrapper
+    from .._base_.optim.scenes_sgd import optim_wrapper
     from .._base_.runtime import default_hooks
 
 batch = 128
@@ -40,5 +39,5 @@ train_dataloader = dict(
 )
 param_scheduler = dict(type="WarmupCosine", warmup_steps=70)
 train_cfg = dict(max_steps=1_400)
-auto_scale_lr = dict(base_batch_size=batch, rule="sqrt")
+auto_scale_lr = dict(base_batch_size=batch, rule="linear")
 evaluate_every = 4

@@ -2,8 +2,8 @@
 
 Paper: the method of Chen and He 2020, arXiv:2011.10566, at another size; there is no number to expect but our own, in
 model_zoo.md, which also says what was tried. Data and backbone are those of simclr_scenes. The views have half its
-jitter: with all of it so few steps lead no further than the pixels. The projection has two layers, not the paper's
-three, and the predictor is wider than the embedding, no bottleneck. Its learning rate stays constant, as in the paper.
+jitter. The projection has two layers, not the paper's three, and the predictor is wider than the embedding, no
+bottleneck. SGD, and a constant rate for the predictor, as in the paper.
 
 Sized for one process on two CPU cores.
 
@@ -16,7 +16,7 @@ with read_base():
     from .._base_.data.scenes import scenes
     from .._base_.evals.scenes import evaluators
     from .._base_.models.scenes_backbone import backbone
-    from .._base_.optim.scenes import optim_wrapper
+    from .._base_.optim.scenes_sgd import optim_wrapper
     from .._base_.runtime import default_hooks
 
 batch = 64
@@ -46,9 +46,9 @@ train_dataloader = dict(
     num_images=scenes.num_images,
     views={**scenes.pair, "strength": 0.25},
 )
-optim_wrapper.optimizer.lr = 1e-3
+optim_wrapper.optimizer.lr = 0.1
 optim_wrapper.param_groups = [dict(match="predictor.*", fixed_lr=True)]
 param_scheduler = dict(type="WarmupCosine", warmup_steps=140)
 train_cfg = dict(max_steps=2_800)
-auto_scale_lr = dict(base_batch_size=batch, rule="sqrt")
+auto_scale_lr = dict(base_batch_size=batch, rule="linear")
 evaluate_every = 4

@@ -50,8 +50,10 @@ def test_the_promised_configs_are_there() -> None:
     promised = {f"swav/seer_regnety{size}" for size in (8, 16, 32, 64, 128, 256, "10b")}
     promised |= {"swav/swav_resnet50", "simclr/simclr_resnet50", "swav/swav_scenes", "simclr/simclr_scenes"}
     promised |= {f"moco/moco_{what}" for what in ("v1_resnet50", "v2_resnet50", "v3_resnet50", "v3_vit_small")}
-    promised |= {"moco/moco_v2_scenes", "moco/moco_v3_scenes", "byol/byol_resnet50", "byol/byol_scenes"}
-    promised |= {"simsiam/simsiam_resnet50", "simsiam/simsiam_scenes"}
+    promised |= {f"moco/moco_v{version}_scenes" for version in (1, 2, 3)}
+    promised |= {f"{method}/{method}_{where}" for method in ("byol", "simsiam") for where in ("resnet50", "scenes")}
+    promised |= {f"simclr/simclr_v2_{step}scenes" for step in ("", "finetune_", "distill_")}
+    promised |= {"supervised/supervised_scenes", "bit/bit_scenes"}
     assert promised <= set(NAMES)
 
 

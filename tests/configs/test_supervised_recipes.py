@@ -94,7 +94,7 @@ def test_fine_tuning_follows_the_readme_s_command() -> None:
     assert plan("simclr/simclr_v2_finetune_resnet50").parameters["neck"] == 2048 * 2048 + 2 * 2048
 
 
-@pytest.mark.parametrize("network", ["resnet50", "resnet152_w3_sk"])
+@pytest.mark.parametrize("network", ["resnet50", "resnet152_w3_sk", "scenes"])
 def test_simclr_v2_s_steps_hand_their_weights_on(network: str) -> None:
     pretrained = build_on_meta(load_config(f"simclr/simclr_v2_{network}")).state_dict()
     tuned = build_on_meta(load_config(f"simclr/simclr_v2_finetune_{network}"))
@@ -103,12 +103,13 @@ def test_simclr_v2_s_steps_hand_their_weights_on(network: str) -> None:
             assert pretrained[name].shape == tensor.shape, name
 
 
-def test_the_distillation_s_teacher_is_what_fine_tuning_leaves() -> None:
-    config = load_config("simclr/simclr_v2_distill_resnet50")
-    tuned = build_on_meta(load_config("simclr/simclr_v2_finetune_resnet152_w3_sk")).state_dict()
+@pytest.mark.parametrize(("student", "tuned_network"), [("resnet50", "resnet152_w3_sk"), ("scenes", "scenes")])
+def test_the_distillation_s_teacher_is_what_fine_tuning_leaves(student: str, tuned_network: str) -> None:
+    config = load_config(f"simclr/simclr_v2_distill_{student}")
+    tuned = build_on_meta(load_config(f"simclr/simclr_v2_finetune_{tuned_network}")).state_dict()
     teacher = build_on_meta({"model": config["model"]["teacher"]}).state_dict()
     assert {name: tensor.shape for name, tensor in teacher.items()} == {n: t.shape for n, t in tuned.items()}
-    assert config["model"]["teacher_checkpoint"].endswith("simclr_v2_finetune_resnet152_w3_sk")
+    assert config["model"]["teacher_checkpoint"].endswith(f"simclr_v2_finetune_{tuned_network}")
 
 
 @pytest.mark.parametrize("name", ["bit_s_resnet50", "bit_m_resnet101_w3", "bit_l_resnet152_w4", "bit_scenes"])

@@ -1,4 +1,4 @@
-"""AdamW in float32 for the scenes: in a thousand steps SGD and LARS hardly set out."""
+"""AdamW in float32 for the scenes: one learning rate does for most methods."""
 
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
