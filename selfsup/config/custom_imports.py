@@ -58,15 +58,17 @@ def import_custom(custom_imports: Any) -> list[str]:
             problems.append(str(error))
         except RegistryError as error:
             problems.append(f"custom_imports.imports: {name}: {error}")
-        except Exception as error:  # whatever a stranger's module raises is explained
-            if custom_imports.get("allow_failed_imports", False):
-                continue
-            why = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
-            right = (
-                "" if _is_path(name) else "; it must be installed or on PYTHONPATH, or given as the path of its file"
-            )
-            problems.append(f"custom_imports.imports: cannot import {name!r}: {why}{right}")
+        except (Exception, SystemExit) as error:  # whatever a stranger's module raises is explained
+            if not custom_imports.get("allow_failed_imports", False):
+                problems.append(f"custom_imports.imports: cannot import {name!r}: {_explained(name, error)}")
     return problems
+
+
+def _explained(name: str, error: BaseException) -> str:
+    why = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, SystemExit):
+        return f"{why}; it must not end the program that imports it"
+    return why if _is_path(name) else f"{why}; it must be installed or on PYTHONPATH, or given as the path of its file"
 
 
 def _names(custom_imports: Any) -> list[str]:

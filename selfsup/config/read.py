@@ -38,7 +38,10 @@ def read_config(path: Path) -> dict[str, Any]:
         raw = execute_on(inherited, path, tree) if bases else _read_lazily(path)
     except SelfsupError:
         raise
-    except Exception as error:  # a config is code: whatever it raises is explained with its place in the file
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a config is code: whatever it raises is explained with its place in the file
         raise ConfigError(_explain(error, path)) from error
     classes: list[type] = []
     config = {key: _plain(value, key, classes) for key, value in raw.items() if key not in helpers}
@@ -114,7 +117,7 @@ def _names_read(path: Path) -> set[str]:
     return names
 
 
-def _explain(error: Exception, path: Path) -> str:
+def _explain(error: BaseException, path: Path) -> str:
     line = ""
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename == str(path) or frame.filename in ("", "<string>") or "configs" in Path(frame.filename).parts:
@@ -142,7 +145,7 @@ def _plain(value: Any, path: str, classes: list[type]) -> Any:
     if isinstance(value, (LazyObject, LazyAttr)):
         try:
             value = value.build()
-        except Exception as error:  # importing a stranger's module may raise anything
+        except (Exception, SystemExit) as error:  # importing a stranger's module may raise anything
             raise ConfigError(f"{path}: cannot import {value}: {type(error).__name__}: {error}") from error
     if not isinstance(value, type):
         return value

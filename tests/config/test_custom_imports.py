@@ -71,6 +71,12 @@ def test_loading_a_config_twice_imports_its_file_once(tmp_path: Path) -> None:
             "custom_imports.imports: cannot import '{path}': ValueError: no GPU here",
         ),
         (
+            "leaves.py",
+            "import sys; sys.exit(0)",
+            "custom_imports.imports: cannot import '{path}': SystemExit: 0; it must not end the program that imports "
+            "it",
+        ),
+        (
             "greedy_net.py",
             BACKBONE.format(name="ResNet"),
             "custom_imports.imports: {path}: backbone 'ResNet' is registered twice: by ",
@@ -90,9 +96,11 @@ def test_a_file_that_cannot_be_imported_is_told_with_the_reason(
 
 def test_a_failure_may_be_passed_over_but_not_a_taken_name(tmp_path: Path) -> None:
     write(tmp_path, "raise ValueError('no GPU here')", "raises_value.py")
+    write(tmp_path, "import sys; sys.exit(0)", "leaves.py")
     write(tmp_path, BACKBONE.format(name="ResNet"), "greedy_net.py")
     text = RECIPE + "custom_imports = dict(imports='{}', allow_failed_imports=True)\n"
-    assert load_config(write(tmp_path, text.format("raises_value.py")))["model"]["type"] == "SimCLR"
+    for name in ("raises_value.py", "leaves.py"):
+        assert load_config(write(tmp_path, text.format(name)))["model"]["type"] == "SimCLR"
     with pytest.raises(ConfigError, match="'ResNet' is registered twice"):
         load_config(write(tmp_path, text.format("greedy_net.py")))
 

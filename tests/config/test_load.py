@@ -107,6 +107,8 @@ def test_fragments_are_not_offered() -> None:
     [
         ("model = dict(\n", "line 1: '(' was never closed"),
         ("a = 1\nmodel = 1 / 0\n", "line 2: ZeroDivisionError: division by zero"),
+        ("a = 1\nraise SystemExit(0)\n", "line 2: SystemExit: 0"),
+        ("_base_ = ['base.py']\nimport sys\nsys.exit(0)\n", "line 3: SystemExit: 0"),
         ("model = dict(depht=depht)\n", "NameError: name 'depht' is not defined"),
         ("from torch import nn\nmodel = nn.Linear(1, 2)\n", "calls something imported"),
         (
@@ -230,6 +232,16 @@ def test_a_class_that_is_not_registered_is_known_to_who_imports_it_and_to_the_du
     assert config["custom_imports"] == {"imports": ["own_classes"], "allow_failed_imports": False}
     assert METHODS.build(config["model"]).backbone.out_dim == 3
     assert load_config(write(tmp_path, dump_config(config), "again.py")) == config
+
+
+def test_a_class_whose_module_ends_the_program_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    write(tmp_path, "import sys\n\nsys.exit(0)\n", "leaving_classes.py")
+    text = RECIPE.replace("dict(type='ResNet', depth=18, width=0.125)", "dict(type=Plain)")
+    with pytest.raises(ConfigError, match=r"^model\.backbone\.type: cannot import .*Plain.*: SystemExit: 0$"):
+        load_config(write(tmp_path, "from leaving_classes import Plain\n" + text))
 
 
 def test_custom_imports_that_fail_are_named(tmp_path: Path) -> None:
