@@ -250,16 +250,24 @@ def _build_component(config: Any, *, registry: Registry, **context: Any) -> Any:
     component = registry.find(kind) if isinstance(kind, str) else kind
     if not registry.holds(component):
         raise ConfigError(f"{registry.name}: type must be a registered name or a class of its kind, got {kind!r}")
+    signature = inspect.Signature() if takes_nothing(component) else inspect.signature(component)
     try:
-        inspect.signature(component).bind(**arguments)
+        signature.bind(**arguments)
     except TypeError as error:
         what = f"{registry.name} {getattr(component, '__name__', kind)}"
-        known = [name for name in inspect.signature(component).parameters if name not in context]
+        known = [name for name in signature.parameters if name not in context]
         unknown = [name for name in config if name != "type" and name not in known and name not in context]
         if "unexpected keyword" not in str(error) and unknown:  # Python names only what is missing
             raise ConfigError(f"{what}: {error}; got {unknown[0]!r}{did_you_mean(unknown[0], known)}") from None
         raise ConfigError(f"{what}: {error}") from None
     return component(**arguments)
+
+
+def takes_nothing(component: Any) -> bool:
+    """Whether a class is built by PyTorch's bare ``Module.__init__``, which has ``**kwargs`` only to refuse them."""
+    built_by = getattr(component, "__init__", None)
+    name = f"{getattr(built_by, '__module__', '')}.{getattr(built_by, '__qualname__', '')}"
+    return name == "torch.nn.modules.module.Module.__init__" and not getattr(component, "call_super_init", False)
 
 
 BACKBONES = Registry("backbone", base="torch.nn.Module", locations=("selfsup.backbones",))

@@ -15,7 +15,7 @@ from selfsup.config import find_problems, load_config
 from selfsup.errors import ConfigError, RegistryError
 from selfsup.losses import NTXentLoss
 from selfsup.methods import SimCLR
-from selfsup.registry import BACKBONES, DATASETS, EVALUATORS, HOOKS, KINDS, METHODS, OPTIMIZERS, TRANSFORMS
+from selfsup.registry import BACKBONES, DATASETS, EVALUATORS, HOOKS, KINDS, LOSSES, METHODS, OPTIMIZERS, TRANSFORMS
 from tests.config.small import RECIPE, write
 
 
@@ -136,6 +136,11 @@ def test_a_method_is_built_alike_from_names_and_from_classes(tmp_path: Path) -> 
         torch.manual_seed(0)
         states.append(METHODS.build(model).state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_an_argument_of_a_component_that_takes_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^loss CosineLoss: got an unexpected keyword argument 'temperature'$"):
+        LOSSES.build(dict(type="CosineLoss", temperature=0.5))
 
 
 def test_a_misspelt_argument_is_named_beside_the_one_that_is_missing() -> None:

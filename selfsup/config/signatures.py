@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from selfsup.registry import takes_nothing
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -46,8 +48,9 @@ class Signature:
 def signature_of(component: Callable[..., Any]) -> Signature:
     """The arguments of a class or function.
 
-    A constructor that hands ``**kwargs`` on is completed by the constructors of its bases; only one that still takes
-    ``**kwargs`` at the end of the line leaves the signature open.
+    A class without a constructor of its own takes none, also one made from a bare ``torch.nn.Module``. A constructor
+    that hands ``**kwargs`` on is completed by the constructors of its bases; only one that still takes ``**kwargs`` at
+    the end of the line leaves the signature open.
     """
     arguments: dict[str, Argument] = {}
     constructors = _constructors(component)
@@ -69,6 +72,8 @@ def signature_of(component: Callable[..., Any]) -> Signature:
 def _constructors(component: Callable[..., Any]) -> list[Callable[..., Any]]:
     if not isinstance(component, type):
         return [component]
+    if takes_nothing(component):
+        return []
     return [vars(base)["__init__"] for base in component.__mro__ if base is not object and "__init__" in vars(base)]
 
 

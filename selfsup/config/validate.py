@@ -144,7 +144,7 @@ class _Walk:
                 annotation = extra[name] if name in extra else signature.arguments[name].annotation
                 self.value(value, str(name), here, annotation=annotation, registry=registry, fill=fill)
             elif not signature.open:
-                near = did_you_mean(str(name), [*signature.arguments, *extra], show=20)
+                near = did_you_mean(str(name), [*signature.arguments, *extra], show=20) or "; it takes none"
                 what = "is not a key of" if owner.startswith(("a ", "an ")) else "is not an argument of"
                 if not path and not near.startswith("; did"):
                     near = "; nothing in the file uses it, so it is taken for a misspelt key" + near

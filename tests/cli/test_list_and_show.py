@@ -79,6 +79,12 @@ def test_a_component_is_shown_with_place_arguments_and_docstring(capsys: pytest.
     assert "Raises:" in lines and "    ValueError: if temperature is not positive." in lines
 
 
+def test_a_component_without_arguments_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "CosineLoss"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[5:8] == ["arguments", "  none", ""]
+
+
 def test_a_required_argument_has_no_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "ProjectionNeck"]) == 0
     assert "  hidden_dims: a sequence of int\n" in capsys.readouterr().out

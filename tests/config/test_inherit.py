@@ -53,6 +53,15 @@ def test_later_bases_and_longer_chains_are_merged(tmp_path: Path) -> None:
     assert (config["seed"], config["evaluate_every"], config["train_cfg"]) == (2, 5, {"max_epochs": 7})
 
 
+def test_what_a_merged_component_does_not_take_is_told_with_its_place(tmp_path: Path) -> None:
+    path = write(tmp_path, "_base_ = ['moco/moco_v2_scenes', 'byol/byol_scenes']\n")
+    said = "model.loss.temperature: is not an argument of CosineLoss, got 0.2; it takes none"
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert said in [line.strip() for line in str(caught.value).splitlines()]
+    assert "unexpected keyword" not in str(caught.value)
+
+
 def test_dicts_are_merged_and_the_rest_is_replaced() -> None:
     inherited = {"a": {"b": 1, "c": [1, 2]}, "d": {"e": 1}, "f": 1}
     own = {"a": {"c": [3]}, "d": {"_delete_": True, "g": 2}, "f": {"h": {"_delete_": True, "i": 1}}}

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from torch import nn
 
 from selfsup.config import load_config
 from selfsup.config.annotations import fits, spelled
 from selfsup.config.read import read_config
-from selfsup.config.signatures import signature_of
+from selfsup.config.signatures import Signature, signature_of
 from selfsup.config.validate import find_problems
 from selfsup.errors import ConfigError
+from selfsup.losses import CosineLoss
 from tests.config.small import RECIPE, write
 
 
@@ -158,6 +160,18 @@ def test_a_component_that_takes_anything_is_open() -> None:
         def __init__(self, **kwargs: Any) -> None: ...
 
     assert signature_of(Anything).open
+
+
+def test_a_module_without_a_constructor_of_its_own_takes_nothing(config: dict[str, Any]) -> None:
+    class Bare(nn.Module): ...
+
+    class HandsOn(nn.Module):
+        call_super_init = True
+
+    assert signature_of(Bare) == Signature({}, open=False) == signature_of(CosineLoss)
+    assert signature_of(HandsOn).open
+    config["model"]["loss"] = {"type": "CosineLoss", "temperature": 0.5}
+    assert find_problems(config) == ["model.loss.temperature: is not an argument of CosineLoss, got 0.5; it takes none"]
 
 
 def test_an_option_that_an_open_component_may_not_know_is_refused(config: dict[str, Any]) -> None:
