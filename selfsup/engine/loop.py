@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from selfsup.engine.interrupt import Interrupted, InterruptWatch
 from selfsup.engine.together import together
-from selfsup.errors import CheckpointError, DataError, NonFiniteError, RecordError, UnreadableError
+from selfsup.errors import CheckpointError, ConfigError, DataError, NonFiniteError, RecordError, UnreadableError
 from selfsup.methods.base import Progress
 from selfsup.methods.promises import check_parts
 from selfsup.ops.dist import all_reduce_max, all_reduce_sum, world_size
@@ -62,6 +62,7 @@ class TrainLoop(BaseLoop):
 
         Raises:
             Interrupted: after Ctrl-C, once the state is saved.
+            ConfigError: if the method's loss is no sum of numbers, or has no gradient.
             DataError: if the images are at fault, on all processes together, once the state is saved.
             RecordError: if what the run has to leave on record cannot be written, likewise.
             NonFiniteError: at the first loss or gradient that is not finite, on all processes together; the weights are
@@ -195,6 +196,7 @@ class TrainLoop(BaseLoop):
             check_parts(runner.method, parts)
             losses = {name: value.float() for name, value in parts.items() if name.startswith("loss")}
             loss = torch.stack(list(losses.values())).sum()
+        _check_gradient(runner.method, losses, loss)
         self._check_finite([*losses.items(), ("loss", loss)], batch)
         try:
             runner.optim_wrapper.update_params(loss)
@@ -229,6 +231,15 @@ class TrainLoop(BaseLoop):
         stacked = torch.stack([value.double() for value in sums.values()])
         means = all_reduce_sum(stacked) / world_size()
         return dict(zip(sums, means.tolist(), strict=True))
+
+
+def _check_gradient(method: Any, losses: Mapping[str, Tensor], loss: Tensor) -> None:
+    """Refuse a sum of losses that nothing can be learned from."""
+    if not loss.requires_grad:
+        raise ConfigError(
+            f"model: {type(method).__name__}.loss must return a loss with a gradient, got {', '.join(losses)} without; "
+            "neither the method nor its loss may detach it or compute it under torch.no_grad()"
+        )
 
 
 def _around_checkpoint(hooks: Sequence[Hook]) -> tuple[list[Hook], list[Hook]]:

@@ -31,14 +31,15 @@ def check_method(
 ) -> None:
     """Check what the engine asks of a method.
 
-    It is a Method; the loss is a dict whose entries named ``loss*`` exist and whose values are finite numbers, under
-    bfloat16 autocast too, of which those that are only logged keep no graph; views, labels and training flags are left
-    alone; a batch twice as large is taken; ``check_batch`` needs no weights, refuses with a ConfigError alone, and not
-    these batches; gradients reach every trainable parameter, so that DistributedDataParallel works without looking for
-    unused ones, and not all are zero; a part called ``teacher`` is not trained; ``entry_points`` and ``fresh_parts``
-    name what is there; features are the backbone's width and do not depend on the batch in eval mode; ``before_step``
-    and ``after_step`` can be called in every epoch; after a few steps the state dict, loaded into a method that has not
-    trained, gives exactly the next loss; so does a copy, and one that went through pickle.
+    It is a Method; the loss is a dict whose entries named ``loss*`` exist and have a gradient, and whose values are
+    finite numbers, under bfloat16 autocast too, of which those that are only logged keep no graph; views, labels and
+    training flags are left alone; a batch twice as large is taken; ``check_batch`` needs no weights, refuses with a
+    ConfigError alone, and not these batches; gradients reach every trainable parameter, so that DistributedDataParallel
+    works without looking for unused ones, and not all are zero; a part called ``teacher`` is not trained;
+    ``entry_points`` and ``fresh_parts`` name what is there; features are the backbone's width and do not depend on the
+    batch in eval mode; ``before_step`` and ``after_step`` can be called in every epoch; after a few steps the state
+    dict, loaded into a method that has not trained, gives exactly the next loss; so does a copy, and one that went
+    through pickle.
 
     Args:
         method: built; it is the same afterwards.
@@ -148,6 +149,13 @@ def _check_loss(method: Method, started: Method, views: Sequence[Tensor], labels
             method,
             f"{name!r} of the loss is only logged and must be detached, or the graph of every step stays in memory",
         )
+    minimised = [str(name) for name in parts if str(name).startswith("loss")]
+    promise(
+        any(parts[name].requires_grad for name in minimised),
+        method,
+        f"the loss must have a gradient, but {listed(minimised)} "
+        f"{'has' if len(minimised) == 1 else 'have'} none: detached, or computed under torch.no_grad()",
+    )
     promise(
         all(torch.equal(view, before) for view, before in zip(views, given, strict=True)),
         method,

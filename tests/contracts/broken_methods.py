@@ -81,6 +81,12 @@ class Hoards(Sound):
         return {"loss": loss, "perplexity": loss.exp()}
 
 
+class NoGraph(Sound):
+    @torch.no_grad()
+    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
+        return super().loss(views)
+
+
 class Settles(Sound):
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
         self.backbone.eval()
@@ -193,6 +199,7 @@ METHODS = [
     Broken(Whole, "'images' of the loss must be floating point, got torch.int64"),
     Broken(Infinite, "'ratio' of the loss must be finite, got inf"),
     Broken(Hoards, "'perplexity' of the loss is only logged and must be detached, or the graph of every step stays "),
+    Broken(NoGraph, "the loss must have a gradient, but loss has none: detached, or computed under torch.no_grad()"),
     Broken(Settles, "loss must leave the training flags as they were, but not of backbone, backbone.conv, backbone.bn"),
     Broken(Normalises, "must not write to the views"),
     Broken(Relabels, "must not write to the labels", options={"labels": LABELS}),

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,35 @@ def test_a_method_whose_loss_is_no_number_is_named_and_nothing_is_learned_from_i
         runner.train()
     assert str(caught.value) == "model: SwAV.loss must return a dict of 0-dim tensors, got (8,) as 'loss'"
     assert all(torch.equal(tensor, before[name]) for name, tensor in runner.method.backbone.named_parameters())
+
+
+def detached(loss: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
+    return lambda *batch: {name: value.detach() for name, value in loss(*batch).items()}
+
+
+@pytest.mark.parametrize("without", [torch.no_grad(), detached], ids=["no_grad", "detached"])
+def test_a_loss_without_a_gradient_is_named_before_anything_is_written(
+    without: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = Runner(tiny_config(tmp_path))
+    monkeypatch.setattr(runner.method, "loss", without(runner.method.loss))
+    with pytest.raises(ConfigError) as caught:
+        runner.train()
+    assert str(caught.value) == (
+        "model: SwAV.loss must return a loss with a gradient, got loss without; neither the method nor its loss may "
+        "detach it or compute it under torch.no_grad()"
+    )
+    assert not list_checkpoints(tmp_path)
+
+
+def test_a_part_of_the_loss_may_be_without_a_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = Runner(tiny_config(tmp_path / "run", steps=2))
+    loss = runner.method.loss
+    monkeypatch.setattr(runner.method, "loss", lambda *batch: {**loss(*batch), "loss_constant": torch.tensor(1.0)})
+    runner.train()
+    Runner(tiny_config(tmp_path / "plain", steps=2)).train()
+    raised = [(step, value - 1) for step, value in losses(tmp_path / "run")]
+    assert raised == [(step, pytest.approx(value, abs=1e-6)) for step, value in losses(tmp_path / "plain")]
 
 
 def test_a_run_that_was_switched_off_goes_on_bitwise(tmp_path: Path) -> None:
