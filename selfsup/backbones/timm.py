@@ -1,6 +1,7 @@
 """Any network of the timm package as a backbone."""
 
 import importlib
+import inspect
 import re
 import warnings
 from collections import Counter
@@ -20,6 +21,8 @@ from selfsup.registry import BACKBONES
 ROWS = ("stages", "blocks", "layers")  # what timm calls the row of stages, or of blocks without stages
 NUMBERED_STAGE = re.compile(r"(layer|stage|s)[1-9]")  # or else each stage: of ResNet, Visformer and RegNet
 NUMBERED = re.compile(r"b?\d+")  # children of a container, and blocks in timm's RegNet
+POOLED_BEFORE_NORM = ("Hiera", "HieraDet")  # classes whose head normalises: timm refuses a norm for their maps
+SIZE = re.compile(r"\b(height|width|size)\b")  # what timm's refusals of images name
 
 
 @BACKBONES.register_module()
@@ -79,7 +82,9 @@ class Timm(nn.Module):
         """The last map at each of the strides 4, 8, 16 and 32, of images of shape (B, 3, H, W).
 
         A network that keeps one resolution, such as a vision transformer, gives its last map four times, enlarged
-        bilinearly or averaged down to ``ceil(H / stride)`` rows, as ``ViT`` does.
+        bilinearly or averaged down to ``ceil(H / stride)`` rows, as ``ViT`` does. The last map is as the
+        network pools it: past its final norm where that comes before the pooling, without it where the head normalises,
+        as in Hiera and ConvNeXt.
 
         Raises:
             ConfigError: if timm cannot give this network's maps, or it has several resolutions but none at one of the
@@ -91,7 +96,7 @@ class Timm(nn.Module):
         last_maps = partial(
             self.model.forward_intermediates,
             indices=indices,
-            norm=True,  # the last map as it is pooled
+            norm=type(self.model).__name__ not in POOLED_BEFORE_NORM,  # the last map as it is pooled
             output_fmt="NCHW",
             intermediates_only=True,
         )
@@ -104,11 +109,18 @@ class Timm(nn.Module):
             with calls_checkpointed(blocks):
                 return network(images)
         except AssertionError as error:  # timm's way to say no
-            height, width = images.shape[2:]
-            raise ConfigError(
-                f"Timm: {self.name} does not take images of {height} x {width}: {error} "
-                "(often model_args=dict(dynamic_img_size=True) lets it)"
-            ) from error
+            raise ConfigError(self._refusal(images.shape[2], images.shape[3], str(error))) from error
+
+    def _refusal(self, height: int, width: int, said: str) -> str:
+        if SIZE.search(said) is None:
+            return f"Timm: {self.name} cannot run on images of {height} x {width}: {said or 'timm gives no reason'}"
+        advice = ""
+        if "match model" in said:
+            takes = inspect.signature(type(self.model)).parameters
+            remedies = {"dynamic_img_size": "dynamic_img_size=True", "img_size": f"img_size=({height}, {width})"}
+            remedy = next((remedies[name] for name in remedies if name in takes), None)
+            advice = f" (often model_args=dict({remedy}) lets it)" if remedy else ""
+        return f"Timm: {self.name} does not take images of {height} x {width}: {said.rstrip('.')}{advice}"
 
     def _map_indices(self) -> list[int]:
         """Of the last map at each stride, or of the only stride."""

@@ -131,12 +131,73 @@ def test_bad_arguments_are_refused(timm: ModuleType, arguments: dict[str, object
         BACKBONES.build({"type": "Timm", **arguments})
 
 
-def test_a_size_that_the_network_refuses_is_named_with_the_remedy(timm: ModuleType) -> None:
-    arguments = dict(img_size=32, depth=1)
-    with pytest.raises(ConfigError, match=r"Timm: vit_tiny_patch16_224 does not take images of 48 x 64: .*dynamic_img"):
-        Timm("vit_tiny_patch16_224", model_args=arguments)(torch.zeros(1, 3, 48, 64))
-    model = Timm("vit_tiny_patch16_224", model_args={**arguments, "dynamic_img_size": True})
-    assert model(torch.zeros(1, 3, 48, 64)).shape == (1, 192)
+@pytest.mark.parametrize(
+    ("name", "model_args", "size", "said"),
+    [
+        (
+            "vit_tiny_patch16_224",
+            dict(img_size=32, depth=1),
+            (48, 64),
+            "does not take images of 48 x 64: Input height (48) doesn't match model (32) "
+            "(often model_args=dict(dynamic_img_size=True) lets it)",
+        ),
+        (
+            "vit_tiny_patch16_224",
+            dict(img_size=32, depth=1, dynamic_img_size=True),
+            (40, 64),
+            "does not take images of 40 x 64: Input height (40) should be divisible by patch size (16)",
+        ),
+        (
+            "test_vit_relpos",
+            {},
+            (48, 64),
+            "does not take images of 48 x 64: Input height (48) doesn't match model (160) "
+            "(often model_args=dict(img_size=(48, 64)) lets it)",
+        ),
+        ("halonet26t", {}, (80, 112), "cannot run on images of 80 x 112: timm gives no reason"),
+    ],
+)
+def test_a_size_that_the_network_refuses_is_named_with_the_remedy_it_has(
+    timm: ModuleType, name: str, model_args: dict[str, Any], size: tuple[int, int], said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Timm(name, model_args=model_args)(torch.zeros(1, 3, *size))
+    assert str(caught.value) == f"Timm: {name} {said}"
+
+
+@pytest.mark.parametrize(
+    ("name", "model_args"),
+    [
+        ("vit_tiny_patch16_224", dict(img_size=32, depth=1, dynamic_img_size=True)),
+        ("test_vit_relpos", dict(img_size=(48, 64))),
+    ],
+)
+def test_the_remedies_help(timm: ModuleType, name: str, model_args: dict[str, Any]) -> None:
+    model = Timm(name, model_args=model_args)
+    assert model(torch.zeros(1, 3, 48, 64)).shape == (1, model.out_dim)
+
+
+def test_another_refusal_of_timm_s_is_not_put_down_to_the_size(
+    timm: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Timm("hiera_tiny_224")
+    monkeypatch.setattr("selfsup.backbones.timm.POOLED_BEFORE_NORM", ())
+    with pytest.raises(ConfigError) as caught:
+        model.feature_maps(torch.zeros(1, 3, 224, 224))
+    assert str(caught.value) == (
+        "Timm: hiera_tiny_224 cannot run on images of 224 x 224: normalization of features not supported"
+    )
+
+
+@pytest.mark.parametrize(("name", "size"), [("hiera_tiny_224", 224), ("sam2_hiera_tiny", 256)])
+def test_the_maps_of_a_network_whose_head_normalises_are_what_it_pools(timm: ModuleType, name: str, size: int) -> None:
+    torch.manual_seed(0)
+    model = Timm(name).eval()
+    images = torch.randn(1, 3, size, size)
+    with torch.no_grad():
+        maps, features = model.feature_maps(images), model(images)
+        assert [each.shape[2] for each in maps] == [size // 4, size // 8, size // 16, size // 32]
+        torch.testing.assert_close(model.model.head.norm(maps[-1].mean((2, 3))), features, rtol=1e-4, atol=1e-5)
 
 
 def test_a_network_that_does_not_pool_is_refused_when_it_runs(timm: ModuleType) -> None:
