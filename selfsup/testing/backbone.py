@@ -11,6 +11,7 @@ from selfsup.testing.modules import (
     check_forward,
     check_gradients,
     check_half_precision,
+    check_halves,
     check_kind,
     check_size,
     check_state_dict,
@@ -33,11 +34,12 @@ def check_backbone(
     """Check what the toolkit asks of a backbone.
 
     It is a torch.nn.Module, whose ``out_dim`` is known beforehand; images (B, 3, H, W) of every size give finite
-    float32 features (B, out_dim), others for other images; inputs and global random generators, and in eval mode the
-    state, are left alone; in eval mode an image's features do not depend on its batch; the state dict holds everything,
-    and a copy shares nothing; gradients reach every trainable parameter, in eval mode too; channels-last images give
-    the same; bfloat16 autocast works, with gradients of nearly the same direction; shapes are known on the meta device,
-    which ``--dry-run`` counts on; feature maps have the promised strides, and keep the promises of features.
+    float32 features (B, out_dim), others for other images; inputs, training flags and global random generators, and in
+    eval mode the state, are left alone; in eval mode an image's features do not depend on its batch; the state dict
+    holds everything, and a copy shares nothing; gradients reach every trainable parameter, in eval mode too, and come
+    from all features; channels-last images give the same; bfloat16 autocast works, with gradients of nearly the same
+    direction; shapes are known on the meta device, which ``--dry-run`` counts on; feature maps have the promised
+    strides, and keep the promises of features.
 
     Args:
         backbone: built; it is the same afterwards.
@@ -73,6 +75,7 @@ def check_backbone(
                 training=training,
                 purpose="training" if training else "eval mode",
             )
+        check_halves(backbone, images, weights, what="the features")
         check_state_dict(backbone, lambda used: used(images), another=another)
         _check_channels_last(backbone, images, tolerance)
         check_half_precision(backbone, images)

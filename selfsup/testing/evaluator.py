@@ -1,7 +1,7 @@
 """The contract of evaluators."""
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,14 @@ from selfsup.testing.promise import (
 )
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks")
+SWITCHES: dict[str, Callable[[Any], Any]] = {
+    "is_grad_enabled": torch.set_grad_enabled,
+    "get_default_dtype": torch.set_default_dtype,
+    "get_num_threads": torch.set_num_threads,
+    "get_deterministic_debug_mode": torch.set_deterministic_debug_mode,
+    "get_float32_matmul_precision": torch.set_float32_matmul_precision,
+}
+"""What of PyTorch holds for everybody: the function that says it, and the one that sets it."""
 OTHERS = 5
 """Backbones that are judged until one has other scores: few images make few different fractions."""
 
@@ -48,7 +56,7 @@ def check_evaluator(
     ``evaluate(backbone)`` returns finite scores by name, fractions unless named as ``unbounded``, the same ones however
     often it is asked, and others for some other backbone; the backbone is judged as it would be used, in eval mode,
     whatever mode it is in; its weights, statistics, training flags, hooks, and what of it is trained, the random
-    states, the default dtype, and whether gradients are recorded are as before.
+    states, and PyTorch's global switches (gradients, default dtype, threads, deterministic algorithms) are as before.
 
     Args:
         evaluator: built, with images of its own; it is used itself, not a copy.
@@ -66,7 +74,7 @@ def check_evaluator(
         next(iter(judged.children()), judged).eval()  # mixed flags, as frozen stages have them
         next(judged.parameters()).requires_grad_(False)
         before, state = _settings(judged), state_of(judged)
-        random_state, dtype = global_random_state(), torch.get_default_dtype()
+        random_state, switches = global_random_state(), _switches()
         with promised(evaluator, "evaluate(backbone) must not raise"):
             scores = evaluator.evaluate(judged)
         _check_scores(evaluator, scores, unbounded)
@@ -78,12 +86,12 @@ def check_evaluator(
         promise(not hooks, evaluator, f"must leave no hooks behind, but does on {listed(hooks)}")
         promise(same_values(state_of(judged), state), evaluator, "must not change the backbone's weights or statistics")
         promise(global_random_state() == random_state, evaluator, "must not draw from a global random generator")
-        promise(torch.is_grad_enabled(), evaluator, "must leave the recording of gradients switched on")
-        promise(
-            torch.get_default_dtype() == dtype,
-            evaluator,
-            f"must leave the default dtype as it was, but it is {torch.get_default_dtype()}",
-        )
+        for name, now in _switches().items():
+            promise(
+                now == switches[name],
+                evaluator,
+                f"must leave PyTorch's switches as they were, but torch.{name}() is {now} instead of {switches[name]}",
+            )
         asked = [name for name, parameter in judged.named_parameters() if parameter.grad is not None]
         promise(not asked, evaluator, f"must leave no gradients behind, but does in {listed(asked)}")
         _check_judgement(evaluator, judged, scores)
@@ -113,12 +121,18 @@ def _check_judgement(evaluator: Any, judged: nn.Module, scores: dict[str, float]
 @contextmanager
 def _own_switches() -> Iterator[None]:
     """Whatever an evaluator leaves switched is switched back."""
-    dtype = torch.get_default_dtype()
-    try:
-        with torch.enable_grad():
+    with torch.enable_grad():
+        before = _switches()
+        try:
             yield
-    finally:
-        torch.set_default_dtype(dtype)
+        finally:
+            for name, now in _switches().items():
+                if now != before[name]:
+                    SWITCHES[name](before[name])
+
+
+def _switches() -> dict[str, Any]:
+    return {name: getattr(torch, name)() for name in SWITCHES}
 
 
 def _settings(judged: nn.Module) -> tuple[dict[str, Any], ...]:

@@ -102,7 +102,7 @@ def check_forward(
     tolerance: float,
     component: nn.Module | None = None,
 ) -> None:
-    """Shape; that the input matters; and that nothing is written to: not the inputs, nor the state in eval mode.
+    """Shape; that the input matters; and that nothing is written to: no input, no flag, nor the state in eval mode.
 
     Args:
         module: is copied.
@@ -117,12 +117,18 @@ def check_forward(
     for training in (True, False):
         used = copied(module).train(training)
         mode = "training" if training else "eval"
+        flags = {name or "the module itself": part.training for name, part in used.named_modules()}
+        before, random_before = state_of(used), global_random_state()  # of the first call: some act only then
         with promised(maker, f"must take inputs of shape {tuple(inputs.shape)} in {mode} mode"):
             output = used(inputs)
         check_output(maker, output, (len(inputs), width), f"{what} in {mode} mode")
         promise(torch.equal(inputs, given), maker, f"must not write to its input, but does in {mode} mode")
+        parts = zip(flags, used.modules(), strict=True)
+        moved = [name for name, part in parts if part.training != flags[name]]
+        promise(
+            not moved, maker, f"must leave the training flags as they were, but in {mode} mode not of {listed(moved)}"
+        )
     with torch.no_grad():
-        before, random_before = state_of(used), global_random_state()
         first, again = used(inputs), used(inputs)
         promise(
             same_values(state_of(used), before),
@@ -197,6 +203,41 @@ def check_gradients(
     promise(not reached, module, f"no gradient should reach {listed(reached)}, named as untrained, but one does")
     moved = [name for name, p in trainable.items() if p.grad is not None and p.grad.any()]
     promise(bool(moved), module, f"nothing is learnt in {purpose}: the gradient of every parameter is zero")
+
+
+def check_halves(module: nn.Module, inputs: Tensor, weights: Tensor, *, what: str, to_inputs: bool = False) -> None:
+    """No half of the output is detached, in training.
+
+    Args:
+        module: is copied.
+        inputs: one row for each sample.
+        weights: random, of the output's shape: the gradient of a plain sum may be zero, as behind a norm.
+        what: the output is called.
+        to_inputs: whether the gradients must reach the inputs, and not any trainable parameter.
+    """
+    width = weights.shape[1]
+    halves = {
+        "the first half": slice(0, width // 2),
+        "the last half": slice(width - width // 2, width),
+        "every second": slice(0, width, 2),
+        "every other second": slice(1, width, 2),
+    }
+    for name, half in halves.items():
+        used = copied(module).train()
+        watched = inputs.clone().requires_grad_(to_inputs)
+        leaves = [watched] if to_inputs else [parameter for parameter in used.parameters() if parameter.requires_grad]
+        if not leaves or not weights[:, half].numel():
+            continue
+        value = (used(watched) * weights)[:, half].sum()
+        gradients: tuple[Tensor | None, ...] = ()
+        if value.requires_grad:
+            gradients = torch.autograd.grad(value, leaves, allow_unused=True)
+        promise(
+            any(gradient is not None and bool(gradient.any()) for gradient in gradients),
+            module,
+            f"a gradient must reach {'its input' if to_inputs else 'parameters'} from all of {what}, but none does "
+            f"from {name} of their dimensions",
+        )
 
 
 def check_state_dict(module: nn.Module, run: Callable[[Any], Tensor], *, another: nn.Module | None = None) -> None:

@@ -7,6 +7,7 @@ from selfsup.testing.modules import (
     check_forward,
     check_gradients,
     check_half_precision,
+    check_halves,
     check_kind,
     check_size,
     check_state_dict,
@@ -21,10 +22,10 @@ def check_neck(
     """Check what the methods ask of a neck.
 
     It is a torch.nn.Module; ``in_dim`` and ``out_dim`` are known beforehand; features (B, in_dim) give finite float32
-    embeddings (B, out_dim), others for other features; inputs and global random generators, and in eval mode the state,
-    are left alone; in eval mode an embedding does not depend on its batch; the state dict holds everything, and a copy
-    shares nothing; gradients reach every trainable parameter and the features; bfloat16 autocast works, with gradients
-    of nearly the same direction.
+    embeddings (B, out_dim), others for other features; inputs, training flags and global random generators, and in eval
+    mode the state, are left alone; in eval mode an embedding does not depend on its batch; the state dict holds
+    everything, and a copy shares nothing; gradients reach every trainable parameter, and from all of the embeddings the
+    features; bfloat16 autocast works, with gradients of nearly the same direction.
 
     Args:
         neck: built; it is the same afterwards.
@@ -53,5 +54,6 @@ def check_neck(
             neck,
             "a gradient must reach its input, or no backbone learns behind it",
         )
+        check_halves(neck, features, weights, what="the embeddings", to_inputs=True)
         check_state_dict(neck, lambda used: used(features), another=another)
         check_half_precision(neck, features)

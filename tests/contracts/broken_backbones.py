@@ -112,6 +112,25 @@ class Squares(Net):
         return super().forward(images)[:, : 6 if images.shape[2] == images.shape[3] else 5]
 
 
+class Settles(Net):
+    def forward(self, images: Tensor) -> Tensor:
+        features = super().forward(images)
+        self.eval()
+        return features
+
+
+class HalfDetached(Net):
+    def forward(self, images: Tensor) -> Tensor:
+        first, last = super().forward(images).chunk(2, dim=1)
+        return torch.cat([first, last.detach()], dim=1)
+
+
+class EverySecondDetached(Net):
+    def forward(self, images: Tensor) -> Tensor:
+        features = super().forward(images)
+        return torch.where(torch.arange(6, device=images.device) % 2 == 0, features.detach(), features)
+
+
 class Unused(Net):
     def __init__(self) -> None:
         super().__init__()
@@ -213,6 +232,10 @@ BROKEN = [
     Broken(Double, "the features in training mode must be float32 as the input, got torch.float64"),
     Broken(Infinite, "the features in training mode must be finite for normal inputs"),
     Broken(Writes, "must not write to its input, but does in training mode"),
+    Broken(
+        Settles,
+        "must leave the training flags as they were, but in training mode not of the module itself, conv, bn",
+    ),
     Broken(MovesInEval, "must leave its state alone in eval mode, or an evaluation would change the training"),
     Broken(Counts, "must give the same output twice in eval mode"),
     Broken(DrawsInEval, "must leave the global random generators alone in eval mode"),
@@ -232,6 +255,16 @@ BROKEN = [
     Broken(FrozenInEval, "a gradient must reach every trainable parameter in eval mode, or several processes wait "),
     Broken(InfiniteGradient, "gradients must be finite in training; that of bn.bias is not"),
     Broken(LearnsNothing, "nothing is learnt in training: the gradient of every parameter is zero"),
+    Broken(
+        HalfDetached,
+        "a gradient must reach parameters from all of the features, but none does from the last half of their "
+        "dimensions",
+    ),
+    Broken(
+        EverySecondDetached,
+        "a gradient must reach parameters from all of the features, but none does from every second of their "
+        "dimensions",
+    ),
     Broken(
         Outside,
         "tensors must be parameters or buffers, and layers submodules, or they are neither saved nor moved to a "

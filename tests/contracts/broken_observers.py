@@ -66,6 +66,18 @@ class Doubles(Judge):
         return scores
 
 
+class Hurries(Judge):
+    def evaluate(self, backbone: nn.Module) -> Scores:
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        return super().evaluate(backbone)
+
+
+class Determines(Judge):
+    def evaluate(self, backbone: nn.Module) -> Scores:
+        torch.use_deterministic_algorithms(True)
+        return super().evaluate(backbone)
+
+
 class LeavesGradients(Judge):
     def evaluate(self, backbone: nn.Module) -> Scores:
         weight = list(backbone.parameters())[-1]
@@ -119,6 +131,8 @@ class Percent(Judge):
         return {"top1": 50.0 + super().evaluate(backbone)["mean"]}
 
 
+SWITCHED = "must leave PyTorch's switches as they were, but "
+
 EVALUATORS = [
     Broken(int, "must have evaluate(backbone)"),
     Broken(lambda: nn.Linear(3, 3), "must have evaluate(backbone)"),
@@ -129,8 +143,10 @@ EVALUATORS = [
     Broken(InTraining, "must not change the backbone's weights or statistics"),
     Broken(Halves, "must not change the backbone's weights or statistics"),
     Broken(Draws, "must not draw from a global random generator"),
-    Broken(SwitchesOff, "must leave the recording of gradients switched on"),
-    Broken(Doubles, "must leave the default dtype as it was, but it is torch.float64"),
+    Broken(SwitchesOff, f"{SWITCHED}torch.is_grad_enabled() is False instead of True"),
+    Broken(Doubles, f"{SWITCHED}torch.get_default_dtype() is torch.float64 instead of torch.float32"),
+    Broken(Hurries, f"{SWITCHED}torch.get_num_threads() is "),
+    Broken(Determines, f"{SWITCHED}torch.get_deterministic_debug_mode() is 2 instead of 0"),
     Broken(LeavesGradients, "must leave no gradients behind, but does in bn.bias"),
     Broken(Tires, "must give the same scores again, and for a backbone in eval mode, but the third time they are "),
     Broken(Flatters, "must look at the backbone, but 5 others have the same scores: {'top1': 0.9}"),

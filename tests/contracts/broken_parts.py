@@ -40,6 +40,22 @@ class Ignores(Neck):
         return super().forward(features * 0)
 
 
+class HalfDetached(Neck):
+    def forward(self, features: Tensor) -> Tensor:
+        first, last = super().forward(features).chunk(2, dim=1)
+        return torch.cat([first.detach(), last], dim=1)
+
+
+class ChangesOnce(Neck):
+    """Limits its weight when it is first evaluated; later there is nothing left to do."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        if not self.training:
+            with torch.no_grad():
+                self.weight.clamp_(-0.1, 0.1)
+        return super().forward(features)
+
+
 NECKS = [
     Broken(partial(SimpleNamespace, in_dim=5, out_dim=4), "must be a torch.nn.Module"),
     Broken(Sizeless, "in_dim must be an int > 0, known before the first forward pass, got None"),
@@ -50,6 +66,12 @@ NECKS = [
         "the embeddings in training mode must have shape (3, 4), got (4, 3)",
         options={"batch": 3},
     ),
+    Broken(
+        HalfDetached,
+        "a gradient must reach its input from all of the embeddings, but none does from the first half of their "
+        "dimensions",
+    ),
+    Broken(ChangesOnce, "must leave its state alone in eval mode, or an evaluation would change the training"),
     Broken(Ignores, "the embeddings of different inputs must differ in eval mode, but they are the same"),
 ]
 
