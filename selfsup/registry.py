@@ -113,8 +113,8 @@ class Registry(mmengine_registries.Registry):
         """Called by ``register_module``; a name belongs to whoever had it first, and ours come before everybody's.
 
         The same class of the same module or file takes its own place again (a module reloaded, a cell run twice).
-        ``force`` takes a name away, but not for a plugin: what a name means would depend on whether something else had
-        been looked up before.
+        ``force`` takes a name away, but none of ours, by which recipes and cards mean ours; nor for a plugin: what a
+        name means would depend on whether something else had been looked up before.
 
         Raises:
             RegistryError: if the name is taken, with both places.
@@ -125,12 +125,18 @@ class Registry(mmengine_registries.Registry):
             self.import_from_location()
         for name in names:
             holder = self._holder(name, module)
-            if holder is None or _same_source(holder, module) or (force and plugin is None):
+            forced = force and plugin is None
+            if holder is None or _same_source(holder, module) or (forced and not _is_ours(holder)):
                 continue
             first, second = (provider_of(component) for component in (holder, module))
+            right = (
+                f"force=True takes no name of ours, choose another: name='Own{name}'"
+                if forced
+                else "rename one of them"
+            )
             message = (
                 f"{self.name} {name!r} is registered twice: by {first.place} ({first.origin}) "
-                f"and by {second.place} ({second.origin}); rename one of them"
+                f"and by {second.place} ({second.origin}); {right}"
             )
             if plugin is not None and name in self._offers:
                 self._contested[name] = message

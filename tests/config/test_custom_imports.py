@@ -105,6 +105,28 @@ def test_a_failure_may_be_passed_over_but_not_a_taken_name(tmp_path: Path) -> No
         load_config(write(tmp_path, text.format("greedy_net.py")))
 
 
+FORCED = BACKBONE.replace("register_module()", "register_module(force=True)")
+
+
+def test_a_file_cannot_force_its_way_into_one_of_our_names(tmp_path: Path) -> None:
+    file = write(tmp_path, FORCED.format(name="ResNet"), "greedy_net.py")
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, RECIPE + "custom_imports = dict(imports='greedy_net.py')\n"))
+    said = str(caught.value).splitlines()[1].strip()
+    assert said.startswith(f"custom_imports.imports: {file}: backbone 'ResNet' is registered twice: by ")
+    assert said.endswith(
+        f"and by {file}:7 (greedy_net); force=True takes no name of ours, choose another: name='OwnResNet'"
+    )
+    assert BACKBONES.find("ResNet").__module__ == "selfsup.backbones.resnet"
+
+
+def test_a_file_may_force_its_way_into_a_name_of_another(tmp_path: Path) -> None:
+    for name in ("first_net", "second_net"):
+        write(tmp_path, FORCED.format(name="OwnNet"), f"{name}.py")
+        load_config(write(tmp_path, OWN + f"custom_imports = dict(imports='{name}.py')\n"))
+        assert BACKBONES.find("OwnNet").__module__ == name
+
+
 def test_imports_that_are_no_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"custom_imports\.imports: must be str or a sequence of str, got 3"):
         load_config(write(tmp_path, RECIPE + "custom_imports = dict(imports=3)\n"))
