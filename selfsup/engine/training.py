@@ -16,6 +16,7 @@ from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.engine.together import check_length, together
+from selfsup.errors import ConfigError
 from selfsup.methods.base import Method
 from selfsup.ops.dist import rank, world_size
 from selfsup.registry import DATASETS, OPTIM_WRAPPERS, PARAM_SCHEDULERS, TRANSFORMS
@@ -25,12 +26,19 @@ def build_images(config: Mapping[str, Any]) -> tuple[Any, Any]:
     """The data set with all of its images, and the view pipeline; every process has as many images.
 
     Raises:
+        ConfigError: if the data set lacks a method that is called.
         DataError: if there are no images, or other numbers of them in other processes.
     """
     loader = config["train_dataloader"]
     with together():
         images = DATASETS.build(loader["dataset"])
         views = TRANSFORMS.build(loader["views"])
+        absent = [name for name in ("__len__", "image", "name") if not callable(getattr(images, name, None))]
+        if absent:
+            raise ConfigError(
+                f"train_dataloader.dataset: {type(images).__name__} has no {' and no '.join(absent)}; a data set has "
+                "__len__(), image(index) and name(index)"
+            )
     check_length(len(images))
     return images, views
 

@@ -109,6 +109,34 @@ def test_a_part_of_the_loss_may_be_without_a_gradient(tmp_path: Path, monkeypatc
     assert raised == [(step, pytest.approx(value, abs=1e-6)) for step, value in losses(tmp_path / "plain")]
 
 
+class NamelessImages:
+    labels = None
+
+    def __len__(self) -> int:
+        return 8
+
+    def image(self, index: int) -> np.ndarray:
+        return np.zeros((40, 40, 3), np.uint8)
+
+
+class EndlessImages(NamelessImages):
+    __len__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("images", "absent"), [(NamelessImages, "name"), (EndlessImages, "__len__ and no name")], ids=["name", "len"]
+)
+def test_a_data_set_that_lacks_a_method_is_told_before_any_step(images: type, absent: str, tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    config["train_dataloader"]["dataset"] = images()
+    with pytest.raises(ConfigError) as caught:
+        Runner(config).train()
+    assert str(caught.value) == (
+        f"train_dataloader.dataset: {images.__name__} has no {absent}; a data set has __len__(), image(index) and "
+        "name(index)"
+    )
+
+
 def test_a_run_that_was_switched_off_goes_on_bitwise(tmp_path: Path) -> None:
     Runner(tiny_config(tmp_path / "whole")).train()
     with pytest.raises(PoweredOff):
