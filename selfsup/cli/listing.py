@@ -9,6 +9,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from selfsup.cli.show import ROLE
 from selfsup.errors import RegistryError, did_you_mean
 from selfsup.plugins import provider_of
 from selfsup.registry import KINDS, load_plugins, plugin_report
@@ -46,6 +47,8 @@ def run(chosen: argparse.Namespace) -> int:
         kind, pattern = None, kind
     if kind is not None and kind not in KINDS:
         near = did_you_mean(kind, KINDS, show=len(KINDS))
+        if not pattern and not near.startswith("; did"):
+            near = _as_pattern(kind) or near
         raise RegistryError(f"list: no kind is called {kind!r}{near}; `selfsup configs` lists the recipes")
     broken = {plugin: error for plugin, error in load_plugins().items() if error is not None}
     kinds = list(KINDS) if kind is None else [kind]
@@ -73,9 +76,22 @@ def rows_of(kind: str) -> list[Row]:
     rows = []
     for name in registry.names(inherited=kind in INHERITING):
         component = registry.get(name)
-        summary = (inspect.getdoc(component) or "").partition("\n")[0]
+        summary = plain((inspect.getdoc(component) or "").partition("\n")[0])
         rows.append(Row(kind, name, provider_of(component).origin, summary))
     return rows
+
+
+def plain(line: str) -> str:
+    """A line of a docstring without the marks of roles and code."""
+    return ROLE.sub(r"\1", line).replace("`", "")
+
+
+def _as_pattern(word: str) -> str:
+    """The end of a message about a word that is no kind, but with a star would find names; empty if it would not."""
+    load_plugins()
+    names = [row.name for kind in KINDS for row in rows_of(kind)]
+    pattern = next((each for each in (f"{word}*", f"*{word}*") if any(matches(name, each) for name in names)), None)
+    return f"; for names write `selfsup list '{pattern}'`" if pattern else ""
 
 
 def matches(name: str, pattern: str) -> bool:

@@ -14,7 +14,7 @@ from selfsup.errors import RegistryError, did_you_mean
 from selfsup.plugins import provider_of
 from selfsup.registry import KINDS, Registry, load_plugins, plugin_report
 
-_ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`")
+ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`")
 _CODE = re.compile(r"``(.+?)``")
 _SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields|Source|Example):")
 
@@ -65,7 +65,7 @@ def card(name: str, registry: Registry, component: Any) -> Text:
 
 def _styled(line: str) -> Text:
     """A line of a docstring: headings bold, code coloured, the marks of both left out."""
-    line = _ROLE.sub(r"``\1``", line)
+    line = ROLE.sub(r"``\1``", line)
     if _SECTION.match(line):
         heading, colon, rest = line.partition(":")
         return Text.assemble((heading + colon, "bold"), _styled(rest))

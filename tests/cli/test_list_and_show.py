@@ -1,11 +1,13 @@
 """What can be named, and what a name stands for."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
 from selfsup.cli import main
+from selfsup.cli.listing import plain
 from selfsup.registry import BACKBONES, KINDS
 from tests.installed import BACKBONE, install
 
@@ -47,6 +49,27 @@ def test_an_unknown_kind_gets_the_nearest(capsys: pytest.CaptureFixture[str]) ->
     assert main(["list", "lossess"]) == 2
     expected = "error: list: no kind is called 'lossess'; did you mean 'losses'?; `selfsup configs` lists the recipes\n"
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(("word", "pattern"), [("Sim", "Sim*"), ("imclr", "*imclr*")])
+def test_a_word_that_is_no_kind_but_part_of_names_gets_the_pattern(
+    word: str, pattern: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list", word]) == 2
+    assert capsys.readouterr().err == (
+        f"error: list: no kind is called '{word}'; for names write `selfsup list '{pattern}'`; `selfsup configs` lists "
+        "the recipes\n"
+    )
+    assert main(["list", pattern]) == 0
+
+
+def test_summaries_are_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    said = capsys.readouterr().out
+    assert "`" not in said and not re.search(r":\w+:", said)
+    assert plain("Like :class:`~selfsup.data.Subset`, for ``name`` and :func:`len`.") == (
+        "Like Subset, for name and len."
+    )
 
 
 def test_a_terminal_gets_tables(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
