@@ -4,7 +4,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict[str, Any]
             them need no memory for the rest.
 
     Raises:
-        CheckpointError: if the file is missing, truncated, or holds anything but tensors and plain values.
+        CheckpointError: if the file is missing, truncated, or holds anything but tensors and plain values, or tensors
+            without numbers.
     """
     return _read_pickle(Path(path), stand_ins=(), mapped=mapped)
 
@@ -90,10 +91,36 @@ def _read_pickle(path: Path, *, stand_ins: tuple, mapped: bool) -> dict[str, Any
         raise _refusal(path, error) from None
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: expected a dict of states, got {type(state).__name__}")
+    empty = _without_numbers(state)
+    if empty:
+        raise CheckpointError(
+            f"{path}: {len(empty)} tensors have a shape and no numbers, as on PyTorch's meta device: "
+            f"{', '.join(empty[:3])}{', ...' if len(empty) > 3 else ''}; save the network once it has its weights"
+        )
     return state
 
 
+def _without_numbers(state: Mapping[Any, Any]) -> list[str]:
+    """The names of tensors that are on the meta device, however deep."""
+    found: list[str] = []
+    inside: list[Any] = [state]
+    seen: set[int] = set()
+    while inside:
+        held = inside.pop()
+        if id(held) in seen:
+            continue
+        seen.add(id(held))
+        for name, value in held.items() if isinstance(held, Mapping) else enumerate(held):
+            if isinstance(value, torch.Tensor):
+                found += [str(name)] if value.is_meta else []
+            elif isinstance(value, Mapping | list | tuple):
+                inside.append(value)
+    return found
+
+
 def _refusal(path: Path, error: Exception) -> CheckpointError:
+    if misnamed := _misnamed(path, ".pth"):
+        return misnamed
     forbidden = re.search(r"unsupported (?:global|class|operand):?\s+(?:global\s+)?([\w.]+)", str(error), re.IGNORECASE)
     if forbidden and _starts_like_a_pickle(path):
         what = "" if forbidden.group(1).isdigit() else f" ({forbidden.group(1)})"  # a bare number is an opcode
@@ -122,6 +149,29 @@ def _reason(error: Exception) -> str:
     """What went wrong, without the advice that torch puts around it."""
     said = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0].strip()
     return f"{type(error).__name__}: {said[:80]}" if said else type(error).__name__
+
+
+def _misnamed(path: Path, read_as: str) -> CheckpointError | None:
+    """The error for a file that is of another kind by its content than it was read as; None if that does not tell."""
+    kind = _kind(path)
+    if kind in ("", read_as):
+        return None
+    return CheckpointError(f"{path}: is a {kind} file by its content; rename it to {path.with_suffix(kind).name}")
+
+
+def _kind(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+        return ".safetensors"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return ""
+    if any(name.endswith("/data.pkl") for name in names):
+        return ".pth"
+    return ".npz" if names and all(name.endswith(".npy") for name in names) else ""
 
 
 def _starts_like_a_pickle(path: Path) -> bool:
@@ -162,17 +212,20 @@ def _safetensors(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except Exception as error:  # safetensors raises its own type for a damaged header
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from None
+        unreadable = CheckpointError(f"{path}: not a readable safetensors file ({error})")
+        raise _misnamed(path, ".safetensors") or unreadable from None
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
+    if misnamed := _misnamed(path, ".npz"):
+        raise misnamed
     if not _starts_like_a_zip(path):
         raise CheckpointError(f"{path}: not a readable .npz file, {path.stat().st_size} bytes")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files}
+            return {name: torch.from_numpy(np.asarray(arrays[name], order="C")) for name in arrays.files}
     except Exception as error:  # zipfile, zlib and NumPy each have errors of their own
         if "allow_pickle" in str(error):
             raise CheckpointError(

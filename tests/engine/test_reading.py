@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
+from selfsup.engine.checkpoint import load_backbone
 from selfsup.engine.inert import Inert
 from selfsup.engine.reading import read_checkpoint, read_weights
 from selfsup.errors import CheckpointError
@@ -118,9 +120,42 @@ def test_the_paper_s_own_byol_file_is_explained(tmp_path: Path, monkeypatch: pyt
 
 
 def test_arrays_are_read_as_tensors(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", **{"a/kernel": TENSOR.numpy(), "b": np.float32(2.0)})
+    turned = np.asfortranarray(TENSOR.numpy())
+    np.savez(tmp_path / "x.npz", **{"a/kernel": TENSOR.numpy(), "b": np.float32(2.0), "turned": turned})
     read = read_weights(tmp_path / "x.npz")
-    assert torch.equal(read["a/kernel"], TENSOR) and read["b"] == 2.0
+    assert torch.equal(read["a/kernel"], TENSOR) and torch.equal(read["b"], torch.tensor(2.0))
+    assert torch.equal(read["turned"], TENSOR) and read["turned"].is_contiguous()
+
+
+def test_our_own_weights_are_read_from_arrays_with_their_counters(tmp_path: Path) -> None:
+    written, loaded = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
+    written(torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)))
+    np.savez(tmp_path / "x.npz", **{name: tensor.numpy() for name, tensor in written.state_dict().items()})
+    load_backbone(tmp_path / "x.npz", loaded)
+    assert loaded.num_batches_tracked == 1 and torch.equal(loaded.running_mean, written.running_mean)
+
+
+def save_as(kind: str, path: Path) -> None:
+    with path.open("wb") as file:
+        if kind == ".npz":
+            np.savez(file, a=TENSOR.numpy())
+        elif kind == ".pth":
+            torch.save({"a": TENSOR}, file)
+        else:
+            file.write(safetensors.torch.save({"a": TENSOR}))
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pth"])
+@pytest.mark.parametrize("kind", [".npz", ".safetensors", ".pth"])
+def test_a_file_that_is_called_like_another_kind_is_told_its_own(tmp_path: Path, kind: str, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    save_as(kind, path)
+    if kind == suffix:
+        assert torch.equal(read_weights(path)["a"], TENSOR)
+        return
+    with pytest.raises(CheckpointError) as caught:
+        read_weights(path)
+    assert str(caught.value) == f"{path}: is a {kind} file by its content; rename it to x{kind}"
 
 
 def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
