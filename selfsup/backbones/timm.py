@@ -10,6 +10,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from selfsup.backbones.base import NUM_STAGES, STRIDES, check_stages, quarter
@@ -20,6 +21,8 @@ from selfsup.registry import BACKBONES
 
 ROWS = ("stages", "blocks", "layers")  # what timm calls the row of stages, or of blocks without stages
 NUMBERED_STAGE = re.compile(r"(layer|stage|s)[1-9]")  # or else each stage: of ResNet, Visformer and RegNet
+FILLING = ("pretrained", "checkpoint_path")  # arguments that say where weights come from, not which network
+CLASSES = 2  # of a classifier that is only looked at; its tensors have the same names for any number
 NUMBERED = re.compile(r"b?\d+")  # children of a container, and blocks in timm's RegNet
 POOLED_BEFORE_NORM = ("Hiera", "HieraDet")  # classes whose head normalises: timm refuses a norm for their maps
 SIZE = re.compile(r"\b(height|width|size)\b")  # what timm's refusals of images name
@@ -53,6 +56,7 @@ class Timm(nn.Module):
     ) -> None:
         super().__init__()
         self.name = name
+        self.model_args = {key: value for key, value in (model_args or {}).items() if key not in FILLING}
         self.checkpoint_stages = check_stages(checkpoint_stages, "Timm")
         self.model = _create(name, dict(model_args or {}))
         if self.checkpoint_stages and not _rows(self.model):
@@ -102,6 +106,13 @@ class Timm(nn.Module):
         )
         maps = self._run(last_maps, images)
         return maps if len(indices) > 1 else simple_pyramid(maps[0], *images.shape[2:])
+
+    def classifier_tensors(self) -> frozenset[str]:
+        """timm's names of what the network with a classifier has and this one has not, or has without rows."""
+        with torch.device("meta"):
+            whole = _create(self.name, self.model_args, num_classes=CLASSES)
+        held = {name for name, tensor in self.model.state_dict().items() if tensor.numel()}
+        return frozenset(whole.state_dict().keys() - held)
 
     def _run(self, network: Callable[[Tensor], Any], images: Tensor) -> Any:
         blocks = (block for number in self.checkpoint_stages for block in _stage(self.model, number))
@@ -181,14 +192,14 @@ def _blocks(stage: nn.Module) -> list[nn.Module]:
     return list(parts.values()) if parts and all(map(NUMBERED.fullmatch, parts)) else [stage]
 
 
-def _create(name: str, model_args: dict[str, Any]) -> nn.Module:
+def _create(name: str, model_args: dict[str, Any], *, num_classes: int = 0) -> nn.Module:
     timm = _import()
     if not timm.is_model(name):
         raise ConfigError(f"Timm.name: timm has no network called {name!r}{did_you_mean(name, timm.list_models())}")
     if "num_classes" in model_args:
         raise ConfigError("Timm.model_args.num_classes: a backbone has no classifier; remove it")
     try:
-        return timm.create_model(name, num_classes=0, **model_args)
+        return timm.create_model(name, num_classes=num_classes, **model_args)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise ConfigError(f"Timm: {name} cannot be built with model_args={model_args}: {error}") from error
 

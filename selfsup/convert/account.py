@@ -123,11 +123,12 @@ def balance(translation: Translation, own: Mapping[str, Tensor]) -> Account:
     shaped = {name for name in given if name in own and given[name].shape == own[name].shape}
     unlike = {name: why for name in own if name in shaped and (why := misfit(given[name], own[name]))}
     absent = [name for name in own if name not in given]
+    spared = [name for name in absent if BUILT_IN.fullmatch(name) or not own[name].numel()]
     return Account(
         taken=tuple(name for name in own if name in shaped and name not in unlike),
         aside={why: tuple(names) for why, names in translation.aside.items()},
-        kept=tuple(name for name in absent if BUILT_IN.fullmatch(name)),
-        missing=tuple(name for name in absent if not BUILT_IN.fullmatch(name)),
+        kept=tuple(spared),
+        missing=tuple(name for name in absent if name not in spared),
         left_over=tuple(
             [*translation.left_over, *(translation.names.get(name, name) for name in given if name not in own)]
         ),

@@ -171,13 +171,14 @@ def _timm_bit(architecture: Architecture, backbone: Any) -> Found:
 
 
 def _timm_itself(backbone: Any) -> Found:
-    """The network that the backbone called Timm holds, if its name alone builds it."""
+    """The network that the backbone called Timm holds."""
     import timm
 
-    model = timm.create_model(backbone.name, num_classes=0)
+    model = timm.create_model(backbone.name, num_classes=0, **backbone.model_args)
     if {f"model.{name}": shape for name, shape in _shapes(model).items()} != _shapes(backbone):
         return None
-    return model, f"model = timm.create_model({backbone.name!r}, num_classes=0)", (Rule(r"model\.(.+)", r"\1"),)
+    stated = "".join(f", {name}={value!r}" for name, value in backbone.model_args.items())
+    return model, f"model = timm.create_model({backbone.name!r}, num_classes=0{stated})", (Rule(r"model\.(.+)", r"\1"),)
 
 
 def _described(model: nn.Module) -> Architecture | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 HWIO_TO_OIHW = (3, 2, 0, 1)
+OIHW_TO_HWIO = (2, 3, 1, 0)
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,14 @@ class Translation:
         names: the file's name of each.
         aside: the file's names of what is not needed, by reason.
         left_over: the file's names that no rule knows.
+        turned: our names of kernels whose axes were put into PyTorch's order.
     """
 
     weights: dict[str, Tensor] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     aside: dict[str, list[str]] = field(default_factory=dict)
     left_over: list[str] = field(default_factory=list)
+    turned: set[str] = field(default_factory=set)
 
 
 def translate(tensors: Mapping[str, Tensor], layouts: Iterable[Layout]) -> Translation | None:
@@ -86,7 +89,10 @@ def _apply(tensors: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation:
             if ours in result.weights:  # a second head, say: which one is meant cannot be told
                 result.left_over.append(name)
                 break
-            result.weights[ours] = tensor.permute(HWIO_TO_OIHW) if rule.hwio and tensor.ndim == 4 else tensor
+            if rule.hwio and tensor.ndim == 4:
+                tensor = tensor.permute(HWIO_TO_OIHW)
+                result.turned.add(ours)
+            result.weights[ours] = tensor
             result.names[ours] = name
             break
         else:

@@ -1,6 +1,7 @@
 """Who writes weight files, and how the tensors of each are found."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +29,20 @@ def _find(state: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 _TORCHVISION_REGNET = regnet.block_rules(regnet.TORCHVISION, r"trunk_output\.block\d\.block(\d)-(\d+)")
-_CLASSIFIER = Rule(r"(?:fc|classifier|head(?:_dist)?|heads|fc_norm)\..+", aside="classifier")
+_CLASSIFIER = Rule(r"(?:fc|head)\..+", aside="classifier")
 
 
-TIMM_INSIDE = (Layout(r".+", (_CLASSIFIER, Rule(r"(.+)", r"model.\1"))),)
-"""For any network of timm inside the backbone that is called Timm."""
+def timm_inside(classifier: Collection[str]) -> tuple[Layout, ...]:
+    """For any network of timm inside the backbone that is called Timm.
+
+    Which modules classify cannot be told by what they are called: features of many networks pass through parts of their
+    ``head``.
+
+    Args:
+        classifier: timm's names of the tensors that the network is built without.
+    """
+    named = "|".join(map(re.escape, sorted(classifier)))
+    return (Layout(r".+", (Rule(named, aside="classifier"), Rule(r"(.+)", r"model.\1"))),)
 
 
 @dataclass(frozen=True)

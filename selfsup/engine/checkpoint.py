@@ -193,7 +193,8 @@ def load_method(path: str | Path, method: Method) -> int | None:
     try:
         _load_converted(state, method.backbone, source="selfsup", prefix="", file=str(path))
     except CheckpointError as error:
-        way = "; `selfsup convert` makes a file of it that is taken here" if "source=" in str(error) else ""
+        foreign = "source=" in str(error) or "prefix=" in str(error)
+        way = "; `selfsup convert` makes a file of it that is taken here" if foreign else ""
         raise CheckpointError(f"{error}{way}") from None
     return None
 
@@ -216,7 +217,8 @@ def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup"
 
     Raises:
         CheckpointError: if the source is unknown, the file cannot be read, or a tensor is missing, left over, of
-            another shape or kind, or not finite; the message says which source or prefix would fit, if one does.
+            another shape or kind, not finite, or no number at all; the message says which source or prefix would fit,
+            if one does.
     """
     file = checkpoint_file(path) if Path(path).expanduser().is_dir() else Path(path)
     eps = stated_eps(file) if source == "selfsup" else None
@@ -226,7 +228,15 @@ def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup"
 
 def _load_converted(state: Mapping[str, Any], backbone: nn.Module, *, source: str, prefix: str, file: str) -> Account:
     own = backbone.state_dict()
-    weights, account = convert(state, own, source=source, prefix=prefix, file=file, model=class_name(backbone))
+    weights, account = convert(
+        state,
+        own,
+        source=source,
+        prefix=prefix,
+        file=file,
+        model=class_name(backbone),
+        classifier=getattr(backbone, "classifier_tensors", None),
+    )
     backbone.load_state_dict(split_state({**own, **weights}, backbone))
     return account
 

@@ -57,6 +57,7 @@ def convert_file(
         whole=method is not None,
         file=str(path),
         model=type(model).__name__,
+        classifier=getattr(model, "classifier_tensors", None),
     )
     weights |= {name: _as_built(own[name]) for name in account.kept}
     backbone = model if method is None else model.backbone

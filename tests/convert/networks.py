@@ -13,7 +13,10 @@ TINY = {"depths": (1, 2, 1, 1), "widths": (16, 24, 32, 48), "group_width": 8}
 def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
     """The model in eval mode, with nothing left at a value that a forgotten tensor would have too."""
     generator = torch.Generator().manual_seed(seed)
+    saved = model.state_dict()
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if name not in saved:  # computed from the sizes, such as positions
+            continue
         with torch.no_grad():
             if not tensor.is_floating_point():
                 tensor.fill_(7)

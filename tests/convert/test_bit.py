@@ -167,6 +167,18 @@ def test_a_file_of_another_size_is_explained(timm: ModuleType, tmp_path: Path) -
         load_backbone(tmp_path / "x.npz", bit(depth=50), "bit")
 
 
+def test_kernels_in_pytorch_s_order_are_recognised(timm: ModuleType, tmp_path: Path) -> None:
+    arrays = official.bit_npz(timm.create_model("resnetv2_50x1_bit", num_classes=5))
+    turned = {name: array.transpose(3, 2, 0, 1) if array.ndim == 4 else array for name, array in arrays.items()}
+    np.savez(tmp_path / "x.npz", **turned)
+    with pytest.raises(
+        CheckpointError,
+        match=r"conv1\.weight: \(7, 7, 64, 3\) where \(64, 3, 7, 7\) is needed, .*; kernels are \(out, in, height, "
+        r"width\), PyTorch's order, here; permute\(2, 3, 1, 0\) gives the one that such files have$",
+    ):
+        load_backbone(tmp_path / "x.npz", bit(depth=50), "bit")
+
+
 def test_the_wrong_source_is_corrected(timm: ModuleType, tmp_path: Path) -> None:
     written = timm.create_model("resnetv2_50x1_bit", num_classes=5)
     np.savez(tmp_path / "x.npz", **official.bit_npz(written))

@@ -69,6 +69,43 @@ def test_a_prefix_and_a_source_that_would_fit_are_named(tmp_path: Path) -> None:
     assert message.endswith("every tensor is there with source='torchvision' and prefix='model.'")
 
 
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_a_wrapper_s_prefix_is_named_before_sources_that_allow_for_it(
+    reference: nn.Module, backbone: nn.Module, tmp_path: Path, wrapper: str
+) -> None:
+    state = official.prefixed(wrapper, reference.state_dict())
+    right = f"every tensor is there with prefix={wrapper!r}"
+    assert refused(state, backbone, tmp_path) == (
+        f"it is no file that source='torchvision' writes, its names are {wrapper}bn1.bias, "
+        f"{wrapper}bn1.num_batches_tracked, {wrapper}bn1.running_mean, ...; {right}"
+    )
+    assert load_backbone(tmp_path / "weights.pth", backbone, "torchvision", prefix=wrapper).balanced
+    assert refused(state, backbone, tmp_path, source="selfsup").endswith(
+        f"; every tensor is there with source='timm' (or 'torchvision', 'byol') and prefix={wrapper!r}"
+    )
+    own = official.prefixed(wrapper, backbone.state_dict())
+    assert refused(own, backbone, tmp_path, source="selfsup").endswith(f"; {right}")
+
+
+def test_a_wrapper_around_a_file_that_allows_for_another_is_named_with_its_source(
+    reference: nn.Module, backbone: nn.Module, tmp_path: Path
+) -> None:
+    state = official.prefixed("_orig_mod.", official.moco_v2(reference)["state_dict"])
+    message = refused(state, backbone, tmp_path, source="moco")
+    assert message.endswith("; every tensor is there with prefix='_orig_mod.'")
+
+
+def test_a_prefix_that_is_one_too_many_is_told(reference: nn.Module, backbone: nn.Module, tmp_path: Path) -> None:
+    state = {name: tensor + 1 for name, tensor in backbone.state_dict().items()}
+    message = refused(state, backbone, tmp_path, source="selfsup", prefix="wrong.")
+    assert message.startswith("no tensor's name begins with 'wrong.', its names are bn1.bias, ")
+    assert message.endswith(", ...; every tensor is there if the prefix is left out")
+    message = refused(state, backbone, tmp_path, source="selfsup", prefix="layer1.")
+    assert message.endswith("; every tensor is there if the prefix is left out")
+    message = refused(reference.state_dict(), backbone, tmp_path, source="selfsup", prefix="wrong.")
+    assert message.endswith("; it looks like source='timm' or source='torchvision' or source='byol', without a prefix")
+
+
 @pytest.mark.parametrize(
     ("layout", "written_by", "given"),
     [
@@ -134,6 +171,42 @@ def test_transposed_matrices_are_recognised(tmp_path: Path) -> None:
 
 def test_an_unknown_source_is_answered_with_the_nearest(backbone: nn.Module, tmp_path: Path) -> None:
     assert refused({}, backbone, tmp_path, "visl") == "no source is called 'visl'; did you mean 'vissl'?"
+
+
+def test_a_source_that_is_no_name_is_answered_too(backbone: nn.Module, tmp_path: Path) -> None:
+    assert refused({}, backbone, tmp_path, None) == (  # type: ignore[arg-type]
+        "no source is called None; choose from bit, byol, moco, selfsup, simsiam, swav, timm, torchvision, vissl"
+    )
+    message = refused({}, backbone, tmp_path, ["timm"])  # type: ignore[arg-type]
+    assert message == "no source is called ['timm']; did you mean 'timm'?"
+
+
+def test_a_prefix_that_is_no_string_is_refused(backbone: nn.Module, tmp_path: Path) -> None:
+    message = refused(backbone.state_dict(), backbone, tmp_path, "selfsup", None)  # type: ignore[arg-type]
+    assert message == "a prefix must be a string, '' for none, got None"
+
+
+def test_tensors_without_numbers_are_refused(backbone: nn.Module, tmp_path: Path) -> None:
+    with torch.device("meta"):
+        empty = BACKBONES.build({"type": "ResNet", "depth": 18})
+    weights = empty.state_dict()
+    for state in (weights, {"model": weights}, {"optimizer": [{"state": weights}]}):
+        assert refused(state, backbone, tmp_path, "selfsup") == (
+            f"{len(weights)} tensors have a shape and no numbers, as on PyTorch's meta device: conv1.weight, "
+            "bn1.weight, bn1.bias, ...; save the network once it has its weights"
+        )
+
+
+def test_a_file_for_a_whole_method_that_has_a_prefix_is_told_the_way(tmp_path: Path) -> None:
+    torch.save(official.prefixed("module.", TinyBackbone().state_dict()), tmp_path / "x.pth")
+
+    class Holder(nn.Module):
+        backbone = TinyBackbone()
+
+    with pytest.raises(
+        CheckpointError, match=r"; every tensor is there with prefix='module\.'; `selfsup convert` makes a file of it"
+    ):
+        load_method(tmp_path / "x.pth", Holder())  # type: ignore[arg-type]
 
 
 def test_a_file_without_tensors_is_refused(backbone: nn.Module, tmp_path: Path) -> None:

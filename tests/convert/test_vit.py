@@ -111,16 +111,3 @@ def test_another_number_of_positions_is_explained(tmp_path: Path) -> None:
         r"3 blocks of width 48, patches of 8 px and 17 positions, the model is a ViT with .* 65 positions",
     ):
         load_backbone(tmp_path / "x.pth", vit(image_size=64), "torchvision")
-
-
-def test_any_network_of_timm_through_the_backbone_that_holds_it(timm: ModuleType, tmp_path: Path) -> None:
-    reference: Any = randomised(timm.create_model("resnet10t", num_classes=5))
-    torch.save(reference.state_dict(), tmp_path / "x.pth")
-    model = BACKBONES.build({"type": "Timm", "name": "resnet10t"})
-    account = load_backbone(tmp_path / "x.pth", model, "timm")
-    assert account.aside == {"classifier": ("fc.weight", "fc.bias")}
-    reference.reset_classifier(0)
-    assert_same(model, reference, size=64)
-    weights, again, _ = counterpart(model, "timm")
-    again.load_state_dict(weights, strict=True)
-    assert_same(model, again, size=64)
