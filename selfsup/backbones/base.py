@@ -15,6 +15,10 @@ STRIDES = (4, 8, 16, 32)  # of the maps that detectors ask for
 class Backbone(Protocol):
     """A network from images to one vector each.
 
+    Where weights are loaded, arguments that decide about features and show in no tensor must agree with those that the
+    weights were trained with. A class may say which these are by a method ``not_in_weights``, which returns their
+    values by name; of one that does not, names and shapes of tensors decide alone.
+
     Attributes:
         out_dim: length of that vector, known without a forward pass.
     """

@@ -1,6 +1,7 @@
 """ResNet-v2 with group norm and weight standardisation: the network of Big Transfer."""
 
 from collections.abc import Collection
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -108,6 +109,7 @@ class BiTResNet(nn.Module):
         if not eps > 0:
             raise ConfigError(f"BiTResNet.eps: must be > 0, got {eps!r}")
         self.stem = stem
+        self.num_groups = num_groups
         self.eps = eps
         self.checkpoint_stages = check_stages(checkpoint_stages, "BiTResNet")
         self.conv1 = (
@@ -146,6 +148,10 @@ class BiTResNet(nn.Module):
         for number in range(1, NUM_STAGES + 1):
             outputs.append(self._run_stage(number, outputs[-1]))
         return [*outputs[1:NUM_STAGES], self._activate(outputs[NUM_STAGES])]
+
+    def not_in_weights(self) -> dict[str, Any]:
+        """The arguments that decide about features and that no tensor tells."""
+        return {"num_groups": self.num_groups, "eps": self.eps}
 
     def set_eps(self, eps: float) -> None:
         """Standardise with another eps, for weights of a network that does."""

@@ -4,6 +4,7 @@ Module names are timm's (``s1.b1.conv1.conv``), so that its weights load as they
 """
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -144,6 +145,10 @@ class RegNet(nn.Module):
         for number in range(1, NUM_STAGES + 1):
             outputs.append(self._run_stage(number, outputs[-1]))
         return outputs[1:]
+
+    def not_in_weights(self) -> dict[str, Any]:
+        """Nothing: every argument that decides about features shows in names and shapes."""
+        return {}
 
     def _run_stage(self, number: int, maps: Tensor) -> Tensor:
         stage = self.get_submodule(f"s{number}")

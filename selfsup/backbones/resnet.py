@@ -1,7 +1,7 @@
 """ResNet of any depth and width, with torchvision's module names."""
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -111,6 +111,10 @@ class ResNet(nn.Module):
         for number in range(1, NUM_STAGES + 1):
             outputs.append(self._run_stage(number, outputs[-1]))
         return outputs[1:]
+
+    def not_in_weights(self) -> dict[str, Any]:
+        """Nothing: every argument that decides about features shows in names and shapes."""
+        return {}
 
     def _run_stem(self, images: Tensor) -> Tensor:
         maps = F.relu(self.bn1(self.conv1(images)), inplace=True)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from selfsup.backbones.base import NUM_STAGES, STRIDES, check_stages, quarter
 from selfsup.backbones.checkpointing import calls_checkpointed
+from selfsup.backbones.composition import composition
 from selfsup.backbones.pyramid import simple_pyramid
 from selfsup.errors import ConfigError, did_you_mean
 from selfsup.registry import BACKBONES
@@ -113,6 +114,10 @@ class Timm(nn.Module):
             whole = _create(self.name, self.model_args, num_classes=CLASSES)
         held = {name for name, tensor in self.model.state_dict().items() if tensor.numel()}
         return frozenset(whole.state_dict().keys() - held)
+
+    def not_in_weights(self) -> dict[str, Any]:
+        """What the network is put together of besides tensors; names and arguments may say the same in many ways."""
+        return composition(self.model)
 
     def _run(self, network: Callable[[Tensor], Any], images: Tensor) -> Any:
         blocks = (block for number in self.checkpoint_stages for block in _stage(self.model, number))

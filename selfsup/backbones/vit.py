@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -142,6 +142,7 @@ class ViT(nn.Module):
         self.out_dim = embed_dim
         self.patch_size = patch_size
         self.grid_size = image_size // patch_size
+        self.num_heads = num_heads
         self.pool = pool
         self.checkpoint_stages = check_stages(checkpoint_stages, "ViT")
         self.patch_embed = PatchEmbed(patch_size, embed_dim)
@@ -172,6 +173,10 @@ class ViT(nn.Module):
         tokens = self._tokens(images)[:, 1:]
         last = tokens.transpose(1, 2).unflatten(2, (height // self.patch_size, width // self.patch_size))
         return simple_pyramid(last, height, width)
+
+    def not_in_weights(self) -> dict[str, Any]:
+        """The arguments that decide about features and that no tensor tells."""
+        return {"num_heads": self.num_heads, "pool": self.pool}
 
     def _tokens(self, images: Tensor) -> Tensor:
         """The class token and the patches' tokens after the final layer norm, shape (B, 1 + patches, out_dim)."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from selfsup.convert.rules import Layout, Rule
 
-EPS = 1e-10  # big_transfer's, in bit_pytorch/models.py
 TIMM_EPS = 1e-8  # timm/models/resnetv2.py, _create_resnetv2_bit
+NETWORK = {"type": "BiTResNet", "num_groups": 32, "eps": 1e-10}  # big_transfer's, in bit_pytorch/models.py
+TIMM_NETWORK = {**NETWORK, "eps": TIMM_EPS}
 
 _UNIT = r"(?:resnet/)?block(\d)/unit(\d+)/"
 _KERNEL = r"standardized_conv2d/kernel"

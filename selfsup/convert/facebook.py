@@ -53,4 +53,5 @@ MOCO = (
         (*_encoder("base_encoder"), _aside(r"momentum_encoder\..+", TEACHER), _aside(r"predictor\..+", "predictor")),
     ),
 )
+MOCO_NETWORK = {"type": "ViT", "num_heads": 12, "pool": "token"}  # moco-v3/vits.py: its ViT-S too
 SIMSIAM = (Layout(_DDP + r"encoder\.conv1\.weight", (*_encoder("encoder"), _aside(r"predictor\..+", "predictor"))),)

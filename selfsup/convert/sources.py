@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -54,14 +54,14 @@ class Source:
         method: layouts that give a whole method, heads included; empty where the heads are not ours.
         tensors: finds the tensors in what the file holds.
         normalisation: mean and standard deviation per channel that the weights expect; None where it varies.
-        eps: what the weight standardisation of a BiT network adds to variances there; None where there is none.
+        network: what holds of every network that is written so and shows in no tensor, as in a backbone's dict.
     """
 
     backbone: tuple[Layout, ...]
     method: tuple[Layout, ...] = ()
     tensors: Callable[[Mapping[str, Any]], dict[str, Tensor]] = _find
     normalisation: tuple[tuple[float, ...] | None, tuple[float, ...] | None] = _UNKNOWN
-    eps: float | None = None
+    network: Mapping[str, Any] = field(default_factory=dict)
 
 
 SOURCES: dict[str, Source] = {
@@ -71,7 +71,7 @@ SOURCES: dict[str, Source] = {
             Layout(r".+", (Rule(r"(.+)", r"\1"),)),
         )
     ),
-    "timm": Source((*bit.TIMM, Layout(r".+", (_CLASSIFIER, Rule(r"(.+)", r"\1")))), eps=bit.TIMM_EPS),
+    "timm": Source((*bit.TIMM, Layout(r".+", (_CLASSIFIER, Rule(r"(.+)", r"\1")))), network=bit.TIMM_NETWORK),
     "torchvision": Source(
         (
             Layout(
@@ -82,12 +82,13 @@ SOURCES: dict[str, Source] = {
             Layout(r"layer1\.0\.conv1\.weight", (*resnet.TRUNK, _CLASSIFIER)),
         ),
         normalisation=IMAGENET,
+        network=vit.TORCHVISION_NETWORK,
     ),
     "vissl": Source(vissl.BACKBONE, vissl.METHOD, tensors=vissl.tensors, normalisation=IMAGENET),
     "swav": Source(facebook.SWAV, facebook.SWAV_METHOD, normalisation=SWAV),
-    "moco": Source(facebook.MOCO, normalisation=IMAGENET),
+    "moco": Source(facebook.MOCO, normalisation=IMAGENET, network=facebook.MOCO_NETWORK),
     "simsiam": Source(facebook.SIMSIAM, normalisation=IMAGENET),
     "byol": Source(byol.BYOL),
-    "bit": Source(bit.NPZ, normalisation=BIT, eps=bit.EPS),
+    "bit": Source(bit.NPZ, normalisation=BIT, network=bit.NETWORK),
 }
 """By the name that ``source`` has in ``load_backbone``."""

@@ -41,6 +41,7 @@ TORCHVISION = (
         ),
     ),
 )
+TORCHVISION_NETWORK = {"type": "ViT", "pool": "token"}
 TO_TORCHVISION = (
     *(Rule(_escaped(ours), theirs) for ours, theirs in _OUTSIDE.items()),
     *(

@@ -11,7 +11,7 @@ from selfsup.engine.hooks.aside import view_side
 from selfsup.engine.provenance import licence_of, recipe_of
 from selfsup.engine.shard import class_name
 from selfsup.methods.base import Method
-from selfsup.registry import TRANSFORMS
+from selfsup.registry import BACKBONES, TRANSFORMS
 
 
 def weights_card(
@@ -38,7 +38,7 @@ def weights_card(
         step: optimiser updates they were trained for; None if unknown.
         licence: under which terms they are.
     """
-    described = dict(architecture)
+    described = {**architecture, "type": _name(architecture["type"])}
     if hasattr(backbone, "set_eps"):
         described["eps"] = backbone.eps
     return {
@@ -91,6 +91,14 @@ def run_card(
         size=view_side(TRANSFORMS.build(config["train_dataloader"]["views"])),
         **{**made, **(earlier or {})},
     )
+
+
+def _name(kind: Any) -> str:
+    """What a config may call the class of a backbone."""
+    if isinstance(kind, str):
+        return kind
+    registered = BACKBONES.get(kind.__name__) is kind
+    return kind.__name__ if registered else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _rounded(values: Sequence[float] | None) -> list[float] | None:

@@ -5,8 +5,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from selfsup.engine.reading import read_note
 from selfsup.errors import CheckpointError
 
@@ -49,27 +47,6 @@ def _beside(weights: Path) -> dict[str, Any] | None:
 
 def _if_card(found: Any) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and isinstance(found.get("backbone"), dict) else None
-
-
-def stated_eps(weights: Path) -> float | None:
-    """What the card says the weight standardisation of its network adds to variances; None if it does not."""
-    card = read_card(weights)
-    eps = card["backbone"].get("eps") if card is not None else None
-    return float(eps) if isinstance(eps, (int, float)) else None
-
-
-def check_eps(weights: Path, backbone: nn.Module) -> None:
-    """Refuse weights whose card says that their network computes something else, which no tensor tells.
-
-    Raises:
-        CheckpointError: if its eps is not the backbone's.
-    """
-    eps = stated_eps(weights)
-    if eps is not None and hasattr(backbone, "set_eps") and backbone.eps != eps:
-        raise CheckpointError(
-            f"{weights}: by its card the weights' network has eps={eps:g}, and this one {backbone.eps:g}; build it "
-            f"with eps={eps:g}"
-        )
 
 
 def check_place(out: Path, *, source: Path) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selfsup.convert import SOURCES, Account, adapt, convert, misfit
-from selfsup.engine.card_file import CARD_NOTE, card_path, check_eps, stated_eps
+from selfsup.convert import Account, adapt, convert, misfit
+from selfsup.engine.architecture import check_architecture
+from selfsup.engine.card_file import CARD_NOTE, card_path
 from selfsup.engine.disk import reason, remedy, settle, write_whole
 from selfsup.engine.environment import RESULTS
 from selfsup.engine.reading import read_checkpoint, read_weights
@@ -25,12 +26,14 @@ from selfsup.ops.dist import is_main
 
 __all__ = [
     "FORMAT",
+    "check_weights",
     "checkpoint_file",
     "checkpoint_path",
     "export_backbone",
     "list_checkpoints",
     "load_backbone",
     "load_method",
+    "load_run",
     "load_weights",
     "read_checkpoint",
     "step_of",
@@ -118,16 +121,16 @@ def sweep(work_dir: str | Path) -> None:
             partial.unlink(missing_ok=True)
 
 
-def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
-    """Copy ``weights`` into ``module``; every tensor must find its place.
+def check_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
+    """Refuse weights of which not every tensor finds its place in a module.
 
     Args:
-        module: what receives the weights.
+        module: what is to receive the weights.
         weights: a state dict.
         source: where the weights come from, for the error message.
 
     Raises:
-        CheckpointError: if tensors are missing, left over, of another shape or kind; nothing is changed then.
+        CheckpointError: if tensors are missing, left over, of another shape or kind.
     """
     if not isinstance(weights, Mapping) or not all(map(_is_named_tensor, weights.items())):
         raise CheckpointError(f"{source}: expected tensors by name as the model's weights, got {_kind(weights)}")
@@ -159,7 +162,39 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: st
         raise CheckpointError(
             f"{source}: the weights belong to another model than {class_name(module)}; " + "; ".join(problems)
         )
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
+    """Copy ``weights`` into ``module``; every tensor must find its place.
+
+    Args:
+        module: what receives the weights.
+        weights: a state dict.
+        source: where the weights come from, for the error message.
+
+    Raises:
+        CheckpointError: as :func:`check_weights` does; nothing is changed then.
+    """
+    check_weights(module, weights, source=source)
     module.load_state_dict(split_state(weights, module))
+
+
+def load_run(module: nn.Module, state: Mapping[str, Any], file: str | Path) -> None:
+    """Copy the weights of a training checkpoint into a method whose backbone computes the same.
+
+    Args:
+        module: what receives the weights.
+        state: what the file holds.
+        file: its path, for messages.
+
+    Raises:
+        CheckpointError: if a tensor does not find its place, or the backbone is another by the card or the config in
+            the file; nothing is changed then.
+    """
+    check_weights(module, state["model"], source=str(file))
+    if isinstance(backbone := getattr(module, "backbone", None), nn.Module):
+        check_architecture(file, state, backbone)
+    load_weights(module, state["model"], source=str(file))
 
 
 def _is_named_tensor(item: tuple[Any, Any]) -> bool:
@@ -183,15 +218,15 @@ def load_method(path: str | Path, method: Method) -> int | None:
         Optimiser updates that the weights were trained for, if the file says so.
 
     Raises:
-        CheckpointError: if the file cannot be read or does not fit, or by its card belongs to another network.
+        CheckpointError: if the file cannot be read or does not fit, or by its card or the config in it belongs to
+            another network.
     """
-    check_eps(Path(path), method.backbone)
     state = read_weights(path, mapped=is_sharded(method))
     if "model" in state:
-        load_weights(method, state["model"], source=str(path))
+        load_run(method, state, path)
         return state.get("step")
     try:
-        _load_converted(state, method.backbone, source="selfsup", prefix="", file=str(path))
+        _load_converted(state, method.backbone, source="selfsup", prefix="", file=Path(path))
     except CheckpointError as error:
         foreign = "source=" in str(error) or "prefix=" in str(error)
         way = "; `selfsup convert` makes a file of it that is taken here" if foreign else ""
@@ -218,27 +253,29 @@ def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup"
     Raises:
         CheckpointError: if the source is unknown, the file cannot be read, or a tensor is missing, left over, of
             another shape or kind, not finite, or no number at all; the message says which source or prefix would fit,
-            if one does.
+            if one does. Also if the file or its source states an argument that no tensor shows, such as a ViT's heads,
+            and the backbone has another.
     """
     file = checkpoint_file(path) if Path(path).expanduser().is_dir() else Path(path)
-    eps = stated_eps(file) if source == "selfsup" else None
-    account = _load_converted(read_weights(file), backbone, source=source, prefix=prefix, file=str(file))
-    return replace(account, adapted=adapt(backbone, eps or SOURCES[source].eps))
+    return _load_converted(read_weights(file), backbone, source=source, prefix=prefix, file=file, adapting=True)
 
 
-def _load_converted(state: Mapping[str, Any], backbone: nn.Module, *, source: str, prefix: str, file: str) -> Account:
+def _load_converted(
+    state: Mapping[str, Any], backbone: nn.Module, *, source: str, prefix: str, file: Path, adapting: bool = False
+) -> Account:
     own = backbone.state_dict()
     weights, account = convert(
         state,
         own,
         source=source,
         prefix=prefix,
-        file=file,
+        file=str(file),
         model=class_name(backbone),
         classifier=getattr(backbone, "classifier_tensors", None),
     )
+    theirs = check_architecture(file, state, backbone, source=source, adapting=adapting)
     backbone.load_state_dict(split_state({**own, **weights}, backbone))
-    return account
+    return replace(account, adapted=adapt(backbone, theirs.get("eps")))
 
 
 def export_backbone(backbone: nn.Module, work_dir: str | Path, card: Mapping[str, Any] | None = None) -> Path:

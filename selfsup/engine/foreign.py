@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from selfsup.convert import SOURCES, Account, adapt, convert
+from selfsup.engine.architecture import check_architecture
 from selfsup.engine.card import weights_card
 from selfsup.engine.card_file import CARD_NOTE, check_place
 from selfsup.engine.checkpoint import FORMAT, write_atomically, write_card, write_weights
@@ -49,8 +50,9 @@ def convert_file(
     with torch.device("meta"):
         model: Any = BACKBONES.build(dict(architecture)) if method is None else METHODS.build(dict(method))
     own = model.state_dict()
+    state = read_weights(path, mapped=True)
     weights, account = convert(
-        read_weights(path, mapped=True),
+        state,
         own,
         source=source,
         prefix=prefix,
@@ -61,7 +63,8 @@ def convert_file(
     )
     weights |= {name: _as_built(own[name]) for name in account.kept}
     backbone = model if method is None else model.backbone
-    account = replace(account, adapted=adapt(backbone, SOURCES[source].eps))
+    theirs = check_architecture(path, state, backbone, source=source, adapting=True)
+    account = replace(account, adapted=adapt(backbone, theirs.get("eps")))
     mean, std = SOURCES[source].normalisation
     card = weights_card(
         architecture,

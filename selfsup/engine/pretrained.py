@@ -7,8 +7,15 @@ from pathlib import Path
 
 from torch import nn
 
-from selfsup.engine.card_file import check_eps
-from selfsup.engine.checkpoint import checkpoint_file, load_method, load_weights, read_weights
+from selfsup.engine.architecture import check_architecture
+from selfsup.engine.checkpoint import (
+    check_weights,
+    checkpoint_file,
+    load_method,
+    load_run,
+    load_weights,
+    read_weights,
+)
 from selfsup.engine.provenance import digest
 from selfsup.engine.shard import class_name, is_sharded
 from selfsup.engine.together import together
@@ -36,13 +43,14 @@ def start_from(path: str | Path, method: Method) -> str:
             return f"starting from the weights of {path}"
         others = [name for name in method.state_dict() if not name.startswith("backbone.")]
         return f"starting from {path}: took backbone ({len(given)} tensors); fresh are {_parts(others)}"
-    check_eps(Path(path), method.backbone)
     found = read_weights(path, mapped=is_sharded(method))
     given = found["model"] if "model" in found else {f"backbone.{name}": tensor for name, tensor in found.items()}
     fresh = tuple(f"{part}." for part in method.fresh_parts)
     own = method.state_dict()
     kept = {name: tensor for name, tensor in own.items() if name.startswith(fresh)}
     taken = {name: given[name] for name in own if name in given and name not in kept}
+    check_weights(method, {**kept, **taken}, source=str(path))
+    check_architecture(path, found, method.backbone)
     load_weights(method, {**kept, **taken}, source=str(path))
     left = [name for name in given if name not in taken]
     return f"starting from {path}: took {_parts(taken)}; left {_parts(left)}; fresh are {_parts(kept)}"
@@ -86,7 +94,7 @@ class TrainedWeights:
                     f"{file}: holds a backbone alone, and {class_name(module)} needs its other parts too; name a "
                     "training checkpoint"
                 )
-        load_weights(module, state["model"], source=str(file))
+        load_run(module, state, file)
         self.taken.append(found)
 
     def _choose(self, path: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
 from selfsup.config import batch_parts
 from selfsup.engine import state as rank_state
-from selfsup.engine.checkpoint import FORMAT, load_weights
+from selfsup.engine.checkpoint import FORMAT, load_run
 from selfsup.engine.resume import AFRESH, options_of, put_back
 from selfsup.engine.schedule import Schedule
 from selfsup.engine.shard import class_name, whole_state
@@ -77,8 +77,8 @@ def give_back(state: Mapping[str, Any], parts: Stateful, *, source: str, warn: C
         What changed since it was saved.
 
     Raises:
-        CheckpointError: if the weights do not fit the method, other parameters were trained, or others were in each
-            group of a schedule that keeps values for each.
+        CheckpointError: if the weights do not fit the method, its backbone computes something else, other parameters
+            were trained, or others were in each group of a schedule that keeps values for each.
     """
     optimizer = parts.optim_wrapper.optimizer
     mmengines = [schedule for schedule in parts.schedules if not isinstance(schedule, Schedule)]
@@ -87,7 +87,7 @@ def give_back(state: Mapping[str, Any], parts: Stateful, *, source: str, warn: C
             f"{source}: optim_wrapper.param_groups sorts the parameters otherwise than the run did, and "
             f"{type(mmengines[0]).__name__} goes on from a value of each of its groups; put them back, or {AFRESH}"
         )
-    load_weights(parts.method, state["model"], source=source)
+    load_run(parts.method, state, source)
     wanted = options_of(optimizer)
     parts.optim_wrapper.load_state_dict(state["optim_wrapper"])
     stateful = {schedule.param_name for schedule in mmengines}

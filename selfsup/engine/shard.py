@@ -109,13 +109,18 @@ def is_sharded(module: nn.Module) -> bool:
     return any(map(is_split, module.parameters()))
 
 
-def class_name(module: nn.Module) -> str:
-    """The name of a module's class, which sharding replaces by one of its own."""
+def class_of(module: nn.Module) -> type:
+    """A module's class, which sharding replaces by one of its own."""
     if not is_sharded(module):
-        return type(module).__name__
+        return type(module)
     from torch.distributed.fsdp import FSDPModule
 
-    return next(kind.__name__ for kind in type(module).__mro__ if not issubclass(kind, FSDPModule))
+    return next(kind for kind in type(module).__mro__ if not issubclass(kind, FSDPModule))
+
+
+def class_name(module: nn.Module) -> str:
+    """The name of a module's class, see :func:`class_of`."""
+    return class_of(module).__name__
 
 
 def describe_shards(module: nn.Module, min_parameters: int) -> str:

@@ -1,13 +1,12 @@
 """From a file of weights to the network they belong to, by the card beside it."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from selfsup.config import validate_component
 from selfsup.convert import SOURCES
+from selfsup.engine.architecture import without_fetching
 from selfsup.engine.card_file import card_path, read_card
 from selfsup.engine.checkpoint import list_checkpoints, load_backbone, step_of
 from selfsup.errors import CheckpointError, at_place
@@ -15,9 +14,6 @@ from selfsup.registry import BACKBONES
 
 EXPORTED = ("backbone.safetensors", "backbone.pth")
 """What a run calls the backbone that it writes at its end."""
-
-FETCHING = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
-"""Arguments by which timm gets weights from elsewhere: not wanted here, and a card must not say what is opened."""
 
 
 def trained_backbone(path: str | Path) -> nn.Module:
@@ -45,7 +41,7 @@ def trained_backbone(path: str | Path) -> nn.Module:
             "use load_backbone(path, backbone)"
         )
     place = f"{card_path(file)}: backbone"
-    architecture = _without_fetching(card["backbone"])
+    architecture = without_fetching(card["backbone"])
     validate_component(architecture, "backbone", source=place)
     with at_place(place, architecture):
         backbone: nn.Module = BACKBONES.build(architecture)
@@ -78,10 +74,3 @@ def exported_file(path: Path) -> Path:
             f"let it finish (--resume), or name {file}"
         )
     return file
-
-
-def _without_fetching(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    arguments = architecture.get("model_args")
-    if not isinstance(arguments, Mapping):
-        return dict(architecture)
-    return {**architecture, "model_args": {key: item for key, item in arguments.items() if key not in FETCHING}}

@@ -23,8 +23,8 @@ def vit(**changes: Any) -> nn.Module:
     return BACKBONES.build({"type": "ViT", "position": "learned", **SIZES, **changes})
 
 
-def of_timm(timm: ModuleType) -> nn.Module:
-    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 4}
+def of_timm(timm: ModuleType, *, num_heads: int = 4) -> nn.Module:
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": num_heads}
     return randomised(timm.models.VisionTransformer(num_classes=5, **sizes))
 
 
@@ -72,9 +72,9 @@ def test_old_files_of_torchvision_call_the_linear_layers_otherwise(tmp_path: Pat
 
 
 def test_moco_v3_s_vit(timm: ModuleType, tmp_path: Path) -> None:
-    reference: Any = of_timm(timm)
+    reference: Any = of_timm(timm, num_heads=12)
     torch.save(official.moco_v3(reference, "head."), tmp_path / "vit.pth.tar")
-    model = vit()
+    model = vit(num_heads=12)
     account = load_backbone(tmp_path / "vit.pth.tar", model, "moco")
     assert sorted(account.aside) == ["predictor", "projection head", "teacher"]
     reference.reset_classifier(0)
