@@ -115,6 +115,13 @@ class Timm(nn.Module):
         held = {name for name, tensor in self.model.state_dict().items() if tensor.numel()}
         return frozenset(whole.state_dict().keys() - held)
 
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+        """Mean and standard deviation per channel that timm's own weights of this name expect; None if it has none."""
+        expected = getattr(self.model, "pretrained_cfg", None) or {}
+        mean, std = (expected.get(name) for name in ("mean", "std"))
+        return (tuple(mean), tuple(std)) if mean and std else (None, None)
+
     def not_in_weights(self) -> dict[str, Any]:
         """What the network is put together of besides tensors; names and arguments may say the same in many ways."""
         return composition(self.model)

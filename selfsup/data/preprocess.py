@@ -31,6 +31,11 @@ class Preprocess(nn.Module):
         self, mean: Sequence[float] = (0.485, 0.456, 0.406), std: Sequence[float] = (0.229, 0.224, 0.225)
     ) -> None:
         super().__init__()
+        if mean is None or std is None:
+            raise ValueError(
+                f"Preprocess: mean and std must have one value per channel, got {mean} and {std}; a card with null "
+                "belongs to weights whose input is not known: whoever trained them can say it"
+            )
         if len(mean) != len(std) or not mean:
             raise ValueError(f"Preprocess: mean and std must have one value per channel, got {mean} and {std}")
         if min(std) <= 0:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from selfsup.backbones import Timm
 from selfsup.convert import SOURCES, Account, adapt, convert
 from selfsup.engine.architecture import check_architecture
 from selfsup.engine.card import weights_card
-from selfsup.engine.card_file import CARD_NOTE, check_place
+from selfsup.engine.card_file import CARD_NOTE, check_place, read_card
 from selfsup.engine.checkpoint import FORMAT, write_atomically, write_card, write_weights
 from selfsup.engine.reading import read_weights
 from selfsup.registry import BACKBONES, METHODS
@@ -65,13 +66,13 @@ def convert_file(
     backbone = model if method is None else model.backbone
     theirs = check_architecture(path, state, backbone, source=source, adapting=True)
     account = replace(account, adapted=adapt(backbone, theirs.get("eps")))
-    mean, std = SOURCES[source].normalisation
+    mean, std, size = _input_of(path, backbone, source)
     card = weights_card(
         architecture,
         backbone,
         mean=mean,
         std=std,
-        size=None,
+        size=size,
         recipe={"converted_from": path.name, "source": source},
         step=None,
         licence="that of the file it was converted from",
@@ -84,6 +85,17 @@ def convert_file(
         write_atomically(state, out)
         write_card(card, out)
     return account
+
+
+def _input_of(path: Path, backbone: nn.Module, source: str) -> tuple[Any, Any, Any]:
+    """Mean, standard deviation and size that the weights expect, each None if it is not known."""
+    card = read_card(path)
+    if card is not None and isinstance(shown := card.get("preprocess"), Mapping):
+        return shown.get("mean"), shown.get("std"), shown.get("size")
+    mean, std = SOURCES[source].normalisation
+    if source == "timm" and isinstance(backbone, Timm):
+        mean, std = backbone.normalisation
+    return mean, std, None
 
 
 def _as_built(tensor: Tensor) -> Tensor:

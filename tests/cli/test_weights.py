@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -265,6 +266,28 @@ def test_a_card_says_nothing_of_an_input_that_is_not_known(source: str) -> None:
         torch.save(BACKBONES.build({"type": "ResNet", "depth": 18}).state_dict(), "tv.pth")
     assert main(["convert", "tv.pth", "o.pth", *words]) == 0
     assert set(json.loads(Path("o.json").read_text())["preprocess"].values()) == {None}
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "resnet10t"])
+def test_a_card_of_a_network_of_timm_has_the_input_of_timm_s_weights(timm: ModuleType, name: str) -> None:
+    model = timm.create_model(name, num_classes=5)
+    torch.save(model.state_dict(), "x.pth")
+    assert (
+        main(["convert", "x.pth", "o.pth", "--source", "timm", "--backbone", f"dict(type='Timm', name='{name}')"]) == 0
+    )
+    shown = json.loads(Path("o.json").read_text())["preprocess"]
+    assert (shown["mean"], shown["std"]) == ([*model.pretrained_cfg["mean"]], [*model.pretrained_cfg["std"]])
+    assert shown["mean"] == ([0.5] * 3 if name.startswith("vit") else [0.485, 0.456, 0.406])
+    assert shown["channels"] == "RGB" and shown["size"] is None
+
+
+def test_a_file_that_is_converted_again_keeps_its_input() -> None:
+    torch.save(resnet(18).state_dict(), "tv.pth")
+    assert convert_resnet("o.pth") == 0
+    words = ["--source", "selfsup", "--backbone", "dict(type='ResNet', depth=18)"]
+    assert main(["convert", "o.pth", "again.safetensors", *words]) == 0
+    first, second = (json.loads(Path(name).read_text())["preprocess"] for name in ("o.json", "again.json"))
+    assert first == second and first["mean"] == [0.485, 0.456, 0.406]
 
 
 def test_a_file_is_converted_without_being_read_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,3 +55,10 @@ def test_impossible_numbers_are_refused() -> None:
         Preprocess(std=(1.0, 0.0, 1.0))
     with pytest.raises(ValueError, match="one value per channel"):
         Preprocess(mean=(0.5,))
+
+
+def test_a_card_that_does_not_know_the_input_is_told_as_that() -> None:
+    with pytest.raises(
+        ValueError, match=r"got None and None; a card with null belongs to weights whose input is not known: whoever"
+    ):
+        Preprocess(None, None)  # type: ignore[arg-type]
