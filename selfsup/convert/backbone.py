@@ -42,7 +42,7 @@ def convert(
 
     Raises:
         CheckpointError: if the source is unknown or did not write this file, if the account does not balance, where
-            the message says what the file looks like instead, or if a number is infinite or none.
+            the message says what the file looks like instead, or if a number is none, or infinite and not alone.
     """
     if not isinstance(source, str) or source not in SOURCES:
         raise CheckpointError(f"{file}: no source is called {source!r}{did_you_mean(str(source), SOURCES)}")
@@ -77,10 +77,15 @@ def convert(
             + advice(state, wanted, source, prefix, translation)
         )
     weights = {name: translation.weights[name] for name in account.taken}
-    broken = [name for name, tensor in weights.items() if not tensor.is_meta and not torch.isfinite(tensor).all()]
+    broken = [name for name, tensor in weights.items() if not tensor.is_meta and not _sound(tensor)]
     if broken:
         raise CheckpointError(
             f"{file}: numbers that are not finite in {shown(broken)}; the training that wrote them had failed, use an "
             "older file"
         )
     return weights, account
+
+
+def _sound(tensor: Tensor) -> bool:
+    """Whether all numbers are finite; a single one may be infinite, as bounds are that do not bind."""
+    return bool(torch.isfinite(tensor).all()) or (tensor.ndim == 0 and not torch.isnan(tensor))

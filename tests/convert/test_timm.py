@@ -118,6 +118,21 @@ def test_what_is_no_classifier_of_this_network_is_refused(timm: ModuleType) -> N
     )
 
 
+def test_bounds_that_do_not_bind_are_infinite(timm: ModuleType, tmp_path: Path) -> None:
+    model_args = {"depth": 1, "embed_dim": 64, "num_heads": 1}
+    whole = timm.create_model("gemma4_vit_167m_enc", **model_args)
+    state = whole.state_dict()
+    torch.save(state, tmp_path / "theirs.pth")
+    model = build("gemma4_vit_167m_enc", model_args)
+    name = "blocks.0.attn.q_proj.input_max"
+    assert (
+        state[name] == float("inf") and f"model.{name}" in load_backbone(tmp_path / "theirs.pth", model, "timm").taken
+    )
+    torch.save({**state, name: torch.tensor(float("nan"))}, tmp_path / "theirs.pth")
+    with pytest.raises(CheckpointError, match=rf"numbers that are not finite in model\.{name}; the training"):
+        load_backbone(tmp_path / "theirs.pth", model, "timm")
+
+
 def test_weights_are_fetched_once_at_most(timm: ModuleType, tmp_path: Path) -> None:
     whole = timm.create_model("test_convnext", num_classes=0)
     torch.save(whole.state_dict(), tmp_path / "theirs.pth")
