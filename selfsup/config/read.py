@@ -38,10 +38,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raw = execute_on(inherited, path, tree) if bases else _read_lazily(path)
     except SelfsupError:
         raise
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # a config is code: whatever it raises is explained with its place in the file
+    except (Exception, SystemExit) as error:  # a config is code, and what it raises is told with its place in the file
         raise ConfigError(_explain(error, path)) from error
     classes: list[type] = []
     config = {key: _plain(value, key, classes) for key, value in raw.items() if key not in helpers}

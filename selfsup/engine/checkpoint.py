@@ -26,7 +26,6 @@ from selfsup.ops.dist import is_main
 
 __all__ = [
     "FORMAT",
-    "check_weights",
     "checkpoint_file",
     "checkpoint_path",
     "export_backbone",
@@ -34,7 +33,6 @@ __all__ = [
     "load_backbone",
     "load_method",
     "load_run",
-    "load_weights",
     "read_checkpoint",
     "step_of",
     "sweep",
@@ -121,7 +119,7 @@ def sweep(work_dir: str | Path) -> None:
             partial.unlink(missing_ok=True)
 
 
-def check_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
+def _check_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
     """Refuse weights of which not every tensor finds its place in a module.
 
     Args:
@@ -164,26 +162,12 @@ def check_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: s
         )
 
 
-def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
-    """Copy ``weights`` into ``module``; every tensor must find its place.
+def load_run(module: nn.Module, weights: Mapping[str, Tensor], state: Mapping[str, Any], file: str | Path) -> None:
+    """Copy weights of a training checkpoint into a method whose backbone computes the same.
 
     Args:
         module: what receives the weights.
-        weights: a state dict.
-        source: where the weights come from, for the error message.
-
-    Raises:
-        CheckpointError: as :func:`check_weights` does; nothing is changed then.
-    """
-    check_weights(module, weights, source=source)
-    module.load_state_dict(split_state(weights, module))
-
-
-def load_run(module: nn.Module, state: Mapping[str, Any], file: str | Path) -> None:
-    """Copy the weights of a training checkpoint into a method whose backbone computes the same.
-
-    Args:
-        module: what receives the weights.
+        weights: a state dict, of what the file holds or made from it.
         state: what the file holds.
         file: its path, for messages.
 
@@ -191,10 +175,10 @@ def load_run(module: nn.Module, state: Mapping[str, Any], file: str | Path) -> N
         CheckpointError: if a tensor does not find its place, or the backbone is another by the card or the config in
             the file; nothing is changed then.
     """
-    check_weights(module, state["model"], source=str(file))
+    _check_weights(module, weights, source=str(file))
     if isinstance(backbone := getattr(module, "backbone", None), nn.Module):
         check_architecture(file, state, backbone)
-    load_weights(module, state["model"], source=str(file))
+    module.load_state_dict(split_state(weights, module))
 
 
 def _is_named_tensor(item: tuple[Any, Any]) -> bool:
@@ -223,7 +207,7 @@ def load_method(path: str | Path, method: Method) -> int | None:
     """
     state = read_weights(path, mapped=is_sharded(method))
     if "model" in state:
-        load_run(method, state, path)
+        load_run(method, state["model"], state, path)
         return state.get("step")
     try:
         _load_converted(state, method.backbone, source="selfsup", prefix="", file=Path(path))

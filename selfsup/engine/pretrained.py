@@ -7,15 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from selfsup.engine.architecture import check_architecture
-from selfsup.engine.checkpoint import (
-    check_weights,
-    checkpoint_file,
-    load_method,
-    load_run,
-    load_weights,
-    read_weights,
-)
+from selfsup.engine.checkpoint import checkpoint_file, load_method, load_run, read_weights
 from selfsup.engine.provenance import digest
 from selfsup.engine.shard import class_name, is_sharded
 from selfsup.engine.together import together
@@ -49,9 +41,7 @@ def start_from(path: str | Path, method: Method) -> str:
     own = method.state_dict()
     kept = {name: tensor for name, tensor in own.items() if name.startswith(fresh)}
     taken = {name: given[name] for name in own if name in given and name not in kept}
-    check_weights(method, {**kept, **taken}, source=str(path))
-    check_architecture(path, found, method.backbone)
-    load_weights(method, {**kept, **taken}, source=str(path))
+    load_run(method, {**kept, **taken}, found, path)
     left = [name for name in given if name not in taken]
     return f"starting from {path}: took {_parts(taken)}; left {_parts(left)}; fresh are {_parts(kept)}"
 
@@ -94,7 +84,7 @@ class TrainedWeights:
                     f"{file}: holds a backbone alone, and {class_name(module)} needs its other parts too; name a "
                     "training checkpoint"
                 )
-        load_run(module, state, file)
+        load_run(module, state["model"], state, file)
         self.taken.append(found)
 
     def _choose(self, path: str) -> dict[str, str]:

@@ -87,7 +87,7 @@ def give_back(state: Mapping[str, Any], parts: Stateful, *, source: str, warn: C
             f"{source}: optim_wrapper.param_groups sorts the parameters otherwise than the run did, and "
             f"{type(mmengines[0]).__name__} goes on from a value of each of its groups; put them back, or {AFRESH}"
         )
-    load_run(parts.method, state, source)
+    load_run(parts.method, state["model"], state, source)
     wanted = options_of(optimizer)
     parts.optim_wrapper.load_state_dict(state["optim_wrapper"])
     stateful = {schedule.param_name for schedule in mmengines}

@@ -16,7 +16,7 @@ from selfsup.engine.checkpoint import (
     export_backbone,
     list_checkpoints,
     load_backbone,
-    load_weights,
+    load_run,
     read_checkpoint,
     write_atomically,
 )
@@ -105,7 +105,7 @@ def test_weights_of_another_model_are_refused_and_change_nothing(tmp_path: Path)
         match=r"another model than Linear; 1 missing: bias; 1 left over: extra; "
         r"1 of another shape: weight: \(2, 3\) where \(2, 4\) is needed",
     ):
-        load_weights(model, read_checkpoint(path)["model"], source=str(path))
+        load_run(model, read_checkpoint(path)["model"], {}, path)
     assert torch.equal(model.weight, before)
 
 
