@@ -37,7 +37,8 @@ from torch import nn
 
 from selfsup.config import config_names, load_config
 from selfsup.data.preprocess import Preprocess
-from selfsup.engine.checkpoint import checkpoint_file, load_backbone
+from selfsup.engine.checkpoint import load_backbone
+from selfsup.engine.files import checkpoint_file
 from selfsup.evaluation import RawPixels
 from selfsup.registry import BACKBONES, EVALUATORS
 

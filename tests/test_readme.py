@@ -10,7 +10,7 @@ import pytest
 
 from selfsup.cli import main
 from selfsup.config import find_config, load_config
-from selfsup.engine.checkpoint import checkpoint_path
+from selfsup.engine.files import checkpoint_path
 from selfsup.engine.runner import Runner
 from tests.engine.tiny_run import tiny_config
 

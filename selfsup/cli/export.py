@@ -27,8 +27,9 @@ def run(chosen: argparse.Namespace) -> int:
     config.setdefault("recipe", config_name(chosen.config))
     from selfsup.engine.card import run_card
     from selfsup.engine.card_file import check_place
-    from selfsup.engine.checkpoint import checkpoint_file, load_method
+    from selfsup.engine.checkpoint import load_method
     from selfsup.engine.export import export
+    from selfsup.engine.files import checkpoint_file
     from selfsup.engine.provenance import provenance
     from selfsup.registry import METHODS
 

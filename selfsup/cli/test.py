@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Run a config's evaluators on a checkpoint and write scores.json."""
-    from selfsup.engine.checkpoint import checkpoint_file, read_weights
+    from selfsup.engine.files import checkpoint_file
+    from selfsup.engine.reading import read_weights
 
     config = placed(load_config(chosen.config, chosen.cfg_options), chosen)
     checkpoint = checkpoint_file(chosen.checkpoint)

@@ -142,7 +142,7 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
             "nothing says where labels are (train_dataloader.dataset.labels=folder or column)"
         )
     if chosen.init_from is not None:
-        from selfsup.engine.checkpoint import checkpoint_file
+        from selfsup.engine.files import checkpoint_file
 
         config["load_from"] = str(checkpoint_file(chosen.init_from))
     return placed(config, chosen), [*notes, *missing_weights(config)]
@@ -167,7 +167,7 @@ def missing_weights(config: Mapping[str, Any]) -> list[str]:
     """Where a config lives on the weights of an earlier run and they are not there."""
     model, notes = config["model"], []
     if isinstance(teacher := model.get("teacher_checkpoint"), str):
-        from selfsup.engine.checkpoint import checkpoint_file
+        from selfsup.engine.files import checkpoint_file
 
         try:
             checkpoint_file(teacher)

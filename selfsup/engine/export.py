@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.convert.outward import counterpart
-from selfsup.engine.checkpoint import write_card, write_weights
+from selfsup.engine.files import write_card, write_weights
 from selfsup.engine.reading import read_weights
 from selfsup.errors import CheckpointError, SelfsupError, did_you_mean
 from selfsup.registry import BACKBONES

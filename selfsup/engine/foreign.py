@@ -14,7 +14,7 @@ from selfsup.convert import SOURCES, Account, adapt, convert
 from selfsup.engine.architecture import check_architecture
 from selfsup.engine.card import weights_card
 from selfsup.engine.card_file import CARD_NOTE, check_place, read_card
-from selfsup.engine.checkpoint import FORMAT, write_atomically, write_card, write_weights
+from selfsup.engine.files import FORMAT, write_atomically, write_card, write_weights
 from selfsup.engine.reading import read_weights
 from selfsup.registry import BACKBONES, METHODS
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from torch import nn
 
-from selfsup.engine.checkpoint import checkpoint_file, load_method, load_run, read_weights
+from selfsup.engine.checkpoint import load_method, load_run
+from selfsup.engine.files import checkpoint_file
 from selfsup.engine.provenance import digest
+from selfsup.engine.reading import read_weights
 from selfsup.engine.shard import class_name, is_sharded
 from selfsup.engine.together import together
 from selfsup.errors import CheckpointError

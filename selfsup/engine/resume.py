@@ -10,8 +10,9 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from selfsup.engine.checkpoint import FORMAT, checkpoint_path, list_checkpoints, read_checkpoint, step_of
+from selfsup.engine.files import FORMAT, checkpoint_path, list_checkpoints, step_of
 from selfsup.engine.optim.groups import OPTIONS
+from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.together import together
 from selfsup.errors import CheckpointError
 from selfsup.ops.dist import broadcast_object, gather_objects

@@ -15,9 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 from selfsup.config import changes, dist_timeout, dump_config, hooks_of, plain
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.engine.card import run_card
-from selfsup.engine.checkpoint import checkpoint_path, export_backbone, sweep, write_atomically
 from selfsup.engine.disk import write_record
 from selfsup.engine.environment import check_writable, found_before, put_aside, unused_name, write_environment
+from selfsup.engine.files import checkpoint_path, export_backbone, sweep, write_atomically
 from selfsup.engine.held_out import data_of, find_held_out, without
 from selfsup.engine.hooks.evaluate import EvaluateHook, judge_of
 from selfsup.engine.hooks.progress import ProgressHook

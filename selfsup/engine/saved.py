@@ -9,7 +9,8 @@ from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
 from selfsup.config import batch_parts
 from selfsup.engine import state as rank_state
-from selfsup.engine.checkpoint import FORMAT, load_run
+from selfsup.engine.checkpoint import load_run
+from selfsup.engine.files import FORMAT
 from selfsup.engine.resume import AFRESH, options_of, put_back
 from selfsup.engine.schedule import Schedule
 from selfsup.engine.shard import class_name, whole_state

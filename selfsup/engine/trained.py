@@ -8,7 +8,8 @@ from selfsup.config import validate_component
 from selfsup.convert import SOURCES
 from selfsup.engine.architecture import without_fetching
 from selfsup.engine.card_file import card_path, read_card
-from selfsup.engine.checkpoint import list_checkpoints, load_backbone, step_of
+from selfsup.engine.checkpoint import load_backbone
+from selfsup.engine.files import list_checkpoints, step_of
 from selfsup.errors import CheckpointError, at_place
 from selfsup.registry import BACKBONES
 

@@ -15,7 +15,7 @@ import selfsup
 from selfsup.cli import main
 from selfsup.cli.train import resume_command
 from selfsup.config import config_names, load_config
-from selfsup.engine.checkpoint import checkpoint_file
+from selfsup.engine.files import checkpoint_file
 from selfsup.engine.interrupt import Interrupted, InterruptWatch
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError

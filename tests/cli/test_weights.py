@@ -16,7 +16,8 @@ from selfsup.config import dump_config
 from selfsup.convert import SOURCES
 from selfsup.engine import disk, export, foreign
 from selfsup.engine.card_file import read_card
-from selfsup.engine.checkpoint import load_backbone, write_card, write_weights
+from selfsup.engine.checkpoint import load_backbone
+from selfsup.engine.files import write_card, write_weights
 from selfsup.engine.reading import read_weights
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES

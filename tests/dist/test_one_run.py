@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.engine.checkpoint import checkpoint_path, read_checkpoint, write_atomically
+from selfsup.engine.files import checkpoint_path, write_atomically
+from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.metrics_log import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfsup.engine.checkpoint import checkpoint_path, write_atomically
+from selfsup.engine.files import checkpoint_path, write_atomically
 from selfsup.engine.pretrained import TrainedWeights
 from selfsup.errors import CheckpointError
 from selfsup.losses import CrossEntropyLoss

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from selfsup.config import load_config
-from selfsup.engine.checkpoint import list_checkpoints, read_checkpoint
+from selfsup.engine.files import list_checkpoints
+from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.metrics_log import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.layers import SyncBatchNorm

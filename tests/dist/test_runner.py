@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from selfsup.engine.checkpoint import list_checkpoints, read_checkpoint
+from selfsup.engine.files import list_checkpoints
+from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.metrics_log import read_metrics
 from tests.dist.two_processes import run_in_processes
 from tests.engine.tiny_run import tiny_config

@@ -19,7 +19,9 @@ from torch import Tensor
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.scenes import Scenes
 from selfsup.data.subset import Subset
-from selfsup.engine.checkpoint import list_checkpoints, load_backbone, read_checkpoint
+from selfsup.engine.checkpoint import load_backbone
+from selfsup.engine.files import list_checkpoints
+from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.evaluate import evaluate
 from selfsup.engine.hooks.aside import FrozenFeatures
 from selfsup.engine.metrics_log import read_metrics

@@ -10,7 +10,8 @@ import pytest
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
-from selfsup.engine.checkpoint import list_checkpoints, read_checkpoint
+from selfsup.engine.files import list_checkpoints
+from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.metrics_log import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import DecodeError, SelfsupError

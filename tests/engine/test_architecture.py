@@ -18,7 +18,8 @@ from selfsup.config import dump_config
 from selfsup.convert import bit
 from selfsup.convert.outward import rename
 from selfsup.engine.card import weights_card
-from selfsup.engine.checkpoint import load_backbone, load_method, write_weights
+from selfsup.engine.checkpoint import load_backbone, load_method
+from selfsup.engine.files import write_weights
 from selfsup.engine.foreign import convert_file
 from selfsup.engine.pretrained import TrainedWeights, start_from
 from selfsup.engine.runner import Runner

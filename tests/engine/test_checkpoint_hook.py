@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from selfsup.engine.checkpoint import list_checkpoints, read_checkpoint
+from selfsup.engine.files import list_checkpoints
+from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.runner import Runner
 from tests.engine.tiny_run import tiny_config
 

@@ -8,7 +8,7 @@ import pytest
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.scenes import Scenes
 from selfsup.data.subset import Subset
-from selfsup.engine.checkpoint import list_checkpoints
+from selfsup.engine.files import list_checkpoints
 from selfsup.engine.hooks.aside import FrozenFeatures
 from selfsup.engine.hooks.evaluate import EvaluateHook
 from selfsup.engine.metrics_log import read_metrics

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from selfsup.engine.board import Board
-from selfsup.engine.checkpoint import list_checkpoints, read_checkpoint
+from selfsup.engine.files import list_checkpoints
 from selfsup.engine.metrics_log import MetricsLog, read_metrics
+from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.runner import Runner
 from selfsup.errors import DecodeError
 from selfsup.registry import DATASETS

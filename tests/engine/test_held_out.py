@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from torch import nn
 
-from selfsup.engine.checkpoint import list_checkpoints, read_checkpoint, write_atomically
 from selfsup.engine.evaluate import evaluate
+from selfsup.engine.files import list_checkpoints, write_atomically
 from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError
 from selfsup.registry import DATASETS, EVALUATORS

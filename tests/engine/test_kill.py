@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.engine.checkpoint import list_checkpoints
+from selfsup.engine.files import list_checkpoints
 from selfsup.engine.metrics_log import read_metrics
 
 STEPS = 12

@@ -10,15 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from selfsup.engine.checkpoint import (
-    checkpoint_path,
-    export_backbone,
-    list_checkpoints,
-    read_checkpoint,
-    write_atomically,
-)
+from selfsup.engine.files import checkpoint_path, export_backbone, list_checkpoints, write_atomically
 from selfsup.engine.metrics_log import read_metrics
 from selfsup.engine.pretrained import TrainedWeights, start_from
+from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.losses import CrossEntropyLoss, NTXentLoss

@@ -9,8 +9,9 @@ import pytest
 
 from selfsup.cli import main
 from selfsup.config import config_name, find_config, load_config
-from selfsup.engine.checkpoint import list_checkpoints, read_checkpoint
+from selfsup.engine.files import list_checkpoints
 from selfsup.engine.provenance import licence_of, provenance
+from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.runner import Runner
 from tests.engine.tiny_run import tiny_config
 

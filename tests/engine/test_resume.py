@@ -10,14 +10,10 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from selfsup.engine.checkpoint import (
-    checkpoint_path,
-    list_checkpoints,
-    load_method,
-    read_checkpoint,
-    write_atomically,
-)
+from selfsup.engine.checkpoint import load_method
+from selfsup.engine.files import checkpoint_path, list_checkpoints, write_atomically
 from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError
 from selfsup.registry import METHODS

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from selfsup.engine import evaluate as evaluate_module
 from selfsup.engine import runner as runner_module
-from selfsup.engine.checkpoint import list_checkpoints, load_backbone, read_checkpoint
+from selfsup.engine.checkpoint import load_backbone
 from selfsup.engine.evaluate import evaluate
+from selfsup.engine.files import list_checkpoints
 from selfsup.engine.interrupt import Interrupted
 from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError, ConfigError, DataError, DecodeError, NonFiniteError
 from selfsup.registry import BACKBONES, DATASETS

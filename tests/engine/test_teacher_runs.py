@@ -7,7 +7,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from selfsup.engine.checkpoint import list_checkpoints, read_checkpoint
+from selfsup.engine.files import list_checkpoints
+from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.runner import Runner
 from tests.engine.test_runner import PoweredOff, losses, power_off, run_until
 from tests.engine.tiny_run import tiny_config

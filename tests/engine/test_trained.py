@@ -12,8 +12,8 @@ from torch import nn
 from selfsup.convert.account import Account
 from selfsup.engine import load_backbone, trained_backbone
 from selfsup.engine.card import weights_card
-from selfsup.engine.checkpoint import checkpoint_path, write_atomically, write_weights
 from selfsup.engine.export import export
+from selfsup.engine.files import checkpoint_path, write_atomically, write_weights
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.registry import BACKBONES

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from selfsup.config import load_config
-from selfsup.engine.checkpoint import list_checkpoints
 from selfsup.engine.environment import commit_of, found_before, put_aside
+from selfsup.engine.files import list_checkpoints
 from selfsup.engine.metrics_log import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import DataError, SelfsupError

@@ -2,7 +2,7 @@
 
 from mmengine.hooks import Hook
 
-from selfsup.engine.checkpoint import list_checkpoints
+from selfsup.engine.files import list_checkpoints
 from selfsup.errors import ConfigError
 from selfsup.ops.dist import is_main
 from selfsup.registry import HOOKS
