@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selfsup.testing.modules import copied, state_of
+from selfsup.testing.modules import copied, flags_of, moved_flags, state_of
 from selfsup.testing.promise import (
     close,
     global_random_state,
     greatest_difference,
+    listed,
     promise,
     promised,
     same_values,
@@ -35,6 +36,7 @@ def check_feature_maps(
         backbone,
         "must have feature_maps(images); pass strides=None if it promises none",
     )
+    flags = flags_of(used)
     before, random_before, given = state_of(used), global_random_state(), images.clone()
     with promised(backbone, f"feature_maps must take images of shape {tuple(images.shape)}"):
         maps = used.feature_maps(images)
@@ -45,6 +47,8 @@ def check_feature_maps(
         f"feature_maps must be a list of {len(strides)} tensors, got {found}",
     )
     promise(torch.equal(images, given), backbone, "feature_maps must not write to its input")
+    moved = listed(moved_flags(used, flags))
+    promise(not moved, backbone, f"feature_maps must leave the training flags as they were, but not of {moved}")
     promise(same_values(state_of(used), before), backbone, "feature_maps must leave the state alone in eval mode")
     promise(
         global_random_state() == random_before,

@@ -84,6 +84,16 @@ def _held(value: Any) -> list[Any]:
     return [found for each in value for found in _held(each)] if isinstance(value, (list, tuple)) else []
 
 
+def flags_of(module: nn.Module) -> dict[str, bool]:
+    """Whether each part trains, by its name."""
+    return {name or "the module itself": part.training for name, part in module.named_modules()}
+
+
+def moved_flags(module: nn.Module, before: dict[str, bool]) -> list[str]:
+    """The parts whose flag is not what it was."""
+    return [name for name, part in zip(before, module.modules(), strict=True) if part.training != before[name]]
+
+
 def check_output(module: nn.Module, output: Any, shape: tuple[int, ...], what: str) -> Tensor:
     """A finite float32 tensor of the promised shape."""
     promise(isinstance(output, Tensor), module, f"{what} must be a tensor, got {type(output).__name__}")
@@ -117,17 +127,14 @@ def check_forward(
     for training in (True, False):
         used = copied(module).train(training)
         mode = "training" if training else "eval"
-        flags = {name or "the module itself": part.training for name, part in used.named_modules()}
+        flags = flags_of(used)
         before, random_before = state_of(used), global_random_state()  # of the first call: some act only then
         with promised(maker, f"must take inputs of shape {tuple(inputs.shape)} in {mode} mode"):
             output = used(inputs)
         check_output(maker, output, (len(inputs), width), f"{what} in {mode} mode")
         promise(torch.equal(inputs, given), maker, f"must not write to its input, but does in {mode} mode")
-        parts = zip(flags, used.modules(), strict=True)
-        moved = [name for name, part in parts if part.training != flags[name]]
-        promise(
-            not moved, maker, f"must leave the training flags as they were, but in {mode} mode not of {listed(moved)}"
-        )
+        moved = listed(moved_flags(used, flags))
+        promise(not moved, maker, f"must leave the training flags as they were, but in {mode} mode not of {moved}")
     with torch.no_grad():
         first, again = used(inputs), used(inputs)
         promise(

@@ -28,6 +28,13 @@ class MapsMoveStatistics(Net):
         return super().feature_maps(images)
 
 
+class MapsLeaveEvalMode(Net):
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        maps = super().feature_maps(images)
+        self.train()
+        return maps
+
+
 class NoisyMaps(Net):
     def feature_maps(self, images: Tensor) -> list[Tensor]:
         return [each + torch.randn_like(each) for each in super().feature_maps(images)]
@@ -92,6 +99,7 @@ FEATURE_MAPS = [
     ),
     Broken(MapsWrite, "feature_maps must not write to its input"),
     Broken(MapsMoveStatistics, "feature_maps must leave the state alone in eval mode"),
+    Broken(MapsLeaveEvalMode, "feature_maps must leave the training flags as they were, but not of the module itself"),
     Broken(NoisyMaps, "feature_maps must leave the global random generators alone in eval mode"),
     Broken(FlatMaps, "every feature map must have shape (3, channels, height, width), got [(6, 8, 8)]"),
     Broken(NoChannels, "every feature map must have shape (3, channels, height, width), got [(3, 0, 8, 8)]"),
