@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
@@ -23,11 +25,11 @@ def test_it_says_what_to_do_next(
     assert said.endswith("selfsup train bird_nets/bird_nets_scenes\n")
     assert sorted(path.relative_to("bird_nets").as_posix() for path in Path("bird_nets").rglob("*.*")) == [
         "README.md",
-        "bird_nets/__init__.py",
-        "bird_nets/backbone.py",
-        "bird_nets/configs/__init__.py",
-        "bird_nets/configs/bird_nets_scenes.py",
         "pyproject.toml",
+        "src/bird_nets/__init__.py",
+        "src/bird_nets/backbone.py",
+        "src/bird_nets/configs/__init__.py",
+        "src/bird_nets/configs/bird_nets_scenes.py",
         "tests/test_bird_nets.py",
     ]
 
@@ -93,20 +95,38 @@ def test_a_name_whose_component_a_plugin_has_is_refused(site: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_it_installs_with_pip_and_passes_its_own_tests(tmp_path: Path) -> None:
-    folder, target = write_plugin("bird_nets", tmp_path / "source"), tmp_path / "installed"
-    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--target", str(target)]
-    installed = subprocess.run([*pip, str(folder)], capture_output=True, text=True)
+def test_what_it_says_to_do_next_works_where_it_is_said(tmp_path: Path) -> None:
+    python = environment_of_its_own(tmp_path / "venv")
+    assert run("-m", "selfsup", "new-plugin", "bird_nets", python=python, cwd=tmp_path).startswith(
+        "written to bird_nets"
+    )
+    pip = [sys.executable, "-m", "pip", f"--python={python}", "install", "--no-deps", "--no-build-isolation"]
+    installed = subprocess.run([*pip, "-e", "bird_nets"], cwd=tmp_path, capture_output=True, text=True)
     assert installed.returncode == 0, installed.stderr
-    root = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(target), str(root)])}
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(folder / "tests")]
-    tested = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "3 passed" in tested.stdout
-    shown = subprocess.run(
-        [sys.executable, "-m", "selfsup", "show", "BirdNetsNet"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
-    place = f"module  bird_nets.backbone\nfile    {target}/bird_nets/backbone.py:"
-    assert f"from    bird-nets 0.1.0\n{place}" in shown.stdout
+    tested = run(
+        "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "bird_nets", python=python, cwd=tmp_path
+    )
+    assert "3 passed" in tested
+    place = f"module  bird_nets.backbone\nfile    {tmp_path}/bird_nets/src/bird_nets/backbone.py:"
+    assert f"from    bird-nets 0.1.0\n{place}" in run(
+        "-m", "selfsup", "show", "BirdNetsNet", python=python, cwd=tmp_path
+    )
+    short = ("train_cfg.max_steps=1", "train_dataloader.num_workers=0", "evaluators=dict()", "evaluate_every=0")
+    command = ("train", "bird_nets/bird_nets_scenes", "--work-dir", "trained", "--cfg-options", *short)
+    run("-m", "selfsup", *command, python=python, cwd=tmp_path)
+    assert list(Path(tmp_path, "trained").glob("backbone.*"))
+
+
+def environment_of_its_own(folder: Path) -> Path:
+    """A Python that has every package of this one, and room for more."""
+    venv.create(folder)
+    inside = sysconfig.get_path("purelib", "venv", {"base": str(folder)})
+    Path(inside, "base.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    return folder / "bin" / "python"
+
+
+def run(*words: str, python: Path, cwd: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    result = subprocess.run([str(python), *words], cwd=cwd, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
