@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from selfsup.errors import ConfigError
 from selfsup.methods.base import Method, Progress
 from selfsup.testing.modules import check_forward, check_gradients, check_nothing_outside_the_state, copied
-from selfsup.testing.promise import fits_any, listed, own_random_numbers, promise, promised
+from selfsup.testing.promise import fits_any, listed, own_random_numbers, promise, promised, seeded_by
 
 STEPS, PER_EPOCH = 12, 4
 LEARNING_RATE = 0.05
@@ -37,9 +37,9 @@ def check_method(
     ConfigError alone, and not these batches; gradients reach every trainable parameter, so that DistributedDataParallel
     works without looking for unused ones, and not all are zero; a part called ``teacher`` is not trained;
     ``entry_points`` and ``fresh_parts`` name what is there; features are the backbone's width and do not depend on the
-    batch in eval mode; ``before_step`` and ``after_step`` can be called in every epoch; after a few steps the state
-    dict, loaded into a method that has not trained, gives exactly the next loss; so does a copy, and one that went
-    through pickle.
+    batch in eval mode; ``before_step`` and ``after_step`` can be called in every epoch; a step seeds no global random
+    generator; after a few steps the state dict, loaded into a method that has not trained, gives exactly the next loss;
+    so does a copy, and one that went through pickle.
 
     Args:
         method: built; it is the same afterwards.
@@ -80,6 +80,7 @@ def check_method(
             tolerance=tolerance,
             component=method,
         )
+        _check_seeds(method, views, labels, untrained)
         _check_resuming(method, another, views, labels, untrained=untrained, steps_before=steps_before)
 
 
@@ -204,9 +205,14 @@ def _check_resuming(
     steps_before: int,
 ) -> None:
     check_nothing_outside_the_state(method)
+
+    def step_of(used: Any, step: int) -> dict[str, Tensor]:
+        torch.manual_seed(step)
+        return _step(method, used, step, views, labels, untrained)
+
     trained = copied(method).train()
     for step in range(steps_before):
-        _step(method, trained, step, views, labels, untrained)
+        step_of(trained, step)
     others: dict[str, Any] = {"a copy": copied(trained)}
     with promised(method, "must survive pickle, as worker processes need; define its parts at the top of a module"):
         others["one that went through pickle"] = pickle.loads(pickle.dumps(trained))
@@ -214,9 +220,9 @@ def _check_resuming(
     with promised(method, "its state dict must load into a method that has not trained"):
         resumed.load_state_dict(trained.state_dict())
     others["one that has not trained, with its state dict loaded,"] = resumed
-    expected = _step(method, trained, steps_before, views, labels, untrained)
+    expected = step_of(trained, steps_before)
     for what, other in others.items():
-        found = _step(method, other, steps_before, views, labels, untrained)
+        found = step_of(other, steps_before)
         wrong = [name for name in expected if not torch.equal(expected[name], found[name])]
         promise(
             not wrong,
@@ -224,6 +230,16 @@ def _check_resuming(
             f"after {steps_before} steps, {what} must give exactly the next loss; {wrong[0] if wrong else ''!r} is "
             + (f"{float(found[wrong[0]]):.9g} instead of {float(expected[wrong[0]]):.9g}" if wrong else ""),
         )
+
+
+def _check_seeds(method: Method, views: Sequence[Tensor], labels: Tensor | None, untrained: Collection[str]) -> None:
+    seeded = seeded_by(lambda: _step(method, copied(method).train(), 0, views, labels, untrained))
+    promise(
+        not seeded,
+        method,
+        f"must not seed a global random generator, but after a step {listed(seeded)} is in the same state, whatever it "
+        "was before",
+    )
 
 
 def _step(
@@ -234,9 +250,8 @@ def _step(
     labels: Tensor | None,
     untrained: Collection[str],
 ) -> dict[str, Tensor]:
-    """One step of plain gradient descent, on views and random numbers that depend on its number alone."""
+    """One step of plain gradient descent, on views that are a little different each time."""
     progress = Progress(step, STEPS, step // PER_EPOCH, PER_EPOCH)
-    torch.manual_seed(step)
     used.before_step(progress)
     parts = used([view + 0.1 * torch.randn_like(view) for view in views], labels=labels, mode="loss")
     used.zero_grad()

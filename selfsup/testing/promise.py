@@ -1,7 +1,7 @@
 """How a broken promise is told, and comparisons that the checks share."""
 
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
@@ -69,6 +69,16 @@ def global_random_state() -> dict[str, Any]:
         "NumPy's": (kind, np.asarray(keys).tobytes(), rest),
         "PyTorch's": torch.random.get_rng_state().numpy().tobytes(),
     }
+
+
+def seeded_by(run: Callable[[], Any]) -> list[str]:
+    """The generators that everybody shares which ``run`` leaves in the same state, whatever it was before."""
+    after = []
+    for seed in (1, 2):
+        seed_everything(seed)
+        run()
+        after.append(global_random_state())
+    return [name for name, state in after[0].items() if state == after[1][name]]
 
 
 def close(a: Tensor, b: Tensor, tolerance: float, *, least: float = 1e-12) -> bool:

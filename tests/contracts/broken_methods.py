@@ -42,6 +42,11 @@ class TwoEpochs(Sound):
         self.rate = [0.1, 0.01][progress.epoch]
 
 
+class SeedsAfterSteps(Sound):
+    def after_step(self, progress: Progress) -> None:
+        torch.manual_seed(progress.step)
+
+
 class OneView(Sound):
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
         (view,) = views
@@ -192,6 +197,7 @@ METHODS = [
     ),
     Broken(Unprepared, "before_step(progress) must not raise, but does in epoch 0: KeyError: 'momentum'"),
     Broken(TwoEpochs, "after_step(progress) must not raise, but does in epoch 2: IndexError: "),
+    Broken(SeedsAfterSteps, "must not seed a global random generator, but after a step PyTorch's is in the same state"),
     Broken(OneView, "loss(views, labels) must take the views: ValueError: "),
     Broken(Bare, "loss must return a dict, got Tensor"),
     Broken(NoLoss, "loss must return an entry whose name starts with 'loss', got ['objective']"),
