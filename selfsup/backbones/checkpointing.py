@@ -41,33 +41,45 @@ def run_checkpointed(block: nn.Module, maps: Tensor) -> Tensor:
 
 
 @contextmanager
-def calls_checkpointed(blocks: Iterable[nn.Module]) -> Iterator[None]:
+def calls_checkpointed(blocks: Iterable[nn.Module | tuple[nn.Module, ...]]) -> Iterator[None]:
     """Make every call of one of the blocks a checkpointed one, as :func:`run_checkpointed` does, for the time inside.
 
     For a network whose code is not ours; its blocks may take and give anything. The blocks are the same afterwards, so
     copies and state dicts know nothing of it.
 
     Args:
-        blocks: none of which holds another.
+        blocks: none of which holds another; or layers, one for the next and for nobody else, that are one block.
     """
-    blocks = dict.fromkeys(blocks) if torch.is_grad_enabled() else {}
-    for block in blocks:
+    rows = [block if isinstance(block, tuple) else (block,) for block in blocks] if torch.is_grad_enabled() else []
+    calls = {row: partial(_call_checkpointed, nn.ModuleList(row), [layer.forward for layer in row]) for row in rows}
+    for (first, *others), call in calls.items():
         # The instance's attribute goes before the method of its class.
-        vars(block)["forward"] = partial(_call_checkpointed, block, block.forward)
+        vars(first)["forward"] = call
+        for layer in others:
+            vars(layer)["forward"] = _done_already
     try:
         yield
     finally:
-        for block in blocks:
-            del vars(block)["forward"]
+        for row in calls:
+            for layer in row:
+                del vars(layer)["forward"]
 
 
-def _call_checkpointed(block: nn.Module, forward: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+def _done_already(maps: Any) -> Any:
+    return maps
+
+
+def _call_checkpointed(block: nn.Module, layers: list[Callable[..., Any]], *inputs: Any, **options: Any) -> Any:
     """Hand over every tensor by itself, whose later change in place would otherwise go unnoticed."""
     leaves, structure = tree_flatten((inputs, options))
 
     def run(*leaves: Any) -> Any:
         inputs, options = tree_unflatten(leaves, structure)  # new lists for each run, as HRNet's blocks write to theirs
-        return forward(*inputs, **options)
+        first, *others = layers
+        outputs = first(*inputs, **options)
+        for layer in others:
+            outputs = layer(outputs)
+        return outputs
 
     return checkpoint(run, *leaves, use_reentrant=False, context_fn=partial(_contexts, block))
 

@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Collection
 from functools import partial
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -36,7 +37,7 @@ class Timm(nn.Module):
     The stages of a network that has four, such as ConvNeXt or Swin, are these; those of any other, such as EfficientNet
     or a vision transformer, are the quarters of its blocks. Where the blocks stand in no row of their own, as in
     DenseNet or Inception, they are the parts that the network is made of; the largest is taken apart until there are
-    four.
+    four. A network that is one row of layers, VGG, is cut where timm takes its maps.
 
     Args:
         name: as in ``timm.list_models()``, such as ``'convnext_tiny'``; a tag after a dot says which pretrained weights
@@ -158,7 +159,11 @@ class Timm(nn.Module):
         return [last[stride] for stride in STRIDES]
 
 
-def _stage(model: nn.Module, number: int) -> list[nn.Module]:
+Block = nn.Module | tuple[nn.Module, ...]
+"""What is computed again as one: a part of a network, or layers that follow one another."""
+
+
+def _stage(model: nn.Module, number: int) -> list[Block]:
     """The blocks of a stage, the first is 1."""
     rows = _rows(model)
     if len(rows) == NUM_STAGES:
@@ -167,16 +172,26 @@ def _stage(model: nn.Module, number: int) -> list[nn.Module]:
     return blocks[quarter(number, len(blocks))]
 
 
-def _rows(model: nn.Module) -> list[list[nn.Module]]:
+def _rows(model: nn.Module) -> list[list[Block]]:
     """The blocks of each of timm's stages, or each block on its own if the network is one row of them."""
     for name in ROWS:
         if isinstance(row := getattr(model, name, None), nn.Sequential | nn.ModuleList):
             return [_blocks(stage) for stage in row]
     stages = [_blocks(part) for name, part in model.named_children() if NUMBERED_STAGE.fullmatch(name)]
-    return stages or [[part] for part in _taken_apart(model)]
+    return stages or [[block] for block in (_taken_apart(model) or _cut(model))]
 
 
-def _taken_apart(model: nn.Module) -> list[nn.Module]:
+def _cut(model: Any) -> list[Block]:
+    """The row of layers that a network is, in pieces that end where timm takes a map; none if it is no such row."""
+    layers = getattr(model, "features", None)
+    taken = [re.fullmatch(r"features\.(\d+)", stage["module"]) for stage in getattr(model, "feature_info", ())]
+    if not isinstance(layers, nn.Sequential) or not all(taken):
+        return []
+    ends = [int(end[1]) + 1 for end in taken if end]
+    return [tuple(layers[start:end]) for start, end in pairwise([0, *ends])]
+
+
+def _taken_apart(model: nn.Module) -> list[Block]:
     """Four parts or more of several layers each, in order; none if there are fewer."""
     parts = _parts(model)
     while 0 < len(parts) < NUM_STAGES:
@@ -198,7 +213,7 @@ def _parts(whole: nn.Module) -> list[nn.Module]:
     return found
 
 
-def _blocks(stage: nn.Module) -> list[nn.Module]:
+def _blocks(stage: nn.Module) -> list[Block]:
     """What a stage consists of, or the stage itself if its parts are not numbered."""
     parts = dict(getattr(stage, "blocks", stage).named_children())
     return list(parts.values()) if parts and all(map(NUMBERED.fullmatch, parts)) else [stage]

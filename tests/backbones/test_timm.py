@@ -119,11 +119,6 @@ def test_a_network_whose_maps_timm_does_not_give_says_so(timm: ModuleType) -> No
             {"name": "resnet18", "checkpoint_stages": (5,)},
             r"Timm\.checkpoint_stages: must be among 1, 2, 3, 4, got 5",
         ),
-        (
-            {"name": "vgg11", "checkpoint_stages": (1,)},
-            r"Timm\.checkpoint_stages: must be \(\) for vgg11, which has no four blocks of several layers to "
-            "compute again$",
-        ),
     ],
 )
 def test_bad_arguments_are_refused(timm: ModuleType, arguments: dict[str, object], message: str) -> None:
@@ -261,6 +256,7 @@ def differing(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
         ("hrnet_w18_small", {}),  # whose blocks take lists and write to them
         ("densenet121", {}),  # whose blocks stand in no row
         ("coat_lite_tiny", {"img_size": 64}),  # whose blocks share parts
+        ("vgg11_bn", {"mlp_ratio": 0.01}),  # one row of layers, some of which write to their input
         ("vit_tiny_patch16_224", {"img_size": 64, "depth": 4, "drop_path_rate": 0.5}),
     ],
 )
@@ -272,6 +268,38 @@ def test_checkpointing_changes_no_gradient_and_no_statistic(
     checkpointed = Timm(name, model_args=model_args, checkpoint_stages=(1, 2, 3, 4))
     checkpointed.load_state_dict(plain.state_dict())
     assert differing(trained(checkpointed), trained(plain)) == []
+
+
+def test_of_a_row_of_layers_little_is_kept(timm: ModuleType) -> None:
+    assert kept(Timm("vgg11_bn", model_args={"mlp_ratio": 0.01})) > 2 * kept(
+        Timm("vgg11_bn", model_args={"mlp_ratio": 0.01}, checkpoint_stages=(1, 2, 3, 4))
+    )
+
+
+def kept(model: Timm) -> int:
+    """Numbers that wait for the backward pass, without the weights."""
+    weights = {parameter.data_ptr() for parameter in model.parameters()}
+    sizes: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.data_ptr() not in weights:
+            sizes[tensor.data_ptr()] = tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        features = model(torch.randn(1, 3, 64, 64))
+    assert features.requires_grad
+    return sum(sizes.values())
+
+
+def test_a_network_without_blocks_says_so(timm: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm, "create_model", lambda name, **arguments: torch.nn.Sequential(torch.nn.Linear(1, 1)))
+    with pytest.raises(
+        ConfigError,
+        match=r"^Timm\.checkpoint_stages: must be \(\) for resnet18, which has no four blocks of several layers to "
+        "compute again$",
+    ):
+        Timm("resnet18", checkpoint_stages=(1,))
 
 
 @pytest.mark.parametrize(
