@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -24,8 +24,10 @@ def start_from(path: str | Path, method: Method) -> str:
     A method with ``fresh_parts`` takes what it shares with the checkpoint of whichever method, and all of that must be
     there; any other method is filled as by :func:`~selfsup.engine.checkpoint.load_method`.
 
+    The method is told which of its tensors were taken, see :meth:`~selfsup.methods.Method.after_init_from`.
+
     Returns:
-        A sentence that says what was taken, what was left, and what starts fresh.
+        A sentence that says what was taken, what was left, what was copied from that, and what starts fresh.
 
     Raises:
         CheckpointError: if the file cannot be read or does not fit; the method is unchanged then.
@@ -35,8 +37,8 @@ def start_from(path: str | Path, method: Method) -> str:
         given = read_weights(path, mapped=True)
         if "model" in given:
             return f"starting from the weights of {path}"
-        others = [name for name in method.state_dict() if not name.startswith("backbone.")]
-        return f"starting from {path}: took backbone ({len(given)} tensors); fresh are {_parts(others)}"
+        backbone = {name for name in method.state_dict() if name.startswith("backbone.")}
+        return f"starting from {path}: took {_parts(backbone)}; {_rest(method, backbone)}"
     found = read_weights(path, mapped=is_sharded(method))
     given = found["model"] if "model" in found else {f"backbone.{name}": tensor for name, tensor in found.items()}
     fresh = tuple(f"{part}." for part in method.fresh_parts)
@@ -45,7 +47,15 @@ def start_from(path: str | Path, method: Method) -> str:
     taken = {name: given[name] for name in own if name in given and name not in kept}
     load_run(method, {**kept, **taken}, found, path)
     left = [name for name in given if name not in taken]
-    return f"starting from {path}: took {_parts(taken)}; left {_parts(left)}; fresh are {_parts(kept)}"
+    return f"starting from {path}: took {_parts(taken)}; left {_parts(left)}; {_rest(method, taken)}"
+
+
+def _rest(method: Method, taken: Collection[str]) -> str:
+    """Tell the method what was taken, and say what has become of the other tensors."""
+    copied = method.after_init_from(taken)
+    known = {*taken, *copied}
+    copies = f"copied from the student are {_parts(copied)}; " if copied else ""
+    return f"{copies}fresh are {_parts(name for name in method.state_dict() if name not in known)}"
 
 
 class TrainedWeights:

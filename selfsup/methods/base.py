@@ -1,7 +1,7 @@
 """What every method has: a backbone, a loss over views, and what happens around a step."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,6 +98,19 @@ class Method(BaseModel):
             Shape (B, backbone.out_dim).
         """
         return self.backbone(images)
+
+    def after_init_from(self, taken: Collection[str]) -> list[str]:
+        """Called where a new run begins with the weights of a file, once they are in place; not on resume.
+
+        A teacher that starts as a copy of the student becomes one here, as the student has other weights now.
+
+        Args:
+            taken: names of the method's tensors that the file gave; all others are as they were built.
+
+        Returns:
+            Names of the tensors that were copied from the student's.
+        """
+        return []
 
     def before_training(self, load_trained: Callable[[str, nn.Module], None]) -> None:
         """Called once before the first step of a run, also of one that is resumed.

@@ -1,6 +1,7 @@
 """BYOL."""
 
 import copy
+from collections.abc import Collection
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError, did_you_mean
 from selfsup.methods.base import Method, Progress, build_loss, build_part, build_predictor, check_views
-from selfsup.methods.teacher import Teacher, check_momentum
+from selfsup.methods.teacher import Teacher, check_momentum, copy_student
 from selfsup.ops.ema import cosine_momentum
 from selfsup.registry import BACKBONES, METHODS, NECKS
 
@@ -35,7 +36,9 @@ class BYOL(Method):
         momentum: the fraction of the teacher that is kept after the first optimiser step, in [0, 1]; the paper's tau.
         end_momentum: the same at the end of the run.
         teacher_init: ``'fresh'`` draws weights of the teacher's own, as the reference code does, for which backbone and
-            neck must be dicts; ``'copy'`` starts from the student's. The authors saw no significant difference.
+            neck must be dicts; ``'copy'`` starts from the student's. The authors saw no significant difference. Where
+            a run begins with a file that holds a backbone alone, ``'copy'`` gives it to both, ``'fresh'`` to the
+            student only.
         preprocess: see :class:`~selfsup.methods.base.Method`.
 
     Raises:
@@ -70,8 +73,13 @@ class BYOL(Method):
             else Teacher.copy_of(self.backbone, self.neck)
         )
         self.criterion: nn.Module = build_loss(loss, "model.loss", ("prediction", "target"))
+        self.teacher_init = teacher_init
         self.momentum = momentum
         self.end_momentum = end_momentum
+
+    def after_init_from(self, taken: Collection[str]) -> list[str]:
+        """Let a teacher that starts as a copy be one of the student now, unless the file had its weights too."""
+        return copy_student(self, taken) if self.teacher_init == "copy" else []
 
     def after_step(self, progress: Progress) -> None:
         """Let the teacher follow."""

@@ -1,5 +1,6 @@
 """MoCo, versions 1 and 2."""
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError
 from selfsup.layers.ring import RingBuffer
 from selfsup.methods.base import Method, Progress, build_loss, build_part, check_views
-from selfsup.methods.teacher import Teacher, check_momentum
+from selfsup.methods.teacher import Teacher, check_momentum, copy_student
 from selfsup.ops.dist import broadcast, gather, rank, world_size
 from selfsup.ops.similarity import l2_normalize
 from selfsup.registry import METHODS, NECKS
@@ -73,6 +74,10 @@ class MoCo(Method):
         self.queue = RingBuffer(queue_length, self.neck.out_dim)
         self.momentum = momentum
         self.shuffle_bn = shuffle_bn
+
+    def after_init_from(self, taken: Collection[str]) -> list[str]:
+        """Let the teacher start as a copy of the student now, unless the file had its weights too."""
+        return copy_student(self, taken)
 
     def before_step(self, progress: Progress) -> None:
         """Let the teacher follow."""

@@ -1,12 +1,13 @@
 """MoCo, version 3."""
 
+from collections.abc import Collection
 from typing import Any
 
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
 from selfsup.methods.base import Method, Progress, build_loss, build_part, build_predictor, check_views
-from selfsup.methods.teacher import Teacher, check_momentum
+from selfsup.methods.teacher import Teacher, check_momentum, copy_student
 from selfsup.ops.ema import cosine_momentum
 from selfsup.registry import METHODS, NECKS
 
@@ -56,6 +57,10 @@ class MoCoV3(Method):
         self.criterion: nn.Module = build_loss(loss, "model.loss", ("query", "key"))
         self.momentum = momentum
         self.end_momentum = end_momentum
+
+    def after_init_from(self, taken: Collection[str]) -> list[str]:
+        """Let the teacher start as a copy of the student now, unless the file had its weights too."""
+        return copy_student(self, taken)
 
     def before_step(self, progress: Progress) -> None:
         """Let the teacher follow."""

@@ -1,6 +1,7 @@
 """The second encoder of MoCo and BYOL."""
 
 import copy
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -49,6 +50,24 @@ class Teacher(nn.Module):
             momentum: the fraction of the teacher that is kept, in [0, 1].
         """
         ema_update(self.parameters(), [*backbone.parameters(), *neck.parameters()], momentum)
+
+
+@torch.no_grad()
+def copy_student(method: nn.Module, taken: Collection[str]) -> list[str]:
+    """Make a teacher a copy of its student again, where a run has begun with weights for the student alone.
+
+    Args:
+        method: with the student's ``backbone`` and ``neck`` and a :class:`Teacher` called ``teacher``.
+        taken: names of the method's tensors that were put in from outside; those of the teacher's stay.
+
+    Returns:
+        Names of the teacher's tensors that are the student's now: parameters and running statistics.
+    """
+    state = method.state_dict()  # shares the tensors' memory
+    copied = [name for name in state if name.startswith("teacher.") and name not in taken]
+    for name in copied:
+        state[name].copy_(state[name.removeprefix("teacher.")])
+    return copied
 
 
 def check_momentum(name: str, value: float) -> None:

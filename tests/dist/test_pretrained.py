@@ -1,18 +1,21 @@
-"""Two processes fill a network that a method holds ready from one file, or both stop."""
+"""Two processes take the weights of one file, into a network that a method holds ready or to begin with, or both stop."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from selfsup.engine.files import checkpoint_path, write_atomically
-from selfsup.engine.pretrained import TrainedWeights
+from selfsup.engine.files import checkpoint_path, export_backbone, write_atomically
+from selfsup.engine.pretrained import TrainedWeights, start_from
+from selfsup.engine.shard import is_sharded, shard
 from selfsup.errors import CheckpointError
-from selfsup.losses import CrossEntropyLoss
-from selfsup.methods import Supervised
+from selfsup.losses import CrossEntropyLoss, InfoNCELoss
+from selfsup.methods import MoCo, Supervised
+from selfsup.necks import ProjectionNeck
 from selfsup.ops.dist import rank
+from selfsup.ops.parts import whole
 from tests.dist.two_processes import run_in_processes
-from tests.methods.tiny import TinyBackbone
+from tests.methods.tiny import TinyBackbone, images
 
 pytestmark = pytest.mark.dist
 
@@ -57,3 +60,22 @@ def test_what_process_0_does_not_find_stops_both(tmp_path: Path) -> None:
     first, second = run_in_processes(_refused, str(tmp_path))
     assert first == f"{tmp_path}/0: no such checkpoint"
     assert second == f"process 0: {first}"
+
+
+def _split_teacher(file: str) -> dict[str, torch.Tensor]:
+    """A method whose weights are split begins with a file; then the whole of its teacher."""
+    torch.manual_seed(0)
+    method = MoCo(TinyBackbone(), ProjectionNeck(8, (6,), 4), InfoNCELoss(0.2), queue_length=8)
+    shard(method, torch.device("cpu"), min_parameters=1)
+    assert is_sharded(method)
+    start_from(file, method)
+    return {name: whole(tensor).detach() for name, tensor in method.teacher.backbone.state_dict().items()}
+
+
+def test_a_teacher_whose_weights_are_split_starts_as_a_copy_of_the_student_too(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    backbone = TinyBackbone()
+    backbone(images(8)[0])
+    for teacher in run_in_processes(_split_teacher, str(export_backbone(backbone, tmp_path))):
+        for name, tensor in backbone.state_dict().items():
+            assert torch.equal(teacher[name], tensor), name

@@ -16,11 +16,12 @@ from selfsup.engine.pretrained import TrainedWeights, start_from
 from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError, ConfigError
-from selfsup.losses import CrossEntropyLoss, NTXentLoss
-from selfsup.methods import SimCLR, Supervised
+from selfsup.losses import CrossEntropyLoss, InfoNCELoss, NTXentLoss
+from selfsup.methods import BYOL, Method, MoCo, MoCoV3, SimCLR, Supervised
 from selfsup.necks import HiddenLayers, ProjectionNeck
+from selfsup.registry import METHODS
 from tests.engine.tiny_run import tiny_config
-from tests.methods.tiny import TinyBackbone
+from tests.methods.tiny import TinyBackbone, images
 
 
 def pretrained(folder: Path, *, hidden_dims: tuple[int, ...] = (6, 5)) -> tuple[SimCLR, Path]:
@@ -114,6 +115,117 @@ def test_a_backbone_alone_is_said_to_be_one(tmp_path: Path) -> None:
     assert (
         start_from(exported, same) == f"starting from {exported}: took backbone (6 tensors); fresh are neck (9 tensors)"
     )
+
+
+Parts = tuple[type[Method], str, dict[str, Any]]
+COPYING: dict[str, Parts] = {
+    "MoCo": (MoCo, "InfoNCELoss", {"queue_length": 8}),
+    "MoCoV3": (MoCoV3, "InBatchInfoNCELoss", {"predictor": {"type": "ProjectionNeck", "hidden_dims": (5,)}}),
+    "BYOL": (
+        BYOL,
+        "CosineLoss",
+        {"predictor": {"type": "ProjectionNeck", "hidden_dims": (5,)}, "teacher_init": "copy"},
+    ),
+}
+
+
+def with_teacher(case: str, **changes: Any) -> Any:
+    kind, loss, others = COPYING[case]
+    temperature = {} if loss == "CosineLoss" else {"temperature": 0.2}
+    torch.manual_seed(3)
+    neck = {"type": "ProjectionNeck", "hidden_dims": (6,), "out_dim": 4}
+    backbone = {"type": TinyBackbone}
+    return METHODS.build(
+        {"type": kind, "backbone": backbone, "neck": neck, "loss": {"type": loss, **temperature}, **others, **changes}
+    )
+
+
+def trained_backbone(folder: Path) -> tuple[SimCLR, Path]:
+    """A SimCLR whose batch norm has seen images, and a file of its backbone alone."""
+    source, _ = pretrained(folder)
+    source.backbone(images(8)[0])
+    return source, export_backbone(source.backbone, folder)
+
+
+@pytest.mark.parametrize(
+    ("case", "fresh"),
+    [
+        ("MoCo", "neck (9 tensors), queue (2 tensors)"),
+        ("MoCoV3", "neck (9 tensors), predictor (9 tensors)"),
+        ("BYOL", "neck (9 tensors), predictor (9 tensors)"),
+    ],
+)
+def test_a_backbone_that_the_student_is_given_its_teacher_starts_with_too(
+    tmp_path: Path, case: str, fresh: str
+) -> None:
+    source, exported = trained_backbone(tmp_path)
+    method = with_teacher(case)
+    said = start_from(exported, method)
+    state = method.state_dict()
+    for name, tensor in source.backbone.state_dict().items():
+        assert torch.equal(state[f"teacher.backbone.{name}"], tensor), name
+    for name, tensor in method.neck.state_dict().items():
+        assert torch.equal(state[f"teacher.neck.{name}"], tensor), name
+    assert said == (
+        f"starting from {exported}: took backbone (6 tensors); copied from the student are teacher (15 tensors); "
+        f"fresh are {fresh}"
+    )
+
+
+def test_a_teacher_with_a_start_of_its_own_is_not_given_the_student_s_backbone(tmp_path: Path) -> None:
+    _, exported = trained_backbone(tmp_path)
+    method = with_teacher("BYOL", teacher_init="fresh")
+    before = {name: tensor.clone() for name, tensor in method.teacher.state_dict().items()}
+    said = start_from(exported, method)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in method.teacher.state_dict().items())
+    assert said == (
+        f"starting from {exported}: took backbone (6 tensors); fresh are neck (9 tensors), predictor (9 tensors), "
+        "teacher (15 tensors)"
+    )
+
+
+@pytest.mark.parametrize("case", COPYING)
+def test_a_whole_checkpoint_brings_its_own_teacher(tmp_path: Path, case: str) -> None:
+    source = with_teacher(case)
+    with torch.no_grad():
+        for parameter in source.teacher.parameters():
+            parameter.add_(1)
+    path = checkpoint_path(tmp_path, 1)
+    write_atomically({"model": source.state_dict()}, path)
+    method = with_teacher(case)
+    assert start_from(path, method) == f"starting from the weights of {path}"
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(method.state_dict()[name], tensor), name
+
+
+class MoCoOfOthers(MoCo):
+    """One that begins with another method's checkpoint too."""
+
+    fresh_parts = ("queue", "teacher")
+
+
+class MoCoOfTeachers(MoCo):
+    """One that begins with the teacher of another method too."""
+
+    fresh_parts = ("queue", "teacher.neck", "neck")
+
+
+def test_weights_of_another_method_s_student_reach_the_teacher_unless_there_is_one(tmp_path: Path) -> None:
+    source = with_teacher("BYOL", teacher_init="fresh")
+    path = checkpoint_path(tmp_path, 1)
+    write_atomically({"model": source.state_dict()}, path)
+    torch.manual_seed(4)
+    parts = (TinyBackbone(), ProjectionNeck(8, (6,), 4), InfoNCELoss(0.2))
+    method = MoCoOfOthers(*parts, queue_length=8)
+    assert start_from(path, method) == (
+        f"starting from {path}: took backbone (6 tensors), neck (9 tensors); left predictor (9 tensors), teacher (15 "
+        "tensors); copied from the student are teacher (15 tensors); fresh are queue (2 tensors)"
+    )
+    assert torch.equal(method.teacher.backbone.conv.weight, source.backbone.conv.weight)
+    method = MoCoOfTeachers(*parts, queue_length=8)
+    assert "copied from the student are teacher (9 tensors); fresh are neck (9 tensors), " in start_from(path, method)
+    assert torch.equal(method.teacher.backbone.conv.weight, source.teacher.backbone.conv.weight)
+    assert torch.equal(method.teacher.neck.mlp[0].weight, method.neck.mlp[0].weight)
 
 
 def test_a_teacher_comes_from_the_newest_checkpoint_of_a_work_dir_whole(tmp_path: Path) -> None:
