@@ -28,13 +28,13 @@ class Distillation(Method):
         teacher: a :class:`~selfsup.methods.Supervised`, or its dict.
         loss: a :class:`~selfsup.losses.DistillationLoss`, or its dict.
         teacher_checkpoint: checkpoint that the teacher's weights come from, or a work dir for the newest one that it
-            has when training starts; None takes the teacher as it is, for one that was trained already when it was
-            handed over.
+            has when training starts; None takes the teacher as it is, a module that was trained already when it was
+            handed over, and no dict.
         alpha: weight of the teacher's part, in (0, 1]; the rest goes to the cross entropy of the labels, which are not
             looked at if it is 1.
 
     Raises:
-        ConfigError: if the teacher is no classifier, or ``alpha`` is out of range.
+        ConfigError: if the teacher is no classifier, or a dict without a checkpoint, or ``alpha`` is out of range.
 
     Source: Chen et al. 2020, arXiv:2006.10029, equations 2 and 3. Equation 3 adds up over labelled and unlabelled
         images; here every image of a batch takes part in both terms, each a mean over the batch.
@@ -53,6 +53,11 @@ class Distillation(Method):
             taught = METHODS.build(teacher)
         if not isinstance(taught, Supervised):
             raise ConfigError(f"model.teacher: must be a Supervised method, got {type(taught).__name__}")
+        if isinstance(teacher, dict) and teacher_checkpoint is None:
+            raise ConfigError(
+                "model.teacher_checkpoint: must be a checkpoint of the teacher's, or the work dir of its run, got "
+                "None; a teacher that is built of its dict has random weights and nothing to teach"
+            )
         if not 0 < alpha <= 1:
             raise ConfigError(f"model.alpha: must be in (0, 1], got {alpha}")
         super().__init__(backbone, taught.preprocess)

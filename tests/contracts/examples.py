@@ -94,7 +94,7 @@ LOSSES = {
 METHODS = {
     "BYOL": Example({"backbone": TINY, "neck": NECK, "predictor": PREDICTOR, "loss": {"type": "CosineLoss"}}),
     "Distillation": Example(
-        {"backbone": TINY, "teacher": CLASSIFIER, "loss": {"type": "DistillationLoss"}},
+        {"backbone": TINY, "teacher": CLASSIFIER, "loss": {"type": "DistillationLoss"}, "teacher_checkpoint": "none"},
         options={"another": None, "sizes": (32,)},  # another would have another teacher
     ),
     "MoCo": Example(

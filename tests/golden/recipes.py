@@ -113,6 +113,7 @@ RECIPES: dict[str, Golden] = {
             "type": "Distillation",
             "backbone": BACKBONE,
             "teacher": SUPERVISED,
+            "teacher_checkpoint": "random",  # it teaches what it was built with, see record.py
             "loss": {"type": "DistillationLoss", "temperature": 0.1},
             "alpha": 0.75,
         },

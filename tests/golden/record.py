@@ -37,6 +37,7 @@ def losses_of(recipe: Golden) -> list[float]:
         method = METHODS.build(copy.deepcopy(recipe.model)).train()
     finally:
         torch.set_default_dtype(torch.float32)
+    method.before_training(lambda path, module: None)  # a teacher's random weights are as good as any here
     wrapper: dict[str, Any] = {"type": "PrecisionOptimWrapper", **copy.deepcopy(recipe.optim_wrapper)}
     optimizer = wrapper.pop("optimizer")
     groups = parameter_groups(method, wrapper.pop("param_groups", ()), lr=optimizer["lr"])

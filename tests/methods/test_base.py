@@ -96,6 +96,7 @@ def test_a_loss_that_does_not_fit_is_told_when_the_method_is_built(kind: str, wr
     teacher = {"type": "Supervised", "backbone": RESNET, "num_classes": 3, "loss": {"type": "CrossEntropyLoss"}}
     parts: dict[str, Any] = {"neck": NECK, "predictor": {**NECK}, "num_classes": 3, "teacher": teacher}
     parts["prototypes"] = {"type": "Prototypes", "num_prototypes": 5}
+    parts["teacher_checkpoint"] = "teacher.pth"
     takes = inspect.signature(METHODS.find(kind)).parameters
     given = {name: part for name, part in parts.items() if name in takes}
     with pytest.raises(ConfigError) as caught:

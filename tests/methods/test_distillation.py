@@ -119,6 +119,17 @@ def test_what_is_wrong_with_the_teacher_is_told_with_its_place() -> None:
         method([images(8)[0]])
 
 
+def test_a_teacher_that_is_made_of_a_dict_needs_a_checkpoint() -> None:
+    teacher = dict(type="Supervised", backbone=TinyBackbone(8), num_classes=6, loss=CrossEntropyLoss())
+    with pytest.raises(ConfigError) as caught:
+        Distillation(TinyBackbone(), teacher, DistillationLoss())
+    assert str(caught.value) == (
+        "model.teacher_checkpoint: must be a checkpoint of the teacher's, or the work dir of its run, got None; a "
+        "teacher that is built of its dict has random weights and nothing to teach"
+    )
+    assert Distillation(TinyBackbone(), teacher, DistillationLoss(), teacher_checkpoint="work").num_classes == 6
+
+
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"model\.teacher: must be a Supervised method, got TinyBackbone"):
         Distillation(TinyBackbone(), TinyBackbone(), DistillationLoss())
