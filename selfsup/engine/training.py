@@ -43,14 +43,15 @@ def build_images(config: Mapping[str, Any]) -> tuple[Any, Any]:
     return images, views
 
 
-def class_difference(method: Any, images: Any) -> str | None:
-    """What to say where a classifier is made for another number of classes than the images have."""
-    made_for, classes = getattr(method, "num_classes", None), getattr(images, "classes", None)
-    if made_for is None or not classes or made_for == len(classes):
+def class_difference(method: Method, images: Any) -> str | None:
+    """What to say where a method looks at labels and takes them to have other classes than the images have."""
+    made_for, classes = method.label_classes(), getattr(images, "classes", None)
+    if made_for is None or not classes or made_for[1] == len(classes):
         return None
+    place, number = made_for
     return (
-        f"model.num_classes is {made_for}, the images have {len(classes)} classes; for a classifier of theirs: "
-        f"--cfg-options model.num_classes={len(classes)}"
+        f"{place} is {number}, the images have {len(classes)} classes; for a classifier of theirs: "
+        f"--cfg-options {place}={len(classes)}"
     )
 
 

@@ -149,6 +149,13 @@ class Method(BaseModel):
         """
         return []
 
+    def label_classes(self) -> tuple[str, int] | None:
+        """How many classes the labels are taken to have: the path in the config that says so, and the number.
+
+        None, the default, stands for a method that does not look at labels.
+        """
+        return None
+
     def forward(
         self,
         views: list[Tensor],

@@ -81,6 +81,10 @@ class Distillation(Method):
         self.teacher.eval()
         return self
 
+    def label_classes(self) -> tuple[str, int] | None:
+        """Those of the teacher, which the student's classifier follows; None if labels are not looked at."""
+        return ("model.teacher.num_classes", self.num_classes) if self.alpha < 1 else None
+
     def before_training(self, load_trained: Callable[[str, nn.Module], None]) -> None:
         """Fill the teacher."""
         if self.teacher_checkpoint is not None:
@@ -114,7 +118,8 @@ class Distillation(Method):
         scores = self.classifier(self.backbone(views[0]))
         parts = {"loss_teacher": self.alpha * self.criterion(scores, teacher_scores)}
         if self.alpha < 1:
-            labels = checked_labels(labels, self.num_classes, self.label_criterion)
+            with at_place("model.teacher", self.teacher):  # whose classes they must be
+                labels = checked_labels(labels, self.num_classes, self.label_criterion)
             parts["loss_labels"] = (1 - self.alpha) * self.label_criterion(scores, labels)
             parts |= accuracies(scores, labels)
         agreement = (scores.argmax(dim=1) == teacher_scores.argmax(dim=1)).float().mean()

@@ -84,6 +84,10 @@ class Supervised(Method):
         self.mixup_alpha = mixup_alpha
         self.mixup_share = 1.0
 
+    def label_classes(self) -> tuple[str, int]:
+        """Those of its classifier."""
+        return "model.num_classes", self.num_classes
+
     def before_step(self, progress: Progress) -> None:
         """Draw the share that an image keeps in MixUp; that of process 0 counts."""
         if self.mixup_alpha:

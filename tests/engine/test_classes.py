@@ -4,8 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.engine.runner import Runner, class_difference
+from selfsup.engine.runner import Runner
+from selfsup.engine.training import class_difference
+from selfsup.losses import CrossEntropyLoss, DistillationLoss, NTXentLoss
+from selfsup.methods import Distillation, SimCLR, Supervised
+from selfsup.necks import ProjectionNeck
 from tests.engine.tiny_run import tiny_config
+from tests.methods.tiny import TinyBackbone
 
 
 @pytest.mark.parametrize(("num_classes", "said"), [(9, False), (12, True), (2, True)])
@@ -25,5 +30,31 @@ def test_another_number_of_classes_is_said(num_classes: int, said: bool, tmp_pat
     assert (sentence in log) == said
 
 
+class Images:
+    """What a data set says of its labels."""
+
+    def __init__(self, *classes: str) -> None:
+        self.classes = classes
+
+
+def distillation(alpha: float) -> Distillation:
+    teacher = Supervised(TinyBackbone(), 12, CrossEntropyLoss())
+    return Distillation(TinyBackbone(), teacher, DistillationLoss(), alpha=alpha)
+
+
+def test_a_student_that_looks_at_labels_is_told_where_its_teacher_s_classes_are_set() -> None:
+    assert class_difference(distillation(alpha=0.5), Images("ant", "bee")) == (
+        "model.teacher.num_classes is 12, the images have 2 classes; for a classifier of theirs: "
+        "--cfg-options model.teacher.num_classes=2"
+    )
+
+
+def test_a_student_that_does_not_look_at_labels_is_told_nothing() -> None:
+    assert class_difference(distillation(alpha=1.0), Images("ant", "bee")) is None
+
+
 def test_images_without_labels_and_methods_without_classes_have_nothing_to_compare() -> None:
-    assert class_difference(object(), object()) is None
+    assert class_difference(distillation(alpha=0.5), Images()) is None
+    assert class_difference(distillation(alpha=0.5), object()) is None
+    simclr = SimCLR(TinyBackbone(), ProjectionNeck(8, (), 4), NTXentLoss())
+    assert class_difference(simclr, Images("ant", "bee")) is None

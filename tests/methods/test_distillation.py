@@ -56,6 +56,14 @@ def test_labels_take_the_rest_of_the_weight() -> None:
         method([view])
 
 
+def test_labels_that_the_teacher_has_no_class_for_are_told_with_its_place() -> None:
+    with pytest.raises(ConfigError) as caught:
+        _tiny(alpha=0.75)([images(8)[0]], torch.tensor([0, 1, 2, 6]))
+    assert str(caught.value) == (
+        "model.teacher.num_classes: labels must be in [0, num_classes), got num_classes 6 and label 6"
+    )
+
+
 def test_nothing_of_the_teacher_changes_in_training() -> None:
     method, (view,) = _tiny(), images(8)
     before = copy.deepcopy(method.teacher.state_dict())
