@@ -8,7 +8,7 @@ from torch import nn
 
 import selfsup
 from selfsup.engine.hooks.aside import view_side
-from selfsup.engine.provenance import licence_of, recipe_of
+from selfsup.engine.provenance import made_by
 from selfsup.engine.shard import class_name
 from selfsup.methods.base import Method
 from selfsup.registry import BACKBONES, TRANSFORMS
@@ -67,6 +67,7 @@ def run_card(
     *,
     step: int | None,
     started_from: Mapping[str, Any] | None = None,
+    taught_by: Sequence[Mapping[str, Any]] = (),
     earlier: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The card of what a run has trained.
@@ -76,20 +77,17 @@ def run_card(
         method: what it trains.
         step: optimiser updates done; None if the file does not say.
         started_from: the weights that the run began with, see :func:`~selfsup.engine.provenance.origin`.
+        taught_by: the same of the networks that taught it, such as a distillation's teacher.
         earlier: the provenance of the file that the weights are from, which knows better where they come from.
     """
-    made: dict[str, Any] = {
-        "recipe": recipe_of(config.get("recipe"), class_name(method), started_from),
-        "step": step,
-        "licence": licence_of(started_from),
-    }
+    made = made_by(config.get("recipe"), class_name(method), started_from, taught_by)
     return weights_card(
         config["model"]["backbone"],
         method.backbone,
         mean=method.preprocess.mean.flatten().tolist(),
         std=method.preprocess.std.flatten().tolist(),
         size=view_side(TRANSFORMS.build(config["train_dataloader"]["views"])),
-        **{**made, **(earlier or {})},
+        **{**made, "step": step, **(earlier or {})},
     )
 
 

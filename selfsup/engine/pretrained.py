@@ -4,12 +4,13 @@ import contextlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from selfsup.engine.checkpoint import load_method, load_run
 from selfsup.engine.files import checkpoint_file
-from selfsup.engine.provenance import digest
+from selfsup.engine.provenance import digest, origin
 from selfsup.engine.reading import read_weights
 from selfsup.engine.shard import class_name, is_sharded
 from selfsup.engine.together import together
@@ -61,16 +62,16 @@ def _rest(method: Method, taken: Collection[str]) -> str:
 class TrainedWeights:
     """Fills methods that another one holds, such as a teacher, from their own checkpoints, and remembers from which.
 
-    A run that goes on must be taught by the same weights. What was taken, in the order of the calls, is ``taken``: the
-    file and its SHA-256, which the run keeps in its checkpoints.
+    A run that goes on must be taught by the same weights. What was taken, in the order of the calls, is ``taken``: of
+    each file what :func:`~selfsup.engine.provenance.origin` says, which the run keeps in its checkpoints and its card.
 
     Args:
         before: what an earlier part of the run took, call by call.
     """
 
-    def __init__(self, before: Sequence[Mapping[str, str]] = ()) -> None:
+    def __init__(self, before: Sequence[Mapping[str, Any]] = ()) -> None:
         self.before = before
-        self.taken: list[dict[str, str]] = []
+        self.taken: list[dict[str, Any]] = []
 
     def __call__(self, path: str, module: nn.Module) -> None:
         """Fill a method; all processes call this together.
@@ -83,7 +84,7 @@ class TrainedWeights:
             CheckpointError: if the file cannot be read, holds a backbone alone, does not fit, or is not the one that
                 the run began with.
         """
-        found: dict[str, str] = {}
+        found: dict[str, Any] = {}
         with together():
             if is_main():
                 found = self._choose(path)
@@ -99,25 +100,21 @@ class TrainedWeights:
         load_run(module, state["model"], state, file)
         self.taken.append(found)
 
-    def _choose(self, path: str) -> dict[str, str]:
-        """The file that a path means, or meant when the run began, and its digest."""
+    def _choose(self, path: str) -> dict[str, Any]:
+        """What is known of the file that a path means, or meant when the run began."""
         if len(self.taken) >= len(self.before):
-            return _described(checkpoint_file(path))
+            return origin(checkpoint_file(path).resolve())
         expected = self.before[len(self.taken)]
-        if Path(expected["file"]).is_file() and (found := _described(Path(expected["file"]))) == expected:
-            return found
+        if (file := Path(expected["file"])).is_file() and digest(file) == expected["sha256"]:
+            return dict(expected)
         with contextlib.suppress(CheckpointError):  # moved, perhaps
-            found = _described(checkpoint_file(path))
-            if found["sha256"] == expected["sha256"]:
-                return found
+            file = checkpoint_file(path).resolve()
+            if digest(file) == expected["sha256"]:
+                return {**expected, "file": str(file)}
         raise CheckpointError(
             f"{path}: the run began with the weights of {expected['file']} (SHA-256 {expected['sha256'][:12]}...), "
             "which are not there any more; put that file back, or start a new run with --init-from"
         )
-
-
-def _described(file: Path) -> dict[str, str]:
-    return {"file": str(file.resolve()), "sha256": digest(file)}
 
 
 def _parts(names: Iterable[str]) -> str:

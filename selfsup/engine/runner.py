@@ -217,7 +217,13 @@ class Runner(MMEngineRunner):
                 if isinstance(hook, ProgressHook):
                     hook.stop()
             self.metrics_log.close()
-        card = run_card(self._config, self.method, step=self.total_steps, started_from=self.started_from)
+        card = run_card(
+            self._config,
+            self.method,
+            step=self.total_steps,
+            started_from=self.started_from,
+            taught_by=self.trained.taken,
+        )
         self.logger.info(f"backbone exported to {export_backbone(self.method.backbone, self.work_dir, card)}")
         self.call_hook("after_run")
         return self.method

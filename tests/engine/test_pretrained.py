@@ -332,8 +332,9 @@ def test_a_run_that_goes_on_is_taught_by_the_file_it_began_with(tmp_path: Path) 
     write_atomically(other, checkpoint_path(tmp_path / "tuned", 4))  # the teacher's run went on meanwhile
     Runner(distillation(tmp_path / "cut", tmp_path / "tuned"), resume=True).train()
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
-    digest = hashlib.sha256(first.read_bytes()).hexdigest()
-    assert read_checkpoint(newest)["trained"] == [{"file": str(first), "sha256": digest}]
+    (teacher,) = read_checkpoint(newest)["trained"]
+    assert teacher["file"] == str(first) and teacher["step"] == 3
+    assert teacher["sha256"] == hashlib.sha256(first.read_bytes()).hexdigest()
 
 
 def test_a_teacher_that_is_gone_or_has_changed_stops_a_run_that_goes_on(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from selfsup.cli import main
 from selfsup.config import config_name, find_config, load_config
-from selfsup.engine.files import list_checkpoints
+from selfsup.engine.files import list_checkpoints, write_atomically
 from selfsup.engine.provenance import licence_of, provenance
 from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.runner import Runner
+from tests.engine.test_pretrained import distillation, supervised
 from tests.engine.tiny_run import tiny_config
 
 
@@ -88,8 +89,47 @@ def test_a_run_begun_with_a_run_of_one_s_own_carries_its_card_on(tmp_path: Path)
     ],
 )
 def test_the_terms_of_what_a_run_began_with_stay(earlier: str | None, now: str) -> None:
-    assert licence_of({"file": "w.pth", "licence": earlier}) == now
-    assert licence_of(None) == "yours"
+    assert licence_of([{"file": "w.pth", "licence": earlier}]) == now
+    assert licence_of([]) == "yours"
+
+
+def test_the_terms_of_all_that_a_run_used_stay_each_once() -> None:
+    teacher = {"file": "teacher.pth", "licence": "yours, within the terms of seer.pth: CC-BY-NC 4.0"}
+    student = {"file": "student.pth", "licence": "Apache-2.0"}
+    assert licence_of([student, teacher, {"file": "own.pth", "licence": "yours"}, teacher]) == (
+        "yours, within the terms of student.pth: Apache-2.0 and of seer.pth: CC-BY-NC 4.0"
+    )
+
+
+def test_a_student_s_card_names_its_teacher_and_carries_its_card_on(tmp_path: Path) -> None:
+    Runner(supervised(tmp_path / "teacher", steps=3, recipe="supervised/one")).train()
+    (file,) = list_checkpoints(tmp_path / "teacher")
+    config = distillation(tmp_path / "student", tmp_path / "teacher", steps=3, recipe="simclr/two")
+    Runner(config).train()
+    teacher = {
+        "file": str(file),
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "recipe": {"config": "supervised/one", "method": "Supervised"},
+        "step": 3,
+    }
+    expected = {"config": "simclr/two", "method": "Distillation", "taught_by": [teacher]}
+    assert card(tmp_path / "student")["recipe"] == expected and card(tmp_path / "student")["licence"] == "yours"
+    newest = list_checkpoints(tmp_path / "student")[-1]
+    assert provenance(newest) == {"recipe": expected, "step": 3, "licence": "yours"}
+    moved = file.rename(tmp_path / "moved.pth")
+    config["model"] = config["model"] | {"teacher_checkpoint": str(moved)}
+    Runner({**config, "train_cfg": {"max_steps": 4}}, resume=True).train()
+    assert card(tmp_path / "student")["recipe"] == {**expected, "taught_by": [{**teacher, "file": str(moved)}]}
+
+
+def test_the_terms_of_a_teacher_bind_its_student(tmp_path: Path) -> None:
+    Runner(supervised(tmp_path / "teacher", steps=3)).train()
+    (file,) = list_checkpoints(tmp_path / "teacher")
+    state = read_checkpoint(file)
+    state["started_from"] = {"file": "seer.pth", "sha256": "0", "licence": "CC-BY-NC 4.0"}
+    write_atomically(state, file)
+    Runner(distillation(tmp_path / "student", file, steps=3)).train()
+    assert card(tmp_path / "student")["licence"] == "yours, within the terms of seer.pth: CC-BY-NC 4.0"
 
 
 def test_the_export_of_a_checkpoint_has_the_recipe_of_its_run(
