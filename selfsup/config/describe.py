@@ -108,6 +108,7 @@ def describe(
         notes=(
             *differences(config, processes, scaled_from=scaled_from),
             *_unfinished_warmup(config, steps, per_epoch),
+            *_shared_batch_norm(method, config),
             *_advice(method, config, recipe or scaled_from or config, processes),
         ),
     )
@@ -125,6 +126,13 @@ def _unfinished_warmup(config: Mapping[str, Any], steps: int | None, per_epoch: 
                 "rate never reaches its peak"
             )
     return notes
+
+
+def _shared_batch_norm(method: nn.Module, config: Mapping[str, Any]) -> list[str]:
+    """Batch norm over processes where the method is made for that of each one."""
+    if config.get("sync_bn") in (None, 1) or not getattr(method, "own_batch_norm", False):
+        return []
+    return [f"sync_bn: in {type(method).__name__} batch norm is meant to be each process's own; leave sync_bn unset"]
 
 
 def _advice(method: nn.Module, config: Mapping[str, Any], recipe: Mapping[str, Any], processes: int) -> Sequence[str]:

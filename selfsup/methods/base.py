@@ -56,11 +56,14 @@ class Method(BaseModel):
         fresh_parts: names of the submodules that start fresh in a run that begins with the weights of another method's
             checkpoint: all others must be found there, and what else it holds is left behind. None, the default,
             stands for a method that only begins with a checkpoint of its own kind, tensor by tensor.
+        own_batch_norm: whether batch norm is meant to see the images of one process alone; a run that sets ``sync_bn``
+            all the same is told so.
     """
 
     backbone: Any  # a module with the Backbone protocol: mypy cannot write that as one type
     entry_points: tuple[str, ...] = ()
     fresh_parts: tuple[str, ...] | None = None
+    own_batch_norm: bool = False
 
     def __init__(self, backbone: nn.Module | dict[str, Any], preprocess: Preprocess | dict[str, Any] | None = None):
         super().__init__()

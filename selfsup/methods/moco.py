@@ -33,10 +33,10 @@ class MoCo(Method):
     once per optimiser step, whatever number of micro-batches it is made of, and in the first step not at all, as both
     are equal then. That is where the reference code does it.
 
-    Batch norm is meant to be each process's own (leave ``sync_bn`` unset). So that a key does not share its batch
-    statistics with its query, the teacher's images are shuffled over the processes and their keys are put back in
-    order. On one process nothing is shuffled: the reference code permutes the batch there too, which leaves its
-    statistics as they are.
+    Batch norm is meant to be each process's own (leave ``sync_bn`` unset, a run says so otherwise). So that a key does
+    not share its batch statistics with its query, the teacher's images are shuffled over the processes and their keys
+    are put back in order. On one process nothing is shuffled: the reference code permutes the batch there too, which
+    leaves its statistics as they are.
 
     Args:
         backbone: the encoder, or its dict; the teacher starts as a copy.
@@ -74,6 +74,7 @@ class MoCo(Method):
         self.queue = RingBuffer(queue_length, self.neck.out_dim)
         self.momentum = momentum
         self.shuffle_bn = shuffle_bn
+        self.own_batch_norm = shuffle_bn
 
     def after_init_from(self, taken: Collection[str]) -> list[str]:
         """Let the teacher start as a copy of the student now, unless the file had its weights too."""

@@ -73,6 +73,28 @@ def test_another_batch_is_told_with_what_the_rule_would_do(config: dict[str, Any
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "is_told"),
+    [
+        ({"sync_bn": "all"}, True),
+        ({"sync_bn": 8}, True),
+        ({"sync_bn": 1}, False),
+        ({}, False),
+        ({"sync_bn": "all", "model.shuffle_bn": False}, False),
+    ],
+)
+def test_batch_norm_over_processes_is_told_where_each_should_have_its_own(
+    options: dict[str, Any], is_told: bool
+) -> None:
+    notes = describe(load_config("moco/moco_v2_resnet50", options), processes=8).notes
+    said = "sync_bn: in MoCo batch norm is meant to be each process's own; leave sync_bn unset"
+    assert notes.count(said) == is_told
+
+
+def test_batch_norm_over_processes_is_a_matter_of_course_where_the_method_wants_it() -> None:
+    assert not [note for note in describe(load_config("moco/moco_v3_resnet50"), processes=8).notes if "meant" in note]
+
+
 def test_a_scaled_run_is_told_what_was_scaled(config: dict[str, Any]) -> None:
     scaled = scale_learning_rates(config, 4)
     assert differences(scaled, 4, scaled_from=config)[1] == (
