@@ -109,7 +109,9 @@ def differences(
     batch, base = per_process * processes * accumulate, recipe_batch(original)
     factor = rate_factor(original, processes)
     if base is not None and batch != base:
-        lines.append(f"effective batch {batch} = {per_process} x {processes} x {accumulate}; the recipe's is {base}")
+        lines.append(
+            f"effective batch {batch:,} = {per_process} x {processes} x {accumulate}; the recipe's is {base:,}"
+        )
         rate = original["optim_wrapper"]["optimizer"].get("lr")
         rule = original["auto_scale_lr"].get("rule", "linear")
         if isinstance(rate, (int, float)):
@@ -122,11 +124,13 @@ def differences(
     if isinstance(norm_group, int) and norm_group > processes:
         seen = f"of all {processes} processes" if processes > 1 else "of one process"
         lines.append(
-            f"sync_bn: batch norm sees the {per_process * processes} images {seen}; the recipe's groups are of "
+            f"sync_bn: batch norm sees the {per_process * processes:,} images {seen}; the recipe's groups are of "
             f"{norm_group} processes"
         )
     queue = config["model"].get("queue_length", 0)
     if queue and base is not None and batch != base:
         gathered = per_process * processes
-        lines.append(f"queue {queue}: {queue / gathered:.3g} batches of {gathered}; the recipe's are of {base}")
+        count = f"{queue / gathered:,.1f}".removesuffix(".0")
+        batches = f"{count} batch{'' if count == '1' else 'es'} of {gathered:,}"
+        lines.append(f"queue {queue:,}: {batches}; the recipe's are of {base:,}")
     return lines

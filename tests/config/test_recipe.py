@@ -66,11 +66,24 @@ def test_the_recipe_itself_differs_in_nothing(config: dict[str, Any]) -> None:
 def test_another_batch_is_told_with_what_the_rule_would_do(config: dict[str, Any]) -> None:
     config["model"]["queue_length"] = 3840
     assert differences(config, 4) == [
-        "effective batch 256 = 64 x 4 x 1; the recipe's is 4096",
+        "effective batch 256 = 64 x 4 x 1; the recipe's is 4,096",
         "learning rate 4.8 as in the recipe; this batch wants 0.3 by the recipe's linear rule: --auto-scale-lr",
         "sync_bn: batch norm sees the 256 images of all 4 processes; the recipe's groups are of 8 processes",
-        "queue 3840: 15 batches of 256; the recipe's are of 4096",
+        "queue 3,840: 15 batches of 256; the recipe's are of 4,096",
     ]
+
+
+@pytest.mark.parametrize(
+    ("queue", "per_process", "said"),
+    [
+        (65_536, 8, "queue 65,536: 2,048 batches of 32"),
+        (2_048, 512, "queue 2,048: 1 batch of 2,048"),
+        (3_840, 400, "queue 3,840: 2.4 batches of 1,600"),
+    ],
+)
+def test_a_queue_is_counted_in_batches(config: dict[str, Any], queue: int, per_process: int, said: str) -> None:
+    config["model"]["queue_length"], config["train_dataloader"]["batch_size"] = queue, per_process
+    assert differences(config, 4)[-1] == f"{said}; the recipe's are of 4,096"
 
 
 @pytest.mark.parametrize(
