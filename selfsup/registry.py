@@ -9,6 +9,7 @@ it is a registered name, or the dotted path of a class of the right kind in a mo
 
 import inspect
 import sys
+import traceback
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
@@ -19,6 +20,7 @@ from mmengine import registry as mmengine_registries
 
 from selfsup.errors import ConfigError, RegistryError, did_you_mean
 from selfsup.plugins import Plugin, being_imported, importing, installed_plugins, provider_of
+from selfsup.unsuited import why_unsuited
 
 SCOPE = "selfsup"
 
@@ -53,7 +55,8 @@ class Registry(mmengine_registries.Registry):
         """The component called ``name``: registered here or with MMEngine, or a class of an admitted module.
 
         Raises:
-            RegistryError: if neither we, nor MMEngine, nor a plugin knows the name, or two plugins claim it.
+            RegistryError: if neither we, nor MMEngine, nor a plugin knows the name, two plugins claim it, or what it
+                means cannot do its work here.
         """
         found = self.get(name)
         if found is None:
@@ -64,6 +67,8 @@ class Registry(mmengine_registries.Registry):
             raise RegistryError(f"no {self.name} is called {name!r}{near}{_dotted(name)}{plugin_report()}")
         if name in self._contested:
             raise RegistryError(self._contested[name])
+        if reason := why_unsuited(found):
+            raise RegistryError(f"{self.name} {name!r} cannot be used here: {reason}")
         return found
 
     def get(self, key: str) -> Any:
@@ -89,6 +94,16 @@ class Registry(mmengine_registries.Registry):
             return False
         return all(any(name in vars(base) for base in component.__mro__) for name in self._methods)
 
+    def check_kind(self, built: Any) -> None:
+        """Refuse what a component has built if nothing of this registry's kind can be done with it.
+
+        Raises:
+            ConfigError: if it is not made from the kind's base class.
+        """
+        if self._base and not isinstance(built, resolve_name(self._base)):
+            kind = type(built).__name__
+            raise ConfigError(f"{kind}: must be made from {self._base} to be a {self.name}, got a {kind}")
+
     def _family(self) -> list[mmengine_registries.Registry]:
         """This registry and those it inherits from."""
         family: list[mmengine_registries.Registry] = [self]
@@ -104,8 +119,8 @@ class Registry(mmengine_registries.Registry):
         """
         self.import_from_location()
         family = self._family() if inherited else [self]
-        names = {name for registry in family for name in registry.module_dict}
-        return sorted(names)
+        found = {name: component for registry in family for name, component in registry.module_dict.items()}
+        return sorted(name for name, component in found.items() if not why_unsuited(component))
 
     def _register_module(
         self, module: Any, module_name: str | Sequence[str] | None = None, force: bool = False
@@ -243,8 +258,9 @@ def _build_component(config: Any, *, registry: Registry, **context: Any) -> Any:
         context: arguments known only to the builder, used where the config does not give them.
 
     Raises:
-        ConfigError: if the dict has no ``type``, one that is neither a name nor a class of the registry's kind, or
-            arguments that do not fit the component's signature.
+        ConfigError: if the dict has no ``type``, one that is neither a name nor a class of the registry's kind,
+            arguments that do not fit the component's signature or that somebody else's component asserts against, or
+            if what is built is not of the registry's kind.
         RegistryError: if the name is unknown.
     """
     if not isinstance(config, dict):
@@ -266,7 +282,16 @@ def _build_component(config: Any, *, registry: Registry, **context: Any) -> Any:
         if "unexpected keyword" not in str(error) and unknown:  # Python names only what is missing
             raise ConfigError(f"{what}: {error}; got {unknown[0]!r}{did_you_mean(unknown[0], known)}") from None
         raise ConfigError(f"{what}: {error}") from None
-    return component(**arguments)
+    try:
+        built = component(**arguments)
+    except AssertionError as error:  # how MMEngine refuses arguments
+        if _is_ours(component):
+            raise
+        line = traceback.extract_tb(error.__traceback__)[-1].line or ""
+        refusal = str(error) or f"must fulfil: {line.removeprefix('assert ')}"
+        raise ConfigError(f"{getattr(component, '__name__', kind)}: {refusal}") from error
+    registry.check_kind(built)
+    return built
 
 
 def takes_nothing(component: Any) -> bool:

@@ -99,10 +99,12 @@ def test_a_taken_name_is_taken_even_before_ours_is_looked_up(site: Path) -> None
 
 
 def test_a_plugin_may_not_take_a_name_of_mmengine_either(site: Path) -> None:
-    install(site, "greedy_hooks", BACKBONE.format(name="EMAHook").replace("BACKBONES", "HOOKS"))
-    with pytest.raises(RegistryError, match=r"hook 'EMAHook' is registered twice: by .*ema_hook\.py:\d+ \(mmengine "):
+    install(site, "greedy_hooks", BACKBONE.format(name="SyncBuffersHook").replace("BACKBONES", "HOOKS"))
+    with pytest.raises(
+        RegistryError, match=r"hook 'SyncBuffersHook' is registered twice: by .*sync_buffer_hook\.py:\d+ \(mmengine "
+    ):
         HOOKS.find("Nowhere")
-    assert HOOKS.find("EMAHook").__module__ == "mmengine.hooks.ema_hook"
+    assert HOOKS.find("SyncBuffersHook").__module__ == "mmengine.hooks.sync_buffer_hook"
 
 
 def test_a_plugin_cannot_force_its_way(site: Path) -> None:

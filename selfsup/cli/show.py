@@ -28,6 +28,9 @@ def run(chosen: argparse.Namespace) -> int:
     """Show a component: who provided it, where it is, its arguments and what it says of itself."""
     load_plugins()
     found = {kind: registry.find(chosen.name) for kind, registry in KINDS.items() if chosen.name in registry.names()}
+    for registry in KINDS.values():
+        if not found and registry.get(chosen.name) is not None:
+            registry.find(chosen.name)  # says why it is not listed
     if not found:
         known = {name for registry in KINDS.values() for name in registry.names()}
         raise RegistryError(

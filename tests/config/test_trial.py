@@ -56,7 +56,7 @@ def test_everything_that_cannot_be_built_is_told_at_once(tmp_path: Path) -> None
             "default_hooks.checkpoint.max_keep": 0,
             "custom_hooks": [
                 {"type": "CheckpointHook", "every_steps": 0},
-                {"type": "EarlyStoppingHook", "monitor": "loss", "rule": "sideways"},
+                {"type": "ProfilerHook", "profile_times": 0},
             ],
             "sync_bn": 2,
         },
@@ -70,7 +70,7 @@ def test_everything_that_cannot_be_built_is_told_at_once(tmp_path: Path) -> None
         "  param_scheduler (MultiStep): give the milestones as epochs or as steps",
         "  default_hooks.checkpoint.max_keep: must be >= 1, got 0",
         "  custom_hooks.0.every_steps: must be >= 1 or None, got 0",
-        '  custom_hooks.1: `rule` should be either "greater" or "less", but got sideways',
+        "  custom_hooks.1: profile_iters should be greater than 0, but got 0",
     ]
 
 
