@@ -11,7 +11,7 @@ from rich.table import Table
 from torch import nn
 
 from selfsup.config.recipe import batch_parts, differences, effective_batch, recipe_batch, recipe_micro_batch
-from selfsup.config.trial import build_on_meta, build_schedule, explained, lone_optimizer, try_out
+from selfsup.config.trial import build_on_meta, explained, lone_optimizer, try_out, try_schedule
 from selfsup.errors import ConfigError, SelfsupError, listing
 from selfsup.registry import PARAM_SCHEDULERS, TRANSFORMS
 
@@ -196,7 +196,7 @@ def rate_curve(config: Mapping[str, Any], *, steps: int, steps_per_epoch: int | 
         return lambda step: base
     if not hasattr(PARAM_SCHEDULERS.find(schedules[0]["type"]), "value"):
         return None
-    schedule = build_schedule(config, schedules[0], steps=steps, steps_per_epoch=steps_per_epoch or steps)
+    schedule = try_schedule(config, schedules[0], steps=steps, steps_per_epoch=steps_per_epoch or steps)
     return lambda step: float(schedule.value(step, base))
 
 
@@ -274,5 +274,5 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
             step, rate = plan.rates[index]
             rows.append((f"  at step {step:,}", f"{rate:.6g}"))
     else:
-        rows.append(("learning rate", UNKNOWN))
+        rows.append(("learning rate", "told by its schedules as they go" if plan.steps_per_epoch else UNKNOWN))
     return rows

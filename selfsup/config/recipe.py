@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+from selfsup.config.schedules import schedules_of
 from selfsup.config.schema import Recipe
 from selfsup.errors import ConfigError
 
-ABSOLUTE_RATES = ("lr", "start_lr", "peak_lr", "end_lr", "min_lr", "warmup_lr", "final_lr", "eta_min")
+ABSOLUTE_RATES = ("lr", "start_lr", "peak_lr", "end_lr", "min_lr", "warmup_lr", "final_lr", "eta_min", "eta_max")
 """Arguments of schedules that are learning rates themselves, not factors, by convention of name."""
 
 
@@ -89,8 +90,10 @@ def scale_learning_rates(config: Mapping[str, Any], processes: int) -> dict[str,
 def _rates(config: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield config["optim_wrapper"]["optimizer"]
     yield from config["optim_wrapper"].get("param_groups") or ()
-    schedules = config.get("param_scheduler") or []
-    yield from [schedules] if isinstance(schedules, dict) else schedules
+    for schedule in schedules_of(config).values():
+        of_another = str(schedule["type"]).endswith("Momentum") or schedule.get("param_name", "lr") != "lr"
+        if not of_another:  # an eta_min of the momentum is no learning rate
+            yield schedule
 
 
 def differences(

@@ -10,6 +10,7 @@ from torch import nn
 
 from selfsup.config.default_hooks import hooks_of
 from selfsup.config.recipe import batch_parts, effective_batch, sync_bn_group
+from selfsup.config.schedules import build_schedule, conflicts, schedules_of
 from selfsup.config.schema import DEFAULT_WRAPPER, PLACES, Place
 from selfsup.config.signatures import signature_of
 from selfsup.errors import ConfigError, DataError, SelfsupError, at_place
@@ -19,7 +20,6 @@ from selfsup.registry import (
     METHODS,
     OPTIM_WRAPPERS,
     OPTIMIZERS,
-    PARAM_SCHEDULERS,
     TRANSFORMS,
     Registry,
 )
@@ -64,10 +64,8 @@ def try_out(
     optimizer = trial.optimizer(config)
     if method is not None and optimizer is not None:
         trial.attempt("optim_wrapper", _build_wrapper, config, method)
-    schedules = config.get("param_scheduler") or []
     if optimizer is not None and trial.is_sound("param_scheduler"):
-        for schedule in [schedules] if isinstance(schedules, dict) else schedules:
-            trial.attempt("param_scheduler", build_schedule, config, schedule)
+        trial.schedules(config)
     if trial.is_sound("default_hooks"):
         for name, hook in hooks_of(config).items():
             trial.component(f"default_hooks.{name}", HOOKS, hook)
@@ -124,6 +122,17 @@ class _Trial:
     def views(self, config: Mapping[str, Any]) -> None:
         """The view pipeline."""
         self.component("train_dataloader.views", TRANSFORMS, (config.get("train_dataloader") or {}).get("views"))
+
+    def schedules(self, config: Mapping[str, Any]) -> None:
+        """The schedules, each by itself and all together."""
+        built = {}
+        for path, given in schedules_of(config).items():
+            schedule = self.attempt(path, try_schedule, config, given, owner=str(given.get("type")))
+            if schedule is not None:
+                built[path] = schedule
+        length = config.get("train_cfg") or {}
+        found = conflicts(config, built, steps=length.get("max_steps"), epochs=length.get("max_epochs"))
+        self.problems |= dict.fromkeys(found)
 
     def optimizer(self, config: Mapping[str, Any]) -> Any:
         """The optimiser, for one parameter."""
@@ -184,14 +193,11 @@ def explained(path: str, build: Callable[..., Any], *arguments: Any) -> Any:
         return build(*arguments)
 
 
-def build_schedule(
+def try_schedule(
     config: Mapping[str, Any], schedule: Mapping[str, Any], *, steps: int = 1000, steps_per_epoch: int = 100
 ) -> Any:
     """A schedule for one parameter; the run's length does not matter to whether it can be built."""
-    context: dict[str, Any] = {}
-    if not PARAM_SCHEDULERS.find(schedule["type"]).__module__.startswith("mmengine."):
-        context = {"total_steps": steps, "steps_per_epoch": steps_per_epoch}
-    return PARAM_SCHEDULERS.build(dict(schedule), optimizer=lone_optimizer(config), **context)
+    return build_schedule(schedule, lone_optimizer(config), steps=steps, steps_per_epoch=steps_per_epoch)
 
 
 def lone_optimizer(config: Mapping[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup.config import changes, dist_timeout, dump_config, hooks_of, plain
+from selfsup.config.schedules import build_schedules
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.engine.card import run_card
 from selfsup.engine.disk import write_record
@@ -42,7 +43,6 @@ from selfsup.engine.training import (
     build_batches,
     build_images,
     build_optim_wrapper,
-    build_schedules,
     class_difference,
     lengths,
 )
@@ -265,7 +265,7 @@ class Runner(MMEngineRunner):
             config,
             self.optim_wrapper.optimizer,
             steps_per_epoch=self.steps_per_epoch,
-            total_steps=self.total_steps,
+            steps=self.total_steps,
         )
 
     def _build_loop(self, start_step: int) -> TrainLoop:

@@ -60,9 +60,14 @@ def collect(parts: Stateful, *, step: int) -> dict[str, Any] | None:
         "method": class_name(parts.method),
         "model": weights,
         "optim_wrapper": optimizer,
-        "schedules": [schedule.state_dict() for schedule in parts.schedules],
+        "schedules": [_values_of(schedule) for schedule in parts.schedules],
         "ranks": ranks,
     }
+
+
+def _values_of(schedule: _ParamScheduler) -> dict[str, Any]:
+    """A schedule's state without functions: OneCycleLR keeps one, and a file that holds code is never loaded."""
+    return {name: value for name, value in schedule.state_dict().items() if not callable(value)}
 
 
 def give_back(state: Mapping[str, Any], parts: Stateful, *, source: str, warn: Callable[[str], object]) -> list[str]:

@@ -1,13 +1,10 @@
-"""What a run trains with, from its config: images, lengths, optimiser, schedules, batches; each needs those before."""
+"""What a run trains with, from its config: images, lengths, optimiser, batches; each needs those before."""
 
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.optim import BaseOptimWrapper
-from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
-from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from selfsup.config import DEFAULT_WRAPPER
@@ -19,7 +16,7 @@ from selfsup.engine.together import check_length, together
 from selfsup.errors import ConfigError
 from selfsup.methods.base import Method
 from selfsup.ops.dist import rank, world_size
-from selfsup.registry import DATASETS, OPTIM_WRAPPERS, PARAM_SCHEDULERS, TRANSFORMS
+from selfsup.registry import DATASETS, OPTIM_WRAPPERS, TRANSFORMS
 
 
 def build_images(config: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -67,29 +64,6 @@ def build_optim_wrapper(config: Mapping[str, Any], method: Method) -> Any:
     """The optimiser over the method's parameters, in what gives it gradients."""
     wrapper = config["optim_wrapper"]
     return OPTIM_WRAPPERS.find(wrapper.get("type", DEFAULT_WRAPPER)).for_method(method, wrapper)
-
-
-def build_schedules(
-    config: Mapping[str, Any], optimizer: Optimizer | BaseOptimWrapper, *, steps_per_epoch: int, total_steps: int
-) -> list[_ParamScheduler]:
-    """What changes the optimiser's options from step to step; ours are told of the run's length.
-
-    Args:
-        config: ``param_scheduler`` is one, several, or none.
-        optimizer: whose options.
-        steps_per_epoch: updates in one pass over the data.
-        total_steps: updates of the whole run.
-    """
-    wanted = config.get("param_scheduler") or []
-    length = {"steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
-    return [
-        PARAM_SCHEDULERS.build(scheduler, optimizer=optimizer, **({} if _is_mmengines(scheduler) else length))
-        for scheduler in ([wanted] if isinstance(wanted, dict) else wanted)
-    ]
-
-
-def _is_mmengines(scheduler: Mapping[str, Any]) -> bool:
-    return PARAM_SCHEDULERS.find(scheduler["type"]).__module__.startswith("mmengine.")
 
 
 def build_batches(

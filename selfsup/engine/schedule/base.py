@@ -20,9 +20,14 @@ class Schedule(_ParamScheduler):
         steps_per_epoch: updates in one pass over the data.
         total_steps: updates of the whole run.
 
+    Attributes:
+        from_step_alone: that what it sets does not depend on what it finds: beside it, nothing else can move the rate.
+
     Raises:
         ConfigError: if a length or the optimiser's learning rate is not positive.
     """
+
+    from_step_alone = True
 
     def __init__(self, optimizer: Optimizer | BaseOptimWrapper, *, steps_per_epoch: int, total_steps: int) -> None:
         if steps_per_epoch < 1 or total_steps < 1:
