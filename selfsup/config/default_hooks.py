@@ -1,6 +1,6 @@
 """The hooks that every run has, by the names under which ``default_hooks`` changes, replaces or switches them off."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,15 +14,17 @@ class DefaultHook:
     Args:
         type: its name among HOOKS.
         takes: arguments that other sections of the config give, read from the whole config.
+        alone: a second one would do again what the first has done.
     """
 
     type: str
     takes: Mapping[str, Callable[[Mapping[str, Any]], Any]] = field(default_factory=dict)
+    alone: bool = False
 
 
 DEFAULT_HOOKS: dict[str, DefaultHook] = {
-    "progress": DefaultHook("ProgressHook"),
-    "scheduler": DefaultHook("ParamSchedulerHook"),
+    "progress": DefaultHook("ProgressHook", alone=True),
+    "scheduler": DefaultHook("ParamSchedulerHook", alone=True),
     "bad_images": DefaultHook(
         "BadImagesHook", {"max_share": lambda config: config["train_dataloader"].get("max_bad_share", 0.01)}
     ),
@@ -70,6 +72,28 @@ def hooks_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             hook = {**{argument: read(config) for argument, read in default.takes.items()}, **hook}
         chosen[name] = hook
     return chosen
+
+
+def doubled(config: Mapping[str, Any]) -> list[str]:
+    """Problems of ``custom_hooks`` that do again what a hook of every run does.
+
+    Args:
+        config: valid or not.
+    """
+    given, custom = config.get("default_hooks") or {}, config.get("custom_hooks") or ()
+    if not isinstance(given, Mapping) or not isinstance(custom, Sequence):
+        return []
+    there = {
+        hook.type: name
+        for name, hook in DEFAULT_HOOKS.items()
+        if hook.alone and isinstance(own := given.get(name, {}), Mapping) and own.get("type", hook.type) == hook.type
+    }
+    return [
+        f"custom_hooks.{number}: every run has a {kind} already, and would do its work twice; change that one in "
+        f"default_hooks.{there[kind]}"
+        for number, hook in enumerate(custom)
+        if isinstance(hook, Mapping) and (kind := hook.get("type")) in there
+    ]
 
 
 def no_default_hook(name: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from selfsup.config.annotations import choices, classes, element, fits, spelled
-from selfsup.config.default_hooks import no_default_hook, with_default_hooks
+from selfsup.config.default_hooks import doubled, no_default_hook, with_default_hooks
 from selfsup.config.schema import ALTERNATIVES, AT_LEAST, AT_MOST, PLACES, REGISTRIES, SECTIONS, Place, Recipe
 from selfsup.config.signatures import Signature, signature_of
 from selfsup.config.trial import try_out
@@ -73,6 +73,7 @@ def find_problems(config: Mapping[str, Any], *, added: Collection[str] = ()) -> 
             walk.report(path, f"must be >= {AT_LEAST[path]}, got {number}")
         if path in AT_MOST and number > AT_MOST[path]:
             walk.report(path, f"must be <= {AT_MOST[path]}, got {number}")
+    walk.problems += doubled(config)
     for path in added:
         above = tuple(f"{'.'.join(path.split('.')[:depth])}:" for depth in range(1, path.count(".") + 2))
         if path not in walk.recognised and not any(problem.startswith(above) for problem in walk.problems):

@@ -132,6 +132,16 @@ class Runner(MMEngineRunner):
         return self.train_loop.progress
 
     @property
+    def max_iters(self) -> int:
+        """Updates of the whole run, which MMEngine's hooks ask for before there is a loop."""
+        return self.total_steps
+
+    @property
+    def max_epochs(self) -> int:
+        """Passes over the data in the whole run, the last of which may not be finished."""
+        return -(-self.total_steps // self.steps_per_epoch)
+
+    @property
     def train_images(self) -> Any:
         """The images being trained on: the data set, without what evaluators judge of it."""
         return self.view_dataset.images

@@ -77,3 +77,19 @@ def test_another_hook_in_a_names_place_has_arguments_of_its_own(tmp_path: Path) 
     hooks = hooks_of(load(tmp_path, "default_hooks = dict(evaluate=dict(type='EmptyCacheHook'))"))
     assert hooks["evaluate"]["type"] == "EmptyCacheHook"
     assert not {"evaluators", "every_epochs"} & set(hooks["evaluate"])
+
+
+@pytest.mark.parametrize(("name", "hook"), [("scheduler", "ParamSchedulerHook"), ("progress", "ProgressHook")])
+def test_a_second_one_that_would_do_its_work_twice_is_refused(tmp_path: Path, name: str, hook: str) -> None:
+    config = read_config(write(tmp_path)) | {"custom_hooks": [{"type": "EmptyCacheHook"}, {"type": hook}]}
+    assert find_problems(config) == [
+        f"custom_hooks.1: every run has a {hook} already, and would do its work twice; change that one in "
+        f"default_hooks.{name}"
+    ]
+    for own in (None, {"type": "EmptyCacheHook"}):
+        assert find_problems(config | {"default_hooks": {name: own}}) == []
+
+
+def test_what_is_no_section_of_hooks_is_told_as_such(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path)) | {"default_hooks": 3, "custom_hooks": 4}
+    assert [problem.partition(" must")[0] for problem in find_problems(config)] == ["default_hooks:", "custom_hooks:"]
