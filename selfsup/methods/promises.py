@@ -16,7 +16,7 @@ from selfsup.errors import ConfigError
 
 @dataclass(frozen=True)
 class GivesVectors:
-    """A forward hook that refuses an output of another shape than (B, out_dim).
+    """A forward hook that refuses an output of another shape than (B, out_dim), or of whole numbers.
 
     Args:
         place: of the part in the config, for the error message.
@@ -37,6 +37,10 @@ class GivesVectors:
         if _shape(output) != wanted:
             raise ConfigError(
                 f"{self.place}: {type(part).__name__} must return (B, out_dim) = {wanted}, got {_shape(output)}"
+            )
+        if not output.is_floating_point():
+            raise ConfigError(
+                f"{self.place}: {type(part).__name__} must return a floating-point tensor, got {output.dtype}"
             )
 
 

@@ -58,6 +58,16 @@ def test_a_neck_that_gives_something_else_is_named_by_every_method(gives: Callab
         assert str(caught.value) == said, type(method).__name__
 
 
+def test_a_part_that_gives_whole_numbers_is_named_before_the_next_one_stumbles() -> None:
+    method = SimCLR(TinyBackbone(), Liar(gives=lambda x: x[:, :4].long()), {"type": "NTXentLoss"})
+    with pytest.raises(ConfigError) as caught:
+        method.loss(images(8, 8))
+    assert str(caught.value) == "model.neck: Liar must return a floating-point tensor, got torch.int64"
+    method.backbone.forward = lambda pixels: pixels.mean((2, 3)).repeat(1, 3)[:, : method.backbone.out_dim].long()
+    with pytest.raises(ConfigError, match=r"model\.backbone: TinyBackbone must return a floating-point tensor, got"):
+        method.loss(images(8, 8))
+
+
 def test_a_predictor_that_gives_something_else_is_named() -> None:
     method = SimSiam(TinyBackbone(), NECK, Liar(4, 4), {"type": "NegativeCosineLoss"})
     with pytest.raises(ConfigError) as caught:
