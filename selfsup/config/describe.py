@@ -11,8 +11,8 @@ from rich.table import Table
 from torch import nn
 
 from selfsup.config.recipe import batch_parts, differences, effective_batch, recipe_batch, recipe_micro_batch
-from selfsup.config.trial import build_on_meta, explained, lone_optimizer, try_out, try_schedule
-from selfsup.errors import ConfigError, SelfsupError, listing
+from selfsup.config.trial import build_on_meta, explained, lone_optimizer, try_out, try_schedule, view_sides
+from selfsup.errors import ConfigError, listing
 from selfsup.registry import PARAM_SCHEDULERS, TRANSFORMS
 
 UNKNOWN = "unknown until the data is read"
@@ -163,12 +163,8 @@ def view_sizes(views: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
         ConfigError: if the pipeline refuses its arguments.
     """
     pipeline = explained("train_dataloader.views", TRANSFORMS.build, views)
-    try:
-        made = pipeline(np.zeros((64, 64, 3), np.uint8), np.random.default_rng(0))
-        sides = Counter(np.shape(view)[0] for view in made)
-    except (SelfsupError, ValueError, IndexError, TypeError):  # wants what only its data set gives, or gives no images
-        return None
-    return tuple(sorted(sides.items(), reverse=True))
+    sides = view_sides(pipeline)
+    return None if sides is None else tuple(sorted(Counter(sides).items(), reverse=True))
 
 
 def rate_curve(config: Mapping[str, Any], *, steps: int, steps_per_epoch: int | None) -> Callable[[int], float] | None:

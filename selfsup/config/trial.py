@@ -60,7 +60,9 @@ def try_out(
         if method is not None:
             per_process, processes, _ = batch_parts(config, processes)
             trial.attempt("model", method.check_batch, per_process, processes)
-    trial.views(config)
+    num_views = trial.num_views(config)
+    if num_views is not None and hasattr(method, "check_num_views"):
+        trial.attempt("train_dataloader.views", method.check_num_views, num_views)
     optimizer = trial.optimizer(config)
     if method is not None and optimizer is not None:
         trial.attempt("optim_wrapper", _build_wrapper, config, method)
@@ -119,9 +121,12 @@ class _Trial:
                 self.problems |= {problem: None for problem in whole.problems if not problem.endswith(told)}
         return method
 
-    def views(self, config: Mapping[str, Any]) -> None:
-        """The view pipeline."""
-        self.component("train_dataloader.views", TRANSFORMS, (config.get("train_dataloader") or {}).get("views"))
+    def num_views(self, config: Mapping[str, Any]) -> int | None:
+        """How many views the pipeline makes of an image; None if it cannot be built, or only the data can tell."""
+        given = (config.get("train_dataloader") or {}).get("views")
+        pipeline = self.component("train_dataloader.views", TRANSFORMS, given)
+        sides = None if pipeline is None else view_sides(pipeline)
+        return None if sides is None else len(sides)
 
     def schedules(self, config: Mapping[str, Any]) -> None:
         """The schedules, each by itself and all together."""
@@ -185,6 +190,14 @@ def _build_evaluator(given: Mapping[str, Any]) -> Any:
 def _build_wrapper(config: Mapping[str, Any], method: nn.Module) -> Any:
     section = config["optim_wrapper"]
     return OPTIM_WRAPPERS.find(section.get("type", DEFAULT_WRAPPER)).for_method(method, section)
+
+
+def view_sides(pipeline: Callable[..., Any]) -> list[int] | None:
+    """The side in pixels of each view that a pipeline makes of a blank image; None if only its data set can tell."""
+    try:
+        return [np.shape(view)[0] for view in pipeline(np.zeros((64, 64, 3), np.uint8), np.random.default_rng(0))]
+    except (SelfsupError, ValueError, IndexError, TypeError):  # wants what only its data set gives, or gives no images
+        return None
 
 
 def explained(path: str, build: Callable[..., Any], *arguments: Any) -> Any:

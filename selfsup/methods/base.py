@@ -51,6 +51,7 @@ class Method(BaseModel):
         ConfigError: if the backbone has no ``out_dim``, and when called, if it returns another shape than it says.
 
     Attributes:
+        num_views: views of each image that ``loss`` takes; None leaves it open, or to :meth:`check_num_views`.
         entry_points: names of methods beside ``forward`` that use parameters and are called from outside, never from
             ``forward``.
         fresh_parts: names of the submodules that start fresh in a run that begins with the weights of another method's
@@ -61,6 +62,7 @@ class Method(BaseModel):
     """
 
     backbone: Any  # a module with the Backbone protocol: mypy cannot write that as one type
+    num_views: int | None = None
     entry_points: tuple[str, ...] = ()
     fresh_parts: tuple[str, ...] | None = None
     own_batch_norm: bool = False
@@ -142,6 +144,18 @@ class Method(BaseModel):
         Raises:
             ConfigError: if the method cannot train with it, saying what would fit.
         """
+
+    def check_num_views(self, num_views: int) -> None:
+        """Refuse a number of views of each image that ``loss`` would refuse; asked when :meth:`check_batch` is.
+
+        Args:
+            num_views: how many ``train_dataloader.views`` makes.
+
+        Raises:
+            ConfigError: if the method cannot train with it, saying how many it needs.
+        """
+        if self.num_views is not None:
+            check_view_count(num_views, needed=self.num_views, exact=True, why=type(self).__name__)
 
     def advice(self, batch_size: int, *, recipe: "tuple[Method, int] | None" = None) -> list[str]:
         """What somebody who trains with this batch should know beforehand; empty if all is well.
@@ -296,9 +310,22 @@ def check_views(views: Sequence[Tensor], *, needed: int, exact: bool, why: str) 
         raise ConfigError(f"views: must be a list with a batch of images per view, got one of {tuple(views.shape)}")
     if any(not view.is_floating_point() for view in views):
         raise ConfigError(f"views: must be normalised images, as method.preprocess makes them, got {views[0].dtype}")
-    if len(views) < needed or (exact and len(views) > needed):
-        amount = f"exactly {needed}" if exact else f"at least {needed}"
-        raise ConfigError(
-            f"views: {why} needs {amount} views of each image, got {len(views)} (a run's come from "
-            "train_dataloader.views)"
-        )
+    if misfit := _misfit(len(views), needed=needed, exact=exact, why=why):
+        raise ConfigError(f"views: {misfit} (a run's come from train_dataloader.views)")
+
+
+def check_view_count(num_views: int, *, needed: int, exact: bool, why: str) -> None:
+    """Refuse a config whose number of views does not fit the method; the arguments are those of :func:`check_views`.
+
+    Raises:
+        ConfigError: if there are too few, or with ``exact`` too many.
+    """
+    if misfit := _misfit(num_views, needed=needed, exact=exact, why=why):
+        raise ConfigError(f"train_dataloader.views: {misfit}")
+
+
+def _misfit(num_views: int, *, needed: int, exact: bool, why: str) -> str:
+    if num_views >= needed and not (exact and num_views > needed):
+        return ""
+    amount = f"exactly {needed}" if exact else f"at least {needed}"
+    return f"{why} needs {amount} view{'' if needed == 1 else 's'} of each image, got {num_views}"

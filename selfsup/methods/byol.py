@@ -48,6 +48,8 @@ class BYOL(Method):
     Source: Grill et al. 2020, arXiv:2006.07733; google-deepmind/deepmind-research byol_experiment.py.
     """
 
+    num_views = 2
+
     def __init__(
         self,
         backbone: nn.Module | dict[str, Any],

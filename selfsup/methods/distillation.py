@@ -40,6 +40,8 @@ class Distillation(Method):
         images; here every image of a batch takes part in both terms, each a mean over the batch.
     """
 
+    num_views = 1
+
     def __init__(
         self,
         backbone: nn.Module | dict[str, Any],

@@ -53,6 +53,8 @@ class MoCo(Method):
     Source: He et al. 2019, arXiv:1911.05722; Chen et al. 2020, arXiv:2003.04297; facebookresearch/moco builder.py.
     """
 
+    num_views = 2
+
     def __init__(
         self,
         backbone: nn.Module | dict[str, Any],

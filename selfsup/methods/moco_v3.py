@@ -37,6 +37,8 @@ class MoCoV3(Method):
     Source: Chen et al. 2021, arXiv:2104.02057, algorithm 1; facebookresearch/moco-v3 builder.py and main_moco.py.
     """
 
+    num_views = 2
+
     def __init__(
         self,
         backbone: nn.Module | dict[str, Any],

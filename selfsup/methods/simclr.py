@@ -30,6 +30,8 @@ class SimCLR(Method):
     Source: Chen et al. 2020, arXiv:2002.05709 (v1) and arXiv:2006.10029 (v2).
     """
 
+    num_views = 2
+
     def __init__(
         self,
         backbone: nn.Module | dict[str, Any],

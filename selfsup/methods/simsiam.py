@@ -31,6 +31,8 @@ class SimSiam(Method):
     Source: Chen and He 2020, arXiv:2011.10566, algorithm 1; facebookresearch/simsiam builder.py and main_simsiam.py.
     """
 
+    num_views = 2
+
     def __init__(
         self,
         backbone: nn.Module | dict[str, Any],

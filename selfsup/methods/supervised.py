@@ -52,6 +52,8 @@ class Supervised(Method):
         configs/bit_i21k.py.
     """
 
+    num_views = 1
+
     def __init__(
         self,
         backbone: nn.Module | dict[str, Any],

@@ -11,7 +11,7 @@ from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError
 from selfsup.layers.feature_queue import FeatureQueue
 from selfsup.losses.swav import SwAVLoss
-from selfsup.methods.base import Method, Progress, build_loss, build_part, check_views
+from selfsup.methods.base import Method, Progress, build_loss, build_part, check_view_count, check_views
 from selfsup.methods.multi_view import forward_by_size
 from selfsup.necks.prototypes import Prototypes
 from selfsup.ops.dist import all_reduce_sum, world_size
@@ -82,6 +82,16 @@ class SwAV(Method):
             DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, ["queue.rows", "queue.filled"])
         self._epoch = 0
 
+    @property
+    def _num_needed(self) -> int:
+        """The fewest views of an image that can be trained with."""
+        return max(2, *(view + 1 for view in self.criterion.assign_views))
+
+    def check_num_views(self, num_views: int) -> None:
+        """Refuse fewer views than the loss assigns."""
+        why = f"assign_views {self.criterion.assign_views}"
+        check_view_count(num_views, needed=self._num_needed, exact=False, why=why)
+
     def before_step(self, progress: Progress) -> None:
         """Scale the prototypes to unit length and note the epoch."""
         self._epoch = progress.epoch
@@ -106,10 +116,8 @@ class SwAV(Method):
         Raises:
             ConfigError: if there are fewer views than the loss assigns, or the queue is shorter than the global batch.
         """
+        check_views(views, needed=self._num_needed, exact=False, why=f"assign_views {self.criterion.assign_views}")
         assign_views = self.criterion.assign_views
-        check_views(
-            views, needed=max(2, *(view + 1 for view in assign_views)), exact=False, why=f"assign_views {assign_views}"
-        )
         batch = len(views[0])
         embeddings = l2_normalize(self.neck(torch.cat(forward_by_size(self.backbone, views))))
         scores = self.prototypes(embeddings).split(batch)

@@ -34,12 +34,12 @@ def check_method(
     It is a Method; the loss is a dict whose entries named ``loss*`` exist and have a gradient, and whose values are
     finite numbers, under bfloat16 autocast too, of which those that are only logged keep no graph; views, labels and
     training flags are left alone; a batch twice as large is taken; ``check_batch`` needs no weights, refuses with a
-    ConfigError alone, and not these batches; gradients reach every trainable parameter, so that DistributedDataParallel
-    works without looking for unused ones, and not all are zero; a part called ``teacher`` is not trained;
-    ``entry_points`` and ``fresh_parts`` name what is there; features are the backbone's width and do not depend on the
-    batch in eval mode; ``before_step`` and ``after_step`` can be called in every epoch; a step seeds no global random
-    generator; after a few steps the state dict, loaded into a method that has not trained, gives exactly the next loss;
-    so does a copy, and one that went through pickle.
+    ConfigError alone, and not these batches, nor does ``check_num_views`` refuse these views; gradients reach every
+    trainable parameter, so that DistributedDataParallel works without looking for unused ones, and not all are zero; a
+    part called ``teacher`` is not trained; ``entry_points`` and ``fresh_parts`` name what is there; features are the
+    backbone's width and do not depend on the batch in eval mode; ``before_step`` and ``after_step`` can be called in
+    every epoch; a step seeds no global random generator; after a few steps the state dict, loaded into a method that
+    has not trained, gives exactly the next loss; so does a copy, and one that went through pickle.
 
     Args:
         method: built; it is the same afterwards.
@@ -70,7 +70,7 @@ def check_method(
         _check_loss(method, started, views, labels)
         check_gradients(started, total, untrained=untrained)
         _check_twice_the_batch(method, started, sizes, labels, batch)
-        _check_batches(method, batch)
+        _check_batches(method, batch, len(views))
         _check_half_precision(method, started, total)
         check_forward(
             _Features(started),
@@ -176,9 +176,11 @@ def _check_twice_the_batch(
         copied(started)(views, labels=None if labels is None else torch.cat([labels, labels]), mode="loss")
 
 
-def _check_batches(method: Method, batch: int) -> None:
-    """What ``check_batch`` says of the batches that ``loss`` took, and of one that may not fit."""
+def _check_batches(method: Method, batch: int, num_views: int) -> None:
+    """What ``check_batch`` and ``check_num_views`` say of what ``loss`` took, and of a batch that may not fit."""
     asked = copied(method).to("meta")
+    with promised(method, f"check_num_views({num_views}) must not refuse the views that loss takes"):
+        asked.check_num_views(num_views)
     for size in (batch, 2 * batch):
         with promised(method, f"check_batch({size}, 1) must not refuse a batch that loss takes"):
             asked.check_batch(size, 1)

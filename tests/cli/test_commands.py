@@ -420,3 +420,12 @@ def test_a_run_that_cannot_start_leaves_no_folder(capsys: pytest.CaptureFixture[
 class Stops(Hook):
     def before_train(self, runner: object) -> None:
         raise ConfigError("stopped by a hook")
+
+
+def test_too_few_views_are_refused_before_anything_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    views = "train_dataloader.views=dict(type='SwAVViews', sizes=(32,), counts=(1,), scales=((0.08, 1),))"
+    for dry in ([], ["--dry-run"]):
+        assert main(["train", "simclr/simclr_scenes", "--device=cpu", *dry, "--cfg-options", views]) == 2
+        said = "error: train_dataloader.views: SimCLR needs exactly 2 views of each image, got 1"
+        assert said in capsys.readouterr().err
+    assert not Path("work_dirs").exists()

@@ -10,7 +10,7 @@ from selfsup.config import describe, load_config
 from selfsup.config.read import read_config
 from selfsup.config.validate import find_problems
 from selfsup.errors import ConfigError
-from selfsup.registry import METHODS
+from selfsup.registry import METHODS, TRANSFORMS
 from tests.config.small import RECIPE, write
 
 
@@ -193,3 +193,39 @@ def test_the_optimisers_rules_are_compared_with_the_methods_parameters(
     with pytest.raises(ConfigError) as caught:
         describe(load_config(write(tmp_path), options))
     assert str(caught.value).startswith(problem)
+
+
+ONE_VIEW = {"type": "SwAVViews", "sizes": (32,), "counts": (1,), "scales": ((0.08, 1.0),)}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "views", "said"),
+    [
+        ("simclr/simclr_scenes", ONE_VIEW, "SimCLR needs exactly 2 views of each image, got 1"),
+        ("moco/moco_v3_scenes", ONE_VIEW, "MoCoV3 needs exactly 2 views of each image, got 1"),
+        ("swav/swav_scenes", ONE_VIEW, "assign_views (0, 1) needs at least 2 views of each image, got 1"),
+        (
+            "supervised/supervised_scenes",
+            {"type": "SimCLRViews", "size": 32},
+            "Supervised needs exactly 1 view of each image, got 2",
+        ),
+    ],
+)
+def test_a_number_of_views_that_the_method_cannot_take_is_refused(recipe: str, views: Any, said: str) -> None:
+    config = load_config(recipe, {"train_dataloader.views": views})
+    with pytest.raises(ConfigError) as caught:
+        describe(config)
+    assert str(caught.value) == f"train_dataloader.views: {said}"
+
+
+def test_views_that_only_the_data_can_tell_are_left_to_the_run(tmp_path: Path) -> None:
+    class Particular:
+        def __call__(self, image: Any, rng: Any) -> Any:
+            raise ValueError("not this image")
+
+    TRANSFORMS.register_module(name="Particular")(Particular)
+    try:
+        config = load_config(write(tmp_path), {"train_dataloader.views": {"type": "Particular"}})
+        assert describe(config).views is None
+    finally:
+        del TRANSFORMS.module_dict["Particular"]

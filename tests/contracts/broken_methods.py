@@ -133,6 +133,10 @@ class Picky(Sound):
             raise ConfigError(f"model.queue_length: must be a multiple of {per_process}, got 8; the nearest is 0")
 
 
+class Miscounts(Sound):
+    num_views = 3
+
+
 class Weighs(Sound):
     """Looks at weights where there may be none."""
 
@@ -222,6 +226,10 @@ METHODS = [
     ),
     Broken(OneBatch, "must take a batch of 8 as well as one of 4: RuntimeError: "),
     Broken(Picky, "check_batch(4, 1) must not refuse a batch that loss takes: ConfigError: model.queue_length: "),
+    Broken(
+        Miscounts,
+        "check_num_views(2) must not refuse the views that loss takes: ConfigError: train_dataloader.views: Miscounts ",
+    ),
     Broken(Weighs, "check_batch(5, 3) must raise nothing but a ConfigError, without weights or process group: "),
     Broken(Exact, "must work under bfloat16 autocast: TypeError: float32 only"),
     Broken(Overflows, "the loss must be finite under bfloat16 autocast, got inf"),

@@ -144,5 +144,5 @@ def test_bad_arguments_are_refused() -> None:
     for alpha in (0.0, 1.5):
         with pytest.raises(ConfigError, match=rf"model\.alpha: must be in \(0, 1\], got {alpha}"):
             _tiny(alpha=alpha)
-    with pytest.raises(ConfigError, match="Distillation needs exactly 1 views of each image, got 2"):
+    with pytest.raises(ConfigError, match="Distillation needs exactly 1 view of each image, got 2"):
         _tiny()(images(8, 8))

@@ -192,7 +192,7 @@ def test_labels_that_do_not_fit_are_refused(labels: Tensor | None, message: str)
 
 
 def test_two_views_are_refused() -> None:
-    with pytest.raises(ConfigError, match="Supervised needs exactly 1 views of each image, got 2"):
+    with pytest.raises(ConfigError, match="Supervised needs exactly 1 view of each image, got 2"):
         _linear()([_features(3)] * 2, torch.tensor([0, 1, 2]))
 
 
