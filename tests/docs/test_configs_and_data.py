@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from selfsup.config import load_config
 from selfsup.config.default_hooks import DEFAULT_HOOKS
 from selfsup.config.schema import DEFAULT_WRAPPER, SECTIONS, Recipe
 from selfsup.config.signatures import Signature, signature_of
@@ -95,3 +96,28 @@ def test_links_lead_somewhere(page: Path) -> None:
         file, _, anchor = target.partition("#")
         assert "://" in target or not file or (page.parent / file).is_file(), target
         assert not anchor or file or anchor in headings, target
+
+
+def test_what_the_page_says_of_merging(tmp_path: Path) -> None:
+    def written_as(text: str, *options: str) -> dict[str, Any]:
+        path = tmp_path / "own.py"
+        path.write_text(f"_base_ = 'simclr/simclr_scenes'\n{text}\n")
+        return load_config(path, options)
+
+    scaling = {"base_batch_size": 128, "rule": "sqrt"}
+    assert written_as("")["auto_scale_lr"] == scaling
+    assert written_as("auto_scale_lr = dict(base_batch_size=64)")["auto_scale_lr"] == scaling | {"base_batch_size": 64}
+    replaced = {"base_batch_size": 64, "rule": "linear"}
+    assert written_as("auto_scale_lr = dict(_delete_=True, base_batch_size=64)")["auto_scale_lr"] == replaced
+    assert written_as("", "auto_scale_lr=dict(base_batch_size=64)")["auto_scale_lr"] == replaced
+    one = written_as("", "auto_scale_lr.base_batch_size=64")
+    assert one["auto_scale_lr"] == scaling | {"base_batch_size": 64}
+    assert written_as("", "train_cfg.max_epochs=3")["train_cfg"] == {"max_epochs": 3}
+    assert written_as("train_cfg = dict(max_epochs=3, max_steps=None)")["train_cfg"] == {"max_epochs": 3}
+
+
+def test_a_name_that_is_imported_and_defined_again_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "base.py").write_text(RECIPE + "auto_scale_lr = dict(base_batch_size=32, rule='sqrt')\n")
+    own = "from mmengine.config import read_base\n\nwith read_base():\n    from .base import *\n"
+    (tmp_path / "own.py").write_text(f"{own}auto_scale_lr = dict(base_batch_size=64)\n")
+    assert load_config(tmp_path / "own.py")["auto_scale_lr"] == {"base_batch_size": 64, "rule": "linear"}
