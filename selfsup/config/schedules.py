@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.optim.scheduler.param_scheduler import INF, OneCycleParamScheduler
+from mmengine.optim.scheduler.param_scheduler import INF, ConstantParamScheduler, OneCycleParamScheduler
 
 from selfsup.errors import ConfigError, at_place, did_you_mean
 from selfsup.registry import PARAM_SCHEDULERS
@@ -29,6 +29,8 @@ def build_schedule(schedule: Mapping[str, Any], optimizer: Any, *, steps: int, s
     Raises:
         ConfigError: if it refuses its arguments, or moves an option that the optimiser does not have.
     """
+    if schedule.get("last_step", -1) != -1:
+        raise ConfigError(f"{schedule['type']}.last_step: must be left out; --resume goes on from a checkpoint")
     option = schedule.get("param_name")
     if option is not None and option not in optimizer.defaults:
         kind = type(optimizer).__name__
@@ -82,6 +84,10 @@ def conflicts(
                 f"{path}: {name} moves the learning rate of every group, also that of "
                 f"optim_wrapper.param_groups.{fixed} with fixed_lr; use one of ours, such as WarmupCosine"
             )
+        length = getattr(schedule, "T_max", None) or getattr(schedule, "total_iters", 0)
+        if not isinstance(schedule, ConstantParamScheduler) and length >= INF - schedule.begin - 1:
+            given = "end or T_max" if hasattr(schedule, "T_max") else "end"
+            problems.append(f"{path}: {given} is missing; without it {name} takes a billion steps and hardly moves")
         if isinstance(schedule, OneCycleParamScheduler):
             problems += _cycle(path, schedule, epochs if schedule.by_epoch else steps)
     moved: dict[str, str] = {}

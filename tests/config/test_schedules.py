@@ -45,7 +45,7 @@ def test_schedules_that_change_what_they_find_or_move_something_else_go_together
 def test_a_fixed_rate_that_a_schedule_would_move_is_refused(tmp_path: Path) -> None:
     groups = [{"kinds": "bias", "weight_decay": 0.0}, {"kinds": "norm", "fixed_lr": True}]
     fixed = {"optim_wrapper.param_groups": groups}
-    assert refusal(tmp_path, {"type": "PolyLR"}, **fixed) == (
+    assert refusal(tmp_path, {"type": "PolyLR", "end": 5}, **fixed) == (
         "param_scheduler: PolyLR moves the learning rate of every group, also that of optim_wrapper.param_groups.1 "
         "with fixed_lr; use one of ours, such as WarmupCosine"
     )
@@ -62,6 +62,19 @@ def test_a_fixed_rate_that_a_schedule_would_move_is_refused(tmp_path: Path) -> N
         (
             {"type": "CosineRestartLR", "periods": [3]},
             "param_scheduler: must fulfil: (eta_min is None) ^ (eta_min_ratio is None)",
+        ),
+        (
+            {"type": "StepLR", "step_size": 1, "last_step": 3},
+            "param_scheduler.last_step: must be left out; --resume goes on from a checkpoint",
+        ),
+        (
+            {"type": "CosineAnnealingLR", "by_epoch": False, "begin": 5},
+            "param_scheduler: end or T_max is missing; without it CosineAnnealingLR takes a billion steps and hardly "
+            "moves",
+        ),
+        (
+            {"type": "LinearMomentum"},
+            "param_scheduler: end is missing; without it LinearMomentum takes a billion steps and hardly moves",
         ),
         (
             {"type": "OneCycleLR", "total_steps": 100, "by_epoch": False},
