@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.optim.scheduler.param_scheduler import INF, ConstantParamScheduler, OneCycleParamScheduler
 
+from selfsup.config.signatures import signature_of
 from selfsup.errors import ConfigError, at_place, did_you_mean
 from selfsup.registry import PARAM_SCHEDULERS
 
@@ -18,7 +19,7 @@ def schedules_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def build_schedule(schedule: Mapping[str, Any], optimizer: Any, *, steps: int, steps_per_epoch: int) -> Any:
-    """One schedule; ours, and those of plugins, are told of the run's length.
+    """One schedule; ours, and those of plugins that ask for it, are told of the run's length.
 
     Args:
         schedule: its dict.
@@ -36,9 +37,12 @@ def build_schedule(schedule: Mapping[str, Any], optimizer: Any, *, steps: int, s
         kind = type(optimizer).__name__
         near = did_you_mean(str(option), optimizer.defaults)
         raise ConfigError(f"{schedule['type']}.param_name: {kind} has no option {option!r}{near}")
-    context: dict[str, Any] = {}
-    if not PARAM_SCHEDULERS.find(schedule["type"]).__module__.startswith("mmengine."):
-        context = {"total_steps": steps, "steps_per_epoch": steps_per_epoch}
+    component = PARAM_SCHEDULERS.find(schedule["type"])
+    takes = signature_of(component)
+    length = (
+        {} if component.__module__.startswith("mmengine.") else dict(total_steps=steps, steps_per_epoch=steps_per_epoch)
+    )
+    context = {name: number for name, number in length.items() if takes.open or name in takes.arguments}
     return PARAM_SCHEDULERS.build(dict(schedule), optimizer=optimizer, **context)
 
 

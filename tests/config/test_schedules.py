@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mmengine.optim import StepLR
 
 from selfsup.config import describe, load_config
 from selfsup.config.recipe import scale_learning_rates
 from selfsup.errors import ConfigError
+from selfsup.registry import PARAM_SCHEDULERS
 from tests.config.small import write
 
 WARMUP = {"type": "WarmupCosine", "warmup_steps": 2}
@@ -102,6 +104,18 @@ def test_a_cycle_that_is_as_long_as_the_run_or_ends_before_it_is_through_is_no_m
     cycle = {"type": "OneCycleLR", "eta_max": 0.1, "by_epoch": False}
     for length in ({"total_steps": 100}, {"total_steps": 50, "end": 51}, {"total_steps": 60, "begin": 40}):
         describe(load_config(write(tmp_path), {"param_scheduler": cycle | length}))
+
+
+def test_one_made_from_mmengine_s_need_not_know_of_the_run_s_length(tmp_path: Path) -> None:
+    class Halving(StepLR):
+        def __init__(self, optimizer: Any, **kwargs: Any) -> None:
+            super().__init__(optimizer, gamma=0.5, **kwargs)
+
+    PARAM_SCHEDULERS.register_module(name="Halving")(Halving)
+    try:
+        describe(load_config(write(tmp_path), {"param_scheduler": {"type": "Halving", "step_size": 3}}))
+    finally:
+        del PARAM_SCHEDULERS.module_dict["Halving"]
 
 
 def test_scaling_reaches_the_rates_of_schedules_and_no_momentum(tmp_path: Path) -> None:
