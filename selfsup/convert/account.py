@@ -101,7 +101,7 @@ def misfit(given: Tensor, needed: Tensor) -> str:
 
 
 def _kind(tensor: Tensor) -> str:
-    if tensor.is_quantized or tensor.dtype == torch.bool:
+    if tensor.is_quantized or tensor.dtype == torch.bool or "float4" in str(tensor.dtype):  # the last are two in one
         return str(tensor.dtype)
     return "floating" if tensor.is_floating_point() else "complex" if tensor.is_complex() else "integer"
 

@@ -38,7 +38,8 @@ def convert(
         classifier: of the backbone called Timm, gives timm's names of the tensors that it is built without.
 
     Returns:
-        Weights by the model's names, without what it keeps as built, and the account.
+        Weights by the model's names, without what it keeps as built, and the account. Numbers of 8 bits are float32
+        then, which holds all of them exactly and can be computed with.
 
     Raises:
         CheckpointError: if the source is unknown or did not write this file, if the account does not balance, where
@@ -76,7 +77,7 @@ def convert(
             + "; ".join(account.problems())
             + advice(state, wanted, source, prefix, translation)
         )
-    weights = {name: translation.weights[name] for name in account.taken}
+    weights = {name: _computable(translation.weights[name]) for name in account.taken}
     broken = [name for name, tensor in weights.items() if not tensor.is_meta and not _sound(tensor)]
     if broken:
         raise CheckpointError(
@@ -84,6 +85,11 @@ def convert(
             "older file"
         )
     return weights, account
+
+
+def _computable(tensor: Tensor) -> Tensor:
+    """The tensor in a precision that arithmetic is there for."""
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() == 1 else tensor
 
 
 def _sound(tensor: Tensor) -> bool:

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from selfsup.convert import SOURCES
 from selfsup.engine.checkpoint import load_backbone, load_method
+from selfsup.engine.foreign import convert_file
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
 from tests.convert import official
@@ -270,9 +272,12 @@ UNLIKE = {
     "bool": (lambda tensor: tensor > 0, "bool"),
     "complex64": (lambda tensor: tensor.to(torch.complex64), "complex64"),
     "sparse": (lambda tensor: tensor.to_sparse(), "sparse_coo float32"),
+    "quantised": (lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8), "qint8"),
+    "two in one": (lambda tensor: torch.empty(tensor.shape, dtype=torch.float4_e2m1fn_x2), "float4_e2m1fn_x2"),
 }
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 @pytest.mark.parametrize("kind", UNLIKE)
 @pytest.mark.parametrize("name", ["conv1.weight", "layer4.1.conv2.weight"])
 def test_numbers_of_another_kind_are_refused(kind: str, name: str, small: nn.Module, tmp_path: Path) -> None:
@@ -308,6 +313,42 @@ def test_other_precisions_are_taken(small: nn.Module, tmp_path: Path) -> None:
     torch.save(state, tmp_path / "x.pth")
     assert load_backbone(tmp_path / "x.pth", small).balanced
     assert torch.equal(small.conv1.weight, state["conv1.weight"].float())
+
+
+FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz)
+
+
+@pytest.mark.parametrize("kind", FLOAT8, ids=str)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_numbers_of_eight_bits_are_taken_exactly(
+    suffix: str, kind: torch.dtype, small: nn.Module, tmp_path: Path
+) -> None:
+    state = {name: tensor.to(kind) if tensor.ndim == 4 else tensor for name, tensor in small.state_dict().items()}
+    path, out = tmp_path / f"x{suffix}", tmp_path / "out.safetensors"
+    if suffix == ".pth":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    architecture = {"type": "ResNet", "depth": 18, "width": 0.125}
+    assert convert_file(path, out, architecture=architecture, source="selfsup").balanced
+    load_backbone(path, small)
+    for name, tensor in load_file(out).items():
+        assert tensor.dtype in (torch.float32, torch.int64)
+        assert torch.equal(tensor, state[name].to(tensor.dtype)) and torch.equal(tensor, small.state_dict()[name])
+
+
+@pytest.mark.parametrize("kind", FLOAT8, ids=str)
+def test_numbers_of_eight_bits_that_are_none_are_refused(kind: torch.dtype, small: nn.Module, tmp_path: Path) -> None:
+    state = {**small.state_dict(), "bn1.weight": torch.full_like(small.bn1.weight, float("nan")).to(kind)}
+    assert refused(state, small, tmp_path, source="selfsup").startswith("numbers that are not finite in bn1.weight; ")
+
+
+@pytest.mark.parametrize("kind", ["int8", "bool", "complex64"])
+def test_safetensors_of_another_kind_are_refused_too(kind: str, small: nn.Module, tmp_path: Path) -> None:
+    change, spelled = UNLIKE[kind]
+    save_file({**small.state_dict(), "conv1.weight": change(small.conv1.weight.detach())}, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match=f"1 of another kind: conv1.weight: {spelled} where float32 is needed$"):
+        load_backbone(tmp_path / "x.safetensors", small)
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
