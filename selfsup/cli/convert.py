@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--prefix", default="", help="of the names to look at, such as 'encoder.'; it is taken off")
     parser.add_argument(
+        "--key",
+        default="",
+        help="which of several state dicts in the file, such as 'state_dict_ema'; the usual one without it",
+    )
+    parser.add_argument(
         "--heads",
         action="store_true",
         help="the config's whole method, neck and prototypes too, to go on training from (vissl, swav)",
@@ -53,6 +58,7 @@ def run(chosen: argparse.Namespace) -> int:
         method=model if chosen.heads else None,
         source=chosen.source,
         prefix=chosen.prefix,
+        key=chosen.key,
     )
     table = Table("tensors", "what", "names", title=f"{chosen.file}", title_justify="left")
     for count, what, names in account.rows():

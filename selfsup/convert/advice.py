@@ -5,37 +5,58 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from selfsup.convert.architecture import identify
-from selfsup.convert.reading import Model, Weights, fits
+from selfsup.convert.reading import Model, fits
 from selfsup.convert.rules import HWIO_TO_OIHW, OIHW_TO_HWIO, Translation
 from selfsup.convert.sources import SOURCES
+from selfsup.convert.wrapped import Choice, Weights
 from selfsup.errors import CheckpointError
 
 
-def advice(state: Mapping[str, Any], model: Model, source: str, prefix: str, translation: Translation | None) -> str:
+def advice(
+    state: Mapping[str, Any],
+    model: Model,
+    source: str,
+    prefix: str,
+    chosen: Choice,
+    translation: Translation | None = None,
+) -> str:
     """The end of an error message.
 
     Args:
-        state: what the file holds.
+        state: what the file holds, under the key that the user says.
         model: what wants its tensors.
         source: who wrote the file, as the user says.
         prefix: of the names to look at, as the user says.
+        chosen: which of the file's state dicts was looked at.
         translation: what that gave; None if nothing.
 
     Returns:
-        Another source or prefix by which every tensor would be found, or the axes of the kernels, or the networks that
-        the file and the model have, after a semicolon; empty if nothing is known.
+        Another source, prefix or key by which every tensor would be found, or the axes of the kernels, or the networks
+        that the file and the model have, or the state dicts in the file, after a semicolon; empty if nothing is known.
     """
     for reading in _readings(state, model, source, prefix):
         return f"; {reading}"
-    if translation is None:
-        return ""
-    layout = _other_layout(translation, model)
-    if layout:
-        return f"; {layout}"
-    found, wanted = identify(translation.weights), identify(model.own)
-    if found is not None and wanted is not None and found != wanted:
-        return f"; the file holds a {found}, the model is a {wanted}"
-    return ""
+    for key, tensors in chosen.beside.items():
+        if _fits(tensors, source, prefix, model):
+            return f"; with key={key!r} every tensor is there"
+    for key, tensors in chosen.beside.items():
+        for reading in _readings(tensors, model, source, prefix):
+            return f"; with key={key!r} {reading}"
+    if translation is not None:
+        layout = _other_layout(translation, model)
+        if layout:
+            return f"; {layout}"
+        found, wanted = identify(translation.weights), identify(model.own)
+        if found is not None and wanted is not None and found != wanted:
+            return f"; the file holds a {found}, the model is a {wanted}"
+    return f"; {chosen}" if chosen.beside else ""
+
+
+def _fits(state: Mapping[str, Any], source: str, prefix: str, model: Model) -> bool:
+    """Whether every tensor is accounted for if this is read as the user says."""
+    with contextlib.suppress(CheckpointError):
+        return fits(SOURCES[source].tensors(state), source, prefix, model)
+    return False
 
 
 def _readings(state: Mapping[str, Any], model: Model, source: str, prefix: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """From what a file holds to the state dict of one of our models, with an account of every tensor."""
 
 from collections.abc import Callable, Collection, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -9,8 +9,9 @@ from torch import Tensor
 
 from selfsup.convert.account import Account, balance, shown
 from selfsup.convert.advice import advice
-from selfsup.convert.reading import Model, Weights, read
+from selfsup.convert.reading import Model, read
 from selfsup.convert.sources import SOURCES
+from selfsup.convert.wrapped import Weights, choice, under_key
 from selfsup.errors import CheckpointError, did_you_mean
 
 
@@ -20,6 +21,7 @@ def convert(
     *,
     source: str,
     prefix: str = "",
+    key: str = "",
     whole: bool = False,
     file: str,
     model: str,
@@ -32,6 +34,7 @@ def convert(
         own: the model's state dict; only names, shapes and types are looked at.
         source: who wrote the file, a key of :data:`~selfsup.convert.sources.SOURCES`.
         prefix: of the names to look at, taken off first; tensors of other names are left aside.
+        key: under which the wanted state dict stands in the file, if it holds several; '' for the usual one.
         whole: whether ``own`` is a whole method, whose heads are wanted too.
         file: its name, for messages.
         model: what ``own`` belongs to, for messages.
@@ -42,40 +45,35 @@ def convert(
         then, which holds all of them exactly and can be computed with.
 
     Raises:
-        CheckpointError: if the source is unknown or did not write this file, if the account does not balance, where
-            the message says what the file looks like instead, or if a number is none, or infinite and not alone.
+        CheckpointError: if the source is unknown or did not write this file, if nothing stands under the key, if the
+            account does not balance, where the message says what the file looks like instead, or if a number is none,
+            or infinite and not alone.
     """
-    if not isinstance(source, str) or source not in SOURCES:
-        raise CheckpointError(f"{file}: no source is called {source!r}{did_you_mean(str(source), SOURCES)}")
-    if not isinstance(prefix, str):
-        raise CheckpointError(f"{file}: a prefix must be a string, '' for none, got {prefix!r}")
-    if whole and not SOURCES[source].method:
-        able = ", ".join(name for name, each in SOURCES.items() if each.method)
-        raise CheckpointError(f"{file}: heads of source={source!r} are not known here; those of {able} are")
     try:
-        tensors = SOURCES[source].tensors(state)
+        _check_words(source, prefix, key, whole=whole)
+        looked_at = under_key(state, key) if key else state
+        tensors = SOURCES[source].tensors(looked_at)
     except CheckpointError as error:
         raise CheckpointError(f"{file}: {error}") from None
     wanted = Model(own, cache(classifier) if classifier else None)
+    chosen = choice(state, tensors)
+    what_would_fit = partial(advice, looked_at, wanted, source, prefix, chosen)
     if not tensors:
         keys = shown(sorted(map(str, state)))
-        raise CheckpointError(
-            f"{file}: holds no tensors by name; its keys are {keys}{advice(state, wanted, source, prefix, None)}"
-        )
+        raise CheckpointError(f"{file}: holds no tensors by name; its keys are {keys}{what_would_fit()}")
     translation = read(tensors, source, prefix, wanted, whole=whole)
     if translation is None:
         nothing = (
             f"no tensor's name begins with {prefix!r}" if prefix else f"it is no file that source={source!r} writes"
         )
-        raise CheckpointError(
-            f"{file}: {nothing}, its names are {shown(sorted(tensors))}" + advice(state, wanted, source, prefix, None)
-        )
+        raise CheckpointError(f"{file}: {nothing}, its names are {shown(sorted(tensors))}{what_would_fit()}")
+    translation.aside |= chosen.aside()
     account = balance(translation, own)
     if not account.balanced:
         raise CheckpointError(
             f"{file}: the weights belong to another model than {model}; "
             + "; ".join(account.problems())
-            + advice(state, wanted, source, prefix, translation)
+            + what_would_fit(translation)
         )
     weights = {name: _computable(translation.weights[name]) for name in account.taken}
     broken = [name for name, tensor in weights.items() if not tensor.is_meta and not _sound(tensor)]
@@ -85,6 +83,18 @@ def convert(
             "older file"
         )
     return weights, account
+
+
+def _check_words(source: object, prefix: object, key: object, *, whole: bool) -> None:
+    """Refuse what no file can be read by."""
+    if not isinstance(source, str) or source not in SOURCES:
+        raise CheckpointError(f"no source is called {source!r}{did_you_mean(str(source), SOURCES)}")
+    for name, value in (("prefix", prefix), ("key", key)):
+        if not isinstance(value, str):
+            raise CheckpointError(f"a {name} must be a string, '' for none, got {value!r}")
+    if whole and not SOURCES[source].method:
+        able = ", ".join(name for name, each in SOURCES.items() if each.method)
+        raise CheckpointError(f"heads of source={source!r} are not known here; those of {able} are")
 
 
 def _computable(tensor: Tensor) -> Tensor:

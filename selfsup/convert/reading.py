@@ -8,8 +8,7 @@ from torch import Tensor
 from selfsup.convert.account import balance
 from selfsup.convert.rules import Layout, Translation, translate
 from selfsup.convert.sources import SOURCES, timm_inside
-
-Weights = dict[str, Tensor]
+from selfsup.convert.wrapped import Weights
 
 
 @dataclass(frozen=True)

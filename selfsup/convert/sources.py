@@ -9,24 +9,12 @@ from torch import Tensor
 
 from selfsup.convert import bit, byol, facebook, regnet, resnet, vissl, vit
 from selfsup.convert.rules import Layout, Rule
+from selfsup.convert.wrapped import unwrapped
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 SWAV = ((0.485, 0.456, 0.406), (0.228, 0.224, 0.225))  # main_swav.py normalises so; VISSL does not
 BIT = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # [-1, 1], big_transfer's input pipeline
 _UNKNOWN = (None, None)
-
-_WRAPPERS = ("state_dict", "model", "model_state_dict", "online_network_state_dict")
-
-
-def _find(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a state dict, whatever the training script wrapped it into."""
-    for wrapper in _WRAPPERS:
-        inside = state.get(wrapper)
-        if isinstance(inside, Mapping) and any(isinstance(value, Tensor) for value in inside.values()):
-            state = inside
-            break
-    return {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
-
 
 _TORCHVISION_REGNET = regnet.block_rules(regnet.TORCHVISION, r"trunk_output\.block\d\.block(\d)-(\d+)")
 _CLASSIFIER = Rule(r"(?:fc|head)\..+", aside="classifier")
@@ -59,7 +47,7 @@ class Source:
 
     backbone: tuple[Layout, ...]
     method: tuple[Layout, ...] = ()
-    tensors: Callable[[Mapping[str, Any]], dict[str, Tensor]] = _find
+    tensors: Callable[[Mapping[str, Any]], dict[str, Tensor]] = unwrapped
     normalisation: tuple[tuple[float, ...] | None, tuple[float, ...] | None] = _UNKNOWN
     network: Mapping[str, Any] = field(default_factory=dict)
 

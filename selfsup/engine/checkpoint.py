@@ -106,16 +106,36 @@ def load_method(path: str | Path, method: Method) -> int | None:
     if "model" in state:
         load_run(method, state["model"], state, path)
         return state.get("step")
-    try:
-        _load_converted(state, method.backbone, source="selfsup", prefix="", file=Path(path))
-    except CheckpointError as error:
-        foreign = "source=" in str(error) or "prefix=" in str(error)
-        way = "; `selfsup convert` makes a file of it that is taken here" if foreign else ""
-        raise CheckpointError(f"{error}{way}") from None
+    fill_backbone(method, state, path)
     return None
 
 
-def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup", *, prefix: str = "") -> Account:
+def fill_backbone(method: Method, state: Mapping[str, Any], file: str | Path) -> Account:
+    """Copy the weights of a backbone alone into a method's.
+
+    Args:
+        method: whose backbone.
+        state: what the file holds.
+        file: its path, for messages.
+
+    Returns:
+        Where every tensor went and came from.
+
+    Raises:
+        CheckpointError: if a tensor does not find its place, or the backbone is another by the card; nothing is
+            changed then.
+    """
+    try:
+        return _load_converted(state, method.backbone, source="selfsup", file=Path(file))
+    except CheckpointError as error:
+        foreign = any(word in str(error) for word in ("source=", "prefix=", "key="))
+        way = "; `selfsup convert` makes a file of it that is taken here" if foreign else ""
+        raise CheckpointError(f"{error}{way}") from None
+
+
+def load_backbone(
+    path: str | Path, backbone: nn.Module, source: str = "selfsup", *, prefix: str = "", key: str = ""
+) -> Account:
     """Load pretrained weights into a backbone; nothing is changed unless every tensor is accounted for.
 
     A BiTResNet also takes the eps of the network that the weights are from, which the account says.
@@ -127,22 +147,33 @@ def load_backbone(path: str | Path, backbone: nn.Module, source: str = "selfsup"
             ``'torchvision'``, ``'vissl'`` (SEER and SwAV), ``'swav'``, ``'moco'`` (v1, v2 and v3), ``'simsiam'``,
             ``'byol'`` (its PyTorch ports) or ``'bit'`` (``.npz``).
         prefix: of the names to look at, taken off first, for files that put the network into something larger.
+        key: which of several state dicts in the file is wanted, such as ``'state_dict_ema'``, with a dot between the
+            names of dicts that lie in one another. Without it the usual one is taken, and the account has the others.
 
     Returns:
         Where every tensor went and came from.
 
     Raises:
-        CheckpointError: if the source is unknown, the file cannot be read, or a tensor is missing, left over, of
-            another shape or kind, not finite, or no number at all; the message says which source or prefix would fit,
-            if one does. Also if the file or its source states an argument that no tensor shows, such as a ViT's heads,
-            and the backbone has another.
+        CheckpointError: if the source is unknown, the file cannot be read, nothing stands under the key, or a tensor is
+            missing, left over, of another shape or kind, not finite, or no number at all; the message says which
+            source, prefix or key would fit, if one does. Also if the file or its source states an argument that no
+            tensor shows, such as a ViT's heads, and the backbone has another.
     """
     file = checkpoint_file(path) if Path(path).expanduser().is_dir() else Path(path)
-    return _load_converted(read_weights(file), backbone, source=source, prefix=prefix, file=file, adapting=True)
+    return _load_converted(
+        read_weights(file), backbone, source=source, prefix=prefix, key=key, file=file, adapting=True
+    )
 
 
 def _load_converted(
-    state: Mapping[str, Any], backbone: nn.Module, *, source: str, prefix: str, file: Path, adapting: bool = False
+    state: Mapping[str, Any],
+    backbone: nn.Module,
+    *,
+    source: str,
+    prefix: str = "",
+    key: str = "",
+    file: Path,
+    adapting: bool = False,
 ) -> Account:
     own = backbone.state_dict()
     weights, account = convert(
@@ -150,6 +181,7 @@ def _load_converted(
         own,
         source=source,
         prefix=prefix,
+        key=key,
         file=str(file),
         model=class_name(backbone),
         classifier=getattr(backbone, "classifier_tensors", None),

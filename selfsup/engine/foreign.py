@@ -27,6 +27,7 @@ def convert_file(
     method: Mapping[str, Any] | None = None,
     source: str,
     prefix: str = "",
+    key: str = "",
 ) -> Account:
     """Convert weights to a file that ``selfsup test`` and ``selfsup train --init-from`` take.
 
@@ -37,6 +38,7 @@ def convert_file(
         method: a method's dict with that backbone, if its heads are wanted too; ``out`` holds the whole method then.
         source: who wrote them, a key of :data:`selfsup.convert.SOURCES`.
         prefix: of the names to look at, taken off first.
+        key: which of several state dicts in the file is wanted; '' for the usual one.
 
     Returns:
         Where every tensor went and came from.
@@ -57,6 +59,7 @@ def convert_file(
         own,
         source=source,
         prefix=prefix,
+        key=key,
         whole=method is not None,
         file=str(path),
         model=type(model).__name__,
@@ -73,7 +76,7 @@ def convert_file(
         mean=mean,
         std=std,
         size=size,
-        recipe={"converted_from": path.name, "source": source},
+        recipe={"converted_from": path.name, "source": source} | ({"key": key} if key else {}),
         step=None,
         licence="that of the file it was converted from",
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from selfsup.engine.checkpoint import load_method, load_run
+from selfsup.engine.checkpoint import fill_backbone, load_run
 from selfsup.engine.files import checkpoint_file
 from selfsup.engine.provenance import digest, origin
 from selfsup.engine.reading import read_weights
@@ -34,12 +34,15 @@ def start_from(path: str | Path, method: Method) -> str:
         CheckpointError: if the file cannot be read or does not fit; the method is unchanged then.
     """
     if method.fresh_parts is None:
-        load_method(path, method)
-        given = read_weights(path, mapped=True)
+        given = read_weights(path, mapped=is_sharded(method))
         if "model" in given:
+            load_run(method, given["model"], given, path)
             return f"starting from the weights of {path}"
+        account = fill_backbone(method, given, path)
         backbone = {name for name in method.state_dict() if name.startswith("backbone.")}
-        return f"starting from {path}: took {_parts(backbone)}; {_rest(method, backbone)}"
+        asides = "".join(f"; left {why} ({_tensors(len(names))})" for why, names in account.aside.items())
+        took = f"took backbone ({_tensors(len(account.taken))}){asides}"
+        return f"starting from {path}: {took}; {_rest(method, backbone)}"
     found = read_weights(path, mapped=is_sharded(method))
     given = found["model"] if "model" in found else {f"backbone.{name}": tensor for name, tensor in found.items()}
     fresh = tuple(f"{part}." for part in method.fresh_parts)
@@ -120,6 +123,8 @@ class TrainedWeights:
 def _parts(names: Iterable[str]) -> str:
     """Tensor names, counted by the part of the method they belong to."""
     counts = Counter(name.partition(".")[0] for name in names)
-    return (
-        ", ".join(f"{part} ({count} tensor{'s' if count > 1 else ''})" for part, count in counts.items()) or "nothing"
-    )
+    return ", ".join(f"{part} ({_tensors(count)})" for part, count in counts.items()) or "nothing"
+
+
+def _tensors(count: int) -> str:
+    return f"{count} tensor{'s' if count > 1 else ''}"

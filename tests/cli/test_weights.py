@@ -14,7 +14,7 @@ from selfsup.cli import export as export_verb
 from selfsup.cli import main
 from selfsup.config import dump_config
 from selfsup.convert import SOURCES
-from selfsup.engine import disk, export, foreign
+from selfsup.engine import disk, export, foreign, trained_backbone
 from selfsup.engine.card_file import read_card
 from selfsup.engine.checkpoint import load_backbone
 from selfsup.engine.files import write_card, write_weights
@@ -185,6 +185,26 @@ def test_a_dict_may_hold_dicts_and_lists_of_them() -> None:
 def convert_resnet(out: str) -> int:
     words = ["--source", "torchvision", "--backbone", "dict(type='ResNet', depth=18)"]
     return main(["convert", "tv.pth", out, *words])
+
+
+def test_one_of_several_state_dicts_is_named_and_the_card_says_which(capsys: pytest.CaptureFixture[str]) -> None:
+    trained = resnet(18).state_dict()
+    averaged = {name: tensor + 1 for name, tensor in trained.items()}
+    torch.save({"state_dict": trained, "state_dict_ema": averaged, "optimizer": {}}, "timm.pth")
+    words = ["--source", "timm", "--backbone", "dict(type='ResNet', depth=18)"]
+    assert main(["convert", "timm.pth", "o.safetensors", *words]) == 0
+    said = "".join(part.strip("│ ") for part in capsys.readouterr().out.replace("│", "\n").split("\n"))
+    assert "122" in said and "key='state_dict_ema'" in said
+    assert main(["convert", "timm.pth", "ema.safetensors", *words, "--key", "state_dict_ema"]) == 0
+    recipe = {"converted_from": "timm.pth", "source": "timm"}
+    assert json.loads(Path("o.json").read_text())["recipe"] == recipe
+    assert json.loads(Path("ema.json").read_text())["recipe"] == {**recipe, "key": "state_dict_ema"}
+    for name, expected in (("o", trained), ("ema", averaged)):
+        assert torch.equal(trained_backbone(f"{name}.safetensors").conv1.weight, expected["conv1.weight"])
+    capsys.readouterr()
+    assert main(["convert", "timm.pth", "p.safetensors", *words, "--key", "state_dict_emma"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no state dict stands under key='state_dict_emma'; did you mean 'state_dict_ema'?" in said
 
 
 def test_nothing_of_somebody_else_s_is_written_over(capsys: pytest.CaptureFixture[str]) -> None:

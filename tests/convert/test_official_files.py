@@ -27,6 +27,7 @@ def without_classifier(reference: nn.Module) -> nn.Module:
     return reference
 
 
+BESIDE_STHALLES_S = "_state_dict beside online_network_state_dict"
 FILES: dict[str, tuple[str, Callable[[nn.Module], Any], dict[str, int]]] = {
     "swav": ("swav", official.swav, {"projection head": 9, "prototypes": 1}),
     "moco v2": ("moco", official.moco_v2, {"projection head": 4, "teacher": 124, "queue": 2}),
@@ -47,7 +48,15 @@ FILES: dict[str, tuple[str, Callable[[nn.Module], Any], dict[str, int]]] = {
             "constants of the augmentation": 1,
         },
     ),
-    "byol, sthalles": ("byol", official.byol_sthalles, {"projection head": 9}),
+    "byol, sthalles": (
+        "byol",
+        official.byol_sthalles,
+        {
+            "projection head": 9,
+            f"encoder{BESIDE_STHALLES_S} (key='encoder_state_dict' takes it)": 120,
+            f"target_network{BESIDE_STHALLES_S} (key='target_network_state_dict' takes it)": 129,
+        },
+    ),
     "byol, yaox12": ("byol", official.byol_yaox12, {"projection head": 2, "teacher": 122, "predictor": 1}),
 }
 

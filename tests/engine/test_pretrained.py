@@ -228,6 +228,16 @@ def test_weights_of_another_method_s_student_reach_the_teacher_unless_there_is_o
     assert torch.equal(method.teacher.neck.mlp[0].weight, method.neck.mlp[0].weight)
 
 
+def test_a_second_backbone_in_a_file_is_said_to_be_left(tmp_path: Path) -> None:
+    weights = TinyBackbone().state_dict()
+    torch.save({"state_dict": weights, "ema": {name: tensor + 1 for name, tensor in weights.items()}}, tmp_path / "x")
+    same = SimCLR(TinyBackbone(), ProjectionNeck(8, (6,), 4), NTXentLoss())
+    assert start_from(tmp_path / "x", same) == (
+        f"starting from {tmp_path / 'x'}: took backbone (6 tensors); left ema beside state_dict (key='ema' takes it) "
+        "(6 tensors); fresh are neck (9 tensors)"
+    )
+
+
 def test_a_teacher_comes_from_the_newest_checkpoint_of_a_work_dir_whole(tmp_path: Path) -> None:
     teacher = classifier(kept=())
     write_atomically({"model": teacher.state_dict()}, checkpoint_path(tmp_path, 9))
