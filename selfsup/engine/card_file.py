@@ -1,7 +1,10 @@
 """The card of a file of weights, beside it and inside: read, compared, and never written over anything else."""
 
+import contextlib
+import itertools
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,9 @@ from selfsup.errors import CheckpointError
 
 CARD_NOTE = "selfsup"
 """Under which name a file of weights holds its card, as JSON."""
+WITHOUT_NOTE = (".onnx", ".pt2")
+"""Files that have their card beside them only."""
+WITH_CARD = (".safetensors", ".pth", ".pt", *WITHOUT_NOTE)
 
 
 def card_path(weights: Path) -> Path:
@@ -25,6 +31,10 @@ def read_card(weights: Path) -> dict[str, Any] | None:
     """
     if (card := _beside(weights)) is not None:
         return card
+    return _inside(weights)
+
+
+def _inside(weights: Path) -> dict[str, Any] | None:
     note = read_note(weights, CARD_NOTE)
     try:
         return _if_card(json.loads(note)) if isinstance(note, str) else None
@@ -71,3 +81,57 @@ def check_place(out: Path, *, source: Path) -> None:
             f"{beside}: is in the way of the card of {out.name} and no card itself; choose another name, or move it "
             "away"
         )
+
+
+def check_card(out: Path, card: Mapping[str, Any], *, source: Path | None = None) -> None:
+    """Refuse to write a card that another file of weights, which differs in its suffix alone, would have too.
+
+    Args:
+        out: the file of weights to write.
+        card: what is to lie beside it.
+        source: the file that the weights come from, if what lies beside it may be of an earlier ``out`` alone.
+
+    Raises:
+        CheckpointError: if it says something else than the card that the other file has.
+    """
+    wanted = _said(card)
+    for other in _namesakes(out):
+        theirs = _card_of_its_own(other, out, source)
+        if theirs is not None and _said(theirs) != wanted:
+            raise CheckpointError(
+                f"{card_path(out)}: is where the card of {other.name} is too, and that of {out.name} would say "
+                f"something else; choose another name, such as {_free(out)}"
+            )
+
+
+def _namesakes(out: Path) -> list[Path]:
+    """Other files of weights with the same place for a card."""
+    if not out.parent.is_dir():
+        return []
+    return sorted(
+        path
+        for path in out.parent.iterdir()
+        if path.suffix in WITH_CARD and path.name != out.name and card_path(path) == card_path(out) and path.is_file()
+    )
+
+
+def _card_of_its_own(other: Path, out: Path, source: Path | None) -> dict[str, Any] | None:
+    """The card that belongs to a file; None if the one beside it is of ``out`` alone, as far as can be told."""
+    inside = None
+    if other.suffix not in WITHOUT_NOTE:
+        with contextlib.suppress(CheckpointError):  # somebody else's
+            inside = _inside(other)
+        if inside is None and (out.exists() or (source is not None and os.path.samefile(other, source))):
+            return None
+    return _beside(out) or inside
+
+
+def _said(card: Mapping[str, Any]) -> Any:
+    """What a card says of the weights, as JSON brings it back."""
+    return json.loads(json.dumps({key: value for key, value in card.items() if key != "versions"}))
+
+
+def _free(out: Path) -> Path:
+    """A similar name, under which there is neither weights nor card."""
+    names = (out.with_name(f"{out.stem}_{number}{out.suffix}") for number in itertools.count(2))
+    return next(name for name in names if not (name.exists() or card_path(name).exists() or _namesakes(name)))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.convert.outward import counterpart
+from selfsup.engine.card_file import check_card
 from selfsup.engine.files import write_card, write_weights
 from selfsup.engine.reading import read_weights
 from selfsup.errors import CheckpointError, SelfsupError, did_you_mean
@@ -60,8 +61,8 @@ def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, fo
 
     Raises:
         CheckpointError: if the format is unknown, does not know the network or needs a package that is not installed,
-            if the network cannot be traced, if the file cannot be written, or if its features differ; whatever was at
-            ``path`` before is untouched then.
+            if the card would replace one that another file of weights has, if the network cannot be traced, if the file
+            cannot be written, or if its features differ; whatever was at ``path`` before is untouched then.
     """
     if format not in FORMATS:
         raise CheckpointError(f"--format: no format is called {format!r}{did_you_mean(format, FORMATS)}")
@@ -69,6 +70,7 @@ def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, fo
     if path.suffix not in SUFFIXES[format]:
         right = " or ".join(SUFFIXES[format])
         raise CheckpointError(f"--output: a file of format {format} must end in {right}, got {path}")
+    check_card(path, {**card, "format": format})
     backbone = backbone.eval()
     side = card["preprocess"]["size"] or 224
     images = torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(0))

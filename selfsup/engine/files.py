@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from selfsup.engine.card_file import CARD_NOTE, card_path
 from selfsup.engine.disk import reason, remedy, settle, write_whole
-from selfsup.engine.environment import RESULTS
+from selfsup.engine.environment import EARLIER, RESULTS, unused_name
 from selfsup.engine.shard import whole_state
 from selfsup.errors import CheckpointError
 from selfsup.ops.dist import is_main
 
+EXPORTED = ("backbone.safetensors", "backbone.pth")
+"""What a run calls the backbone that it writes at its end."""
 FORMAT = 1  # raised when a newer version writes what an older one cannot read
 _NAME = re.compile(r"step_(\d+)\.pth")
 _HALF_A_PICTURE = re.compile(r"\..+\.png\.partial")
@@ -100,6 +102,8 @@ def sweep(work_dir: str | Path) -> None:
 def export_backbone(backbone: nn.Module, work_dir: str | Path, card: Mapping[str, Any] | None = None) -> Path:
     """Write the backbone's weights alone, as safetensors where that package is installed, else as a state dict.
 
+    What an earlier end of the run has left in the other of the two forms is put aside: it has lost its card.
+
     The main process writes; where the weights are split over the processes, all must call this.
 
     Args:
@@ -113,12 +117,26 @@ def export_backbone(backbone: nn.Module, work_dir: str | Path, card: Mapping[str
     Raises:
         CheckpointError: if it cannot be written.
     """
-    with_safetensors = importlib.util.find_spec("safetensors") is not None
-    path = Path(work_dir) / ("backbone.safetensors" if with_safetensors else "backbone.pth")
+    chosen, other = EXPORTED if importlib.util.find_spec("safetensors") is not None else reversed(EXPORTED)
+    path = Path(work_dir, chosen)
     weights = whole_state(dict(backbone.state_dict()))
     if is_main():
         write_weights(weights, path, card)
+        _put_aside(Path(work_dir, other))
     return path
+
+
+def _put_aside(file: Path) -> None:
+    """Move a file out of the way, as the results of an earlier run are."""
+    if not file.is_file():
+        return
+    folder = file.parent / EARLIER
+    try:
+        aside = folder / unused_name(folder)
+        aside.mkdir(parents=True)
+        file.rename(aside / file.name)
+    except OSError as error:
+        raise CheckpointError(f"{file}: is out of date and cannot be put into {folder} ({error.strerror})") from error
 
 
 def write_weights(weights: Mapping[str, Tensor], path: Path, card: Mapping[str, Any] | None = None) -> None:

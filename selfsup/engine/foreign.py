@@ -13,7 +13,7 @@ from selfsup.backbones import Timm
 from selfsup.convert import SOURCES, Account, adapt, convert
 from selfsup.engine.architecture import check_architecture
 from selfsup.engine.card import weights_card
-from selfsup.engine.card_file import CARD_NOTE, check_place, read_card
+from selfsup.engine.card_file import CARD_NOTE, check_card, check_place, read_card
 from selfsup.engine.files import FORMAT, write_atomically, write_card, write_weights
 from selfsup.engine.reading import read_weights
 from selfsup.registry import BACKBONES, METHODS
@@ -45,7 +45,8 @@ def convert_file(
 
     Raises:
         CheckpointError: if the file cannot be read, the account does not balance, or ``out`` would replace the file
-            itself or its card a file that is no card; nothing is written then.
+            itself, or its card a file that is no card, or one that another file of weights has; nothing is written
+            then.
         ConfigError: if the network cannot be built.
     """
     path, out = Path(path), Path(out)
@@ -80,6 +81,7 @@ def convert_file(
         step=None,
         licence="that of the file it was converted from",
     )
+    check_card(out, card, source=path)
     if method is None:
         write_weights(weights, out, card)
     else:

@@ -9,12 +9,9 @@ from selfsup.convert import SOURCES
 from selfsup.engine.architecture import without_fetching
 from selfsup.engine.card_file import card_path, read_card
 from selfsup.engine.checkpoint import load_backbone
-from selfsup.engine.files import list_checkpoints, step_of
+from selfsup.engine.files import EXPORTED, list_checkpoints, step_of
 from selfsup.errors import CheckpointError, at_place
 from selfsup.registry import BACKBONES
-
-EXPORTED = ("backbone.safetensors", "backbone.pth")
-"""What a run calls the backbone that it writes at its end."""
 
 
 def trained_backbone(path: str | Path) -> nn.Module:

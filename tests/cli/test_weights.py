@@ -232,6 +232,69 @@ def test_an_export_does_not_replace_what_it_reads(capsys: pytest.CaptureFixture[
     assert Path("b.pth").read_bytes() == before
 
 
+def exported(path: str, format: str) -> int:
+    return main(["export", "resnet.py", "b.pth", "--format", format, "--output", path])
+
+
+def test_a_card_is_not_taken_from_another_file_of_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    config = tiny_config(Path("work"))
+    config["model"]["backbone"] = {"type": "ResNet", "depth": 18}
+    Path("resnet.py").write_text(dump_config(config))
+    torch.save(BACKBONES.build(config["model"]["backbone"]).state_dict(), "b.pth")
+    assert exported("ex/z.safetensors", "torchvision") == 0
+    before = Path("ex/z.json").read_bytes()
+    capsys.readouterr()
+    assert exported("ex/z.pt2", "torch-export") == 2
+    assert " ".join(capsys.readouterr().err.split()).endswith(
+        "ex/z.json: is where the card of z.safetensors is too, and that of z.pt2 would say something else; choose "
+        "another name, such as ex/z_2.pt2"
+    )
+    assert sorted(path.name for path in Path("ex").iterdir()) == ["z.json", "z.safetensors"]
+    assert Path("ex/z.json").read_bytes() == before
+    trained_backbone("ex/z.safetensors")
+    assert exported("ex/z_2.pt2", "torch-export") == 0
+    assert exported("ex/z_2.safetensors", "torchvision") == 2  # a traced file holds no card itself
+    said = " ".join(capsys.readouterr().err.split())
+    assert "card of z_2.pt2 is too" in said and said.endswith("such as ex/z_2_2.safetensors")
+    Path("ex/z.json").unlink()
+    assert exported("ex/z.pt2", "torch-export") == 2  # what z.safetensors holds itself would not be looked at
+    assert exported("ex/z.pth", "torchvision") == 2
+    Path("ex/z.safetensors").unlink()
+    assert exported("ex/z.pth", "torchvision") == 0 == exported("ex/z.safetensors", "torchvision")  # one card is both's
+    assert exported("ex/z.pth", "timm") == 2
+    Path("ex/z.pth").unlink()
+    assert exported("ex/z.safetensors", "timm") == 0  # its own card is its own
+    Path("ex/z.safetensors").unlink()
+    assert exported("ex/z.pt2", "torch-export") == 0  # and one without a file is nobody's
+
+
+def test_a_converted_file_s_card_is_kept_from_others_too(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(resnet(18).state_dict(), "tv.pth")
+    words = ["--backbone", "dict(type='ResNet', depth=18)", "--source"]
+    assert main(["convert", "tv.pth", "o.pth", *words, "torchvision"]) == 0
+    assert main(["convert", "tv.pth", "o.safetensors", *words, "torchvision"]) == 0  # the same card
+    capsys.readouterr()
+    assert main(["convert", "tv.pth", "o.safetensors", *words, "timm"]) == 2
+    assert "o.json: is where the card of o.pth is too" in " ".join(capsys.readouterr().err.split())
+    for source in ("torchvision", "timm"):  # tv.pth has no card, and that of an earlier tv.safetensors is not its
+        Path("tv.safetensors").unlink(missing_ok=True)
+        assert main(["convert", "tv.pth", "tv.safetensors", *words, source]) == 0
+        assert main(["convert", "tv.pth", "tv.safetensors", *words, source]) == 0
+    assert json.loads(Path("tv.json").read_text())["recipe"]["source"] == "timm"
+    assert convert_resnet("o.pt2") == 2  # no suffix of a file to write
+
+
+def test_a_card_that_was_put_beside_a_plain_file_is_that_file_s(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(resnet(18).state_dict(), "tv.pth")
+    torch.save(resnet(18).state_dict(), "plain.pt")
+    write_card({"backbone": {"type": "ResNet", "depth": 18}, "step": 3}, Path("plain.pt"))
+    assert convert_resnet("plain.safetensors") == 2
+    assert "plain.json: is where the card of plain.pt is too" in " ".join(capsys.readouterr().err.split())
+    Path("plain.pt").write_text("no weights")
+    Path("plain.json").unlink()
+    assert convert_resnet("plain.safetensors") == 0
+
+
 @pytest.mark.parametrize("out", ["file/o.pth", "file/o.safetensors"])
 def test_a_place_that_cannot_be_written_is_said_without_talk_of_resuming(
     out: str, capsys: pytest.CaptureFixture[str]

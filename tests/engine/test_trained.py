@@ -1,5 +1,6 @@
 """A file of weights with its card gives the network back, and a card can name nothing but a backbone."""
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -12,8 +13,9 @@ from torch import nn
 from selfsup.convert.account import Account
 from selfsup.engine import load_backbone, trained_backbone
 from selfsup.engine.card import weights_card
+from selfsup.engine.card_file import read_card
 from selfsup.engine.export import export
-from selfsup.engine.files import checkpoint_path, write_atomically, write_weights
+from selfsup.engine.files import checkpoint_path, export_backbone, write_atomically, write_weights
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.registry import BACKBONES
@@ -47,6 +49,24 @@ def test_a_work_dir_gives_the_network_that_was_trained_there(tmp_path: Path) -> 
         for name, tensor in runner.method.backbone.state_dict().items():
             assert torch.equal(backbone.state_dict()[name], tensor), name
         torch.testing.assert_close(backbone(IMAGES), runner.method.backbone.eval()(IMAGES))
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_what_a_run_wrote_in_another_form_before_is_put_aside(
+    missing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = ("backbone.safetensors", "backbone.pth") if missing else ("backbone.pth", "backbone.safetensors")
+    old = written(tmp_path / before, REGNET, step=1)
+    torch.manual_seed(6)
+    new = BACKBONES.build(REGNET)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if missing else name)
+    card = json.loads((tmp_path / "backbone.json").read_text())
+    assert export_backbone(new, tmp_path, {**card, "step": 2}) == tmp_path / after
+    assert torch.equal(trained_backbone(tmp_path).stem.conv.weight, new.stem.conv.weight)
+    assert not (tmp_path / before).exists()
+    (aside,) = (tmp_path / "earlier").glob(f"*/{before}")
+    assert torch.equal(trained_backbone(aside).stem.conv.weight, old.stem.conv.weight)
+    assert read_card(aside)["step"] == 1  # type: ignore[index]
 
 
 @torch.no_grad()
