@@ -33,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of the work dir")
     parser.add_argument(
-        "--init-from", metavar="CKPT", help="start a new run from these weights: a checkpoint, or a work dir"
+        "--init-from",
+        metavar="CKPT",
+        help="start a new run from these weights: a checkpoint, or a work dir; where --resume goes on with a run they "
+        "are not looked at",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="replaces the config's seed")
     parser.add_argument("--dry-run", action="store_true", help="show what would happen, read no data, and stop")
@@ -126,12 +129,12 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     Raises:
         ConfigError: if anything is wrong with the config.
         DataError: if ``--data`` names nothing.
-        CheckpointError: if ``--init-from`` names nothing.
+        CheckpointError: if ``--init-from`` names nothing and there is no run to go on with.
     """
     seed = [] if chosen.seed is None else [f"seed={chosen.seed}"]
     if chosen.data is not None:
         check_data(Path(chosen.data).expanduser())
-    config = load_config(chosen.config, [*chosen.cfg_options, *seed], images=chosen.data)
+    config = placed(load_config(chosen.config, [*chosen.cfg_options, *seed], images=chosen.data), chosen)
     notes: list[str] = []
     if chosen.data is not None and config["evaluators"]:
         notes.append(
@@ -142,10 +145,11 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
             "nothing says where labels are (train_dataloader.dataset.labels=folder or column)"
         )
     if chosen.init_from is not None:
-        from selfsup.engine.files import checkpoint_file
+        from selfsup.engine.files import checkpoint_file, list_checkpoints
 
-        config["load_from"] = str(checkpoint_file(chosen.init_from))
-    return placed(config, chosen), [*notes, *missing_weights(config)]
+        goes_on = chosen.resume and list_checkpoints(config["work_dir"])  # the file may be gone by then
+        config["load_from"] = chosen.init_from if goes_on else str(checkpoint_file(chosen.init_from))
+    return config, [*notes, *missing_weights(config)]
 
 
 def check_data(path: Path) -> None:

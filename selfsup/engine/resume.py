@@ -121,6 +121,16 @@ def _check_same_everywhere(path: Path, run: str | None, contents: str) -> None:
             )
 
 
+def began_with(state: Mapping[str, Any]) -> str | None:
+    """The file of weights that a checkpoint's run began with; None for random weights.
+
+    Checkpoints of earlier versions do not say so themselves, but most have the config of then.
+    """
+    if "started_from" not in state:
+        return state.get("config", {}).get("load_from")
+    return state["started_from"] and state["started_from"]["file"]
+
+
 def check_fits(state: Mapping[str, Any], path: Path, run: Mapping[str, Any]) -> None:
     """Refuse a checkpoint that this run cannot go on from.
 

@@ -29,6 +29,7 @@ from selfsup.engine.provenance import origin
 from selfsup.engine.resume import (
     SavedRun,
     batch_change,
+    began_with,
     check_fits,
     check_length_of_run,
     new_run_id,
@@ -376,4 +377,16 @@ class Runner(MMEngineRunner):
         self.logger.info(f"resumed at step {state['step']} from {path}{what}")
         if "config" in state and (others := changes(state["config"], identity["config"])):
             self.logger.info(f"the config has changed since: {others}")
+        self._tell_beginning(began_with(state))
         return state["step"]
+
+    def _tell_beginning(self, file: str | None) -> None:
+        """Let the config say what the run began with, whatever the command that goes on with it names."""
+        named = self._config.get("load_from")
+        if named is not None:
+            began = "" if named == file else f", and began with {file or 'random weights'}"
+            self.logger.info(
+                f"{named} (load_from, --init-from) is not looked at: the run goes on from its own checkpoint{began}"
+            )
+        if named != file:
+            self._config = {**self._config, "load_from": file}

@@ -192,6 +192,25 @@ def test_after_ctrl_c_the_command_that_goes_on_is_printed(
     assert "  selfsup train simclr/simclr_scenes --work-dir 'my dir' --resume\n" in said
 
 
+def test_a_job_that_is_started_again_needs_its_first_weights_no_more(capsys: pytest.CaptureFixture[str]) -> None:
+    once = ["train", "simclr/simclr_scenes", "--device", "cpu", *TINY]
+    assert main([*once, "--work-dir", "first"]) == 0
+    weights = checkpoint_file("first")
+    job = [*once, "--work-dir", "run", "--resume", "--init-from"]
+    capsys.readouterr()
+    assert main([*job, str(weights)]) == 0
+    assert f"starting from the weights of {weights}" in capsys.readouterr().out
+    weights.unlink()
+    for named in (str(weights), "first", "nowhere.pth"):
+        assert main([*job, named]) == 0
+        said = capsys.readouterr().out
+        assert f"{named} (load_from, --init-from) is not looked at: the run goes on from its own checkpoint" in said
+        assert ("and began with" in said) == (named != str(weights))
+        assert load_config("run/config.py")["load_from"] == str(weights)
+    assert main([*once, "--work-dir", "fresh", "--resume", "--init-from", "nowhere.pth"]) == 2
+    assert "nowhere.pth: no such checkpoint" in capsys.readouterr().err
+
+
 def test_a_run_that_sigterm_has_stopped_ends_as_a_shell_expects(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,10 +10,12 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from selfsup.config import load_config
 from selfsup.engine.checkpoint import load_method
 from selfsup.engine.files import checkpoint_path, list_checkpoints, write_atomically
 from selfsup.engine.metrics_log import read_metrics
 from selfsup.engine.reading import read_checkpoint
+from selfsup.engine.resume import began_with
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError
 from selfsup.registry import METHODS
@@ -345,3 +347,52 @@ def test_what_has_changed_in_the_config_is_said_in_one_line(tmp_path: Path, capl
     caplog.clear()
     resumed(config, caplog)
     assert not [record for record in caplog.records if "config has changed" in record.getMessage()]
+
+
+def began(work_dir: Path) -> str | None:
+    """What the work dir's own config, as it is loaded, says that the run began with."""
+    return load_config(work_dir / "config.py").get("load_from")
+
+
+@pytest.mark.parametrize("began_otherwise", [True, False])
+def test_a_run_that_goes_on_does_not_look_at_other_weights_and_its_config_stays_true(
+    began_otherwise: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Runner(config_of(tmp_path / "first", 1)).train()
+    weights = str(list_checkpoints(tmp_path / "first")[-1])
+    start = {"load_from": weights} if began_otherwise else {}
+    for folder in ("run", "plain"):
+        Runner(config_of(tmp_path / folder, 3, **start)).train()
+    capsys.readouterr()
+    Runner(config_of(tmp_path / "run", 6, load_from="gone.pth"), resume=True).train()
+    said = [line.partition(" ")[2] for line in capsys.readouterr().out.splitlines() if "gone.pth" in line]
+    assert said == [
+        "gone.pth (load_from, --init-from) is not looked at: the run goes on from its own checkpoint, and began with "
+        f"{weights if began_otherwise else 'random weights'}"
+    ]
+    Runner(config_of(tmp_path / "plain", 6), resume=True).train()
+    assert rows(tmp_path / "run") == rows(tmp_path / "plain")
+    for folder in ("run", "plain"):
+        assert began(tmp_path / folder) == start.get("load_from")
+        saved = read_checkpoint(list_checkpoints(tmp_path / folder)[-1])
+        assert saved["config"].get("load_from") == start.get("load_from")
+
+
+def test_the_weights_that_a_run_began_with_are_named_without_a_difference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Runner(config_of(tmp_path / "first", 1)).train()
+    weights = str(list_checkpoints(tmp_path / "first")[-1])
+    Runner(config_of(tmp_path / "run", 3, load_from=weights)).train()
+    capsys.readouterr()
+    Runner(config_of(tmp_path / "run", 6, load_from=weights), resume=True).train()
+    assert [line.partition(" ")[2] for line in capsys.readouterr().out.splitlines() if weights in line] == [
+        f"{weights} (load_from, --init-from) is not looked at: the run goes on from its own checkpoint"
+    ]
+
+
+def test_a_checkpoint_that_does_not_say_what_its_run_began_with_has_it_in_its_config() -> None:
+    assert began_with({"config": {"load_from": "w.pth"}}) == "w.pth"
+    assert began_with({}) is began_with({"config": {}}) is None
+    assert began_with({"started_from": None, "config": {"load_from": "w.pth"}}) is None
+    assert began_with({"started_from": {"file": "v.pth"}, "config": {"load_from": "w.pth"}}) == "v.pth"
