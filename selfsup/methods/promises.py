@@ -16,7 +16,10 @@ from selfsup.errors import ConfigError
 
 @dataclass(frozen=True)
 class GivesVectors:
-    """A forward hook that refuses an output of another shape than (B, out_dim), or of whole numbers.
+    """A forward hook that refuses an output of another shape than (B, out_dim), or one that nothing is learned from.
+
+    Whole numbers are refused. In training, where gradients are kept, the output of a part with parameters to train must
+    have one: otherwise the others learn on, and its weights stay as they are.
 
     Args:
         place: of the part in the config, for the error message.
@@ -41,6 +44,12 @@ class GivesVectors:
         if not output.is_floating_point():
             raise ConfigError(
                 f"{self.place}: {type(part).__name__} must return a floating-point tensor, got {output.dtype}"
+            )
+        if part.training and torch.is_grad_enabled() and not output.requires_grad and _is_to_learn(part):
+            raise ConfigError(
+                f"{self.place}: {type(part).__name__} must return features with a gradient in training, got some "
+                "without, from which none of its parameters can learn; its forward must neither detach them nor "
+                "compute them under torch.no_grad(), or requires_grad must be off for its parameters"
             )
 
 
@@ -91,6 +100,10 @@ def check_parts(method: nn.Module, parts: Any) -> None:
             raise ConfigError(f"{wanted}, got {_shape(value)} as {name!r}")
     if not any(name.startswith("loss") for name in parts):
         raise ConfigError(f"{wanted}, one under a name that begins with 'loss', got {sorted(parts)}")
+
+
+def _is_to_learn(part: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in part.parameters())
 
 
 def _shape(value: Any) -> tuple[int, ...] | str:

@@ -101,6 +101,19 @@ def test_a_loss_without_a_gradient_is_named_before_anything_is_written(
     assert not list_checkpoints(tmp_path)
 
 
+def test_a_backbone_that_cannot_learn_is_named_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = Runner(tiny_config(tmp_path))
+    forward = runner.method.backbone.forward
+    monkeypatch.setattr(runner.method.backbone, "forward", lambda images: forward(images).detach())
+    with pytest.raises(
+        ConfigError, match=r"^model\.backbone: RegNet must return features with a gradient in training,"
+    ):
+        runner.train()
+    assert not list_checkpoints(tmp_path)
+
+
 def test_a_part_of_the_loss_may_be_without_a_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = Runner(tiny_config(tmp_path / "run", steps=2))
     loss = runner.method.loss

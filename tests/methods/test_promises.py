@@ -87,6 +87,53 @@ def test_a_copied_part_keeps_its_promise_and_one_that_is_used_again_is_watched_o
     first.loss(images(8, 8))
 
 
+class Cut(TinyBackbone):
+    """Its features have lost their way back to its weights."""
+
+    def __init__(self, cut: Callable[[Callable[..., Tensor]], Callable[..., Tensor]]) -> None:
+        super().__init__()
+        self.cut = cut
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.cut(super().forward)(images)
+
+
+def detached(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda images: forward(images).detach()
+
+
+@pytest.mark.parametrize("cut", [detached, torch.no_grad()], ids=["detached", "no_grad"])
+def test_a_backbone_that_its_features_lead_no_gradient_to_is_named(cut: Callable[..., Any]) -> None:
+    method = SimCLR(Cut(cut), NECK, {"type": "NTXentLoss"})
+    with pytest.raises(ConfigError) as caught:
+        method.loss(images(8, 8))
+    assert str(caught.value) == (
+        "model.backbone: Cut must return features with a gradient in training, got some without, from which none of "
+        "its parameters can learn; its forward must neither detach them nor compute them under torch.no_grad(), or "
+        "requires_grad must be off for its parameters"
+    )
+    method.eval().loss(images(8, 8))
+    with torch.no_grad():
+        method.train().loss(images(8, 8))
+    method.backbone.requires_grad_(False)
+    method.loss(images(8, 8))["loss"].backward()
+    assert all(parameter.grad is not None for parameter in method.neck.parameters())
+
+
+def test_a_backbone_may_be_frozen_in_part_or_whole() -> None:
+    method = SimCLR(TinyBackbone(), NECK, {"type": "NTXentLoss"})
+    for frozen in (method.backbone.conv, method.backbone.bn):
+        frozen.requires_grad_(False)
+        method.loss(images(8, 8))["loss"].backward()
+
+
+def test_a_neck_that_its_embeddings_lead_no_gradient_to_is_named() -> None:
+    neck = Liar(gives=lambda x: x[:, :4].detach())
+    neck.unused = nn.Linear(2, 2)
+    with pytest.raises(ConfigError, match=r"^model\.neck: Liar must return features with a gradient in training"):
+        SimCLR(TinyBackbone(), neck, {"type": "NTXentLoss"}).loss(images(8, 8))
+
+
 def test_a_neck_that_does_not_say_its_width_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"model\.neck: Linear has no 'out_dim' \(int\), the number of features it"):
         SimCLR(TinyBackbone(), nn.Linear(8, 4), {"type": "NTXentLoss"})
