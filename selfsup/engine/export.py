@@ -70,7 +70,8 @@ def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, fo
     if path.suffix not in SUFFIXES[format]:
         right = " or ".join(SUFFIXES[format])
         raise CheckpointError(f"--output: a file of format {format} must end in {right}, got {path}")
-    check_card(path, {**card, "format": format})
+    card = {**card, "format": format}
+    check_card(path, card)
     backbone = backbone.eval()
     side = card["preprocess"]["size"] or 224
     images = torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -79,7 +80,7 @@ def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, fo
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export_") as folder:
             draft = Path(folder, path.name)
             run, usage = FORMATS[format](backbone, card, draft, images[:TRACED])
-            write_card({**card, "format": format}, draft)
+            write_card(card, draft)
             difference = relative_difference(backbone, run, images)
             if not difference <= TOLERANCE and not _same_function(backbone, run, images):  # nan too
                 raise CheckpointError(

@@ -258,7 +258,7 @@ def test_a_card_is_not_taken_from_another_file_of_weights(capsys: pytest.Capture
     assert "card of z_2.pt2 is too" in said and said.endswith("such as ex/z_2_2.safetensors")
     Path("ex/z.json").unlink()
     assert exported("ex/z.pt2", "torch-export") == 2  # what z.safetensors holds itself would not be looked at
-    assert exported("ex/z.pth", "torchvision") == 2
+    assert exported("ex/z.pth", "timm") == 2
     Path("ex/z.safetensors").unlink()
     assert exported("ex/z.pth", "torchvision") == 0 == exported("ex/z.safetensors", "torchvision")  # one card is both's
     assert exported("ex/z.pth", "timm") == 2

@@ -55,7 +55,7 @@ def test_safetensors_hold_the_card_and_build_the_same_network(
         inside = json.loads(file.metadata()["selfsup"])
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     beside = json.loads((tmp_path / "b.json").read_text())
-    assert beside == {**inside, "format": "safetensors"}
+    assert beside == inside == {**json.loads(json.dumps(card)), "format": "safetensors"}
     again = BACKBONES.build(inside["backbone"]).eval()
     again.load_state_dict(weights)
     with torch.no_grad():

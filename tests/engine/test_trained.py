@@ -91,6 +91,8 @@ def test_an_export_under_another_library_s_names_is_read_back(tmp_path: Path) ->
     card = weights_card(architecture, backbone, mean=None, std=None, size=64, recipe={}, step=1, licence="yours")
     export(backbone, card, tmp_path / "tv.pth", format="torchvision")
     torch.testing.assert_close(trained_backbone(tmp_path / "tv.pth")(IMAGES), backbone(IMAGES))
+    (tmp_path / "tv.json").unlink()  # as where the file was copied alone
+    torch.testing.assert_close(trained_backbone(tmp_path / "tv.pth")(IMAGES), backbone(IMAGES))
 
 
 @pytest.mark.parametrize(
