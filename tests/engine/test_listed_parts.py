@@ -12,6 +12,7 @@ from selfsup.engine.files import checkpoint_path
 from selfsup.engine.runner import Runner
 from selfsup.registry import HOOKS, OPTIMIZERS
 from tests.engine.tiny_run import tiny_config
+from tests.listed import listed
 
 ALONE = {"ParamSchedulerHook": "scheduler", "ProgressHook": "progress"}
 """Hooks that a run has once, by their names among the hooks of every run."""
@@ -46,7 +47,7 @@ def check(work_dir: Path, **changes: Any) -> None:
     assert checkpoint_path(work_dir, 3).is_file()
 
 
-@pytest.mark.parametrize("name", HOOKS.names())
+@pytest.mark.parametrize("name", listed(HOOKS))
 def test_a_listed_hook_works(name: str, tmp_path: Path) -> None:
     hook = {"type": name, **NEEDED.get(name, {})}
     if name == "ProfilerHook":
@@ -58,6 +59,6 @@ def test_a_listed_hook_works(name: str, tmp_path: Path) -> None:
     assert name != "ProfilerHook" or json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS.names())
+@pytest.mark.parametrize("name", listed(OPTIMIZERS))
 def test_a_listed_optimiser_works(name: str, tmp_path: Path) -> None:
     check(tmp_path / "run", optim_wrapper={"optimizer": {"type": name, "lr": 0.01}})

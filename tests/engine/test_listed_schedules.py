@@ -12,6 +12,7 @@ from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.registry import PARAM_SCHEDULERS
 from tests.engine.tiny_run import tiny_config
+from tests.listed import listed
 
 NEEDED: dict[str, dict[str, Any]] = {
     "CosineRestart": {"periods": [2, 2], "restart_weights": [1, 0.5], "eta_min": 0.0},
@@ -55,7 +56,7 @@ def options(runner: Runner) -> list[tuple[float, float]]:
     return [(group["lr"], group["momentum"]) for group in runner.optim_wrapper.optimizer.param_groups]
 
 
-@pytest.mark.parametrize("name", PARAM_SCHEDULERS.names())
+@pytest.mark.parametrize("name", listed(PARAM_SCHEDULERS))
 def test_it_is_valid_trains_and_resumes(name: str, tmp_path: Path) -> None:
     config = config_of(tmp_path / "run", written(name))
     assert find_problems(config) == []
