@@ -1,4 +1,4 @@
-"""Where a run takes place: the machine and versions behind its numbers, and a folder of its own to write to."""
+"""The machine and versions behind a run's numbers."""
 
 import json
 import os
@@ -6,9 +6,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import mmengine
 import torch
@@ -16,23 +15,7 @@ import torchvision
 
 import selfsup
 from selfsup.engine.disk import write_record
-from selfsup.errors import ConfigError
-from selfsup.ops.dist import barrier, is_main, world_size
-
-EARLIER = "earlier"
-RESULTS = (
-    "config.py",
-    "environment.json",
-    "checkpoints",
-    "metrics.jsonl",
-    "bad_images.txt",
-    "tensorboard",
-    "backbone.safetensors",
-    "backbone.pth",
-    "backbone.json",
-    "scores.json",
-)
-"""What a run writes in any case; hooks may write more."""
+from selfsup.ops.dist import world_size
 
 
 def write_environment(
@@ -45,7 +28,7 @@ def write_environment(
         device: where it trains.
         seed: of everything random.
         run: what tells the run from all others, over every resume.
-        found: names of what was in the folder before its first run, see :func:`found_before`.
+        found: names of what was in the folder before its first run, see :func:`~selfsup.engine.work_dir.found_before`.
 
     Raises:
         RecordError: if it cannot be written.
@@ -81,79 +64,3 @@ def commit_of(checkout: Path) -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def check_writable(work_dir: Path) -> None:
-    """Make the work dir, and refuse one that cannot be written to before anything is built.
-
-    Raises:
-        ConfigError: if it cannot be made or written to.
-    """
-    probe = work_dir / f".writable_{os.getpid()}"
-    try:
-        work_dir.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"work_dir: cannot write to {work_dir} ({error.strerror}); choose another folder with --work-dir"
-        ) from None
-
-
-def found_before(work_dir: Path) -> set[str]:
-    """Names of what was in a work dir before its first run: the user's, and not to be moved."""
-    try:
-        told = json.loads((work_dir / "environment.json").read_text(encoding="utf-8"))
-        return set(told["found_in_work_dir"])
-    except (OSError, ValueError, KeyError):  # no run was here, or one that was killed while it wrote
-        names = {path.name for path in work_dir.iterdir()} if work_dir.is_dir() else set()
-        return names - {*RESULTS, EARLIER}
-
-
-def put_aside(
-    work_dir: str | Path, *, keep: Collection[str] = (), config: Mapping[str, Any] | None = None
-) -> Path | None:
-    """Move what an earlier run left in a work dir out of the way of a new one; nothing is deleted.
-
-    Args:
-        work_dir: the folder.
-        keep: names of what stays: what was there before the first run, what the new one has written already.
-        config: of the new run; what it reads from the work dir, such as images, stays too.
-
-    Returns:
-        The folder it was moved into, on the main process; None if there was nothing, and on the others.
-    """
-    aside: Path | None = None
-    if is_main():
-        root = Path(work_dir).absolute()
-        staying = ({*keep, *_read_from(root, config or {})} - set(RESULTS)) | {EARLIER}
-        if leaving := [path for path in root.iterdir() if path.name not in staying]:
-            aside = root / EARLIER / unused_name(root / EARLIER)
-            aside.mkdir(parents=True)
-            for path in leaving:
-                path.rename(aside / path.name)
-    barrier()
-    return aside
-
-
-def _read_from(root: Path, value: Any) -> Iterator[str]:
-    """Names in a folder that some text of a config leads to."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from _read_from(root, item)
-    elif isinstance(value, str | Path):
-        path = Path(value).expanduser().absolute()
-        if path != root and path.is_relative_to(root):
-            yield path.relative_to(root).parts[0]
-
-
-def unused_name(folder: Path) -> str:
-    """The time, as a name that nothing in a folder has yet."""
-    now = name = time.strftime("%Y%m%d_%H%M%S")
-    number = 1
-    while (folder / name).exists():
-        number += 1
-        name = f"{now}_{number}"
-    return name

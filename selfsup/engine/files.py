@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from selfsup.engine.card_file import CARD_NOTE, card_path
 from selfsup.engine.disk import reason, remedy, settle, write_whole
-from selfsup.engine.environment import EARLIER, RESULTS, unused_name
 from selfsup.engine.shard import whole_state
+from selfsup.engine.work_dir import EARLIER, RESULTS, unused_name
 from selfsup.errors import CheckpointError
 from selfsup.ops.dist import is_main
 

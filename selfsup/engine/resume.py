@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 import zipfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,21 @@ def began_with(state: Mapping[str, Any]) -> str | None:
     if "started_from" not in state:
         return state.get("config", {}).get("load_from")
     return state["started_from"] and state["started_from"]["file"]
+
+
+def with_beginning(config: Mapping[str, Any], file: str | None, tell: Callable[[str], object]) -> Mapping[str, Any]:
+    """Let a config say what its run began with, whatever the command that goes on with it names.
+
+    Args:
+        config: of the run as it goes on.
+        file: see :func:`began_with`.
+        tell: for a line that says that what the command names is not looked at.
+    """
+    named = config.get("load_from")
+    if named is not None:
+        began = "" if named == file else f", and began with {file or 'random weights'}"
+        tell(f"{named} (load_from, --init-from) is not looked at: the run goes on from its own checkpoint{began}")
+    return config if named == file else {**config, "load_from": file}
 
 
 def check_fits(state: Mapping[str, Any], path: Path, run: Mapping[str, Any]) -> None:

@@ -12,12 +12,12 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from selfsup.config import changes, dist_timeout, dump_config, hooks_of, plain
+from selfsup.config import dist_timeout, dump_config, hooks_of, plain
 from selfsup.config.schedules import build_schedules
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.engine.card import run_card
 from selfsup.engine.disk import write_record
-from selfsup.engine.environment import check_writable, found_before, put_aside, unused_name, write_environment
+from selfsup.engine.environment import write_environment
 from selfsup.engine.files import checkpoint_path, export_backbone, sweep, write_atomically
 from selfsup.engine.held_out import data_of, find_held_out, without
 from selfsup.engine.hooks.evaluate import EvaluateHook, judge_of
@@ -28,16 +28,13 @@ from selfsup.engine.pretrained import TrainedWeights, start_from
 from selfsup.engine.provenance import origin
 from selfsup.engine.resume import (
     SavedRun,
-    batch_change,
     began_with,
-    check_fits,
-    check_length_of_run,
     new_run_id,
     newest_for_all,
-    seed_change,
+    with_beginning,
 )
 from selfsup.engine.run_log import open_log
-from selfsup.engine.saved import Stateful, collect, give_back, identity_of
+from selfsup.engine.saved import Stateful, collect, go_on, identity_of
 from selfsup.engine.shard import build_on_main, is_sharded, sharding_of
 from selfsup.engine.together import together
 from selfsup.engine.training import (
@@ -47,6 +44,7 @@ from selfsup.engine.training import (
     class_difference,
     lengths,
 )
+from selfsup.engine.work_dir import check_writable, found_before, put_aside, unused_name
 from selfsup.engine.wrap import wrap
 from selfsup.methods.base import Method, Progress
 from selfsup.ops.dist import (
@@ -363,30 +361,10 @@ class Runner(MMEngineRunner):
 
     def _restore(self, saved: SavedRun) -> int:
         """Take a checkpoint over on all processes, or on none."""
-        path, state, identity = saved.path, saved.state, self._identity()
-        with together():
-            check_fits(state, path, identity)
-            check_length_of_run(state["step"], self.total_steps, path)
-        self.trained = TrainedWeights(state.get("trained", ()))
-        self.started_from = state.get("started_from")
-        self._unwritten = state.get("unwritten", [])
-        changed = give_back(state, self._stateful, source=str(path), warn=self.logger.warning)
-        changed += seed_change(state.get("seed"), identity["seed"])
-        changed += batch_change(state["batch"], identity["batch"])
-        what = f"; changed since: {', '.join(changed)}" if changed else ""
-        self.logger.info(f"resumed at step {state['step']} from {path}{what}")
-        if "config" in state and (others := changes(state["config"], identity["config"])):
-            self.logger.info(f"the config has changed since: {others}")
-        self._tell_beginning(began_with(state))
-        return state["step"]
-
-    def _tell_beginning(self, file: str | None) -> None:
-        """Let the config say what the run began with, whatever the command that goes on with it names."""
-        named = self._config.get("load_from")
-        if named is not None:
-            began = "" if named == file else f", and began with {file or 'random weights'}"
-            self.logger.info(
-                f"{named} (load_from, --init-from) is not looked at: the run goes on from its own checkpoint{began}"
-            )
-        if named != file:
-            self._config = {**self._config, "load_from": file}
+        identity, tell = self._identity(), self.logger.info
+        go_on(saved, self._stateful, identity, total_steps=self.total_steps, tell=tell, warn=self.logger.warning)
+        self.trained = TrainedWeights(saved.state.get("trained", ()))
+        self.started_from = saved.state.get("started_from")
+        self._unwritten = saved.state.get("unwritten", [])
+        self._config = with_beginning(self._config, began_with(saved.state), tell)
+        return saved.state["step"]

@@ -7,13 +7,23 @@ from typing import Any
 import torch
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
-from selfsup.config import batch_parts
+from selfsup.config import batch_parts, changes
 from selfsup.engine import state as rank_state
 from selfsup.engine.checkpoint import load_run
 from selfsup.engine.files import FORMAT
-from selfsup.engine.resume import AFRESH, options_of, put_back
+from selfsup.engine.resume import (
+    AFRESH,
+    SavedRun,
+    batch_change,
+    check_fits,
+    check_length_of_run,
+    options_of,
+    put_back,
+    seed_change,
+)
 from selfsup.engine.schedule import Schedule
 from selfsup.engine.shard import class_name, whole_state
+from selfsup.engine.together import together
 from selfsup.errors import CheckpointError
 from selfsup.methods.base import Method
 from selfsup.ops.dist import is_main, world_size
@@ -68,6 +78,41 @@ def collect(parts: Stateful, *, step: int) -> dict[str, Any] | None:
 def _values_of(schedule: _ParamScheduler) -> dict[str, Any]:
     """A schedule's state without functions: OneCycleLR keeps one, and a file that holds code is never loaded."""
     return {name: value for name, value in schedule.state_dict().items() if not callable(value)}
+
+
+def go_on(
+    saved: SavedRun,
+    parts: Stateful,
+    identity: Mapping[str, Any],
+    *,
+    total_steps: int,
+    tell: Callable[[str], object],
+    warn: Callable[[str], object],
+) -> None:
+    """Give a run its state back, on all processes or on none.
+
+    Args:
+        saved: what it has come to.
+        parts: receive the state.
+        identity: of the run, see :func:`identity_of`, and its ``config``.
+        total_steps: updates of the whole run.
+        tell: for what has changed since.
+        warn: for what no longer has its state.
+
+    Raises:
+        CheckpointError: if the checkpoint is not this run's, or is past its end.
+    """
+    path, state = saved.path, saved.state
+    with together():
+        check_fits(state, path, identity)
+        check_length_of_run(state["step"], total_steps, path)
+    changed = give_back(state, parts, source=str(path), warn=warn)
+    changed += seed_change(state.get("seed"), identity["seed"])
+    changed += batch_change(state["batch"], identity["batch"])
+    what = f"; changed since: {', '.join(changed)}" if changed else ""
+    tell(f"resumed at step {state['step']} from {path}{what}")
+    if "config" in state and (others := changes(state["config"], identity["config"])):
+        tell(f"the config has changed since: {others}")
 
 
 def give_back(state: Mapping[str, Any], parts: Stateful, *, source: str, warn: Callable[[str], object]) -> list[str]:

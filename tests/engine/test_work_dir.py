@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from selfsup.config import load_config
-from selfsup.engine.environment import commit_of, found_before, put_aside
+from selfsup.engine.environment import commit_of
 from selfsup.engine.files import list_checkpoints
 from selfsup.engine.metrics_log import read_metrics
 from selfsup.engine.runner import Runner
+from selfsup.engine.work_dir import found_before, put_aside
 from selfsup.errors import DataError, SelfsupError
 from tests.engine.tiny_run import tiny_config
 
@@ -63,7 +64,7 @@ def test_an_empty_folder_and_one_that_is_not_there_hold_nothing_of_anybodys(tmp_
 
 
 def test_two_runs_in_one_second_have_a_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selfsup.engine.environment.time.strftime", lambda form: "now")
+    monkeypatch.setattr("selfsup.engine.work_dir.time.strftime", lambda form: "now")
     for _ in range(2):
         (tmp_path / "metrics.jsonl").write_text("")
         put_aside(tmp_path)

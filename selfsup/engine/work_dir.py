@@ -1,0 +1,102 @@
+"""A folder of a run's own: writable, and cleared of what an earlier run left without losing any of it."""
+
+import json
+import os
+import time
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from selfsup.errors import ConfigError
+from selfsup.ops.dist import barrier, is_main
+
+EARLIER = "earlier"
+RESULTS = (
+    "config.py",
+    "environment.json",
+    "checkpoints",
+    "metrics.jsonl",
+    "bad_images.txt",
+    "tensorboard",
+    "backbone.safetensors",
+    "backbone.pth",
+    "backbone.json",
+    "scores.json",
+)
+"""What a run writes in any case; hooks may write more."""
+
+
+def check_writable(work_dir: Path) -> None:
+    """Make the work dir, and refuse one that cannot be written to before anything is built.
+
+    Raises:
+        ConfigError: if it cannot be made or written to.
+    """
+    probe = work_dir / f".writable_{os.getpid()}"
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"work_dir: cannot write to {work_dir} ({error.strerror}); choose another folder with --work-dir"
+        ) from None
+
+
+def found_before(work_dir: Path) -> set[str]:
+    """Names of what was in a work dir before its first run: the user's, and not to be moved."""
+    try:
+        told = json.loads((work_dir / "environment.json").read_text(encoding="utf-8"))
+        return set(told["found_in_work_dir"])
+    except (OSError, ValueError, KeyError):  # no run was here, or one that was killed while it wrote
+        names = {path.name for path in work_dir.iterdir()} if work_dir.is_dir() else set()
+        return names - {*RESULTS, EARLIER}
+
+
+def put_aside(
+    work_dir: str | Path, *, keep: Collection[str] = (), config: Mapping[str, Any] | None = None
+) -> Path | None:
+    """Move what an earlier run left in a work dir out of the way of a new one; nothing is deleted.
+
+    Args:
+        work_dir: the folder.
+        keep: names of what stays: what was there before the first run, what the new one has written already.
+        config: of the new run; what it reads from the work dir, such as images, stays too.
+
+    Returns:
+        The folder it was moved into, on the main process; None if there was nothing, and on the others.
+    """
+    aside: Path | None = None
+    if is_main():
+        root = Path(work_dir).absolute()
+        staying = ({*keep, *_read_from(root, config or {})} - set(RESULTS)) | {EARLIER}
+        if leaving := [path for path in root.iterdir() if path.name not in staying]:
+            aside = root / EARLIER / unused_name(root / EARLIER)
+            aside.mkdir(parents=True)
+            for path in leaving:
+                path.rename(aside / path.name)
+    barrier()
+    return aside
+
+
+def _read_from(root: Path, value: Any) -> Iterator[str]:
+    """Names in a folder that some text of a config leads to."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _read_from(root, item)
+    elif isinstance(value, str | Path):
+        path = Path(value).expanduser().absolute()
+        if path != root and path.is_relative_to(root):
+            yield path.relative_to(root).parts[0]
+
+
+def unused_name(folder: Path) -> str:
+    """The time, as a name that nothing in a folder has yet."""
+    now = name = time.strftime("%Y%m%d_%H%M%S")
+    number = 1
+    while (folder / name).exists():
+        number += 1
+        name = f"{now}_{number}"
+    return name
