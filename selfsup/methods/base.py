@@ -154,8 +154,7 @@ class Method(BaseModel):
         Raises:
             ConfigError: if the method cannot train with it, saying how many it needs.
         """
-        if self.num_views is not None:
-            check_view_count(num_views, needed=self.num_views, exact=True, why=type(self).__name__)
+        check_view_count(num_views, needed=self.num_views, exact=True, why=type(self).__name__)
 
     def advice(self, batch_size: int, *, recipe: "tuple[Method, int] | None" = None) -> list[str]:
         """What somebody who trains with this batch should know beforehand; empty if all is well.
@@ -294,12 +293,12 @@ def _takes(signature: inspect.Signature, names: Sequence[str]) -> bool:
     return all(kinds[name] is inspect.Parameter.VAR_POSITIONAL or name == value for name, value in bound.items())
 
 
-def check_views(views: Sequence[Tensor], *, needed: int, exact: bool, why: str) -> None:
+def check_views(views: Sequence[Tensor], *, needed: int | None, exact: bool, why: str) -> None:
     """Refuse a batch whose number of views does not fit the method.
 
     Args:
         views: the batch.
-        needed: how many views it must have.
+        needed: how many views it must have; None leaves it open.
         exact: whether more are wrong too.
         why: what asks for them, for the error message.
 
@@ -314,7 +313,7 @@ def check_views(views: Sequence[Tensor], *, needed: int, exact: bool, why: str) 
         raise ConfigError(f"views: {misfit} (a run's come from train_dataloader.views)")
 
 
-def check_view_count(num_views: int, *, needed: int, exact: bool, why: str) -> None:
+def check_view_count(num_views: int, *, needed: int | None, exact: bool, why: str) -> None:
     """Refuse a config whose number of views does not fit the method; the arguments are those of :func:`check_views`.
 
     Raises:
@@ -324,8 +323,8 @@ def check_view_count(num_views: int, *, needed: int, exact: bool, why: str) -> N
         raise ConfigError(f"train_dataloader.views: {misfit}")
 
 
-def _misfit(num_views: int, *, needed: int, exact: bool, why: str) -> str:
-    if num_views >= needed and not (exact and num_views > needed):
+def _misfit(num_views: int, *, needed: int | None, exact: bool, why: str) -> str:
+    if needed is None or (num_views >= needed and not (exact and num_views > needed)):
         return ""
     amount = f"exactly {needed}" if exact else f"at least {needed}"
     return f"{why} needs {amount} view{'' if needed == 1 else 's'} of each image, got {num_views}"

@@ -101,7 +101,7 @@ class BYOL(Method):
         Raises:
             ConfigError: unless there are exactly two views.
         """
-        check_views(views, needed=2, exact=True, why="BYOL")
+        check_views(views, needed=self.num_views, exact=True, why="BYOL")
         first, second = (self.predictor(self.neck(self.backbone(view))) for view in views)
         first_target, second_target = (self.teacher(view) for view in views)
         return {"loss": self.criterion(first, second_target) + self.criterion(second, first_target)}

@@ -109,7 +109,7 @@ class Distillation(Method):
         Raises:
             ConfigError: unless there is one view, the teacher's weights are loaded, and labels fit where needed.
         """
-        check_views(views, needed=1, exact=True, why="Distillation")
+        check_views(views, needed=self.num_views, exact=True, why="Distillation")
         if not self._teacher_is_trained:
             raise ConfigError(
                 f"model.teacher_checkpoint: {self.teacher_checkpoint} is not loaded yet; call before_training first, "

@@ -100,7 +100,7 @@ class MoCo(Method):
             ConfigError: unless there are exactly two views, or if the queue's length is no multiple of the batch of
                 all processes.
         """
-        check_views(views, needed=2, exact=True, why="MoCo")
+        check_views(views, needed=self.num_views, exact=True, why="MoCo")
         self.check_batch(len(views[1]), world_size())
         query = self.neck(self.backbone(views[0]))
         keys = self._keys_of_all(views[1])

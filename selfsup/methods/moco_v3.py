@@ -82,7 +82,7 @@ class MoCoV3(Method):
         Raises:
             ConfigError: unless there are exactly two views.
         """
-        check_views(views, needed=2, exact=True, why="MoCoV3")
+        check_views(views, needed=self.num_views, exact=True, why="MoCoV3")
         first, second = (self.predictor(self.neck(self.backbone(view))) for view in views)
         first_key, second_key = (self.teacher(view) for view in views)
         return {"loss": self.criterion(first, second_key) + self.criterion(second, first_key)}

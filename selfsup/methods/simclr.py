@@ -57,6 +57,6 @@ class SimCLR(Method):
         Raises:
             ConfigError: unless there are exactly two views.
         """
-        check_views(views, needed=2, exact=True, why="SimCLR")
+        check_views(views, needed=self.num_views, exact=True, why="SimCLR")
         embeddings = self.neck(torch.cat(forward_by_size(self.backbone, views)))
         return {"loss": self.criterion(*embeddings.chunk(2))}

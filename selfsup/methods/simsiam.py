@@ -60,7 +60,7 @@ class SimSiam(Method):
         Raises:
             ConfigError: unless there are exactly two views.
         """
-        check_views(views, needed=2, exact=True, why="SimSiam")
+        check_views(views, needed=self.num_views, exact=True, why="SimSiam")
         first, second = (self.neck(self.backbone(view)) for view in views)
         forth = self.criterion(self.predictor(first), second)
         back = self.criterion(self.predictor(second), first)

@@ -125,7 +125,7 @@ class Supervised(Method):
         Raises:
             ConfigError: unless there is one view, and labels that fit the number of classes.
         """
-        check_views(views, needed=1, exact=True, why="Supervised")
+        check_views(views, needed=self.num_views, exact=True, why="Supervised")
         labels = checked_labels(labels, self.num_classes, self.criterion)
         shares, judged, images = target_shares(labels, self.num_classes), labels, views[0]
         if self.mixup_alpha and self.training:

@@ -134,7 +134,9 @@ class Picky(Sound):
 
 
 class Miscounts(Sound):
-    num_views = 3
+    def check_num_views(self, num_views: int) -> None:
+        if num_views != 3:
+            raise ConfigError(f"train_dataloader.views: Miscounts needs 3 views, got {num_views}")
 
 
 class Weighs(Sound):
