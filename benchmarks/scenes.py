@@ -2,12 +2,12 @@
 
     python -m benchmarks.scenes [NAME ...] [--seeds 1 2 3] [--budget SECONDS] [--work-dir work_dirs/bench_scenes]
 
-Trains each ``*_scenes`` recipe with each seed and judges the backbone on emoji never seen in training:
+Trains each ``*_scenes`` recipe with each seed and evaluates the backbone on emoji never seen in training:
 
-- category (9 classes) and subcategory (98): learn from scenes of the training emoji, be judged on the others;
-- emoji (573): learn from four scenes of each unseen emoji, two of either artist, be judged on two more.
+- category (9 classes) and subcategory (98): learn from scenes of the training emoji, be evaluated on the others;
+- emoji (573): learn from four scenes of each unseen emoji, two of either artist, be evaluated on two more.
 
-The floors are raw pixels, and each recipe's network with weights drawn from the same seed, judged the same way. Figures
+The floors are raw pixels, and each recipe's network with weights drawn from the same seed, evaluated alike. Figures
 are means over the seeds with their standard errors, in %, and seconds of training steps; the recipes were tuned mostly
 with seed 0, which is left out. Runs that are done already are kept, so that a stopped benchmark goes on where it was;
 ``--lead N`` asks the linear probe on categories for N points over both floors, and the exit code is 1 if a method has
@@ -37,13 +37,13 @@ from torch import nn
 
 from selfsup.config import config_names, load_config
 from selfsup.data.preprocess import Preprocess
-from selfsup.engine.checkpoint import load_backbone
-from selfsup.engine.files import checkpoint_file
 from selfsup.evaluation import RawPixels
 from selfsup.registry import BACKBONES, EVALUATORS
+from selfsup.weights.checkpoint import checkpoint_file
+from selfsup.weights.load import load_backbone
 
 LEVELS = {"category": ("train", "test", 1), "subcategory": ("train", "test", 1), "emoji": ("test", "test", 2)}
-"""For each level the split that is learned from, the one that is judged, and the seed of the judged scenes."""
+"""For each level the split that is learned from, the one that is evaluated, and the seed of the evaluated scenes."""
 
 PROBES: dict[str, dict[str, Any]] = {
     "knn": dict(type="KNN", k=20, temperature=0.07),
@@ -56,16 +56,16 @@ FLOORS = ("raw pixels", "untrained")
 def evaluators() -> dict[str, dict[str, Any]]:
     """Both probes at every level."""
     found = {}
-    for level, (learned, judged, seed) in LEVELS.items():
+    for level, (learned, evaluated, seed) in LEVELS.items():
         scenes = dict(type="Scenes", size=32, background="flat", scale=(0.6, 1.0), level=level)
         train = dict(scenes, split=learned, variants=2, seed=1)
-        test = dict(scenes, split=judged, variants=2 if seed == 1 else 1, seed=seed)
+        test = dict(scenes, split=evaluated, variants=2 if seed == 1 else 1, seed=seed)
         for name, probe in PROBES.items():
             found[f"{level}/{name}"] = dict(probe, train=train, test=test, size=32, resize=32)
     return found
 
 
-def judged(backbone: nn.Module, preprocess: Any) -> dict[str, float]:
+def evaluated(backbone: nn.Module, preprocess: Any) -> dict[str, float]:
     """Accuracy of a backbone in %, by level and probe."""
     suite = EVALUATORS.build({"type": "Suite", "evaluators": evaluators(), "preprocess": preprocess})
     scores = suite.evaluate(backbone.eval())
@@ -135,7 +135,7 @@ def started(name: str, seed: int, work_dir: Path, budget: float | None) -> list[
 
 
 def run(name: str, seed: int, work_dir: Path, budget: float | None = None) -> dict[str, dict[str, float]]:
-    """Train a recipe and judge it, its untrained network and the pixels; or read what an earlier call found."""
+    """Train a recipe and evaluate it, its untrained network and the pixels; or read what an earlier call found."""
     folder = place(name, seed, work_dir, budget)
     model = load_config(name)["model"]
     scaling = model["preprocess"] if "preprocess" in model else model["teacher"]["preprocess"]  # a student's is that
@@ -146,15 +146,15 @@ def run(name: str, seed: int, work_dir: Path, budget: float | None = None) -> di
         train(name, folder, seed, [*length, *started(name, seed, work_dir, budget)])
         backbone = BACKBONES.build(model["backbone"])
         load_backbone(folder / "backbone.safetensors", backbone)
-        return judged(backbone, preprocess)
+        return evaluated(backbone, preprocess)
 
     def untrained() -> dict[str, float]:
         torch.manual_seed(seed)
-        return judged(BACKBONES.build(model["backbone"]), preprocess)
+        return evaluated(BACKBONES.build(model["backbone"]), preprocess)
 
     floors = work_dir / "floors"
     scores = {
-        "raw pixels": kept(floors / f"{digest(scaling)}.json", lambda: judged(RawPixels(), preprocess)),
+        "raw pixels": kept(floors / f"{digest(scaling)}.json", lambda: evaluated(RawPixels(), preprocess)),
         "untrained": kept(floors / f"{digest(model['backbone'], scaling, seed)}.json", untrained),
         "trained": kept(folder / "scores.json", trained),
     }

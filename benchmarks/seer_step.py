@@ -1,4 +1,4 @@
-"""Real optimisation steps of a SEER recipe on photographs from a folder: seconds and peak memory.
+"""Real optimization steps of a SEER recipe on photographs from a folder: seconds and peak memory.
 
     python -m benchmarks.seer_step                                     # RegNetY-256GF, one step
     python -m benchmarks.seer_step --config swav/seer_regnety32 --steps 5

@@ -1,4 +1,4 @@
-"""One SimCLR ResNet-50 training step, ours against NCHW float32: same weights, same images, same optimiser.
+"""One SimCLR ResNet-50 training step, ours against NCHW float32: same weights, same images, same optimizer.
 
     python -m benchmarks.train_step
 
@@ -24,7 +24,7 @@ RATIO, LOSS_TOLERANCE = 2.5, 0.01
 
 
 class Step:
-    """A method, its optimiser, and a memory format: everything one step needs."""
+    """A method, its optimizer, and a memory format: everything one step needs."""
 
     def __init__(self, config: dict[str, Any], method: Method, *, precision: str, channels_last: bool) -> None:
         wrapper = {**config["optim_wrapper"], "precision": precision}

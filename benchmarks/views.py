@@ -8,7 +8,7 @@ decoding, where all are equal.
 Each makes 2 x 224 + 4 x 96 px views of the same JPEG files, decoding included, one pipeline after the other in every
 round; shown are medians over the rounds, ratios are medians of the rounds' ratios, all in processor time, which other
 processes disturb less (they still slow everything down through shared caches, ours most). Theirs end with
-ToTensor, without normalisation; ours ends with uint8 arrays, as the device normalises. "Batch" also stacks the views
+ToTensor, without normalization; ours ends with uint8 arrays, as the device normalizes. "Batch" also stacks the views
 of a round into one tensor per view. Both kinds of ratio must reach the targets; the exit code is 1 if one does not.
 """
 
@@ -31,8 +31,8 @@ from torchvision import io as torchvision_io
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
-from selfsup.data.decode import decode_image
-from selfsup.data.views import SwAVViews
+from selfsup.data.decode.decoder import decode_image
+from selfsup.data.views.method_views import SwAVViews
 
 TARGETS = {"PIL + torchvision v1": 4.5, "torchvision v2 on tensors": 8.0}
 USUAL_TAPS = {224: 23, 96: 9}  # SimCLR's rule, 2 * int((size // 10) / 2) + 1
@@ -62,9 +62,9 @@ def ours() -> ViewsOf:
 
 def torchvision_v1() -> ViewsOf:
     """SwAV's multi-crop in Pillow and torchvision v1."""
-    colour = [v1.RandomApply([v1.ColorJitter(0.8, 0.8, 0.8, 0.2)], p=0.8), v1.RandomGrayscale(0.2), PillowBlur()]
+    color = [v1.RandomApply([v1.ColorJitter(0.8, 0.8, 0.8, 0.2)], p=0.8), v1.RandomGrayscale(0.2), PillowBlur()]
     pipelines = [
-        v1.Compose([v1.RandomResizedCrop(size, scale=scale), v1.RandomHorizontalFlip(), *colour, v1.ToTensor()])
+        v1.Compose([v1.RandomResizedCrop(size, scale=scale), v1.RandomHorizontalFlip(), *color, v1.ToTensor()])
         for count, size, scale in CROPS
         for _ in range(count)
     ]
@@ -151,7 +151,7 @@ def tile(encoded: bytes, height: int = 480, width: int = 640) -> bytes:
 
 
 def main() -> int:
-    """Measure, print the table and judge it."""
+    """Measure, print the table and evaluate it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="?", type=Path, help="folder of JPEG files")
     parser.add_argument("--rounds", type=int, default=40)

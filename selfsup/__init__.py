@@ -1,3 +1,3 @@
-"""selfsup: train and judge visual representations on your own images."""
+"""selfsup: train and evaluate visual representations on your own images."""
 
 __version__ = "0.1.0"

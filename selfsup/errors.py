@@ -77,7 +77,7 @@ def listing(problems: Sequence[str], *, source: str = "") -> str:
 
 @contextmanager
 def at_place(place: str, component: object = None) -> Iterator[None]:
-    """What a part refuses inside is an error of the user's, with the part's place in the config.
+    """What a part rejects inside is an error of the user's, with the part's place in the config.
 
     A part knows its class only: ``NTXentLoss.temperature: must be > 0`` at ``model.loss`` becomes
     ``model.loss.temperature: must be > 0``. A method inside another one calls itself ``model`` and is told apart too:

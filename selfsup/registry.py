@@ -95,7 +95,7 @@ class Registry(mmengine_registries.Registry):
         return all(any(name in vars(base) for base in component.__mro__) for name in self._methods)
 
     def check_kind(self, built: Any) -> None:
-        """Refuse what a component has built if nothing of this registry's kind can be done with it.
+        """Reject what a component has built if nothing of this registry's kind can be done with it.
 
         Raises:
             ConfigError: if it is not made from the kind's base class.
@@ -284,18 +284,18 @@ def _build_component(config: Any, *, registry: Registry, **context: Any) -> Any:
         raise ConfigError(f"{what}: {error}") from None
     try:
         built = component(**arguments)
-    except AssertionError as error:  # how MMEngine refuses arguments
+    except AssertionError as error:  # how MMEngine rejects arguments
         if _is_ours(component):
             raise
         line = traceback.extract_tb(error.__traceback__)[-1].line or ""
-        refusal = str(error) or f"must fulfil: {line.removeprefix('assert ')}"
-        raise ConfigError(f"{getattr(component, '__name__', kind)}: {refusal}") from error
+        rejection = str(error) or f"must fulfil: {line.removeprefix('assert ')}"
+        raise ConfigError(f"{getattr(component, '__name__', kind)}: {rejection}") from error
     registry.check_kind(built)
     return built
 
 
 def takes_nothing(component: Any) -> bool:
-    """Whether a class is built by PyTorch's bare ``Module.__init__``, which has ``**kwargs`` only to refuse them."""
+    """Whether a class is built by PyTorch's bare ``Module.__init__``, which has ``**kwargs`` only to reject them."""
     built_by = getattr(component, "__init__", None)
     name = f"{getattr(built_by, '__module__', '')}.{getattr(built_by, '__qualname__', '')}"
     return name == "torch.nn.modules.module.Module.__init__" and not getattr(component, "call_super_init", False)
@@ -313,11 +313,12 @@ DATASETS = Registry("dataset", methods=("__len__",), parent=mmengine_registries.
 TRANSFORMS = Registry(
     "transform", methods=("__call__",), parent=mmengine_registries.TRANSFORMS, locations=("selfsup.data",)
 )
+TASKS = Registry("task", locations=("selfsup.evaluation",))
 HOOKS = Registry(
     "hook",
     base="mmengine.hooks.Hook",
     parent=mmengine_registries.HOOKS,
-    locations=("mmengine.hooks", "selfsup.engine", "selfsup.report"),
+    locations=("mmengine.hooks", "selfsup.engine"),
 )
 OPTIMIZERS = Registry(
     "optimizer",
@@ -348,6 +349,7 @@ KINDS: dict[str, Registry] = {
     "losses": LOSSES,
     "datasets": DATASETS,
     "transforms": TRANSFORMS,
+    "tasks": TASKS,
     "evaluators": EVALUATORS,
     "hooks": HOOKS,
     "optimizers": OPTIMIZERS,

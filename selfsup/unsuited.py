@@ -5,13 +5,13 @@ from typing import Any
 _NO_VALIDATION = "it waits for the scores of MMEngine's validation loop, which is never run here"
 
 REASONS: dict[str, str] = {
-    "torch.optim.optimizer.Optimizer": "it is only what optimisers are made from",
+    "torch.optim.optimizer.Optimizer": "it is only what optimizers are made from",
     "torch.optim.lbfgs.LBFGS": "it computes the loss several times per update, and a step here computes it once",
     "torch.optim.sparse_adam.SparseAdam": "it takes sparse gradients, and those of networks for images are dense; "
     "use Adam",
     "torch.optim.Muon": "it takes matrices alone, and networks for images have convolutions and biases",
     "mmengine.optim.optimizer.zero_optimizer.ZeroRedundancyOptimizer": "sharding=dict() splits the state of any "
-    "optimiser over the processes",
+    "optimizer over the processes",
     "mmengine.optim.scheduler.lr_scheduler.ReduceOnPlateauLR": f"{_NO_VALIDATION}; HalveOnPlateau follows the loss",
     "mmengine.optim.scheduler.momentum_scheduler.ReduceOnPlateauMomentum": _NO_VALIDATION,
     "mmengine.optim.scheduler.param_scheduler.ReduceOnPlateauParamScheduler": f"{_NO_VALIDATION}; HalveOnPlateau "

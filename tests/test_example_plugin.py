@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from setuptools import find_packages
 
-from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.logging.metrics import read_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "plugins" / "example_plugin"

@@ -10,8 +10,8 @@ import pytest
 
 from selfsup.cli import main
 from selfsup.config import find_config, load_config
-from selfsup.engine.files import checkpoint_path
 from selfsup.engine.runner import Runner
+from selfsup.weights.checkpoint import checkpoint_path
 from tests.engine.tiny_run import tiny_config
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -138,7 +138,7 @@ def test_a_method_is_built_alike_from_names_and_from_classes(tmp_path: Path) -> 
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_an_argument_of_a_component_that_takes_none_is_refused() -> None:
+def test_an_argument_of_a_component_that_takes_none_is_rejected() -> None:
     with pytest.raises(ConfigError, match=r"^loss CosineLoss: got an unexpected keyword argument 'temperature'$"):
         LOSSES.build(dict(type="CosineLoss", temperature=0.5))
 

@@ -1,4 +1,4 @@
-"""What MMEngine and PyTorch register and a run cannot use is refused with its reason, and not listed."""
+"""What MMEngine and PyTorch register and a run cannot use is rejected with its reason, and not listed."""
 
 from importlib import import_module
 from pathlib import Path
@@ -8,8 +8,9 @@ import pytest
 from torch import nn
 
 from selfsup.cli.main import main
-from selfsup.config import describe, load_config
+from selfsup.config import load_config
 from selfsup.errors import ConfigError, RegistryError
+from selfsup.planning import describe
 from selfsup.registry import BACKBONES, HOOKS, KINDS, METHODS, OPTIMIZERS
 from selfsup.unsuited import REASONS
 from tests.config.small import RECIPE, write
@@ -56,7 +57,7 @@ def test_it_is_told_with_its_place(tmp_path: Path, option: str, value: Any, said
     assert str(caught.value) == f"{path} has 1 problem:\n  {said}"
 
 
-def test_the_class_itself_in_a_config_file_is_refused_too(tmp_path: Path) -> None:
+def test_the_class_itself_in_a_config_file_is_rejected_too(tmp_path: Path) -> None:
     path = write(tmp_path, f"from torch.optim import LBFGS\n{RECIPE}optim_wrapper['optimizer'] = dict(type=LBFGS)\n")
     with pytest.raises(ConfigError, match=r"cannot be used here: it computes the loss several times per update"):
         load_config(path)
@@ -67,7 +68,7 @@ def test_showing_one_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     assert "optimizer 'LBFGS' cannot be used here: it computes the loss several times" in capsys.readouterr().err
 
 
-def test_what_is_not_of_the_kind_it_is_registered_as_is_refused_when_it_is_built(tmp_path: Path) -> None:
+def test_what_is_not_of_the_kind_it_is_registered_as_is_rejected_when_it_is_built(tmp_path: Path) -> None:
     class Bystander:
         pass
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from selfsup.report.zoo import refreshed
+from selfsup.planning.zoo import refreshed
 
 page = Path(__file__).resolve().parents[1] / "model_zoo.md"
 page.write_text(refreshed(page.read_text(encoding="utf-8")), encoding="utf-8")

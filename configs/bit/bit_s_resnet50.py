@@ -1,4 +1,4 @@
-"""BiT-S, ResNet-50x1: supervised on ImageNet with group norm and weight standardisation.
+"""BiT-S, ResNet-50x1: supervised on ImageNet with group norm and weight standardization.
 
 Paper: Kolesnikov et al. 2020, arXiv:1912.11370, section 3.3. Reported: 76.0 % ImageNet top-1 at batch 4096 (table 4, GN
 and WS; 75.6 % with batch norm, 70.2 % with group norm alone). Not run here.

@@ -35,7 +35,7 @@ train_dataloader = dict(
     views=dict(
         type="SupervisedViews",
         size=32,
-        jitter=0.1,  # 0.4 changes hues so far that it costs eight points: colour tells categories of emoji apart
+        jitter=0.1,  # 0.4 changes hues so far that it costs eight points: color tells categories of emoji apart
         scale=(0.4, 1.0),
         before=scenes.before,
     ),

@@ -9,7 +9,7 @@ Places205 after fine-tuning at 384 px, 79.8 % ImageNet by linear probe. Not run 
 Every number is that of VISSL's regnet10B.yaml on top of its swav_8node_resnet.yaml, two of them by way of its code:
 the warm-up starts at 0.3 times the images of one 8-GPU node over 256, and ``interval_scaling: [rescaled, fixed]``
 reads the cosine at the progress of the whole run, so that the rate falls from 9.3 to 9.26 where the warm-up ends;
-``param_scheduler.seam=rebased`` begins the cosine there instead. Batch norm is synchronised over all processes.
+``param_scheduler.seam=rebased`` begins the cosine there instead. Batch norm is synchronized over all processes.
 Different here: bf16 instead of fp16, which needs no loss scaling, and stage 4 is checkpointed too, or else autocast's
 copies of its weights would stay until the backward pass.
 

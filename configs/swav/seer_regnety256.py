@@ -9,7 +9,7 @@ are RegNetY-128GF's. With the head 10444-8192-8192-256, without batch norm, and 
 parameters.
 
 Sized for 512 GPUs with 16 images each. The paper used Apex O1 (fp16); bf16 needs no loss scaling and runs on CPUs too,
-``optim_wrapper.precision=fp16`` is the paper's. Batch norm is synchronised over groups of 64 processes.
+``optim_wrapper.precision=fp16`` is the paper's. Batch norm is synchronized over groups of 64 processes.
 
 Command: tools/slurm_train.sh PARTITION seer configs/swav/seer_regnety256.py --data /path/to/images
 """

@@ -3,7 +3,6 @@
 from selfsup.backbones.base import Backbone
 from selfsup.backbones.bit_resnet import BiTResNet
 from selfsup.backbones.checkpointing import run_blocks, run_checkpointed
-from selfsup.backbones.cost import multiply_adds
 from selfsup.backbones.regnet import RegNet
 from selfsup.backbones.resnet import ResNet
 from selfsup.backbones.timm import Timm
@@ -16,7 +15,6 @@ __all__ = [
     "ResNet",
     "Timm",
     "ViT",
-    "multiply_adds",
     "run_blocks",
     "run_checkpointed",
 ]

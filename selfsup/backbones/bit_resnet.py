@@ -1,4 +1,4 @@
-"""ResNet-v2 with group norm and weight standardisation: the network of Big Transfer."""
+"""ResNet-v2 with group norm and weight standardization: the network of Big Transfer."""
 
 from collections.abc import Collection
 from typing import Any
@@ -36,7 +36,7 @@ class PreActivationBottleneck(nn.Module):
         channels: channels of the 3x3; the output has four times as many.
         stride: of the 3x3 and of the shortcut.
         num_groups: of each group norm.
-        eps: of the weight standardisation.
+        eps: of the weight standardization.
     """
 
     def __init__(self, in_channels: int, channels: int, *, stride: int, num_groups: int, eps: float) -> None:
@@ -75,14 +75,14 @@ class BiTResNet(nn.Module):
         stem: ``'imagenet'`` (7x7 of stride 2, then pooling: maps at strides 4, 8, 16, 32) or ``'cifar'`` (3x3 of
             stride 1, no pooling: strides 1, 2, 4, 8).
         num_groups: groups of every group norm; networks narrower than half the paper's need fewer.
-        eps: added to the variance by weight standardisation, > 0; timm's BiT models have 1e-8.
+        eps: added to the variance by weight standardization, > 0; timm's BiT models have 1e-8.
         checkpoint_stages: stages, from 1, whose activations are computed again in the backward pass.
 
     Raises:
         ConfigError: if the depth or stem is unknown, the groups do not divide the channels, or eps is not positive.
 
     Source: Kolesnikov et al. 2020, arXiv:1912.11370, and its code. The root's pooling is padded with zeros,
-        not with minus infinity. Convolutions are initialised as in :class:`~selfsup.layers.HeConv2d`; their scale does
+        not with minus infinity. Convolutions are initialized as in :class:`~selfsup.layers.HeConv2d`; their scale does
         not enter the features.
     """
 
@@ -142,7 +142,7 @@ class BiTResNet(nn.Module):
         """The four stages' outputs, finest first, of images of shape (B, 3, H, W).
 
         The last one has passed the network's final group norm and ReLU, as the pooled features have; the others are
-        the raw sums that the next stage normalises itself.
+        the raw sums that the next stage normalizes itself.
         """
         outputs = [self._run_stem(images)]
         for number in range(1, NUM_STAGES + 1):
@@ -154,7 +154,7 @@ class BiTResNet(nn.Module):
         return {"num_groups": self.num_groups, "eps": self.eps}
 
     def set_eps(self, eps: float) -> None:
-        """Standardise with another eps, for weights of a network that does."""
+        """Standardize with another eps, for weights of a network that does."""
         self.eps = eps
         for module in self.modules():
             if isinstance(module, StdConv2d):

@@ -32,7 +32,7 @@ def run_checkpointed(block: nn.Module, maps: Tensor) -> Tensor:
 
     A plain checkpoint moves the running statistics of batch norm twice, once for each run of the block, and counts the
     batch twice. Here the second run writes to copies of the buffers, which are thrown away. Autocast, more than one
-    call before the backward pass, and synchronised batch norm work as without checkpointing; the latter exchanges its
+    call before the backward pass, and synchronized batch norm work as without checkpointing; the latter exchanges its
     statistics a second time.
     """
     if not torch.is_grad_enabled():
@@ -93,7 +93,7 @@ def _buffers_at_rest(block: nn.Module) -> Iterator[None]:
     """Put copies in the place of the buffers.
 
     Switching ``track_running_stats`` off instead would save other tensors in the second run than in the first, which
-    the checkpoint refuses.
+    the checkpoint rejects.
     """
     buffers = [
         (part, name, buffer)

@@ -34,7 +34,7 @@ def composition(network: nn.Module) -> dict[str, Any]:
 def _kind(layer: nn.Module) -> str:
     """The name of a layer's class, whether or not the network is made ready to train on several processes."""
     if isinstance(layer, _BatchNorm):
-        return "BatchNorm"  # synchronised or not
+        return "BatchNorm"  # synchronized or not
     return next(kind.__name__ for kind in type(layer).__mro__ if not kind.__name__.startswith("FSDP"))
 
 

@@ -80,9 +80,9 @@ class RegNet(nn.Module):
     Args:
         arch: a name such as ``'y_8gf'``; see ``regnet_variants``.
         depth: with ``w_0``, ``w_a``, ``w_m`` and ``group_width``: number of blocks.
-        w_0: width of the first block before quantisation.
+        w_0: width of the first block before quantization.
         w_a: growth of the width from block to block.
-        w_m: ratio of the widths of neighbouring stages.
+        w_m: ratio of the widths of neighboring stages.
         depths: with ``widths`` and ``group_width``: blocks of each of the four stages.
         widths: channels of each stage, multiples of the group width or not above it.
         group_width: channels per group of the 3x3 convolutions.
@@ -94,7 +94,7 @@ class RegNet(nn.Module):
         ConfigError: if the name is unknown, the numbers are incomplete or say the same thing twice, or do not give
             four stages that the groups divide.
 
-    Source: Radosavovic et al. 2020, arXiv:2003.13678; Goyal et al. 2021, arXiv:2103.01988. Initialised as in
+    Source: Radosavovic et al. 2020, arXiv:2003.13678; Goyal et al. 2021, arXiv:2103.01988. Initialized as in
         ClassyVision: convolutions N(0, 2 / (kernel area * out channels)), batch norm 1 and 0.
     """
 

@@ -23,9 +23,9 @@ class RegNetParams:
 
     Args:
         depth: number of blocks in all stages.
-        w_0: width of the first block before quantisation.
+        w_0: width of the first block before quantization.
         w_a: growth of the width from block to block.
-        w_m: ratio of the widths of neighbouring stages, > 1.
+        w_m: ratio of the widths of neighboring stages, > 1.
         group_width: channels per group of the 3x3 convolutions.
     """
 
@@ -36,7 +36,7 @@ class RegNetParams:
     group_width: int
 
     def stages(self) -> Stages:
-        """Quantise the line to stages.
+        """Quantize the line to stages.
 
         Everything is float64 and rounds half to even. Widths become multiples of the group width to the nearest, which
         is ClassyVision's and pycls's rule; torchvision never goes below 0.9 of the width, and so gets 224 instead of
@@ -46,8 +46,8 @@ class RegNetParams:
         """
         line = self.w_0 + self.w_a * np.arange(self.depth, dtype=np.float64)
         powers = np.round(np.log(line / self.w_0) / np.log(self.w_m))
-        quantised = WIDTH_STEP * np.round(self.w_0 * self.w_m**powers / WIDTH_STEP)
-        widths, depths = np.unique(quantised.astype(np.int64), return_counts=True)
+        quantized = WIDTH_STEP * np.round(self.w_0 * self.w_m**powers / WIDTH_STEP)
+        widths, depths = np.unique(quantized.astype(np.int64), return_counts=True)
         return fit_groups([int(depth) for depth in depths], [int(width) for width in widths], self.group_width)
 
 

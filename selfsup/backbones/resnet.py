@@ -46,11 +46,11 @@ class ResNet(nn.Module):
         ConfigError: if the depth or stem is unknown, the width leaves no channels, or selective kernels are wanted in
             a network without bottlenecks.
 
-    Source: He et al. 2016, arXiv:1512.03385; zero initialisation: Goyal et al. 2017, arXiv:1706.02677, section 5.1;
+    Source: He et al. 2016, arXiv:1512.03385; zero initialization: Goyal et al. 2017, arXiv:1706.02677, section 5.1;
         CIFAR stem: Chen et al. 2020, arXiv:2002.05709, appendix B.9; selective kernels: Chen et al. 2020,
         arXiv:2006.10029, as in tf2/resnet.py of google-research/simclr, from which two things differ: the stem's
         pooling is padded on both sides, as torchvision's is, where TensorFlow pads maps of even size on the far side
-        only; and convolutions are initialised as the plain network's.
+        only; and convolutions are initialized as the plain network's.
     """
 
     def __init__(

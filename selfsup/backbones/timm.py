@@ -26,8 +26,8 @@ NUMBERED_STAGE = re.compile(r"(layer|stage|s)[1-9]")  # or else each stage: of R
 FILLING = ("pretrained", "checkpoint_path")  # arguments that say where weights come from, not which network
 CLASSES = 2  # of a classifier that is only looked at; its tensors have the same names for any number
 NUMBERED = re.compile(r"b?\d+")  # children of a container, and blocks in timm's RegNet
-POOLED_BEFORE_NORM = ("Hiera", "HieraDet")  # classes whose head normalises: timm refuses a norm for their maps
-SIZE = re.compile(r"\b(height|width|size)\b")  # what timm's refusals of images name
+POOLED_BEFORE_NORM = ("Hiera", "HieraDet")  # classes whose head normalizes: timm rejects a norm for their maps
+SIZE = re.compile(r"\b(height|width|size)\b")  # what timm's rejections of images name
 
 
 @BACKBONES.register_module()
@@ -47,7 +47,7 @@ class Timm(nn.Module):
             checkpointing is not used: it lets batch norm count every batch twice.
 
     Raises:
-        ConfigError: if timm is missing, knows no network of that name or tag, or refuses the arguments; or if
+        ConfigError: if timm is missing, knows no network of that name or tag, or rejects the arguments; or if
             ``checkpoint_stages`` are given and the network has no blocks that four stages could be made of.
     """
 
@@ -73,7 +73,7 @@ class Timm(nn.Module):
         """Pooled features, shape (B, out_dim), of images of shape (B, 3, H, W).
 
         Raises:
-            ConfigError: if the network refuses the images' size, or its arguments make it give something else than one
+            ConfigError: if the network rejects the images' size, or its arguments make it give something else than one
                 vector per image.
         """
         features = self._run(self.model, images)
@@ -89,12 +89,12 @@ class Timm(nn.Module):
 
         A network that keeps one resolution, such as a vision transformer, gives its last map four times, enlarged
         bilinearly or averaged down to ``ceil(H / stride)`` rows, as ``ViT`` does. The last map is as the
-        network pools it: past its final norm where that comes before the pooling, without it where the head normalises,
+        network pools it: past its final norm where that comes before the pooling, without it where the head normalizes,
         as in Hiera and ConvNeXt.
 
         Raises:
             ConfigError: if timm cannot give this network's maps, or it has several resolutions but none at one of the
-                strides, or refuses the images' size.
+                strides, or rejects the images' size.
         """
         if not hasattr(self.model, "forward_intermediates"):
             raise ConfigError(f"Timm.feature_maps: timm does not give the maps of {self.name}")
@@ -117,7 +117,7 @@ class Timm(nn.Module):
         return frozenset(whole.state_dict().keys() - held)
 
     @property
-    def normalisation(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    def normalization(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
         """Mean and standard deviation per channel that timm's own weights of this name expect; None if it has none."""
         expected = getattr(self.model, "pretrained_cfg", None) or {}
         mean, std = (expected.get(name) for name in ("mean", "std"))
@@ -133,9 +133,9 @@ class Timm(nn.Module):
             with calls_checkpointed(blocks):
                 return network(images)
         except AssertionError as error:  # timm's way to say no
-            raise ConfigError(self._refusal(images.shape[2], images.shape[3], str(error))) from error
+            raise ConfigError(self._rejection(images.shape[2], images.shape[3], str(error))) from error
 
-    def _refusal(self, height: int, width: int, said: str) -> str:
+    def _rejection(self, height: int, width: int, said: str) -> str:
         if SIZE.search(said) is None:
             return f"Timm: {self.name} cannot run on images of {height} x {width}: {said or 'timm gives no reason'}"
         advice = ""

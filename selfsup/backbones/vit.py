@@ -111,7 +111,7 @@ class ViT(nn.Module):
         ConfigError: if a name is unknown, a size is missing or not positive, or sizes do not divide as they must.
 
     Source: Dosovitskiy et al. 2021, arXiv:2010.11929; Chen et al. 2021, arXiv:2104.02057, section 4 and vits.py of
-        facebookresearch/moco-v3, whose initialisation is used throughout: linear layers and the patch projection
+        facebookresearch/moco-v3, whose initialization is used throughout: linear layers and the patch projection
         uniform as in Glorot and Bengio 2010 (query, key and value each on its own), biases zero, the class token
         N(0, 1e-12); learned positions N(0, 0.02^2) as in timm.
     """
@@ -155,7 +155,7 @@ class ViT(nn.Module):
         self.pos_embed = nn.Parameter(positions, requires_grad=position == "learned")
         self.blocks = nn.Sequential(*[TransformerBlock(embed_dim, num_heads) for _ in range(depth)])
         self.norm = nn.LayerNorm(embed_dim, eps=NORM_EPS)
-        self._initialise()
+        self._initialize()
         self.patch_embed.proj.requires_grad_(not frozen_patch_projection)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -193,7 +193,7 @@ class ViT(nn.Module):
         return self.norm(tokens)
 
     @torch.no_grad()
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 fan_in = module.weight[0].numel()

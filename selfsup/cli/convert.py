@@ -49,7 +49,7 @@ def run(chosen: argparse.Namespace) -> int:
     model, architecture = described(chosen.backbone)
     if chosen.heads and model is None:
         raise ConfigError("--heads: needs a config after --backbone, which says what neck and prototypes are")
-    from selfsup.engine.foreign import convert_file
+    from selfsup.weights.convert import convert_file
 
     account = convert_file(
         chosen.file,

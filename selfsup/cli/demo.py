@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train on embedded images, score the network beside raw pixels and an untrained one, and judge the difference."""
+    """Train on embedded images, score the network beside raw pixels and an untrained one, and weigh the difference."""
     import torch
 
     from selfsup.engine.runner import Runner

@@ -25,13 +25,13 @@ def run(chosen: argparse.Namespace) -> int:
     """Write a trained backbone for other programs, and run both to compare."""
     config = load_config(chosen.config, chosen.cfg_options)
     config.setdefault("recipe", config_name(chosen.config))
-    from selfsup.engine.card import run_card
-    from selfsup.engine.card_file import check_place
-    from selfsup.engine.checkpoint import load_method
-    from selfsup.engine.export import export
-    from selfsup.engine.files import checkpoint_file
-    from selfsup.engine.provenance import provenance
+    from selfsup.engine.run_card import run_card
+    from selfsup.engine.start import load_method
     from selfsup.registry import METHODS
+    from selfsup.weights.card import check_place
+    from selfsup.weights.checkpoint import checkpoint_file
+    from selfsup.weights.export import export
+    from selfsup.weights.provenance import provenance
 
     checkpoint = checkpoint_file(chosen.checkpoint)
     check_place(Path(chosen.output), source=checkpoint)
@@ -45,5 +45,5 @@ def run(chosen: argparse.Namespace) -> int:
         f"features differ by at most {written.difference:.1e} of the greatest"
     )
     print(f"load it with: {written.usage}")
-    print("it takes normalised images: range, mean and std are under 'preprocess' in the card")
+    print("it takes normalized images: range, mean and std are under 'preprocess' in the card")
     return 0

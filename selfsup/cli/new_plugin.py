@@ -66,7 +66,7 @@ def write_plugin(name: str, parent: Path) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that Python cannot import, or that means something already.
+    """Reject a name that Python cannot import, or that means something already.
 
     Raises:
         ConfigError: if it is one.

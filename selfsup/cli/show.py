@@ -67,7 +67,7 @@ def card(name: str, registry: Registry, component: Any) -> Text:
 
 
 def _styled(line: str) -> Text:
-    """A line of a docstring: headings bold, code coloured, the marks of both left out."""
+    """A line of a docstring: headings bold, code colored, the marks of both left out."""
     line = ROLE.sub(r"``\1``", line)
     if _SECTION.match(line):
         heading, colon, rest = line.partition(":")

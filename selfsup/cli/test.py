@@ -9,8 +9,9 @@ from rich.table import Table
 
 from selfsup.cli.launch import is_first
 from selfsup.cli.train import add_common_arguments, placed
-from selfsup.config import load_config, print_notes
+from selfsup.config import load_config
 from selfsup.errors import ConfigError
+from selfsup.planning import print_notes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Run a config's evaluators on a checkpoint and write scores.json."""
-    from selfsup.engine.files import checkpoint_file
-    from selfsup.engine.reading import read_weights
+    from selfsup.weights.checkpoint import checkpoint_file
+    from selfsup.weights.read import read_weights
 
     config = placed(load_config(chosen.config, chosen.cfg_options), chosen)
     checkpoint = checkpoint_file(chosen.checkpoint)

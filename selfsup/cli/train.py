@@ -12,16 +12,9 @@ from rich.console import Console
 
 from selfsup.cli.launch import is_first, launch_command, launched_processes
 from selfsup.cli.main import INTERRUPTED
-from selfsup.config import (
-    config_name,
-    describe,
-    find_config,
-    load_config,
-    print_notes,
-    print_plan,
-    scale_learning_rates,
-)
+from selfsup.config import config_name, find_config, load_config, scale_learning_rates
 from selfsup.errors import CheckpointError, ConfigError, DataError, SelfsupError
+from selfsup.planning import describe, print_notes, print_plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +72,7 @@ def run(chosen: argparse.Namespace) -> int:
         config = scale_learning_rates(config, processes)
     origin: dict[str, Any] = {"scaled_from": unscaled if chosen.auto_scale_lr else None, "recipe": recipe}
     if chosen.dry_run:
-        from selfsup.backbones.cost import multiply_adds
+        from selfsup.planning.cost import multiply_adds
 
         plan = describe(config, processes=processes, multiply_adds=multiply_adds, **origin)
         print_plan(plan, console)
@@ -138,14 +131,14 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     notes: list[str] = []
     if chosen.data is not None and config["evaluators"]:
         notes.append(
-            f"evaluators ({', '.join(config['evaluators'])}) learn from one part of --data and judge another, which "
+            f"evaluators ({', '.join(config['evaluators'])}) learn from one part of --data and evaluate another, which "
             "is held out from the training"
             if config["train_dataloader"]["dataset"].get("labels")
             else f"evaluators ({', '.join(config['evaluators'])}): those that need labels are left out, because "
             "nothing says where labels are (train_dataloader.dataset.labels=folder or column)"
         )
     if chosen.init_from is not None:
-        from selfsup.engine.files import checkpoint_file, list_checkpoints
+        from selfsup.weights.checkpoint import checkpoint_file, list_checkpoints
 
         goes_on = chosen.resume and list_checkpoints(config["work_dir"])  # the file may be gone by then
         config["load_from"] = chosen.init_from if goes_on else str(checkpoint_file(chosen.init_from))
@@ -153,12 +146,12 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
 
 
 def check_data(path: Path) -> None:
-    """Refuse what ``--data`` cannot mean by its own name.
+    """Reject what ``--data`` cannot mean by its own name.
 
     Raises:
         DataError: if it is a file and no list.
     """
-    from selfsup.data.list_files import LIST_EXTENSIONS
+    from selfsup.data.sources.list_files import LIST_EXTENSIONS
 
     if path.is_file() and path.suffix.lower() not in LIST_EXTENSIONS:
         raise DataError(
@@ -171,7 +164,7 @@ def missing_weights(config: Mapping[str, Any]) -> list[str]:
     """Where a config lives on the weights of an earlier run and they are not there."""
     model, notes = config["model"], []
     if isinstance(teacher := model.get("teacher_checkpoint"), str):
-        from selfsup.engine.files import checkpoint_file
+        from selfsup.weights.checkpoint import checkpoint_file
 
         try:
             checkpoint_file(teacher)

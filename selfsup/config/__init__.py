@@ -1,12 +1,6 @@
-"""Configs: load, validate, describe; knows registries, never components."""
+"""Configs: load and validate; knows registries, never components."""
 
-from selfsup.config.changes import changes, plain
-from selfsup.config.default_hooks import DEFAULT_HOOKS, hooks_of
-from selfsup.config.describe import Plan, describe, print_notes, print_plan
-from selfsup.config.dump import dump_config
-from selfsup.config.find import config_name, config_names, find_config, plugin_configs
-from selfsup.config.load import load_config
-from selfsup.config.recipe import (
+from selfsup.config.batch import (
     batch_parts,
     differences,
     dist_timeout,
@@ -14,18 +8,21 @@ from selfsup.config.recipe import (
     scale_learning_rates,
     sync_bn_group,
 )
-from selfsup.config.schema import DEFAULT_WRAPPER
+from selfsup.config.changes import changes, plain
+from selfsup.config.default_hooks import DEFAULT_HOOKS, hooks_of
+from selfsup.config.dump import dump_config
+from selfsup.config.find import config_name, config_names, find_config, plugin_configs
+from selfsup.config.load import load_config
+from selfsup.config.recipe import DEFAULT_WRAPPER
 from selfsup.config.validate import find_problems, validate, validate_component
 
 __all__ = [
     "DEFAULT_HOOKS",
     "DEFAULT_WRAPPER",
-    "Plan",
     "batch_parts",
     "changes",
     "config_name",
     "config_names",
-    "describe",
     "differences",
     "dist_timeout",
     "dump_config",
@@ -36,8 +33,6 @@ __all__ = [
     "load_config",
     "plain",
     "plugin_configs",
-    "print_notes",
-    "print_plan",
     "scale_learning_rates",
     "sync_bn_group",
     "validate",

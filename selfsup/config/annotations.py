@@ -7,7 +7,7 @@ from typing import Any, Literal, Union
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Whether ``value`` may be passed where ``annotation`` stands; True whenever the annotation cannot be judged.
+    """Whether ``value`` may be passed where ``annotation`` stands; True whenever the annotation cannot be evaluated.
 
     Lists and tuples stand for one another, an int is a float, a bool is not an int, and a dict stands for an object of
     any class because components are written as dicts.

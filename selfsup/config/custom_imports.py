@@ -74,7 +74,7 @@ def _explained(name: str, error: BaseException) -> str:
 def _names(custom_imports: Any) -> list[str]:
     names = custom_imports.get("imports") if isinstance(custom_imports, dict) else None
     listed = names if isinstance(names, (list, tuple)) else [names]
-    return [name for name in listed if isinstance(name, str)]  # anything else is refused by validation
+    return [name for name in listed if isinstance(name, str)]  # anything else is rejected by validation
 
 
 def _is_path(name: str) -> bool:

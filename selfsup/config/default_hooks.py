@@ -46,7 +46,7 @@ def with_default_hooks(given: Mapping[str, Any] | None) -> dict[str, Any]:
 
     Args:
         given: a config's ``default_hooks``: dicts whose ``type`` may be left out, or None for a hook that is switched
-            off. Names that no default hook has are kept, for validation to refuse.
+            off. Names that no default hook has are kept, for validation to reject.
     """
     return {**{name: {} for name in DEFAULT_HOOKS}, **(given or {})}
 

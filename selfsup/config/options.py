@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfsup.config.inherit import REPLACE
-from selfsup.config.schema import ALTERNATIVES
+from selfsup.config.recipe import ALTERNATIVES
 from selfsup.errors import ConfigError
 
 

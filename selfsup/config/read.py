@@ -12,7 +12,7 @@ from mmengine.config.lazy import LazyAttr, LazyObject
 from selfsup.config.custom_imports import anchor, with_modules
 from selfsup.config.find import config_names
 from selfsup.config.inherit import execute_on, listed_bases, merged
-from selfsup.config.schema import REGISTRIES, Recipe
+from selfsup.config.recipe import REGISTRIES, Recipe
 from selfsup.errors import ConfigError, SelfsupError, did_you_mean
 
 
@@ -20,7 +20,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """Execute a config file with the files it is composed of; the result is not validated yet.
 
     Variables that the files only compute with (``batch`` in ``lr = 0.3 * batch / 256``) are left out: a top-level name
-    that is not a config key is kept, and later refused, only if nothing reads it.
+    that is not a config key is kept, and later rejected, only if nothing reads it.
 
     Raises:
         ConfigError: if the file, or one it builds on, is missing or fails, with file, line and reason.

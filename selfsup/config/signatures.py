@@ -39,7 +39,7 @@ class Signature:
 
     Args:
         arguments: the arguments by name, in the order of the constructor.
-        open: whether it takes names that are not listed, so that unknown ones cannot be refused.
+        open: whether it takes names that are not listed, so that unknown ones cannot be rejected.
     """
 
     arguments: dict[str, Argument]

@@ -1,6 +1,6 @@
 """Everything that is wrong with a config, found before anything is built.
 
-Components are looked up in the registry that belongs to their place (:data:`selfsup.config.schema.PLACES`) and their
+Components are looked up in the registry that belongs to their place (:data:`selfsup.config.recipe.PLACES`) and their
 arguments compared with their signatures, so that plugins are checked like our own.
 """
 
@@ -11,9 +11,8 @@ from typing import Any
 
 from selfsup.config.annotations import choices, classes, element, fits, spelled
 from selfsup.config.default_hooks import doubled, no_default_hook, with_default_hooks
-from selfsup.config.schema import ALTERNATIVES, AT_LEAST, AT_MOST, PLACES, REGISTRIES, SECTIONS, Place, Recipe
+from selfsup.config.recipe import ALTERNATIVES, AT_LEAST, AT_MOST, PLACES, REGISTRIES, SECTIONS, Place, Recipe
 from selfsup.config.signatures import Signature, signature_of
-from selfsup.config.trial import try_out
 from selfsup.errors import ConfigError, RegistryError, did_you_mean, listing
 from selfsup.registry import Registry, load_plugins, plugin_report
 
@@ -34,10 +33,12 @@ def validate(
     """
     problems = [*known, *find_problems(config, added=added)]
     if problems:
+        from selfsup.planning.trial import try_out
+
         broken = [problem.partition(": ")[0] for problem in problems]
         sound = fill_defaults({name: section for name, section in config.items() if name not in broken})
-        _, refused = try_out(sound, broken=broken)
-        raise ConfigError(listing([*problems, *refused], source=source))
+        _, rejected = try_out(sound, broken=broken)
+        raise ConfigError(listing([*problems, *rejected], source=source))
 
 
 def validate_component(component: Mapping[str, Any], place: str, *, source: str) -> None:
@@ -45,7 +46,7 @@ def validate_component(component: Mapping[str, Any], place: str, *, source: str)
 
     Args:
         component: its dict.
-        place: the key of :data:`~selfsup.config.schema.PLACES` that it would stand under.
+        place: the key of :data:`~selfsup.config.recipe.PLACES` that it would stand under.
         source: where it comes from, which every message begins with.
 
     Raises:
@@ -76,7 +77,7 @@ def find_problems(config: Mapping[str, Any], *, added: Collection[str] = ()) -> 
     walk.problems += doubled(config)
     for path in added:
         above = tuple(f"{'.'.join(path.split('.')[:depth])}:" for depth in range(1, path.count(".") + 2))
-        if path not in walk.recognised and not any(problem.startswith(above) for problem in walk.problems):
+        if path not in walk.recognized and not any(problem.startswith(above) for problem in walk.problems):
             parent, _, name = path.rpartition(".")
             known = [key for key in _at(config, parent) or () if f"{parent}.{key}" not in added]
             near = did_you_mean(name, map(str, known))
@@ -109,12 +110,12 @@ def fill_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
 class _Walk:
     """One pass over a config; it follows the config's structure and remembers what it saw.
 
-    ``problems`` are the messages so far, ``recognised`` the paths that some section or component is known to take.
+    ``problems`` are the messages so far, ``recognized`` the paths that some section or component is known to take.
     """
 
     def __init__(self) -> None:
         self.problems: list[str] = []
-        self.recognised: set[str] = set()
+        self.recognized: set[str] = set()
 
     def report(self, path: str, message: str) -> None:
         self.problems.append(f"{path}: {message}")
@@ -141,7 +142,7 @@ class _Walk:
             if name == "type" and path:
                 continue
             if name in extra or name in signature.arguments:
-                self.recognised.add(here)
+                self.recognized.add(here)
                 annotation = extra[name] if name in extra else signature.arguments[name].annotation
                 self.value(value, str(name), here, annotation=annotation, registry=registry, fill=fill)
             elif not signature.open:
@@ -178,7 +179,7 @@ class _Walk:
         elif isinstance(value, (list, tuple)) and any(isinstance(item, (dict, list, tuple)) for item in value):
             for index, item in enumerate(value):
                 item_path = f"{path}.{index}"
-                self.recognised.add(item_path)
+                self.recognized.add(item_path)
                 self.value(item, name, item_path, annotation=element(annotation), registry=registry, fill=fill)
         elif not fits(value, annotation):
             near = did_you_mean(value, choices(annotation)) if isinstance(value, str) and choices(annotation) else ""
@@ -192,7 +193,7 @@ class _Walk:
         if name not in place.members:
             self.report(path, no_default_hook(name))
             return None
-        self.recognised.add(path)
+        self.recognized.add(path)
         default = place.members[name]
         replaced = isinstance(item, dict) and item.get("type", default.type) != default.type
         return dataclasses.replace(
@@ -233,7 +234,7 @@ class _Walk:
             names = [] if registry is None else registry.names()
             self.report(f"{path}.type", f"is missing; it names the component to build{did_you_mean('', names)}")
             return
-        self.recognised.add(f"{path}.type")
+        self.recognized.add(f"{path}.type")
         component = self.find(kind, path, registry, elsewhere=place is None)
         if component is None:
             for name, item in value.items():  # what is inside may be wrong too

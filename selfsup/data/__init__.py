@@ -1,15 +1,12 @@
 from selfsup.data.all_but import AllBut
-from selfsup.data.decode import decode_image
-from selfsup.data.image_dataset import ImageDataset
-from selfsup.data.image_list import ImageList
-from selfsup.data.label_sets import LabelSets
+from selfsup.data.decode.decoder import decode_image
 from selfsup.data.loader import build_loader
-from selfsup.data.multi_view import MultiView
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.sampler import StepSampler, steps_per_epoch
-from selfsup.data.scenes import Scenes
-from selfsup.data.single_view import BiTViews, EvaluationView, SupervisedViews
-from selfsup.data.study_views import STUDY_GRID, OneBranchViews, study_transforms
+from selfsup.data.sources.image_list import ImageList
+from selfsup.data.sources.image_source import ImageDataset
+from selfsup.data.sources.label_sets import LabelSets
+from selfsup.data.sources.scenes import Scenes
 from selfsup.data.subset import Subset
 from selfsup.data.transforms import (
     CenterCrop,
@@ -29,7 +26,10 @@ from selfsup.data.transforms import (
     Transform,
 )
 from selfsup.data.view_dataset import ViewDataset, collate_views
-from selfsup.data.views import BYOLViews, MoCoViews, SimCLRViews, SwAVViews
+from selfsup.data.views.method_views import BYOLViews, MoCoViews, SimCLRViews, SwAVViews
+from selfsup.data.views.multi_view import MultiView
+from selfsup.data.views.single_view import BiTViews, EvaluationView, SupervisedViews
+from selfsup.data.views.study_views import STUDY_GRID, OneBranchViews, study_transforms
 
 __all__ = [
     "STUDY_GRID",

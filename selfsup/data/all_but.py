@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from selfsup.data.chosen import ChosenLabels
-from selfsup.data.image_dataset import ImageDataset
+from selfsup.data.sources.image_source import ImageDataset
 from selfsup.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from selfsup.data.draw import Drawn
-from selfsup.data.label_sets import LabelSets
+from selfsup.data.sources.label_sets import LabelSets
 
 
 class ChosenLabels:

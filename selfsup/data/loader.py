@@ -24,7 +24,7 @@ class ViewLoader(DataLoader[Any]):
         """Batches in the order of the sampler.
 
         Raises:
-            DataError: if too many neighbouring images cannot be decoded.
+            DataError: if too many neighboring images cannot be decoded.
         """
         for batch in super().__iter__():
             if isinstance(batch, DataError):

@@ -52,7 +52,7 @@ class Preprocess(nn.Module):
 
     @torch.no_grad()
     def forward(self, views: Tensor | Sequence[Tensor]) -> Tensor | list[Tensor]:
-        """Normalise one batch or each of several.
+        """Normalize one batch or each of several.
 
         Args:
             views: shape (B, C, H, W) each; uint8 in 0..255, or floating point in [0, 1].
@@ -61,10 +61,10 @@ class Preprocess(nn.Module):
             float32 of the same shapes and memory formats; the input is not changed.
         """
         if isinstance(views, Tensor):
-            return self._normalise(views)
-        return [self._normalise(view) for view in views]
+            return self._normalize(views)
+        return [self._normalize(view) for view in views]
 
-    def _normalise(self, view: Tensor) -> Tensor:
+    def _normalize(self, view: Tensor) -> Tensor:
         scale = 255.0 if view.dtype == torch.uint8 else 1.0
         view = view.to(self.mean.device, non_blocking=True)
         pixels = view.to(torch.float32, copy=True)

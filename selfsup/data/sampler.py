@@ -79,13 +79,13 @@ def _mix(values: Any) -> Any:
 
 
 def steps_per_epoch(length: int, batch_size: int, world_size: int = 1, accumulate: int = 1) -> int:
-    """Optimiser steps that one pass over the data makes; what is left over is dropped.
+    """Optimizer steps that one pass over the data makes; what is left over is dropped.
 
     Args:
         length: images in the data set.
         batch_size: images per process and micro-batch.
         world_size: processes.
-        accumulate: micro-batches per optimiser step.
+        accumulate: micro-batches per optimizer step.
 
     Raises:
         ConfigError: if the batch size is not positive.
@@ -117,12 +117,12 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
     Args:
         length: images in the data set.
         batch_size: images per process and micro-batch.
-        total_steps: optimiser steps of the whole training.
+        total_steps: optimizer steps of the whole training.
         start_step: steps done already.
         seed: gives the permutations, together with the epoch.
         world_size: processes.
         rank: which of them this is.
-        accumulate: micro-batches per optimiser step; each is one batch of this sampler.
+        accumulate: micro-batches per optimizer step; each is one batch of this sampler.
 
     Raises:
         DataError: if the data do not fill a single step.

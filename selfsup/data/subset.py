@@ -9,7 +9,7 @@ import numpy as np
 
 from selfsup.data.chosen import ChosenLabels, ChosenLabelSets
 from selfsup.data.draw import Drawn
-from selfsup.data.image_dataset import ImageDataset
+from selfsup.data.sources.image_source import ImageDataset
 from selfsup.errors import ConfigError
 from selfsup.registry import DATASETS
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from selfsup.data.image_check import check_images
-from selfsup.data.image_dataset import ImageDataset
-from selfsup.data.label_sets import LabelSets
+from selfsup.data.sources.image_source import ImageDataset
+from selfsup.data.sources.label_sets import LabelSets
+from selfsup.data.views.image_check import check_images
 from selfsup.errors import DataError, DecodeError, SelfsupError, UnreadableError
 from selfsup.registry import DATASETS, TRANSFORMS
 
@@ -18,7 +18,7 @@ ViewPipeline = Callable[[np.ndarray, np.random.Generator], list[np.ndarray]]
 BadImage = tuple[int, str, str]
 """Index, name and reason of an image that could not be decoded."""
 
-_NEXT_NEIGHBOURS = 8
+_NEXT_NEIGHBORS = 8
 
 
 class Sample(TypedDict):
@@ -46,7 +46,7 @@ class ViewDataset(Dataset[Sample | DataError]):
     """Several random views of each image, reproducible by image and epoch.
 
     ``dataset[epoch, index]`` draws its random numbers from (seed, epoch, index) alone: neither workers nor a resume
-    change them. Where an image cannot be decoded, a neighbour takes its place (index + 1 to + 8, then + 16, + 32 and so
+    change them. Where an image cannot be decoded, a neighbor takes its place (index + 1 to + 8, then + 16, + 32 and so
     on, which leaves a whole missing folder behind) with the same random numbers, and ``bad`` names every image that
     failed: again in each epoch, for a file may come back.
 
@@ -83,7 +83,7 @@ class ViewDataset(Dataset[Sample | DataError]):
 
         Returns:
             The sample; its ``index`` and ``label`` are those of the image shown. A ``DataError`` is returned, not
-            raised, when no neighbour can be decoded either, or when the view pipeline refuses the image: a worker
+            raised, when no neighbor can be decoded either, or when the view pipeline rejects the image: a worker
             process would bury its message in a traceback. ``build_loader`` raises it where the batch arrives.
 
         Raises:
@@ -124,7 +124,7 @@ class ViewDataset(Dataset[Sample | DataError]):
         )
 
     def _candidates(self, wanted: int) -> Iterator[int]:
-        """The image itself and its neighbours, none twice."""
+        """The image itself and its neighbors, none twice."""
         length = len(self.images)
         yield wanted
         offset = 1
@@ -132,7 +132,7 @@ class ViewDataset(Dataset[Sample | DataError]):
             if offset >= length:
                 return
             yield (wanted + offset) % length
-            offset = offset + 1 if offset < _NEXT_NEIGHBOURS else offset * 2
+            offset = offset + 1 if offset < _NEXT_NEIGHBORS else offset * 2
 
 
 def collate_views(samples: Sequence[Sample | DataError]) -> Batch | DataError:

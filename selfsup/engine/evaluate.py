@@ -7,14 +7,14 @@ from typing import Any
 import torch
 
 from selfsup.config import dist_timeout
-from selfsup.engine.checkpoint import load_method
+from selfsup.engine.distributed import build_on_main, shard, sharding_of
 from selfsup.engine.held_out import for_a_test
-from selfsup.engine.hooks.aside import FrozenFeatures
 from selfsup.engine.hooks.evaluate import judge_of
-from selfsup.engine.reading import read_weights
-from selfsup.engine.shard import build_on_main, shard, sharding_of
+from selfsup.engine.hooks.isolation import FrozenFeatures
+from selfsup.engine.start import load_method
 from selfsup.ops.dist import Launcher, init_process_group, is_main, local_device
 from selfsup.registry import DATASETS, METHODS, TRANSFORMS
+from selfsup.weights.read import read_weights
 
 
 def evaluate(

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from selfsup.data.all_but import AllBut
-from selfsup.engine.hooks.aside import beside_training
 from selfsup.engine.hooks.evaluate import EvaluateHook
-from selfsup.engine.resume import AFRESH, SavedRun
-from selfsup.engine.together import together
+from selfsup.engine.resume import NEW_RUN, SavedRun
 from selfsup.errors import CheckpointError
 from selfsup.methods.base import Method
+from selfsup.ops.random_state import isolated_random_state
+from selfsup.ops.together import together
 
 
 def find_held_out(
@@ -48,7 +48,7 @@ def find_held_out(
         CheckpointError: if the run saw other images, or is to be judged on some that it did not hold out.
     """
     before = None
-    with together(), beside_training(device):
+    with together(), isolated_random_state(device):
         if saved is not None:
             before = _before(saved.state)
             _check_images(saved, images)
@@ -61,7 +61,7 @@ def find_held_out(
             raise CheckpointError(
                 f"{saved.path}: the run held {len(before):,} of its images out, and evaluators ({names}) would judge "
                 f"{len(trained_on):,} others, which it has trained on; give them images of their own "
-                f"(evaluators.*.test), switch them off (default_hooks.evaluate=None, evaluators={{}}), or {AFRESH}"
+                f"(evaluators.*.test), switch them off (default_hooks.evaluate=None, evaluators={{}}), or {NEW_RUN}"
             )
     return judged if before is None else before
 
@@ -123,17 +123,17 @@ def _before(state: Mapping[str, Any]) -> np.ndarray | None:
 
 
 def _check_images(saved: SavedRun, images: Any) -> None:
-    """Refuse other images than the run saw: its numbers would mean others."""
+    """Reject other images than the run saw: its numbers would mean others."""
     before = saved.state.get("data")
     if before is None or _same(before, images):
         return
     if before["length"] != len(images):
         raise CheckpointError(
-            f"{saved.path}: the run's data set had {before['length']:,} images, it has {len(images):,} now; {AFRESH}"
+            f"{saved.path}: the run's data set had {before['length']:,} images, it has {len(images):,} now; {NEW_RUN}"
         )
     raise CheckpointError(
         f"{saved.path}: the data set has as many images as the run's, {len(images):,}, but it is another list, in "
-        f"names, order or labels; put it back, or {AFRESH}"
+        f"names, order or labels; put it back, or {NEW_RUN}"
     )
 
 

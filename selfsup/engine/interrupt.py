@@ -11,7 +11,7 @@ class Interrupted(KeyboardInterrupt):
     """The run was stopped by the user and its state is saved.
 
     Args:
-        step: optimiser updates done; the checkpoint of that step exists.
+        step: optimizer updates done; the checkpoint of that step exists.
         number: the signal that asked for it.
 
     Attributes:

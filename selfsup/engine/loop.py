@@ -1,4 +1,4 @@
-"""The training loop: one step is one optimiser update, whatever number of micro-batches it is made of."""
+"""The training loop: one step is one optimizer update, whatever number of micro-batches it is made of."""
 
 import signal
 import time
@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from selfsup.engine.interrupt import Interrupted, InterruptWatch
-from selfsup.engine.together import together
 from selfsup.errors import CheckpointError, ConfigError, DataError, NonFiniteError, RecordError, UnreadableError
 from selfsup.methods.base import Progress
 from selfsup.methods.promises import check_parts
 from selfsup.ops.dist import all_reduce_max, all_reduce_sum, world_size
+from selfsup.ops.together import together
 
 SHOWN_IMAGES = 8  # names of images in the message about a step that failed
 
@@ -31,9 +31,9 @@ class TrainLoop(BaseLoop):
     Args:
         runner: the runner whose model, optim wrapper and hooks are used.
         dataloader: yields micro-batches in order, the first one being that of ``start_step``.
-        total_steps: optimiser updates of the whole run.
-        steps_per_epoch: optimiser updates in one pass over the data.
-        start_step: optimiser updates done by an earlier part of the run.
+        total_steps: optimizer updates of the whole run.
+        steps_per_epoch: optimizer updates in one pass over the data.
+        start_step: optimizer updates done by an earlier part of the run.
     """
 
     def __init__(
@@ -109,11 +109,11 @@ class TrainLoop(BaseLoop):
             found = [bool(vote) for vote in all_reduce_sum(votes).tolist()]
         at_fault, unrecorded, asked_to_stop = found
         if at_fault:
-            how_to_go_on = self._save_for_later(again=unrecorded)
+            how_to_restore_run = self._save_for_later(again=unrecorded)
             with together():
                 if fault is not None:
                     kind = RecordError if isinstance(fault, RecordError) else DataError
-                    raise kind(f"{fault}; {how_to_go_on}") from fault
+                    raise kind(f"{fault}; {how_to_restore_run}") from fault
         if asked_to_stop:
             self._save()
             raise Interrupted(self.iter, number)
@@ -234,7 +234,7 @@ class TrainLoop(BaseLoop):
 
 
 def _check_gradient(method: Any, losses: Mapping[str, Tensor], loss: Tensor) -> None:
-    """Refuse a sum of losses that nothing can be learned from."""
+    """Reject a sum of losses that nothing can be learned from."""
     if not loss.requires_grad:
         raise ConfigError(
             f"model: {type(method).__name__}.loss must return a loss with a gradient, got {', '.join(losses)} without; "

@@ -10,17 +10,17 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from selfsup.engine.files import FORMAT, checkpoint_path, list_checkpoints, step_of
 from selfsup.engine.optim.groups import OPTIONS
-from selfsup.engine.reading import read_checkpoint
-from selfsup.engine.together import together
 from selfsup.errors import CheckpointError
 from selfsup.ops.dist import broadcast_object, gather_objects
+from selfsup.ops.together import together
+from selfsup.weights.checkpoint import FORMAT, checkpoint_path, list_checkpoints, step_of
+from selfsup.weights.read import read_checkpoint
 
 KEYS = ("step", "model", "optim_wrapper", "schedules", "ranks", "images", "batch", "optimizer", "schedulers")
 """What a checkpoint holds besides its format."""
 
-AFRESH = "use --init-from to start a new run from these weights"
+NEW_RUN = "use --init-from to start a new run from these weights"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def newest_for_all(work_dir: str | Path, *, mapped: bool) -> SavedRun | None:
 
     Args:
         work_dir: of the run.
-        mapped: see :func:`~selfsup.engine.reading.read_checkpoint`.
+        mapped: see :func:`~selfsup.weights.read.read_checkpoint`.
 
     Returns:
         The checkpoint; None if process 0 sees none.
@@ -74,7 +74,7 @@ def newest_for_all(work_dir: str | Path, *, mapped: bool) -> SavedRun | None:
 
 
 def _check_complete(path: Path) -> None:
-    """Refuse a file whose end is missing, as a disk or a copy that failed leaves it, with the way back."""
+    """Reject a file whose end is missing, as a disk or a copy that failed leaves it, with the way back."""
     if not path.is_file() or zipfile.is_zipfile(path):
         return
     older = [other for other in list_checkpoints(path.parent.parent) if other < path and zipfile.is_zipfile(other)]
@@ -88,13 +88,13 @@ def _check_complete(path: Path) -> None:
 
 
 def _check_whole(state: Mapping[str, Any], path: Path) -> None:
-    """Refuse what is no checkpoint of a run."""
+    """Reject what is no checkpoint of a run."""
     if state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: format {state.get('format')!r}, this version reads format {FORMAT}")
     missing = [key for key in KEYS if key not in state]
     if missing:
         raise CheckpointError(
-            f"{path}: holds no {', '.join(missing)}, which a run of this version needs to go on; {AFRESH}"
+            f"{path}: holds no {', '.join(missing)}, which a run of this version needs to go on; {NEW_RUN}"
         )
 
 
@@ -108,7 +108,7 @@ def _checksums(path: Path) -> str:
 
 
 def _check_same_everywhere(path: Path, run: str | None, contents: str) -> None:
-    """Refuse to train weights on that differ between processes: each would be right about another model."""
+    """Reject to train weights on that differ between processes: each would be right about another model."""
     everywhere = gather_objects((str(path), run, contents))
     (first, its_run, _), *_ = everywhere
     for number, (other, other_run, other_contents) in enumerate(everywhere):
@@ -147,7 +147,7 @@ def with_beginning(config: Mapping[str, Any], file: str | None, tell: Callable[[
 
 
 def check_fits(state: Mapping[str, Any], path: Path, run: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint that this run cannot go on from.
+    """Reject a checkpoint that this run cannot go on from.
 
     Args:
         state: what the file holds.
@@ -156,23 +156,23 @@ def check_fits(state: Mapping[str, Any], path: Path, run: Mapping[str, Any]) -> 
             ``schedulers``.
 
     Raises:
-        CheckpointError: if the data set, the images per update, the optimiser or the schedules are others.
+        CheckpointError: if the data set, the images per update, the optimizer or the schedules are others.
     """
     if state["images"] != run["images"]:
         raise CheckpointError(
-            f"{path}: the run saw {state['images']} images, the data set has {run['images']} now; {AFRESH}"
+            f"{path}: the run saw {state['images']} images, the data set has {run['images']} now; {NEW_RUN}"
         )
-    for key, what in (("optimizer", "optimiser"), ("schedulers", "learning-rate schedules")):
+    for key, what in (("optimizer", "optimizer"), ("schedulers", "learning-rate schedules")):
         if state[key] != run[key]:
             raise CheckpointError(
                 f"{path}: the run's {what} {_named(state[key])}, the config's {_named(run[key])}; the state of one is "
-                f"nothing to the other: put the config back, or {AFRESH}"
+                f"nothing to the other: put the config back, or {NEW_RUN}"
             )
     _check_batch(state["batch"], run["batch"], path)
 
 
 def check_length_of_run(step: int, total_steps: int, path: Path) -> None:
-    """Refuse to go on with a run that is past its end: what it would write would bear the wrong step.
+    """Reject to go on with a run that is past its end: what it would write would bear the wrong step.
 
     Args:
         step: updates done so far.
@@ -185,7 +185,7 @@ def check_length_of_run(step: int, total_steps: int, path: Path) -> None:
     if step > total_steps:
         raise CheckpointError(
             f"{path}: the run has come to step {step}, and the config ends it at step {total_steps}; let it end later "
-            f"(train_cfg), look at it with `selfsup test`, or {AFRESH}"
+            f"(train_cfg), look at it with `selfsup test`, or {NEW_RUN}"
         )
 
 
@@ -194,7 +194,7 @@ def _check_batch(before: Sequence[int], now: Sequence[int], path: Path) -> None:
     (each, processes, accumulate), wanted = now, _product(before)
     if _product(now) == wanted:
         return
-    right = AFRESH
+    right = NEW_RUN
     if wanted % (each * processes) == 0:
         right = f"set optim_wrapper.accumulative_counts={wanted // (each * processes)}, or {right}"
     elif wanted % (processes * accumulate) == 0:
@@ -205,7 +205,9 @@ def _check_batch(before: Sequence[int], now: Sequence[int], path: Path) -> None:
     )
 
 
-def put_back(optimizer: Optimizer, wanted: Sequence[Mapping[str, Any]], *, stateful: Collection[str]) -> list[str]:
+def restore_options(
+    optimizer: Optimizer, wanted: Sequence[Mapping[str, Any]], *, stateful: Collection[str]
+) -> list[str]:
     """Give parameter groups the config's options back after a state was loaded over them.
 
     Args:

@@ -13,19 +13,22 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup.config import dist_timeout, dump_config, hooks_of, plain
-from selfsup.config.schedules import build_schedules
 from selfsup.data.view_dataset import ViewDataset
-from selfsup.engine.card import run_card
-from selfsup.engine.disk import write_record
-from selfsup.engine.environment import write_environment
-from selfsup.engine.files import checkpoint_path, export_backbone, sweep, write_atomically
+from selfsup.engine.build import (
+    build_batches,
+    build_images,
+    build_optim_wrapper,
+    class_difference,
+    lengths,
+)
+from selfsup.engine.distributed import build_on_main, sharding_of, wrap
 from selfsup.engine.held_out import data_of, find_held_out, without
 from selfsup.engine.hooks.evaluate import EvaluateHook, judge_of
 from selfsup.engine.hooks.progress import ProgressHook
+from selfsup.engine.logging.environment import write_environment
+from selfsup.engine.logging.lines import open_log
+from selfsup.engine.logging.metrics import MetricsLog
 from selfsup.engine.loop import TrainLoop
-from selfsup.engine.metrics_log import MetricsLog
-from selfsup.engine.pretrained import TrainedWeights, start_from
-from selfsup.engine.provenance import origin
 from selfsup.engine.resume import (
     SavedRun,
     began_with,
@@ -33,19 +36,11 @@ from selfsup.engine.resume import (
     newest_for_all,
     with_beginning,
 )
-from selfsup.engine.run_log import open_log
-from selfsup.engine.saved import Stateful, collect, go_on, identity_of
-from selfsup.engine.shard import build_on_main, is_sharded, sharding_of
-from selfsup.engine.together import together
-from selfsup.engine.training import (
-    build_batches,
-    build_images,
-    build_optim_wrapper,
-    class_difference,
-    lengths,
-)
-from selfsup.engine.work_dir import check_writable, found_before, put_aside, unused_name
-from selfsup.engine.wrap import wrap
+from selfsup.engine.run_card import run_card
+from selfsup.engine.save import Stateful, collect, identity_of, restore_run
+from selfsup.engine.schedules.build import build_schedules
+from selfsup.engine.start import TrainedWeights, start_from
+from selfsup.engine.work_dir import archive, check_writable, export_backbone, found_before, sweep, unused_name
 from selfsup.methods.base import Method, Progress
 from selfsup.ops.dist import (
     Launcher,
@@ -56,7 +51,13 @@ from selfsup.ops.dist import (
     rank,
     world_size,
 )
+from selfsup.ops.files import write_record
+from selfsup.ops.parts import is_sharded
+from selfsup.ops.together import together
 from selfsup.registry import HOOKS, METHODS, RUNNERS
+from selfsup.weights.checkpoint import checkpoint_path
+from selfsup.weights.provenance import origin
+from selfsup.weights.write import write_atomically
 
 
 @RUNNERS.register_module()
@@ -250,7 +251,7 @@ class Runner(MMEngineRunner):
         return self._load_or_resume(saved)
 
     def _build_training(self, saved: SavedRun | None = None) -> None:
-        """Data, optimiser and schedule, in the order in which each needs the one before."""
+        """Data, optimizer and schedule, in the order in which each needs the one before."""
         config = self._config
         self.trained = TrainedWeights()
         images, views = build_images(config)
@@ -346,7 +347,7 @@ class Runner(MMEngineRunner):
         """Put an earlier run aside unless this one goes on with it, and say what this one is."""
         if not self._resume:
             keep = {*self._found_before, Path(self._log_dir).name}
-            kept = put_aside(self.work_dir, keep=keep, config=self._config)
+            kept = archive(self.work_dir, keep=keep, config=self._config)
             if kept is not None:
                 self.logger.info(
                     f"an earlier run of this work dir was put into {kept}; --resume would have gone on with it"
@@ -362,7 +363,7 @@ class Runner(MMEngineRunner):
     def _restore(self, saved: SavedRun) -> int:
         """Take a checkpoint over on all processes, or on none."""
         identity, tell = self._identity(), self.logger.info
-        go_on(saved, self._stateful, identity, total_steps=self.total_steps, tell=tell, warn=self.logger.warning)
+        restore_run(saved, self._stateful, identity, total_steps=self.total_steps, tell=tell, warn=self.logger.warning)
         self.trained = TrainedWeights(saved.state.get("trained", ()))
         self.started_from = saved.state.get("started_from")
         self._unwritten = saved.state.get("unwritten", [])

@@ -1,14 +1,21 @@
 """A folder of a run's own: writable, and cleared of what an earlier run left without losing any of it."""
 
+import importlib.util
 import json
 import os
+import re
 import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from selfsup.errors import ConfigError
+from torch import nn
+
+from selfsup.errors import CheckpointError, ConfigError
 from selfsup.ops.dist import barrier, is_main
+from selfsup.ops.parts import whole_state
+from selfsup.weights.checkpoint import EXPORTED, NAME
+from selfsup.weights.write import write_weights
 
 EARLIER = "earlier"
 RESULTS = (
@@ -27,7 +34,7 @@ RESULTS = (
 
 
 def check_writable(work_dir: Path) -> None:
-    """Make the work dir, and refuse one that cannot be written to before anything is built.
+    """Make the work dir, and reject one that cannot be written to before anything is built.
 
     Raises:
         ConfigError: if it cannot be made or written to.
@@ -53,7 +60,7 @@ def found_before(work_dir: Path) -> set[str]:
         return names - {*RESULTS, EARLIER}
 
 
-def put_aside(
+def archive(
     work_dir: str | Path, *, keep: Collection[str] = (), config: Mapping[str, Any] | None = None
 ) -> Path | None:
     """Move what an earlier run left in a work dir out of the way of a new one; nothing is deleted.
@@ -100,3 +107,58 @@ def unused_name(folder: Path) -> str:
         number += 1
         name = f"{now}_{number}"
     return name
+
+
+_PARTIAL_PICTURE = re.compile(r"\..+\.png\.partial")
+
+
+def sweep(work_dir: str | Path) -> None:
+    """Remove what a run that was killed while it wrote has left half written; what others call so stays."""
+    root = Path(work_dir)
+    ours = {f"{name}.partial" for name in RESULTS}
+    for partial in root.glob("*.partial"):
+        if partial.name in ours or _PARTIAL_PICTURE.fullmatch(partial.name):
+            partial.unlink(missing_ok=True)
+    for partial in (root / "checkpoints").glob("*.partial"):
+        if NAME.fullmatch(partial.name.removesuffix(".partial")):
+            partial.unlink(missing_ok=True)
+
+
+def export_backbone(backbone: nn.Module, work_dir: str | Path, card: Mapping[str, Any] | None = None) -> Path:
+    """Write the backbone's weights alone, as safetensors where that package is installed, else as a state dict.
+
+    What an earlier end of the run has left in the other of the two forms is put aside: it has lost its card.
+
+    The main process writes; where the weights are split over the processes, all must call this.
+
+    Args:
+        backbone: whose weights.
+        work_dir: the folder to write into.
+        card: what the weights belong to, written beside them, see :mod:`selfsup.engine.card`.
+
+    Returns:
+        The file: ``backbone.safetensors`` or ``backbone.pth``.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    chosen, other = EXPORTED if importlib.util.find_spec("safetensors") is not None else reversed(EXPORTED)
+    path = Path(work_dir, chosen)
+    weights = whole_state(dict(backbone.state_dict()))
+    if is_main():
+        write_weights(weights, path, card)
+        _archive(Path(work_dir, other))
+    return path
+
+
+def _archive(file: Path) -> None:
+    """Move a file out of the way, as the results of an earlier run are."""
+    if not file.is_file():
+        return
+    folder = file.parent / EARLIER
+    try:
+        aside = folder / unused_name(folder)
+        aside.mkdir(parents=True)
+        file.rename(aside / file.name)
+    except OSError as error:
+        raise CheckpointError(f"{file}: is out of date and cannot be put into {folder} ({error.strerror})") from error

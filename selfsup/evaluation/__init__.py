@@ -1,4 +1,4 @@
-"""Judging a frozen backbone: evaluators, the features they look at, and the numbers they report."""
+"""Evaluating a frozen backbone: evaluators, the features they look at, and the numbers they report."""
 
 from selfsup.evaluation.base import Evaluator, FeatureEvaluator, evaluate_features
 from selfsup.evaluation.features import Features, FeatureSource, extract_features

@@ -9,10 +9,10 @@ from selfsup.evaluation.features import Features, FeatureSource
 
 @runtime_checkable
 class Evaluator(Protocol):
-    """Judges a frozen backbone; owns its images and never knows how the backbone was trained."""
+    """Evaluates a frozen backbone; owns its images and never knows how the backbone was trained."""
 
     def evaluate(self, backbone: nn.Module) -> dict[str, float]:
-        """Named scores of a backbone that maps normalised images (B, 3, H, W) to features (B, D)."""
+        """Named scores of a backbone that maps normalized images (B, 3, H, W) to features (B, D)."""
         ...
 
 

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import DataError, DecodeError
-from selfsup.evaluation.progress import progress_after
 from selfsup.ops.dist import broadcast_object, gather, gather_objects, rank, world_size
+from selfsup.ops.images import BACKGROUND, opaque
 from selfsup.ops.parts import is_split
+from selfsup.ops.progress import progress_after
 from selfsup.registry import DATASETS, TRANSFORMS
 
 logger = logging.getLogger(__name__)
 
 SHOWN = 3  # names of images that cannot be decoded, in a message
-MATTE = 127  # mid-grey: what a transparent image is laid on, the level that normalises to about zero
 
 
 class Features(NamedTuple):
@@ -55,8 +55,8 @@ class FeatureSource:
     Args:
         dataset: images, and labels where there are any.
         size: side of the square shown, in pixels.
-        resize: length the shorter side is resized to before the centre is cut out; None for 256/224 of ``size``.
-        preprocess: what normalises; None for ImageNet's mean and standard deviation.
+        resize: length the shorter side is resized to before the center is cut out; None for 256/224 of ``size``.
+        preprocess: what normalizes; None for ImageNet's mean and standard deviation.
         batch_size: images at a time on each process.
         num_workers: threads that decode ahead.
     """
@@ -136,11 +136,11 @@ def extract_features(
     process, which are the ones a checkpoint holds. Draws no random numbers.
 
     Args:
-        backbone: maps normalised images (B, 3, H, W) to features (B, D).
-        dataset: ``len()``, ``image(index)`` and ``labels``; an image with an alpha channel is laid on mid-grey.
+        backbone: maps normalized images (B, 3, H, W) to features (B, D).
+        dataset: ``len()``, ``image(index)`` and ``labels``; an image with an alpha channel is laid on mid-gray.
         size: side of the square shown, in pixels.
-        resize: length the shorter side is resized to before the centre is cut out; None for 256/224 of ``size``.
-        preprocess: normalises a list of uint8 batches; None for ImageNet's mean and standard deviation.
+        resize: length the shorter side is resized to before the center is cut out; None for 256/224 of ``size``.
+        preprocess: normalizes a list of uint8 batches; None for ImageNet's mean and standard deviation.
         batch_size: images at a time on each process.
         device: where to run; None for where the backbone is.
         num_workers: threads that decode ahead; they draw nothing from any random generator.
@@ -154,7 +154,7 @@ def extract_features(
         DataError: if not a single image can be decoded.
     """
     device = torch.device(device) if device is not None else device_of(backbone)
-    normalise = (preprocess if preprocess is not None else Preprocess()).to(device)
+    normalize = (preprocess if preprocess is not None else Preprocess()).to(device)
     view = evaluation_view(size, resize)
     per_process = -(-len(dataset) // world_size())
     rounds = -(-per_process // batch_size)
@@ -172,9 +172,9 @@ def extract_features(
         ):
             kept += good
             if good:
-                parts.append(backbone(normalise([images.to(device)])[0]).float().cpu())
+                parts.append(backbone(normalize([images.to(device)])[0]).float().cpu())
             elif any(map(is_split, backbone.parameters())):  # the others need this process to gather weights
-                backbone(normalise([torch.full((1, 3, size, size), MATTE, dtype=torch.uint8, device=device)])[0])
+                backbone(normalize([torch.full((1, 3, size, size), BACKGROUND, dtype=torch.uint8, device=device)])[0])
     features = _gather_uneven(torch.cat(parts) if parts else None, device)
     index = torch.tensor([i for part in gather_objects(kept) for i in part])
     if len(index) < len(dataset) and rank() == 0:
@@ -205,14 +205,6 @@ def load_view(dataset: Any, index: int, view: Any) -> np.ndarray:
         DecodeError: if the image cannot be decoded.
     """
     return view(opaque(dataset.image(index)))
-
-
-def opaque(image: np.ndarray) -> np.ndarray:
-    """The image without its alpha channel, laid on mid-grey; uint8 (H, W, 3)."""
-    if image.shape[-1] == 3:
-        return image
-    alpha = image[..., 3:].astype(np.uint16)
-    return ((image[..., :3] * alpha + MATTE * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -1,4 +1,4 @@
-"""Weighted k-nearest-neighbour classification of frozen features."""
+"""Weighted k-nearest-neighbor classification of frozen features."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ from selfsup.registry import EVALUATORS
 class KNN:
     """Each test image gets the class with most votes among its k nearest training images.
 
-    A neighbour votes exp(similarity / temperature), where the similarity is the dot product. The defaults (k 20,
-    temperature 0.07, normalised) are solo-learn's; VISSL's are ``k=200, temperature=0.1, normalize=False``.
+    A neighbor votes exp(similarity / temperature), where the similarity is the dot product. The defaults (k 20,
+    temperature 0.07, normalized) are solo-learn's; VISSL's are ``k=200, temperature=0.1, normalize=False``.
 
-    Ties are settled by order: among equally similar training images the earlier ones are neighbours, among classes
+    Ties are settled by order: among equally similar training images the earlier ones are neighbors, among classes
     with equal votes the smaller number wins.
 
     Scores: ``top1`` and ``per_class`` (mean over the classes), fractions.
@@ -29,9 +29,9 @@ class KNN:
     Args:
         train: labelled data set or its dict, whose images vote.
         test: labelled data set or its dict, whose images are classified.
-        k: how many neighbours vote, > 0; all training images when there are fewer.
+        k: how many neighbors vote, > 0; all training images when there are fewer.
         temperature: > 0; smaller listens to the nearest only.
-        normalize: compare L2-normalised features.
+        normalize: compare L2-normalized features.
         size, resize, preprocess, batch_size, num_workers: as in :class:`FeatureSource`.
 
     Raises:
@@ -95,9 +95,9 @@ class KNN:
         """
         if self.normalize:
             train_features, features = normalize_rows(train_features, dim=1), normalize_rows(features, dim=1)
-        similarities, neighbours = nearest(features, train_features, self.k, device=device)
+        similarities, neighbors = nearest(features, train_features, self.k, device=device)
         num_classes = int(train_labels.max()) + 1
-        return votes(similarities, train_labels[neighbours], num_classes, self.temperature).argmax(dim=1)
+        return votes(similarities, train_labels[neighbors], num_classes, self.temperature).argmax(dim=1)
 
 
 def nearest(
@@ -114,7 +114,7 @@ def nearest(
     Args:
         queries: (M, D).
         keys: (N, D).
-        k: neighbours, > 0; N when there are fewer keys.
+        k: neighbors, > 0; N when there are fewer keys.
         query_block: queries at a time.
         key_block: keys at a time; ``query_block * key_block`` similarities are held at once.
         device: where they are computed, block by block.
@@ -138,13 +138,13 @@ def nearest(
 
 
 def votes(similarities: Tensor, labels: Tensor, num_classes: int, temperature: float) -> Tensor:
-    """The sum over neighbours of exp(similarity / temperature), by class, in units of the strongest neighbour's vote.
+    """The sum over neighbors of exp(similarity / temperature), by class, in units of the strongest neighbor's vote.
 
-    Dividing by the strongest vote changes no winner and keeps the exponential of un-normalised features finite.
+    Dividing by the strongest vote changes no winner and keeps the exponential of un-normalized features finite.
 
     Args:
-        similarities: of each query's neighbours, (M, k).
-        labels: the neighbours' classes, int64 (M, k).
+        similarities: of each query's neighbors, (M, k).
+        labels: the neighbors' classes, int64 (M, k).
         num_classes: C.
         temperature: > 0.
 

@@ -11,9 +11,9 @@ from selfsup.errors import ConfigError
 from selfsup.evaluation.base import evaluate_features
 from selfsup.evaluation.features import Features, FeatureSource
 from selfsup.evaluation.metrics import mean_per_class, top1
-from selfsup.evaluation.progress import progress_bar
 from selfsup.evaluation.split import stratified_split
 from selfsup.ops.dist import from_main
+from selfsup.ops.progress import progress_bar
 from selfsup.registry import EVALUATORS
 
 WEIGHT_DECAYS = (1.0, 0.1, 1e-2, 1e-3, 1e-4)  # a decade apart: accuracy is flat to well under a point within one
@@ -23,7 +23,7 @@ _BLOCK = 8192  # rows whose scores are held at once
 
 @EVALUATORS.register_module()
 class LinearProbe:
-    """Multinomial logistic regression on standardised frozen features: convex, so there is no schedule to tune.
+    """Multinomial logistic regression on standardized frozen features: convex, so there is no schedule to tune.
 
     Each feature is scaled to mean 0 and standard deviation 1 on the training images. The weight decay is the one of
     ``weight_decays`` that classifies a held-out fifth of the *training* images best (the larger of equals); the probe
@@ -152,12 +152,12 @@ class LinearProbe:
 
 
 class LinearClassifier:
-    """Standardise, then an affine map to one score a class.
+    """Standardize, then an affine map to one score a class.
 
     Args:
         mean: of each feature, (D,).
         scale: standard deviation of each feature, 1 where a feature is constant, (D,).
-        weight: (C, D), for standardised features.
+        weight: (C, D), for standardized features.
         bias: (C,).
         classes: the label of each row of ``weight``, int64 (C,).
     """
@@ -190,9 +190,9 @@ def fit_logistic(
     dtype: torch.dtype | None = None,
     after_evaluation: Callable[[], None] | None = None,
 ) -> LinearClassifier:
-    """Minimise mean cross-entropy + weight_decay / 2 * |weight|^2 on standardised features; the bias is not decayed.
+    """Minimize mean cross-entropy + weight_decay / 2 * |weight|^2 on standardized features; the bias is not decayed.
 
-    scikit-learn's ``LogisticRegression(C=1 / (weight_decay * N))`` on the same standardised features is the same
+    scikit-learn's ``LogisticRegression(C=1 / (weight_decay * N))`` on the same standardized features is the same
     problem; with two classes, for which it keeps one weight vector instead of two, ``C=2 / (weight_decay * N)``.
 
     The search runs along the principal axes of the features, each stretched by about the square root of the curvature

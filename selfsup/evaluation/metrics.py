@@ -23,11 +23,11 @@ def rankme(features: Tensor, epsilon: float = 1e-7) -> float:
     """Effective rank of a feature matrix: how many directions the features really use.
 
     Args:
-        features: (N, D), not centred; more than a few thousand rows change little.
+        features: (N, D), not centered; more than a few thousand rows change little.
         epsilon: added to each share, as in the paper.
 
     Returns:
-        exp of the entropy of the normalised singular values: 1 for collapsed features, at most min(N, D).
+        exp of the entropy of the normalized singular values: 1 for collapsed features, at most min(N, D).
 
     Source: Garrido et al. 2023, arXiv:2210.02885, equations 1 and 2.
     """
@@ -37,7 +37,7 @@ def rankme(features: Tensor, epsilon: float = 1e-7) -> float:
 
 
 def feature_std(features: Tensor) -> float:
-    """Standard deviation of L2-normalised features, averaged over the dimensions.
+    """Standard deviation of L2-normalized features, averaged over the dimensions.
 
     Args:
         features: (N, D).

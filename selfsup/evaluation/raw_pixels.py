@@ -1,4 +1,4 @@
-"""The baseline that has learned nothing and looks at nothing but colours in places."""
+"""The baseline that has learned nothing and looks at nothing but colors in places."""
 
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d

@@ -16,7 +16,7 @@ class Spread:
     """How many directions the features use and how far apart they are; needs no labels.
 
     Scores: ``rankme`` (effective rank, in directions), ``rankme_share`` (of the greatest possible, min(N, D)),
-    ``feature_std`` (of L2-normalised features) and ``feature_std_share`` (of the even sphere's 1 / sqrt(D)).
+    ``feature_std`` (of L2-normalized features) and ``feature_std_share`` (of the even sphere's 1 / sqrt(D)).
 
     Args:
         test: data set or its dict; a few hundred images are enough.

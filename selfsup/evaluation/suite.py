@@ -32,7 +32,7 @@ class Suite:
     Args:
         evaluators: evaluators or their dicts, by name.
         images: data set for evaluators that bring none of their own; None if all do.
-        preprocess: what normalises, where an evaluator does not say.
+        preprocess: what normalizes, where an evaluator does not say.
         size: side of the square shown in pixels, where an evaluator does not say; None for the evaluator's default.
         resize: length the shorter side is resized to, where an evaluator does not say; likewise.
         max_images: how many of ``images`` are used, both parts together, > 1.

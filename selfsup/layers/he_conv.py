@@ -9,9 +9,9 @@ from torch import nn
 class HeConv2d(nn.Conv2d):
     """Convolution whose weights are drawn from N(0, 2 / (kernel area * out channels)).
 
-    PyTorch's own initialisation would be drawn first and thrown away, which doubles the time it takes to build a
+    PyTorch's own initialization would be drawn first and thrown away, which doubles the time it takes to build a
     network with a billion parameters. The channel groups do not enter the variance; a bias keeps PyTorch's uniform
-    initialisation.
+    initialization.
 
     Source: He et al. 2015, arXiv:1502.01852, section 2.2, fan-out form, as used by pycls, ClassyVision and torchvision.
     """

@@ -1,4 +1,4 @@
-"""Convolution with weight standardisation."""
+"""Convolution with weight standardization."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,11 +11,11 @@ class StdConv2d(HeConv2d):
 
     Args:
         in_channels: channels of the input.
-        out_channels: channels of the output; each one's kernel is standardised on its own.
+        out_channels: channels of the output; each one's kernel is standardized on its own.
         kernel_size: side of the kernel.
         stride: step of the kernel.
         padding: zeros on each side.
-        bias: whether a bias is added; it is not standardised.
+        bias: whether a bias is added; it is not standardized.
         eps: added to the variance, > 0. It decides what becomes of kernels with hardly any variance: BiT's code has
             1e-10, timm's BiT 1e-8, timm's default is 1e-6.
 
@@ -39,9 +39,9 @@ class StdConv2d(HeConv2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps of shape (B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
-        return self._conv_forward(maps, self.standardised_weight(), self.bias)
+        return self._conv_forward(maps, self.standardized_weight(), self.bias)
 
-    def standardised_weight(self) -> Tensor:
+    def standardized_weight(self) -> Tensor:
         """The weight that convolves, shape (out_channels, in_channels, kernel_size, kernel_size)."""
         # Layer norm is the same arithmetic in one pass: four to eight times as fast, and no copy is kept for backward.
         return F.layer_norm(self.weight, self.weight.shape[1:], eps=self.eps)

@@ -16,7 +16,7 @@ from selfsup.ops.precision import at_least_float32
 class SyncBatchNorm(_BatchNorm):
     """Batch norm whose statistics cover the batches of a group of processes.
 
-    Works on the CPU with gloo and on GPUs with nccl; ``torch.nn.SyncBatchNorm`` refuses the CPU. The processes may
+    Works on the CPU with gloo and on GPUs with nccl; ``torch.nn.SyncBatchNorm`` rejects the CPU. The processes may
     have batches of different sizes. Parameters, buffers and their names are those of ``nn.BatchNorm*d``. In evaluation
     mode, and in a group of one process, it is ordinary batch norm. While ``track_running_stats`` is switched off in
     training mode the running statistics stay as they are, as recomputed activations need it.
@@ -48,7 +48,7 @@ class SyncBatchNorm(_BatchNorm):
             raise ValueError(f"SyncBatchNorm: expected shape (B, {self.num_features}, ...), got {tuple(input.shape)}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise each channel over the batches of the group.
+        """Normalize each channel over the batches of the group.
 
         Args:
             input: shape (B, C, ...), of any floating type.

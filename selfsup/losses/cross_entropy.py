@@ -7,7 +7,7 @@ from selfsup.ops.precision import at_least_float32, without_autocast
 from selfsup.registry import LOSSES
 
 
-def target_shares(targets: Tensor, num_classes: int) -> Tensor:
+def soft_targets(targets: Tensor, num_classes: int) -> Tensor:
     """Targets in the one form that can be mixed: a share of every class.
 
     Args:
@@ -75,7 +75,7 @@ class CrossEntropyLoss(nn.Module):
             )
         with without_autocast(scores):
             scores = at_least_float32(scores)
-            shares = target_shares(targets, scores.shape[1]).to(scores.dtype)
+            shares = soft_targets(targets, scores.shape[1]).to(scores.dtype)
             return F.cross_entropy(scores, shares, label_smoothing=self.label_smoothing)
 
 
@@ -104,5 +104,5 @@ class BinaryCrossEntropyLoss(nn.Module):
         """
         with without_autocast(scores):
             scores = at_least_float32(scores)
-            shares = target_shares(targets, scores.shape[1]).to(scores.dtype)
+            shares = soft_targets(targets, scores.shape[1]).to(scores.dtype)
             return F.binary_cross_entropy_with_logits(scores, shares, reduction="sum") / len(scores)

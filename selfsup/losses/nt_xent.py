@@ -12,7 +12,7 @@ from selfsup.registry import LOSSES
 
 @LOSSES.register_module()
 class NTXentLoss(nn.Module):
-    """Normalised temperature-scaled cross entropy: find an image's other view among all views of the global batch.
+    """Normalized temperature-scaled cross entropy: find an image's other view among all views of the global batch.
 
     Each process takes its own 2B views as anchors and the 2N views of all processes as keys, gathered with gradient:
     averaged over processes, as DistributedDataParallel does, loss and gradient are those of one process with the whole
@@ -22,7 +22,7 @@ class NTXentLoss(nn.Module):
     Args:
         temperature: > 0; 0.1 for ImageNet, 0.5 for CIFAR in the paper.
         official_factor: whether to return twice the paper's mean, as the reference code does. LARS takes the same step
-            either way for what it adapts; biases and normalisation layers, which it does not, take twice the step.
+            either way for what it adapts; biases and normalization layers, which it does not, take twice the step.
 
     Raises:
         ValueError: if ``temperature`` is not positive.

@@ -17,7 +17,7 @@ class SwAVLoss(nn.Module):
     Computed in float32 or better. Assignments are balanced over the batches of all processes (and the queue), the
     loss is the mean over the local batch, so that the average over processes is the loss of the whole batch. Under
     gradient accumulation assignments are balanced within each micro-batch: K prototypes want about K samples per
-    micro-batch and queue, not per optimiser step.
+    micro-batch and queue, not per optimizer step.
 
     Args:
         temperature: of the predictions, > 0.

@@ -19,10 +19,10 @@ class Progress:
     """Where a run stands before a step.
 
     Args:
-        step: optimiser updates done.
-        total_steps: optimiser updates of the whole run, > 0.
+        step: optimizer updates done.
+        total_steps: optimizer updates of the whole run, > 0.
         epoch: passes over the data done, from 0.
-        steps_per_epoch: optimiser updates per pass.
+        steps_per_epoch: optimizer updates per pass.
     """
 
     step: int
@@ -85,19 +85,19 @@ class Method(BaseModel):
         """The loss of a batch.
 
         Args:
-            views: per view, normalised images, shape (B, 3, h, w); sizes may differ between views.
+            views: per view, normalized images, shape (B, 3, h, w); sizes may differ between views.
             labels: classes, shape (B,), where the data have them; only supervised methods look at them.
 
         Returns:
-            0-dim tensors: those whose key starts with ``loss`` are summed and minimised, the others logged.
+            0-dim tensors: those whose key starts with ``loss`` are summed and minimized, the others logged.
         """
         raise NotImplementedError
 
     def features(self, images: Tensor) -> Tensor:
-        """The representation that is judged and exported: the backbone's.
+        """The representation that is evaluated and exported: the backbone's.
 
         Args:
-            images: shape (B, 3, h, w), normalised.
+            images: shape (B, 3, h, w), normalized.
 
         Returns:
             Shape (B, backbone.out_dim).
@@ -127,13 +127,13 @@ class Method(BaseModel):
         """
 
     def before_step(self, progress: Progress) -> None:
-        """Called before the forward pass of every optimiser step."""
+        """Called before the forward pass of every optimizer step."""
 
     def after_step(self, progress: Progress) -> None:
-        """Called after every optimiser step, with the progress from before it."""
+        """Called after every optimizer step, with the progress from before it."""
 
     def check_batch(self, per_process: int, processes: int) -> None:
-        """Refuse a batch that the method cannot train with; asked before anything is written, and by a dry run.
+        """Reject a batch that the method cannot train with; asked before anything is written, and by a dry run.
 
         It may be called without weights, on the meta device, and without a process group.
 
@@ -146,7 +146,7 @@ class Method(BaseModel):
         """
 
     def check_num_views(self, num_views: int) -> None:
-        """Refuse a number of views of each image that ``loss`` would refuse; asked when :meth:`check_batch` is.
+        """Reject a number of views of each image that ``loss`` would reject; asked when :meth:`check_batch` is.
 
         Args:
             num_views: how many ``train_dataloader.views`` makes.
@@ -196,7 +196,7 @@ class Method(BaseModel):
 
 
 def _built(registry: Registry, part: Any, place: str, **context: Any) -> Any:
-    """Build a part of a method; a value that it refuses is an error of the user's, with its place in the config."""
+    """Build a part of a method; a value that it rejects is an error of the user's, with its place in the config."""
     with at_place(place, part):
         return registry.build(part, **context)
 
@@ -212,7 +212,7 @@ def build_part(registry: Registry, part: nn.Module | dict[str, Any], place: str,
         source: where they come from, for the error message.
 
     Raises:
-        ConfigError: if the part takes another number of features, does not say how many it gives, or refuses a value;
+        ConfigError: if the part takes another number of features, does not say how many it gives, or rejects a value;
             and when called, if it gives another number.
     """
     module = _built(registry, part, place, in_dim=in_dim)
@@ -234,7 +234,7 @@ def build_predictor(predictor: nn.Module | dict[str, Any], neck: Any) -> Any:
         neck: what embeds, with ``out_dim``.
 
     Raises:
-        ConfigError: if the predictor takes or gives another number of features, when called too, or refuses a value.
+        ConfigError: if the predictor takes or gives another number of features, when called too, or rejects a value.
     """
     module = _built(NECKS, predictor, "model.predictor", in_dim=neck.out_dim, out_dim=neck.out_dim)
     for name in ("in_dim", "out_dim"):
@@ -260,7 +260,7 @@ def build_loss(loss: nn.Module | dict[str, Any], place: str, given: Sequence[str
             what each of them is handed.
 
     Raises:
-        ConfigError: if the loss takes something else, or refuses a value; and when called, if it gives anything but
+        ConfigError: if the loss takes something else, or rejects a value; and when called, if it gives anything but
             one number.
     """
     module = _built(LOSSES, loss, place)
@@ -294,7 +294,7 @@ def _takes(signature: inspect.Signature, names: Sequence[str]) -> bool:
 
 
 def check_views(views: Sequence[Tensor], *, needed: int | None, exact: bool, why: str) -> None:
-    """Refuse a batch whose number of views does not fit the method.
+    """Reject a batch whose number of views does not fit the method.
 
     Args:
         views: the batch.
@@ -303,18 +303,18 @@ def check_views(views: Sequence[Tensor], *, needed: int | None, exact: bool, why
         why: what asks for them, for the error message.
 
     Raises:
-        ConfigError: if there are too few, or with ``exact`` too many, or if they are no list of normalised images.
+        ConfigError: if there are too few, or with ``exact`` too many, or if they are no list of normalized images.
     """
     if isinstance(views, Tensor):
         raise ConfigError(f"views: must be a list with a batch of images per view, got one of {tuple(views.shape)}")
     if any(not view.is_floating_point() for view in views):
-        raise ConfigError(f"views: must be normalised images, as method.preprocess makes them, got {views[0].dtype}")
+        raise ConfigError(f"views: must be normalized images, as method.preprocess makes them, got {views[0].dtype}")
     if misfit := _misfit(len(views), needed=needed, exact=exact, why=why):
         raise ConfigError(f"views: {misfit} (a run's come from train_dataloader.views)")
 
 
 def check_view_count(num_views: int, *, needed: int | None, exact: bool, why: str) -> None:
-    """Refuse a config whose number of views does not fit the method; the arguments are those of :func:`check_views`.
+    """Reject a config whose number of views does not fit the method; the arguments are those of :func:`check_views`.
 
     Raises:
         ConfigError: if there are too few, or with ``exact`` too many.

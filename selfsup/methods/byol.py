@@ -22,10 +22,10 @@ class BYOL(Method):
 
     The student is the paper's online network, the teacher its target network: an encoder without predictor. Each view
     passes each network in a call of its own, so that batch norm never mixes the two views, which are augmented
-    differently. Batch norm is synchronised in the reference code (``sync_bn='all'``), and the teacher's is in training
+    differently. Batch norm is synchronized in the reference code (``sync_bn='all'``), and the teacher's is in training
     mode too.
 
-    The teacher follows after each optimiser step, with the new weights of the student and a momentum that rises along a
+    The teacher follows after each optimizer step, with the new weights of the student and a momentum that rises along a
     cosine. The reference code also trains a linear classifier on the detached features; evaluators take its place here.
 
     Args:
@@ -33,7 +33,7 @@ class BYOL(Method):
         neck: the projection head, or its dict; ``in_dim`` may be left out.
         predictor: the prediction head, or its dict; ``in_dim`` and ``out_dim`` may be left out.
         loss: a :class:`~selfsup.losses.CosineLoss`, or its dict.
-        momentum: the fraction of the teacher that is kept after the first optimiser step, in [0, 1]; the paper's tau.
+        momentum: the fraction of the teacher that is kept after the first optimizer step, in [0, 1]; the paper's tau.
         end_momentum: the same at the end of the run.
         teacher_init: ``'fresh'`` draws weights of the teacher's own, as the reference code does, for which backbone and
             neck must be dicts; ``'copy'`` starts from the student's. The authors saw no significant difference. Where

@@ -18,10 +18,10 @@ class Distillation(Method):
     """The third step of SimCLR v2: what a fine-tuned network knows is taught to a student, on images without labels.
 
     The teacher's weights come from a checkpoint when training starts, and from the same one when it is resumed: a run
-    whose teacher's file has changed or is gone is refused. They never change (no gradient, evaluation mode) and are
+    whose teacher's file has changed or is gone is rejected. They never change (no gradient, evaluation mode) and are
     not written into the student's checkpoints, which hold backbone and
     classifier like those of :class:`~selfsup.methods.Supervised` and can start one. Student and teacher are shown the
-    same pixels: the teacher's ``preprocess`` normalises for both.
+    same pixels: the teacher's ``preprocess`` normalizes for both.
 
     Args:
         backbone: the student's encoder, or its dict.

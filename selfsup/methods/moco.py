@@ -29,8 +29,8 @@ class MoCo(Method):
     the batch of all processes, so that every key stays for the same number of steps. Under gradient accumulation it
     advances with each micro-batch.
 
-    The teacher follows before each optimiser step's forward passes, with the student's weights after the step before:
-    once per optimiser step, whatever number of micro-batches it is made of, and in the first step not at all, as both
+    The teacher follows before each optimizer step's forward passes, with the student's weights after the step before:
+    once per optimizer step, whatever number of micro-batches it is made of, and in the first step not at all, as both
     are equal then. That is where the reference code does it.
 
     Batch norm is meant to be each process's own (leave ``sync_bn`` unset, a run says so otherwise). So that a key does
@@ -43,7 +43,7 @@ class MoCo(Method):
         neck: the projection head, or its dict; ``in_dim`` may be left out.
         loss: an :class:`~selfsup.losses.InfoNCELoss`, or its dict.
         queue_length: keys in the queue, over all processes.
-        momentum: the fraction of the teacher that an optimiser step keeps, in [0, 1].
+        momentum: the fraction of the teacher that an optimizer step keeps, in [0, 1].
         shuffle_bn: whether the teacher's images are shuffled over the processes.
         preprocess: see :class:`~selfsup.methods.base.Method`.
 
@@ -110,7 +110,7 @@ class MoCo(Method):
         return {"loss": loss}
 
     def check_batch(self, per_process: int, processes: int) -> None:
-        """Refuse a queue that does not hold whole batches.
+        """Reject a queue that does not hold whole batches.
 
         Args:
             per_process: images per process and micro-batch.

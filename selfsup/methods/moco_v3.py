@@ -18,15 +18,15 @@ class MoCoV3(Method):
 
     The student has a predictor that the teacher (the paper's momentum encoder) lacks. Each view passes each network in
     a call of its own, so that batch norm never mixes the two views, which are augmented differently. The teacher
-    follows before each optimiser step, as in :class:`~selfsup.methods.MoCo`, with a momentum that rises along a cosine.
-    Batch norm is synchronised in the reference code (``sync_bn='all'``).
+    follows before each optimizer step, as in :class:`~selfsup.methods.MoCo`, with a momentum that rises along a cosine.
+    Batch norm is synchronized in the reference code (``sync_bn='all'``).
 
     Args:
         backbone: the encoder, or its dict; the teacher starts as a copy.
         neck: the projection head, or its dict; ``in_dim`` may be left out.
         predictor: the prediction head, or its dict; ``in_dim`` and ``out_dim`` may be left out.
         loss: an :class:`~selfsup.losses.InBatchInfoNCELoss`, or its dict.
-        momentum: the fraction of the teacher that the first optimiser step keeps, in [0, 1].
+        momentum: the fraction of the teacher that the first optimizer step keeps, in [0, 1].
         end_momentum: the same at the end of the run; equal to ``momentum`` for a constant one, which is the reference
             code's default while all its commands switch the cosine on.
         preprocess: see :class:`~selfsup.methods.base.Method`.

@@ -16,9 +16,9 @@ from selfsup.errors import ConfigError
 
 @dataclass(frozen=True)
 class GivesVectors:
-    """A forward hook that refuses an output of another shape than (B, out_dim), or one that nothing is learned from.
+    """A forward hook that rejects an output of another shape than (B, out_dim), or one that nothing is learned from.
 
-    Whole numbers are refused. In training, where gradients are kept, the output of a part with parameters to train must
+    Whole numbers are rejected. In training, where gradients are kept, the output of a part with trained parameters must
     have one: otherwise the others learn on, and its weights stay as they are.
 
     Args:
@@ -55,7 +55,7 @@ class GivesVectors:
 
 @dataclass(frozen=True)
 class GivesOneNumber:
-    """A forward hook that refuses an output that is no 0-dim tensor.
+    """A forward hook that rejects an output that is no 0-dim tensor.
 
     Args:
         place: of the part in the config, for the error message.
@@ -83,7 +83,7 @@ def watched(part: nn.Module, hook: Callable[..., None]) -> nn.Module:
 
 
 def check_parts(method: nn.Module, parts: Any) -> None:
-    """Refuse what a method's ``loss`` returns if the loop cannot train with it.
+    """Reject what a method's ``loss`` returns if the loop cannot train with it.
 
     Args:
         method: that returned it, for the error message.

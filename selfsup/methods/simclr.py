@@ -22,7 +22,7 @@ class SimCLR(Method):
         backbone: the encoder, or its dict.
         neck: the projection head, or its dict; ``in_dim`` may be left out.
         loss: an :class:`~selfsup.losses.NTXentLoss`, or its dict.
-        preprocess: see :class:`~selfsup.methods.base.Method`; the paper normalises neither mean nor deviation.
+        preprocess: see :class:`~selfsup.methods.base.Method`; the paper normalizes neither mean nor deviation.
 
     Raises:
         ConfigError: if the neck does not fit the backbone.

@@ -14,7 +14,7 @@ class SimSiam(Method):
     """A view's prediction meets the other view's own embedding, which gets no gradient: no negatives and no teacher.
 
     Each view passes the network in a call of its own, so that batch norm never mixes the two. Batch norm is
-    synchronised in the reference code (``sync_bn='all'``). Two traits of the reference code are left to the config: the
+    synchronized in the reference code (``sync_bn='all'``). Two traits of the reference code are left to the config: the
     neck's last batch norm has neither scale nor shift, and the predictor's learning rate stays constant
     (``optim_wrapper.param_groups=[dict(match='predictor.*', fixed_lr=True)]``).
 

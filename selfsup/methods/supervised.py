@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError
-from selfsup.losses.cross_entropy import target_shares
+from selfsup.losses.cross_entropy import soft_targets
 from selfsup.methods.base import Method, Progress, build_loss, build_part, check_views
 from selfsup.ops.dist import broadcast_object
 from selfsup.ops.mixup import mix
@@ -33,7 +33,7 @@ class Supervised(Method):
         neck: layers between features and classifier, such as :class:`~selfsup.necks.HiddenLayers`, or its dict; None
             for none. ``in_dim`` may be left out. :meth:`features` are those before it.
         mixup_alpha: images and labels are mixed with those of another image of the batch; the image's own share is
-            drawn from Beta(alpha, alpha), one for the whole optimiser step: all processes, all micro-batches. 0 for
+            drawn from Beta(alpha, alpha), one for the whole optimizer step: all processes, all micro-batches. 0 for
             no MixUp.
         zero_init_head: start the classifier's weights at zero, as BiT and SimCLR's fine-tuning do; otherwise they are
             drawn from N(0, 0.01), as SimCLR and VISSL do.
@@ -42,7 +42,7 @@ class Supervised(Method):
         preprocess: see :class:`~selfsup.methods.base.Method`.
 
     Attributes:
-        mixup_share: what an image keeps of itself in this step's MixUp, in [0, 1].
+        mixup_weight: what an image keeps of itself in this step's MixUp, in [0, 1].
 
     Raises:
         ConfigError: if a number is out of its range, or the neck does not fit the backbone.
@@ -84,7 +84,7 @@ class Supervised(Method):
         self.criterion: nn.Module = build_loss(loss, "model.loss", ("scores", "targets"))
         self.num_classes = num_classes
         self.mixup_alpha = mixup_alpha
-        self.mixup_share = 1.0
+        self.mixup_weight = 1.0
 
     def label_classes(self) -> tuple[str, int]:
         """Those of its classifier."""
@@ -95,13 +95,13 @@ class Supervised(Method):
         if self.mixup_alpha:
             alpha = torch.tensor(self.mixup_alpha, dtype=torch.float64)
             drawn = float(torch.distributions.Beta(alpha, alpha).sample())
-            self.mixup_share = broadcast_object(drawn)
+            self.mixup_weight = broadcast_object(drawn)
 
     def scores(self, images: Tensor) -> Tensor:
         """The score of every class, before softmax or sigmoid.
 
         Args:
-            images: shape (B, 3, h, w), normalised.
+            images: shape (B, 3, h, w), normalized.
 
         Returns:
             Shape (B, C).
@@ -117,7 +117,7 @@ class Supervised(Method):
             labels: class numbers, shape (B,), or 0 and 1 for each class, shape (B, C).
 
         Returns:
-            - ``loss``: to be minimised.
+            - ``loss``: to be minimized.
             - ``top1``, and ``top5`` where there are more than five classes: share of the images of which one of the
               1 or 5 highest scores is a class of theirs. With MixUp it is the classes of whichever image has the
               larger share.
@@ -127,13 +127,13 @@ class Supervised(Method):
         """
         check_views(views, needed=self.num_views, exact=True, why="Supervised")
         labels = checked_labels(labels, self.num_classes, self.criterion)
-        shares, judged, images = target_shares(labels, self.num_classes), labels, views[0]
+        shares, evaluated, images = soft_targets(labels, self.num_classes), labels, views[0]
         if self.mixup_alpha and self.training:
             order = torch.randperm(len(images)).to(images.device)
-            images, shares = mix(images, order, self.mixup_share), mix(shares, order, self.mixup_share)
-            judged = labels if self.mixup_share >= 0.5 else labels[order]
+            images, shares = mix(images, order, self.mixup_weight), mix(shares, order, self.mixup_weight)
+            evaluated = labels if self.mixup_weight >= 0.5 else labels[order]
         scores = self.scores(images)
-        return {"loss": self.criterion(scores, shares), **accuracies(scores, judged)}
+        return {"loss": self.criterion(scores, shares), **accuracies(scores, evaluated)}
 
 
 def checked_labels(labels: Tensor | None, num_classes: int, criterion: nn.Module) -> Tensor:

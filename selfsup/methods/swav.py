@@ -24,7 +24,7 @@ class SwAV(Method):
     """Views of an image predict each other's assignment to prototypes.
 
     The backbone runs once per image size, the neck once for all views together (its batch norm sees them all), the
-    prototypes are scaled to unit length before every optimiser step. Freezing them at the start is the optimiser
+    prototypes are scaled to unit length before every optimizer step. Freezing them at the start is the optimizer
     wrapper's task (``optim_wrapper.freeze``), which drops their gradients.
 
     Small batches can keep a queue of past embeddings that take part in balancing the assignments: for each assigned
@@ -88,7 +88,7 @@ class SwAV(Method):
         return max(2, *(view + 1 for view in self.criterion.assign_views))
 
     def check_num_views(self, num_views: int) -> None:
-        """Refuse fewer views than the loss assigns."""
+        """Reject fewer views than the loss assigns."""
         why = f"assign_views {self.criterion.assign_views}"
         check_view_count(num_views, needed=self._num_needed, exact=False, why=why)
 
@@ -105,7 +105,7 @@ class SwAV(Method):
             labels: not looked at.
 
         Returns:
-            - ``loss``: to be minimised.
+            - ``loss``: to be minimized.
             - ``assignment_entropy``: entropy of the mean assignment over ln K, in [0, 1]. The mean is over the
               assigned views of all processes, without the queue. Sinkhorn keeps it near 1; far below, the assignments
               are not balanced.
@@ -141,7 +141,7 @@ class SwAV(Method):
         return self.prototypes(l2_normalize(self.neck(features)))
 
     def check_batch(self, per_process: int, processes: int) -> None:
-        """Refuse a queue that is shorter than a batch.
+        """Reject a queue that is shorter than a batch.
 
         Args:
             per_process: images per process and micro-batch.

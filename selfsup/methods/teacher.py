@@ -71,7 +71,7 @@ def copy_student(method: nn.Module, taken: Collection[str]) -> list[str]:
 
 
 def check_momentum(name: str, value: float) -> None:
-    """Refuse a momentum that is no share.
+    """Reject a momentum that is no share.
 
     Args:
         name: the method's argument.

@@ -52,5 +52,5 @@ class Prototypes(nn.Module):
 
     @torch.no_grad()
     def normalize_(self) -> None:
-        """Scale every prototype to unit length, in place; the optimiser's momentum stays as it is."""
+        """Scale every prototype to unit length, in place; the optimizer's momentum stays as it is."""
         self.weight.copy_(F.normalize(self.weight, dim=1))

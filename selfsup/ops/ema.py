@@ -16,7 +16,7 @@ def ema_update(teacher_params: Iterable[Tensor], student_params: Iterable[Tensor
 
     Args:
         teacher_params: what is moved (BYOL's target, MoCo's key encoder).
-        student_params: where to; call after the optimiser step, so that these are the new values.
+        student_params: where to; call after the optimizer step, so that these are the new values.
         momentum: the fraction of the teacher that is kept, in [0, 1].
 
     Raises:

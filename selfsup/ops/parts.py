@@ -1,18 +1,18 @@
 """Tensors of which each process holds a part: their norms, their whole, and back.
 
 A split tensor is a ``DTensor`` whose rows are spread over all processes, as sharding leaves parameters, gradients and
-optimiser state. Every function takes ordinary tensors too, and does then what it does on one process. With split ones
+optimizer state. Every function takes ordinary tensors too, and does then what it does on one process. With split ones
 all processes must call it together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from selfsup.ops.dist import gather
+from selfsup.ops.dist import gather, is_main
 
 
 def is_split(tensor: Tensor) -> bool:
@@ -82,3 +82,44 @@ def all_finite(tensor: Tensor) -> bool:
     """Whether no element is infinite or not a number, in any process."""
     finite = torch.isfinite(own_part(tensor)).all()
     return bool(gather(finite.float().reshape(1)).all() if is_split(tensor) else finite)
+
+
+def is_sharded(module: nn.Module) -> bool:
+    """Whether a module has parameters that are split over the processes."""
+    return any(map(is_split, module.parameters()))
+
+
+def class_of(module: nn.Module) -> type:
+    """A module's class, which sharding replaces by one of its own."""
+    if not is_sharded(module):
+        return type(module)
+    from torch.distributed.fsdp import FSDPModule
+
+    return next(kind for kind in type(module).__mro__ if not issubclass(kind, FSDPModule))
+
+
+def class_name(module: nn.Module) -> str:
+    """The name of a module's class, see :func:`class_of`."""
+    return class_of(module).__name__
+
+
+def whole_state(state: Any) -> Any:
+    """A state dict with every split tensor made whole, in the memory of the CPU of process 0; None elsewhere.
+
+    Args:
+        state: dicts, lists, tensors and plain values; without split tensors it comes back as it is.
+    """
+    if isinstance(state, dict):
+        return {key: whole_state(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(map(whole_state, state))
+    if isinstance(state, Tensor) and is_split(state):
+        gathered = whole(state.detach())
+        return gathered.cpu() if is_main() else None
+    return state
+
+
+def split_state(state: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """A state dict of whole tensors, split as the module's own is; those of its own tensors in it stay as they are."""
+    own = module.state_dict()
+    return {name: tensor if is_split(tensor) else split_like(tensor, own[name]) for name, tensor in state.items()}

@@ -15,13 +15,13 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
     accumulation the assignments are balanced within one micro-batch: only its scores are known.
 
     The result is that of the paper's listing, computed so that ``exp`` cannot overflow: the first prototype
-    normalisation removes any factor of a prototype, hence each prototype's largest score over all processes is
+    normalization removes any factor of a prototype, hence each prototype's largest score over all processes is
     subtracted first; the listing's divisions by the numbers of samples and prototypes cancel and are left out.
 
     Args:
         scores: similarity of each sample to each prototype, shape (B, K), of any precision.
         epsilon: entropy weight, > 0; smaller gives harder assignments.
-        iterations: prototype and sample normalisations, >= 1; each row sums to 1 after the last.
+        iterations: prototype and sample normalizations, >= 1; each row sums to 1 after the last.
 
     Returns:
         Assignments, shape (B, K), every row summing to 1; float64 for float64 scores, else float32.

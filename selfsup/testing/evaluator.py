@@ -30,7 +30,7 @@ SWITCHES: dict[str, Callable[[Any], Any]] = {
 }
 """What of PyTorch holds for everybody: the function that says it, and the one that sets it."""
 OTHERS = 5
-"""Backbones that are judged until one has other scores: few images make few different fractions."""
+"""Backbones that are evaluated until one has other scores: few images make few different fractions."""
 
 
 class SmallBackbone(nn.Module):
@@ -54,13 +54,13 @@ def check_evaluator(
     """Check what a run asks of an evaluator.
 
     ``evaluate(backbone)`` returns finite scores by name, fractions unless named as ``unbounded``, the same ones however
-    often it is asked, and others for some other backbone; the backbone is judged as it would be used, in eval mode,
+    often it is asked, and others for some other backbone; the backbone is evaluated as it would be used, in eval mode,
     whatever mode it is in; its weights, statistics, training flags, hooks, and what of it is trained, the random
     states, and PyTorch's global switches (gradients, default dtype, threads, deterministic algorithms) are as before.
 
     Args:
         evaluator: built, with images of its own; it is used itself, not a copy.
-        backbone: what is judged; None for a small untrained one.
+        backbone: what is evaluated; None for a small untrained one.
         unbounded: shell patterns for scores that are no fractions.
         seed: of the untrained backbone.
 
@@ -69,22 +69,25 @@ def check_evaluator(
     """
     promise(callable(getattr(evaluator, "evaluate", None)), evaluator, "must have evaluate(backbone)")
     with own_random_numbers(seed), _own_switches():
-        judged = SmallBackbone() if backbone is None else copy.deepcopy(backbone)
-        judged.train()
-        next(iter(judged.children()), judged).eval()  # mixed flags, as frozen stages have them
-        next(judged.parameters()).requires_grad_(False)
-        before, state = _settings(judged), state_of(judged)
+        evaluated = SmallBackbone() if backbone is None else copy.deepcopy(backbone)
+        evaluated.train()
+        next(iter(evaluated.children()), evaluated).eval()  # mixed flags, as frozen stages have them
+        next(evaluated.parameters()).requires_grad_(False)
+        before, state = _settings(evaluated), state_of(evaluated)
         random_state, switches = global_random_state(), _switches()
         with promised(evaluator, "evaluate(backbone) must not raise"):
-            scores = evaluator.evaluate(judged)
+            scores = evaluator.evaluate(evaluated)
         _check_scores(evaluator, scores, unbounded)
         flags, trained, hooks = (
-            [name for name in old if new[name] != old[name]] for old, new in zip(before, _settings(judged), strict=True)
+            [name for name in old if new[name] != old[name]]
+            for old, new in zip(before, _settings(evaluated), strict=True)
         )
         promise(not flags, evaluator, f"must leave the training flags as they were, but not of {listed(flags)}")
         promise(not trained, evaluator, f"must leave requires_grad as it was, but not of {listed(trained)}")
         promise(not hooks, evaluator, f"must leave no hooks behind, but does on {listed(hooks)}")
-        promise(same_values(state_of(judged), state), evaluator, "must not change the backbone's weights or statistics")
+        promise(
+            same_values(state_of(evaluated), state), evaluator, "must not change the backbone's weights or statistics"
+        )
         promise(global_random_state() == random_state, evaluator, "must not draw from a global random generator")
         for name, now in _switches().items():
             promise(
@@ -92,14 +95,14 @@ def check_evaluator(
                 evaluator,
                 f"must leave PyTorch's switches as they were, but torch.{name}() is {now} instead of {switches[name]}",
             )
-        asked = [name for name, parameter in judged.named_parameters() if parameter.grad is not None]
+        asked = [name for name, parameter in evaluated.named_parameters() if parameter.grad is not None]
         promise(not asked, evaluator, f"must leave no gradients behind, but does in {listed(asked)}")
-        _check_judgement(evaluator, judged, scores)
+        _check_judgement(evaluator, evaluated, scores)
 
 
-def _check_judgement(evaluator: Any, judged: nn.Module, scores: dict[str, float]) -> None:
+def _check_judgement(evaluator: Any, evaluated: nn.Module, scores: dict[str, float]) -> None:
     for time in ("second", "third"):
-        again = evaluator.evaluate(judged.eval())
+        again = evaluator.evaluate(evaluated.eval())
         promise(
             _same_scores(again, scores),
             evaluator,
@@ -108,7 +111,7 @@ def _check_judgement(evaluator: Any, judged: nn.Module, scores: dict[str, float]
         )
     others = []
     for _ in range(OTHERS):
-        other = copy.deepcopy(judged)
+        other = copy.deepcopy(evaluated)
         with torch.no_grad():
             for parameter in other.parameters():
                 parameter.copy_(torch.randn_like(parameter))
@@ -135,12 +138,12 @@ def _switches() -> dict[str, Any]:
     return {name: getattr(torch, name)() for name in SWITCHES}
 
 
-def _settings(judged: nn.Module) -> tuple[dict[str, Any], ...]:
+def _settings(evaluated: nn.Module) -> tuple[dict[str, Any], ...]:
     """Training flags by part, requires_grad by parameter, and the numbers of hooks by part."""
-    parts = {name or "the backbone itself": part for name, part in judged.named_modules()}
+    parts = {name or "the backbone itself": part for name, part in evaluated.named_modules()}
     return (
         {name: part.training for name, part in parts.items()},
-        {name: parameter.requires_grad for name, parameter in judged.named_parameters()},
+        {name: parameter.requires_grad for name, parameter in evaluated.named_parameters()},
         {name: [len(getattr(part, kind)) for kind in HOOKS] for name, part in parts.items()},
     )
 

@@ -9,7 +9,6 @@ from mmengine.hooks import Hook
 from mmengine.runner import get_priority
 
 from selfsup.config import DEFAULT_HOOKS
-from selfsup.engine.reading import read_weights
 from selfsup.engine.runner import Runner
 from selfsup.testing.modules import state_of
 from selfsup.testing.promise import (
@@ -20,6 +19,7 @@ from selfsup.testing.promise import (
     promised,
     same_values,
 )
+from selfsup.weights.read import read_weights
 
 
 def check_hook(hook: Hook, *, observes: bool = True, steps: int = 3, seed: int = 0) -> None:
@@ -27,7 +27,7 @@ def check_hook(hook: Hook, *, observes: bool = True, steps: int = 3, seed: int =
 
     It is a Hook with a priority that MMEngine knows; the training runs to its end with it; and if it only observes,
     that training is bitwise the one without it: every loss, and at the end the method's state and training flags, the
-    optimiser's state, the global random generators, and the backbone that is exported.
+    optimizer's state, the global random generators, and the backbone that is exported.
 
     Args:
         hook: built; a copy of it is used.
@@ -90,7 +90,7 @@ class _Recorder(Hook):
             "the method's state": state_of(method),
             "the training flags": {name: part.training for name, part in method.named_modules()},
             "requires_grad": {name: parameter.requires_grad for name, parameter in method.named_parameters()},
-            "the optimiser's state": copy.deepcopy(runner.optim_wrapper.state_dict()),
+            "the optimizer's state": copy.deepcopy(runner.optim_wrapper.state_dict()),
             "the global random generators": global_random_state(),
             "the exported backbone": [
                 {name: tensor.clone() for name, tensor in read_weights(file).items()} for file in exported

@@ -33,8 +33,8 @@ def check_method(
 
     It is a Method; the loss is a dict whose entries named ``loss*`` exist and have a gradient, and whose values are
     finite numbers, under bfloat16 autocast too, of which those that are only logged keep no graph; views, labels and
-    training flags are left alone; a batch twice as large is taken; ``check_batch`` needs no weights, refuses with a
-    ConfigError alone, and not these batches, nor does ``check_num_views`` refuse these views; gradients reach every
+    training flags are left alone; a batch twice as large is taken; ``check_batch`` needs no weights, rejects with a
+    ConfigError alone, and not these batches, nor does ``check_num_views`` reject these views; gradients reach every
     trainable parameter, so that DistributedDataParallel works without looking for unused ones, and not all are zero; a
     part called ``teacher`` is not trained; ``entry_points`` and ``fresh_parts`` name what is there; features are the
     backbone's width and do not depend on the batch in eval mode; ``before_step`` and ``after_step`` can be called in
@@ -48,7 +48,7 @@ def check_method(
         labels: classes, shape (batch,), for methods that learn from them.
         batch: images at a time, > 1.
         untrained: shell patterns for trainable parameters that get no gradient by design.
-        steps_before: optimiser steps before the state is saved, so that queues and teachers have moved.
+        steps_before: optimizer steps before the state is saved, so that queues and teachers have moved.
         tolerance: of the greatest feature, for results that may differ by rounding.
         seed: of the views and of what the method draws.
 
@@ -150,12 +150,12 @@ def _check_loss(method: Method, started: Method, views: Sequence[Tensor], labels
             method,
             f"{name!r} of the loss is only logged and must be detached, or the graph of every step stays in memory",
         )
-    minimised = [str(name) for name in parts if str(name).startswith("loss")]
+    minimized = [str(name) for name in parts if str(name).startswith("loss")]
     promise(
-        any(parts[name].requires_grad for name in minimised),
+        any(parts[name].requires_grad for name in minimized),
         method,
-        f"the loss must have a gradient, but {listed(minimised)} "
-        f"{'has' if len(minimised) == 1 else 'have'} none: detached, or computed under torch.no_grad()",
+        f"the loss must have a gradient, but {listed(minimized)} "
+        f"{'has' if len(minimized) == 1 else 'have'} none: detached, or computed under torch.no_grad()",
     )
     promise(
         all(torch.equal(view, before) for view, before in zip(views, given, strict=True)),
@@ -179,10 +179,10 @@ def _check_twice_the_batch(
 def _check_batches(method: Method, batch: int, num_views: int) -> None:
     """What ``check_batch`` and ``check_num_views`` say of what ``loss`` took, and of a batch that may not fit."""
     asked = copied(method).to("meta")
-    with promised(method, f"check_num_views({num_views}) must not refuse the views that loss takes"):
+    with promised(method, f"check_num_views({num_views}) must not reject the views that loss takes"):
         asked.check_num_views(num_views)
     for size in (batch, 2 * batch):
-        with promised(method, f"check_batch({size}, 1) must not refuse a batch that loss takes"):
+        with promised(method, f"check_batch({size}, 1) must not reject a batch that loss takes"):
             asked.check_batch(size, 1)
     sentence = f"check_batch({batch + 1}, 3) must raise nothing but a ConfigError, without weights or process group"
     with promised(method, sentence), suppress(ConfigError):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from selfsup.engine.hooks.aside import beside_training
+from selfsup.ops.random_state import isolated_random_state
 
 
 class BrokenPromise(AssertionError):
@@ -50,7 +50,7 @@ def promised(component: object, sentence: str) -> Iterator[None]:
 @contextmanager
 def own_random_numbers(seed: int) -> Iterator[None]:
     """What is drawn inside depends on the seed alone, and whoever called draws on as if nothing had been drawn."""
-    with beside_training(torch.device("cpu"), seed=seed):
+    with isolated_random_state(torch.device("cpu"), seed=seed):
         yield
 
 

@@ -137,12 +137,12 @@ def test_in_training_too_an_image_s_features_do_not_depend_on_the_others() -> No
         ({"depth": 50, "checkpoint_stages": (5,)}, r"BiTResNet\.checkpoint_stages: must be among 1, 2, 3, 4, got 5"),
     ],
 )
-def test_bad_arguments_are_refused(arguments: dict[str, object], message: str) -> None:
+def test_bad_arguments_are_rejected(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         on_meta(**arguments)
 
 
 @pytest.mark.parametrize("eps", [0.0, -1.0, float("nan")])
-def test_an_eps_that_is_not_positive_is_refused(eps: float) -> None:
+def test_an_eps_that_is_not_positive_is_rejected(eps: float) -> None:
     with pytest.raises(ConfigError, match=rf"BiTResNet\.eps: must be > 0, got {eps}"):
         BiTResNet(14, width=0.25, num_groups=8, eps=eps)

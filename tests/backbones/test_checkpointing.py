@@ -133,7 +133,7 @@ def test_blocks_of_others_may_take_lists_and_names_and_write_to_the_lists() -> N
     assert all(map(torch.equal, actual, expected))
 
 
-def test_a_block_of_others_that_writes_to_its_input_is_refused() -> None:
+def test_a_block_of_others_that_writes_to_its_input_is_rejected() -> None:
     block = nn.Sequential(nn.SiLU(inplace=True), nn.Linear(3, 3))
     with room.calls_checkpointed([block]):
         output = block(torch.randn(2, 3) + torch.zeros(3, requires_grad=True))
@@ -176,5 +176,5 @@ def differing_under_ddp() -> list[str]:
 
 
 @pytest.mark.dist
-def test_synchronised_batch_norm_under_ddp_is_bitwise_the_same_too() -> None:
+def test_synchronized_batch_norm_under_ddp_is_bitwise_the_same_too() -> None:
     assert run_in_processes(differing_under_ddp) == [[], []]

@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from selfsup.backbones import RegNet, multiply_adds
+from selfsup.backbones import RegNet
 from selfsup.backbones.regnet_params import RegNetParams
 from selfsup.backbones.regnet_variants import VARIANTS
 from selfsup.errors import ConfigError
 from selfsup.layers.squeeze_excite import SqueezeExcite
+from selfsup.planning import multiply_adds
 from selfsup.registry import BACKBONES
 from tests.reference import record
 
@@ -171,6 +172,6 @@ def test_rule_rounds_half_to_even() -> None:
         ({"arch": "y_8gf", "checkpoint_stages": (0,)}, r"RegNet\.checkpoint_stages: must be among 1, 2, 3, 4, got 0"),
     ],
 )
-def test_arguments_that_do_not_describe_a_network_are_refused(arguments: dict[str, object], message: str) -> None:
+def test_arguments_that_do_not_describe_a_network_are_rejected(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         on_meta(**arguments)

@@ -3,8 +3,9 @@ import torch
 import torchvision
 from torch import nn
 
-from selfsup.backbones import ResNet, multiply_adds
+from selfsup.backbones import ResNet
 from selfsup.errors import ConfigError
+from selfsup.planning import multiply_adds
 from selfsup.registry import BACKBONES
 from tests.reference import record
 from tests.reference.selective_kernel import stem_by_the_code, variables_by_the_code
@@ -147,6 +148,6 @@ def test_initial_weights_have_torchvision_s_distribution() -> None:
         ({"depth": 18, "checkpoint_stages": (5,)}, r"ResNet\.checkpoint_stages: must be among 1, 2, 3, 4, got 5"),
     ],
 )
-def test_bad_arguments_are_refused(arguments: dict[str, object], message: str) -> None:
+def test_bad_arguments_are_rejected(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         on_meta(**arguments)

@@ -92,7 +92,7 @@ def test_a_network_of_one_resolution_gives_its_last_map_at_every_stride(timm: Mo
     torch.testing.assert_close(maps[3], torch.nn.functional.avg_pool2d(last, 2))
 
 
-def test_a_network_without_maps_at_one_of_several_strides_is_refused(timm: ModuleType) -> None:
+def test_a_network_without_maps_at_one_of_several_strides_is_rejected(timm: ModuleType) -> None:
     with pytest.raises(
         ConfigError,
         match=r"^Timm\.feature_maps: must have maps at strides 4, 8, 16 and 32, or at one stride, got "
@@ -121,7 +121,7 @@ def test_a_network_whose_maps_timm_does_not_give_says_so(timm: ModuleType) -> No
         ),
     ],
 )
-def test_bad_arguments_are_refused(timm: ModuleType, arguments: dict[str, object], message: str) -> None:
+def test_bad_arguments_are_rejected(timm: ModuleType, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         BACKBONES.build({"type": "Timm", **arguments})
 
@@ -152,7 +152,7 @@ def test_bad_arguments_are_refused(timm: ModuleType, arguments: dict[str, object
         ("halonet26t", {}, (80, 112), "cannot run on images of 80 x 112: timm gives no reason"),
     ],
 )
-def test_a_size_that_the_network_refuses_is_named_with_the_remedy_it_has(
+def test_a_size_that_the_network_rejects_is_named_with_the_remedy_it_has(
     timm: ModuleType, name: str, model_args: dict[str, Any], size: tuple[int, int], said: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -172,7 +172,7 @@ def test_the_remedies_help(timm: ModuleType, name: str, model_args: dict[str, An
     assert model(torch.zeros(1, 3, 48, 64)).shape == (1, model.out_dim)
 
 
-def test_another_refusal_of_timm_s_is_not_put_down_to_the_size(
+def test_another_rejection_of_timm_s_is_not_put_down_to_the_size(
     timm: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Timm("hiera_tiny_224")
@@ -185,7 +185,7 @@ def test_another_refusal_of_timm_s_is_not_put_down_to_the_size(
 
 
 @pytest.mark.parametrize(("name", "size"), [("hiera_tiny_224", 224), ("sam2_hiera_tiny", 256)])
-def test_the_maps_of_a_network_whose_head_normalises_are_what_it_pools(timm: ModuleType, name: str, size: int) -> None:
+def test_the_maps_of_a_network_whose_head_normalizes_are_what_it_pools(timm: ModuleType, name: str, size: int) -> None:
     torch.manual_seed(0)
     model = Timm(name).eval()
     images = torch.randn(1, 3, size, size)
@@ -195,7 +195,7 @@ def test_the_maps_of_a_network_whose_head_normalises_are_what_it_pools(timm: Mod
         torch.testing.assert_close(model.model.head.norm(maps[-1].mean((2, 3))), features, rtol=1e-4, atol=1e-5)
 
 
-def test_a_network_that_does_not_pool_is_refused_when_it_runs(timm: ModuleType) -> None:
+def test_a_network_that_does_not_pool_is_rejected_when_it_runs(timm: ModuleType) -> None:
     model = Timm("resnet10t", model_args=dict(global_pool=""))
     with pytest.raises(
         ConfigError, match=r"Timm: resnet10t must give features of shape \(1, 512\), got \(1, 512, 2, 2\)"

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from selfsup.backbones import ViT, multiply_adds
+from selfsup.backbones import ViT
 from selfsup.backbones.vit_positions import resample_positions, sincos_positions
 from selfsup.errors import ConfigError
+from selfsup.planning import multiply_adds
 from selfsup.registry import BACKBONES
 from tests.reference.positions import sincos_by_the_code
 
@@ -176,11 +177,11 @@ def test_only_the_positions_tell_where_a_patch_is() -> None:
         ({"arch": "small", "checkpoint_stages": (0,)}, r"ViT\.checkpoint_stages: must be among 1, 2, 3, 4, got 0"),
     ],
 )
-def test_bad_arguments_are_refused(arguments: dict[str, object], message: str) -> None:
+def test_bad_arguments_are_rejected(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         on_meta(**arguments)
 
 
-def test_images_that_are_not_whole_patches_are_refused() -> None:
+def test_images_that_are_not_whole_patches_are_rejected() -> None:
     with pytest.raises(ConfigError, match="ViT: images must be whole patches of 16 pixels, got 64 x 90"):
         tiny()(torch.zeros(1, 3, 64, 90))

@@ -15,11 +15,11 @@ import selfsup
 from selfsup.cli import main
 from selfsup.cli.train import resume_command
 from selfsup.config import config_names, load_config
-from selfsup.engine.files import checkpoint_file
 from selfsup.engine.interrupt import Interrupted, InterruptWatch
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.registry import HOOKS
+from selfsup.weights.checkpoint import checkpoint_file
 
 TINY = [
     "--device=cpu",
@@ -111,15 +111,17 @@ def test_own_images_are_trained_on_with_the_recipes_scaling(capsys: pytest.Captu
     }
 
 
-def test_labelled_images_are_held_out_in_part_and_the_test_judges_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_labelled_images_are_held_out_in_part_and_the_test_evaluates_the_same(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     Path("mine").mkdir()
     for name in ("cat", "dog"):
         images(Path("mine", name))
     options = [*TINY, "train_dataloader.dataset.labels=folder"]
     assert main(["train", "simclr/simclr_scenes", "--data", "mine", *options]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "learn from one part of --data and judge another, which is held out from the training" in said
-    assert "held out from training: 4 of 16 images, on which evaluators judge; 12 are trained on" in said
+    assert "learn from one part of --data and evaluate another, which is held out from the training" in said
+    assert "held out from training: 4 of 16 images, on which evaluators evaluate; 12 are trained on" in said
     rows = [json.loads(line) for line in Path("work_dirs/simclr_scenes/metrics.jsonl").read_text().splitlines()]
     assert main(["test", "work_dirs/simclr_scenes/config.py", "work_dirs/simclr_scenes", "--device=cpu"]) == 0
     scores = json.loads(Path("work_dirs/simclr_scenes/scores.json").read_text())
@@ -128,7 +130,7 @@ def test_labelled_images_are_held_out_in_part_and_the_test_judges_the_same(capsy
     backbone = "work_dirs/simclr_scenes/backbone.safetensors"
     assert main(["test", "work_dirs/simclr_scenes/config.py", backbone, "--device=cpu"]) == 0
     assert (
-        f"note: {backbone} does not say which images it was trained on; those judged here may be among them\n"
+        f"note: {backbone} does not say which images it was trained on; those evaluated here may be among them\n"
         in capsys.readouterr().out
     )
 
@@ -253,7 +255,7 @@ def test_a_word_that_is_near_nothing_is_left_to_argparse(capsys: pytest.CaptureF
     assert "did you mean" not in capsys.readouterr().err
 
 
-def test_data_that_is_neither_images_nor_a_list_is_refused_by_its_option(
+def test_data_that_is_neither_images_nor_a_list_is_rejected_by_its_option(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "README.md").touch()
@@ -415,7 +417,7 @@ def test_the_dry_run_says_that_a_run_ends_in_its_warm_up(capsys: pytest.CaptureF
         assert (f"the warm-up takes 70 steps and the run has {steps}" in capsys.readouterr().out) == said
 
 
-def test_a_rate_that_the_optimiser_refuses_is_told_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rate_that_the_optimizer_rejects_is_told_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "swav/swav_scenes", "--dry-run", "--cfg-options", "optim_wrapper.optimizer.lr=-1"]) == 2
     assert capsys.readouterr().err == "error: optim_wrapper.optimizer: Invalid learning rate: -1\n"
 
@@ -441,7 +443,7 @@ class Stops(Hook):
         raise ConfigError("stopped by a hook")
 
 
-def test_too_few_views_are_refused_before_anything_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_few_views_are_rejected_before_anything_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     views = "train_dataloader.views=dict(type='SwAVViews', sizes=(32,), counts=(1,), scales=((0.08, 1),))"
     for dry in ([], ["--dry-run"]):
         assert main(["train", "simclr/simclr_scenes", "--device=cpu", *dry, "--cfg-options", views]) == 2

@@ -69,7 +69,7 @@ RULE = (
         ("res", "'res' would register 'ResNet', which is taken; choose another"),
     ],
 )  # fmt: skip
-def test_a_name_that_cannot_be_is_refused(name: str, said: str, tmp_path: Path) -> None:
+def test_a_name_that_cannot_be_is_rejected(name: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         write_plugin(name, tmp_path)
     assert str(caught.value) == f"new-plugin: {said}"
@@ -88,7 +88,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.C
     assert f"error: new-plugin: cannot write {tmp_path}/taken/here/bird_nets (" in capsys.readouterr().err
 
 
-def test_a_name_whose_component_a_plugin_has_is_refused(site: Path, tmp_path: Path) -> None:
+def test_a_name_whose_component_a_plugin_has_is_rejected(site: Path, tmp_path: Path) -> None:
     install(site, "other_nets", BACKBONE.format(name=component_name("bird_nets")))
     with pytest.raises(ConfigError, match="would register 'BirdNetsNet', which is taken"):
         write_plugin("bird_nets", tmp_path)

@@ -13,17 +13,19 @@ from selfsup.cli import convert as convert_verb
 from selfsup.cli import export as export_verb
 from selfsup.cli import main
 from selfsup.config import dump_config
-from selfsup.convert import SOURCES
-from selfsup.engine import disk, export, foreign, trained_backbone
-from selfsup.engine.card_file import read_card
-from selfsup.engine.checkpoint import load_backbone
-from selfsup.engine.files import write_card, write_weights
-from selfsup.engine.reading import read_weights
 from selfsup.errors import CheckpointError
+from selfsup.ops import files as disk
 from selfsup.registry import BACKBONES
-from tests.convert import official
-from tests.convert.networks import TINY, resnet, tiny_regnet
+from selfsup.weights import convert as foreign
+from selfsup.weights import export, trained_backbone
+from selfsup.weights.card import read_card
+from selfsup.weights.load import load_backbone
+from selfsup.weights.read import read_weights
+from selfsup.weights.rules.sources import SOURCES
+from selfsup.weights.write import write_card, write_weights
 from tests.engine.tiny_run import tiny_config
+from tests.weights import official
+from tests.weights.networks import TINY, resnet, tiny_regnet
 
 DICT = "dict(type='RegNet', depths=(1, 2, 1, 1), widths=(16, 24, 32, 48), group_width=8)"
 
@@ -160,7 +162,7 @@ def test_the_words_of_the_commands_are_those_of_the_engine() -> None:
     assert tuple(SOURCES) == convert_verb.SOURCES
 
 
-def test_a_converted_file_is_tested_and_the_original_is_refused_with_the_way(
+def test_a_converted_file_is_tested_and_the_original_is_rejected_with_the_way(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     seer_file()

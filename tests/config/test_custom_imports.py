@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from selfsup.config import dump_config, load_config
-from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.registry import BACKBONES
@@ -127,7 +127,7 @@ def test_a_file_may_force_its_way_into_a_name_of_another(tmp_path: Path) -> None
         assert BACKBONES.find("OwnNet").__module__ == name
 
 
-def test_imports_that_are_no_names_are_refused(tmp_path: Path) -> None:
+def test_imports_that_are_no_names_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"custom_imports\.imports: must be str or a sequence of str, got 3"):
         load_config(write(tmp_path, RECIPE + "custom_imports = dict(imports=3)\n"))
 

@@ -17,7 +17,7 @@ def load(folder: Path, text: str = "", options: Any = ()) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("value", [None, {"type": "CheckpointHook"}])
-def test_a_misspelt_name_is_refused_with_the_nearest(tmp_path: Path, value: Any) -> None:
+def test_a_misspelt_name_is_rejected_with_the_nearest(tmp_path: Path, value: Any) -> None:
     config = read_config(write(tmp_path)) | {"default_hooks": {"chekpoint": value}}
     said = (
         "default_hooks.chekpoint: is no hook of every run; did you mean 'checkpoint'?; other hooks go into custom_hooks"
@@ -45,7 +45,7 @@ def test_arguments_are_changed_without_naming_the_type(tmp_path: Path) -> None:
     assert (hooks["checkpoint"]["type"], hooks["checkpoint"]["max_keep"]) == ("CheckpointHook", 9)
 
 
-def test_a_misspelt_argument_is_refused_on_the_command_line_too(tmp_path: Path) -> None:
+def test_a_misspelt_argument_is_rejected_on_the_command_line_too(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"default_hooks\.collapse\.every_stesp: .*did you mean 'every_steps'"):
         load(tmp_path, options=["default_hooks.collapse.every_stesp=50"])
 
@@ -80,7 +80,7 @@ def test_another_hook_in_a_names_place_has_arguments_of_its_own(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("name", "hook"), [("scheduler", "ParamSchedulerHook"), ("progress", "ProgressHook")])
-def test_a_second_one_that_would_do_its_work_twice_is_refused(tmp_path: Path, name: str, hook: str) -> None:
+def test_a_second_one_that_would_do_its_work_twice_is_rejected(tmp_path: Path, name: str, hook: str) -> None:
     config = read_config(write(tmp_path)) | {"custom_hooks": [{"type": "EmptyCacheHook"}, {"type": hook}]}
     assert find_problems(config) == [
         f"custom_hooks.1: every run has a {hook} already, and would do its work twice; change that one in "

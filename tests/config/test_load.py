@@ -162,7 +162,7 @@ def test_options_change_values_list_items_and_arguments_left_out(tmp_path: Path)
         ("no equals sign", "--cfg-options no equals sign: must be KEY=VALUE"),
     ],
 )
-def test_options_for_keys_that_do_not_exist_are_refused(option: str, said: str, tmp_path: Path) -> None:
+def test_options_for_keys_that_do_not_exist_are_rejected(option: str, said: str, tmp_path: Path) -> None:
     path = write(tmp_path, RECIPE + "seed = 3\ncustom_hooks = [dict(type='EmptyCacheHook')]\n")
     with pytest.raises(ConfigError) as caught:
         load_config(path, [option])
@@ -196,7 +196,7 @@ def test_own_images_replace_the_data_of_the_config_and_its_evaluators(tmp_path: 
     assert not {"train", "test"} & set(config["evaluators"]["knn"])
 
 
-def test_own_images_that_are_not_there_are_refused(tmp_path: Path) -> None:
+def test_own_images_that_are_not_there_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: no such folder or file"):
         load_config(write(tmp_path), images="nowhere")
 
@@ -251,7 +251,7 @@ def test_custom_imports_that_fail_are_named(tmp_path: Path) -> None:
         load_config(write(tmp_path, RECIPE + "custom_imports = dict(imports='not_there')\n"))
 
 
-def test_a_config_that_builds_on_itself_is_refused(tmp_path: Path) -> None:
+def test_a_config_that_builds_on_itself_is_rejected(tmp_path: Path) -> None:
     path = write(tmp_path, "_base_ = ['recipe.py']\n")
     with pytest.raises(ConfigError, match="builds on itself"):
         read_config(path)
@@ -270,7 +270,7 @@ def test_an_option_may_be_written_as_in_a_config(text: str, value: object) -> No
     assert parse_options([f"model.backbone={text}"]) == {"model.backbone": value}
 
 
-def test_an_option_that_is_no_plain_dict_is_refused() -> None:
+def test_an_option_that_is_no_plain_dict_is_rejected() -> None:
     with pytest.raises(ConfigError, match=r"--cfg-options a=dict\(b=open\('x'\)\): must be a dict of plain values"):
         parse_options(["a=dict(b=open('x'))"])
 

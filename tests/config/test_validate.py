@@ -174,7 +174,7 @@ def test_a_module_without_a_constructor_of_its_own_takes_nothing(config: dict[st
     assert find_problems(config) == ["model.loss.temperature: is not an argument of CosineLoss, got 0.5; it takes none"]
 
 
-def test_an_option_that_an_open_component_may_not_know_is_refused(config: dict[str, Any]) -> None:
+def test_an_option_that_an_open_component_may_not_know_is_rejected(config: dict[str, Any]) -> None:
     config["model"]["backbone"] = {"type": Open, "depth": 3, "depht": 4}
     assert find_problems(config) == []
     said = "model.backbone.depht: does not exist in the config, and nothing there is known to take it"
@@ -229,7 +229,7 @@ def test_annotations_are_spelled_for_people() -> None:
         ("dist_timeout", 0.5, 1),
     ],
 )
-def test_numbers_that_make_no_sense_are_refused(config: dict[str, Any], path: str, value: Any, least: int) -> None:
+def test_numbers_that_make_no_sense_are_rejected(config: dict[str, Any], path: str, value: Any, least: int) -> None:
     change(config, path, value)
     (problem,) = find_problems(config)
     assert problem.startswith(path) and f": must be >= {least}, got " in problem
@@ -241,7 +241,7 @@ def test_an_option_with_a_misspelt_key_on_its_way_is_one_problem(config: dict[st
     assert problems == ["model.lss: is not an argument of SimCLR, got {'temperature': 0.1}; did you mean 'loss'?"]
 
 
-def test_an_option_in_free_data_gets_the_nearest_of_its_neighbours(config: dict[str, Any]) -> None:
+def test_an_option_in_free_data_gets_the_nearest_of_its_neighbors(config: dict[str, Any]) -> None:
     config["optim_wrapper"] = {"optimizer": config["optim_wrapper"]["optimizer"], "freeze": {"neck": 3, "nekc": 4}}
     (problem,) = find_problems(config, added={"optim_wrapper.freeze.nekc"})
     assert problem.startswith("optim_wrapper.freeze.nekc: does not exist in the config")

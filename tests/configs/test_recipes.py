@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from selfsup.config import Plan, config_names, describe, find_config, load_config, print_plan
-from selfsup.config.describe import rate_curve
+from selfsup.config import config_names, find_config, load_config
 from selfsup.config.find import CONFIG_FOLDERS
+from selfsup.planning import Plan, describe, print_plan
+from selfsup.planning.describe import rate_curve
 from selfsup.registry import DATASETS, TRANSFORMS
 from tests.reference import record
 

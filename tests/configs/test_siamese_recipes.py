@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from selfsup.config import find_config, load_config
-from selfsup.config.describe import build_on_meta, rate_curve
 from selfsup.engine.optim.groups import parameter_groups
+from selfsup.planning.describe import build_on_meta, rate_curve
 from tests.configs.test_recipes import plan
 from tests.reference import record
 
@@ -131,5 +131,5 @@ def test_versions_1_and_2_of_moco_differ_where_the_papers_do() -> None:
 
 
 @pytest.mark.parametrize("name", ["byol/byol_resnet50", "simsiam/simsiam_resnet50", "moco/moco_v3_resnet50"])
-def test_methods_without_a_queue_synchronise_batch_norm_over_all_processes(name: str) -> None:
+def test_methods_without_a_queue_synchronize_batch_norm_over_all_processes(name: str) -> None:
     assert load_config(name)["sync_bn"] == "all"

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from selfsup.config import load_config
-from selfsup.config.describe import build_on_meta, rate_curve
 from selfsup.data.preprocess import Preprocess
+from selfsup.planning.describe import build_on_meta, rate_curve
 from tests.configs.test_recipes import plan
 from tests.reference import record
 

@@ -98,7 +98,7 @@ class Settles(Sound):
         return super().loss(views)
 
 
-class Normalises(Sound):
+class Normalizes(Sound):
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
         views[0].sub_(0.5)
         return super().loss(views)
@@ -213,7 +213,7 @@ METHODS = [
     Broken(Hoards, "'perplexity' of the loss is only logged and must be detached, or the graph of every step stays "),
     Broken(NoGraph, "the loss must have a gradient, but loss has none: detached, or computed under torch.no_grad()"),
     Broken(Settles, "loss must leave the training flags as they were, but not of backbone, backbone.conv, backbone.bn"),
-    Broken(Normalises, "must not write to the views"),
+    Broken(Normalizes, "must not write to the views"),
     Broken(Relabels, "must not write to the labels", options={"labels": LABELS}),
     Broken(
         Idle,
@@ -227,10 +227,10 @@ METHODS = [
         options={"untrained": ("neck.mlp.3.*",)},
     ),
     Broken(OneBatch, "must take a batch of 8 as well as one of 4: RuntimeError: "),
-    Broken(Picky, "check_batch(4, 1) must not refuse a batch that loss takes: ConfigError: model.queue_length: "),
+    Broken(Picky, "check_batch(4, 1) must not reject a batch that loss takes: ConfigError: model.queue_length: "),
     Broken(
         Miscounts,
-        "check_num_views(2) must not refuse the views that loss takes: ConfigError: train_dataloader.views: Miscounts ",
+        "check_num_views(2) must not reject the views that loss takes: ConfigError: train_dataloader.views: Miscounts ",
     ),
     Broken(Weighs, "check_batch(5, 3) must raise nothing but a ConfigError, without weights or process group: "),
     Broken(Exact, "must work under bfloat16 autocast: TypeError: float32 only"),

@@ -8,84 +8,84 @@ from mmengine.hooks import Hook
 from torch import nn
 
 from tests.contracts.rejection import Broken
-from tests.contracts.sound import Judge
+from tests.contracts.sound import Evaluate
 
 Scores = dict[str, float]
 
 
-class Fails(Judge):
+class Fails(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         raise FileNotFoundError("labels.csv")
 
 
-class LeavesEval(Judge):
+class LeavesEval(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         return super().evaluate(backbone.eval())
 
 
-class Freezes(Judge):
+class Freezes(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         return super().evaluate(backbone.requires_grad_(False))
 
 
-class LeavesHook(Judge):
+class LeavesHook(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         backbone.register_forward_hook(lambda *_: None)
         return super().evaluate(backbone)
 
 
-class InTraining(Judge):
+class InTraining(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         backbone(torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
         return super().evaluate(backbone)
 
 
-class Halves(Judge):
+class Halves(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         scores = super().evaluate(backbone)
         backbone.bfloat16()
         return scores
 
 
-class Draws(Judge):
+class Draws(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         torch.rand(1)
         return super().evaluate(backbone)
 
 
-class SwitchesOff(Judge):
+class SwitchesOff(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         torch.set_grad_enabled(False)
         return super().evaluate(backbone)
 
 
-class Doubles(Judge):
+class Doubles(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         scores = super().evaluate(backbone)
         torch.set_default_dtype(torch.float64)
         return scores
 
 
-class Hurries(Judge):
+class Hurries(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         torch.set_num_threads(torch.get_num_threads() + 1)
         return super().evaluate(backbone)
 
 
-class Determines(Judge):
+class Determines(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         torch.use_deterministic_algorithms(True)
         return super().evaluate(backbone)
 
 
-class LeavesGradients(Judge):
+class LeavesGradients(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         weight = list(backbone.parameters())[-1]
         weight.grad = torch.zeros_like(weight)
         return super().evaluate(backbone)
 
 
-class Tires(Judge):
+class Tires(Evaluate):
     """Its third judgement is another."""
 
     def __init__(self) -> None:
@@ -96,37 +96,37 @@ class Tires(Judge):
         return {name: value / (1 if self.calls < 3 else 2) for name, value in super().evaluate(backbone).items()}
 
 
-class Flatters(Judge):
+class Flatters(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         return {"top1": 0.9}
 
 
-class Alone(Judge):
+class Alone(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Any:
         return super().evaluate(backbone)["mean"]
 
 
-class Silent(Judge):
+class Silent(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         return {}
 
 
-class Numbered(Judge):
+class Numbered(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Any:
         return {1: super().evaluate(backbone)["mean"]}
 
 
-class AsTensor(Judge):
+class AsTensor(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Any:
         return {"top1": torch.tensor(super().evaluate(backbone)["mean"])}
 
 
-class NotANumber(Judge):
+class NotANumber(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         return {"top1": float("nan")}
 
 
-class Percent(Judge):
+class Percent(Evaluate):
     def evaluate(self, backbone: nn.Module) -> Scores:
         return {"top1": 50.0 + super().evaluate(backbone)["mean"]}
 
@@ -240,7 +240,7 @@ HOOKS = [
     Broken(Meddles, "must not change the training, but the loss of step 2 is "),
     Broken(ForgetsStatistics, f"{LATE}the method's state, the exported backbone; pass observes=False if it is there"),
     Broken(ForgetsBackbone, f"{LATE}the method's state, the exported backbone; pass observes=False if it is there"),
-    Broken(Hastens, f"{LATE}the optimiser's state; pass observes=False if it is there to change it"),
+    Broken(Hastens, f"{LATE}the optimizer's state; pass observes=False if it is there to change it"),
     Broken(Draws, f"{LATE}the global random generators; pass observes=False if it is there to change it"),
     Broken(Settles, f"{LATE}the training flags; pass observes=False if it is there to change it"),
     Broken(StopsTraining, f"{LATE}requires_grad; pass observes=False if it is there to change it"),

@@ -101,7 +101,7 @@ class Infinite(Distance):
         return super().forward(a, b) / 0
 
 
-class Normalises(nn.Module):
+class Normalizes(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         with torch.no_grad():
             a /= a.norm(dim=1, keepdim=True)
@@ -136,15 +136,15 @@ class GrowsInEval(Distance):
         return super().forward(a, b)
 
 
-class CentreOutside(Distance):
+class CenterOutside(Distance):
     def __init__(self) -> None:
         super().__init__()
-        self.centre = torch.zeros(3)
+        self.center = torch.zeros(3)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         if self.training:
-            self.centre = 0.9 * self.centre + 0.1 * b.detach().float().mean(dim=0)
-        return super().forward(a - self.centre, b)
+            self.center = 0.9 * self.center + 0.1 * b.detach().float().mean(dim=0)
+        return super().forward(a - self.center, b)
 
 
 class Idle(Distance):
@@ -224,14 +224,14 @@ LOSSES = [
     _loss(PerSample, "the loss must be one number, a tensor of shape (), got (4,)"),
     _loss(Whole, "the loss must be float32 or better, got torch.int64"),
     _loss(Infinite, "the loss must be finite, got inf"),
-    _loss(Normalises, "must not write to its inputs"),
+    _loss(Normalizes, "must not write to its inputs"),
     _loss(Counts, "must give the same for the same inputs in eval mode"),
     _loss(
         CountsInTraining,
         "must give the same output once its state dict is loaded into another of its kind, but not in eval mode",
     ),
     _loss(GrowsInEval, "must leave its state alone in eval mode"),
-    _loss(CentreOutside, "tensors must be parameters or buffers, and layers submodules, or they are neither saved "),
+    _loss(CenterOutside, "tensors must be parameters or buffers, and layers submodules, or they are neither saved "),
     _loss(Idle, "a gradient must reach every trainable parameter in training, or several processes wait for each "),
     _loss(NoGraph, "a gradient must reach its inputs for the example inputs, got a loss without gradient"),
     _loss(Forgets, "a gradient must reach input 1 for the example inputs"),

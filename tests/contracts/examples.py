@@ -191,5 +191,5 @@ EXAMPLES: dict[str, dict[str, Example]] = {
     "hooks": HOOKS,
 }
 
-ELSEWHERE = {"transforms": {"Preprocess": "a module that normalises batches: tests/data/test_preprocess.py"}}
+ELSEWHERE = {"transforms": {"Preprocess": "a module that normalizes batches: tests/data/test_preprocess.py"}}
 """Names that are no component of their registry's usual kind, with where they are tested."""

@@ -65,7 +65,7 @@ class TwoCrops:
         return [np.resize(image // np.uint8(1 + rng.integers(3)), (4, 4, 3)) for _ in range(2)]
 
 
-class Judge:
+class Evaluate:
     """An evaluator."""
 
     def evaluate(self, backbone: nn.Module) -> dict[str, float]:

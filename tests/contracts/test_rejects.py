@@ -15,7 +15,7 @@ from tests.contracts.broken_parts import LOSSES, NECKS
 from tests.contracts.broken_transforms import TRANSFORMS
 from tests.contracts.examples import rows
 from tests.contracts.rejection import Broken, promises, rejection
-from tests.contracts.sound import Darken, Distance, Judge, Neck, Net, Sound, TwoCrops
+from tests.contracts.sound import Darken, Distance, Evaluate, Neck, Net, Sound, TwoCrops
 
 
 def check_backbone(backbone: Net, **options: object) -> None:
@@ -69,7 +69,7 @@ def test_what_keeps_every_promise_is_accepted() -> None:
     testing.check_method(Sound())
     testing.check_transform(Darken(), varies=True)
     testing.check_transform(TwoCrops(), varies=True)
-    testing.check_evaluator(Judge())
+    testing.check_evaluator(Evaluate())
 
 
 def test_what_its_author_allows_is_accepted() -> None:

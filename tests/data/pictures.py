@@ -22,24 +22,24 @@ def picture(height: int, width: int, number: int = 0) -> np.ndarray:
 
 
 def statistics_of(views: np.ndarray) -> np.ndarray:
-    """What a network sees first: mean and spread per channel, colourfulness, sharpness, quantiles, clipped share.
+    """What a network sees first: mean and spread per channel, colorfulness, sharpness, quantiles, clipped share.
 
     Args:
         views: uint8 (N, H, W, 3).
 
     Returns:
-        (N, 17), each in grey levels.
+        (N, 17), each in gray levels.
     """
-    grey = views.sum(axis=3, dtype=np.int16)
-    ranked = np.sort(grey.reshape(len(views), -1), axis=1) / 3
+    gray = views.sum(axis=3, dtype=np.int16)
+    ranked = np.sort(gray.reshape(len(views), -1), axis=1) / 3
     quantiles = ranked[:, (np.array((0.02, 0.25, 0.5, 0.75, 0.98)) * (ranked.shape[1] - 1)).astype(int)]
     columns = [
         views.mean(axis=(1, 2)),
         views.std(axis=(1, 2), dtype=np.float32),
         (views.max(axis=3) - views.min(axis=3)).mean(axis=(1, 2)),
-        np.abs(np.diff(grey, axis=1)).mean(axis=(1, 2)) / 3,
-        np.abs(np.diff(grey, axis=2)).mean(axis=(1, 2)) / 3,
-        np.abs(np.diff(grey, n=2, axis=2)).mean(axis=(1, 2)) / 3,
+        np.abs(np.diff(gray, axis=1)).mean(axis=(1, 2)) / 3,
+        np.abs(np.diff(gray, axis=2)).mean(axis=(1, 2)) / 3,
+        np.abs(np.diff(gray, n=2, axis=2)).mean(axis=(1, 2)) / 3,
         quantiles,
         (views == 0).mean(axis=(1, 2, 3)) * 255,
         (views == 255).mean(axis=(1, 2, 3)) * 255,
@@ -58,7 +58,7 @@ def assert_same_distribution(
     """Compare the means and the standard deviations of every statistic, allowing for the sampling error.
 
     Five standard errors are allowed, estimated from the samples (that of a standard deviation from the fourth
-    moment), and a bias that 8-bit arithmetic may leave: ``level`` grey levels in a mean, ``spread`` in the ratio of
+    moment), and a bias that 8-bit arithmetic may leave: ``level`` gray levels in a mean, ``spread`` in the ratio of
     the standard deviations.
     """
     assert actual.shape[1] == expected.shape[1]
@@ -72,7 +72,7 @@ def assert_same_distribution(
 
 def _log_std_error(values: np.ndarray) -> np.ndarray:
     """Standard error of the logarithm of the standard deviation of each column."""
-    centred = values - values.mean(axis=0)
-    variance = np.maximum((centred**2).mean(axis=0), 1e-12)
-    kurtosis = (centred**4).mean(axis=0) / variance**2
+    centered = values - values.mean(axis=0)
+    variance = np.maximum((centered**2).mean(axis=0), 1e-12)
+    kurtosis = (centered**4).mean(axis=0) / variance**2
     return np.sqrt(np.maximum(kurtosis - 1, 0.0) / len(values)) / 2

@@ -61,7 +61,7 @@ def test_workers_are_given_the_same(scenes: Scenes) -> None:
     assert rest.original(np.arange(3)).tolist() == [1, 3, 4]
 
 
-def test_images_that_are_not_there_are_refused(scenes: Scenes) -> None:
+def test_images_that_are_not_there_are_rejected(scenes: Scenes) -> None:
     with pytest.raises(ConfigError, match=rf"AllBut.without: must lie in \[0, {len(scenes)}\), got -1 to 4"):
         AllBut(scenes, [4, -1])
     with pytest.raises(IndexError, match=f"there are {len(scenes) - 1} images"):

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from selfsup.data.decode import MAX_PIXELS, decode_image
+from selfsup.data.decode.decoder import MAX_PIXELS, decode_image
 from selfsup.errors import DecodeError
 from tests.data.encoded import Image, encode, exif, picture, pillow_decode
 
@@ -47,7 +47,7 @@ def test_16_bits_are_scaled_to_8(extension: str) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "YCbCr"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
-def test_other_colour_models_become_rgb(mode: str, kind: str) -> None:
+def test_other_color_models_become_rgb(mode: str, kind: str) -> None:
     if (kind, mode) in {("JPEG", "P"), ("PNG", "CMYK"), ("PNG", "YCbCr"), ("TIFF", "YCbCr"), ("TIFF", "CMYK")}:
         pytest.skip("no such file")
     content = encode(Image.fromarray(picture()).convert(mode), kind)
@@ -56,11 +56,11 @@ def test_other_colour_models_become_rgb(mode: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "GIF"])
 def test_transparency_is_laid_on_white(kind: str) -> None:
-    colour = np.dstack([picture(), np.zeros((75, 100), np.uint8)])
-    colour[20:, :, 3] = 255
+    color = np.dstack([picture(), np.zeros((75, 100), np.uint8)])
+    color[20:, :, 3] = 255
     if kind != "GIF":
-        colour[40:, :, 3] = 100
-    content = encode(colour, kind, **(dict(lossless=True, exact=True) if kind == "WEBP" else {}))
+        color[40:, :, 3] = 100
+    content = encode(color, kind, **(dict(lossless=True, exact=True) if kind == "WEBP" else {}))
     source = Image.open(io.BytesIO(content)).convert("RGBA")
     white = Image.new("RGBA", source.size, (255, 255, 255, 255))
     expected = np.asarray(Image.alpha_composite(white, source).convert("RGB"))
@@ -68,7 +68,7 @@ def test_transparency_is_laid_on_white(kind: str) -> None:
     assert np.abs(decode_image(content).astype(int) - expected).max() <= 1
 
 
-def test_a_transparent_palette_colour_is_laid_on_white() -> None:
+def test_a_transparent_palette_color_is_laid_on_white() -> None:
     content = encode(Image.fromarray(picture()).convert("P"), "PNG", transparency=0)
     expected = np.asarray(Image.open(io.BytesIO(content)).convert("RGBA"))
     assert (decode_image(content)[expected[..., 3] == 0] == 255).all()
@@ -89,7 +89,7 @@ def test_an_exif_orientation_is_undone(orientation: int, kind: str, mode: str) -
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_an_animation_gives_its_first_frame(kind: str) -> None:
-    frames = [Image.fromarray(np.full((20, 30, 3), grey, np.uint8)) for grey in (10, 100, 200)]
+    frames = [Image.fromarray(np.full((20, 30, 3), gray, np.uint8)) for gray in (10, 100, 200)]
     decoded = decode_image(encode(frames[0], kind, save_all=True, append_images=frames[1:]))
     assert decoded.shape == (20, 30, 3)
     assert np.abs(decoded.astype(int) - 10).max() <= 2
@@ -97,7 +97,7 @@ def test_an_animation_gives_its_first_frame(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
-def test_a_truncated_file_is_refused(kind: str, share: float, tmp_path: Path) -> None:
+def test_a_truncated_file_is_rejected(kind: str, share: float, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     content = encode(noise, kind)
     (tmp_path / "cut.img").write_bytes(content[: int(len(content) * share)])
@@ -113,7 +113,7 @@ def test_a_file_that_lacks_only_its_last_bytes_is_called_truncated(kind: str) ->
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_jpeg_whose_tail_was_zeroed_is_refused_though_its_thumbnail_ends_well(progressive: bool) -> None:
+def test_a_jpeg_whose_tail_was_zeroed_is_rejected_though_its_thumbnail_ends_well(progressive: bool) -> None:
     whole = encode(picture(300, 400), "JPEG", progressive=progressive)
     thumbnail = encode(picture(20, 30), "JPEG")
     with_thumbnail = (
@@ -135,7 +135,7 @@ def test_bytes_behind_a_whole_jpeg_do_no_harm() -> None:
     np.testing.assert_array_equal(decode_image(content + b"a video" * 1000), decode_image(content))
 
 
-def test_a_damaged_png_is_refused() -> None:
+def test_a_damaged_png_is_rejected() -> None:
     content = bytearray(encode(picture(), "PNG"))
     content[len(content) // 2] ^= 0xFF
     with pytest.raises(DecodeError, match="damaged PNG"):
@@ -155,7 +155,7 @@ def test_a_damaged_png_is_refused() -> None:
         (b"BM" + b"\0" * 60, "broken header: 0 x 0 pixels"),
     ],
 )
-def test_what_is_no_image_is_refused_with_the_reason(content: bytes, reason: str, tmp_path: Path) -> None:
+def test_what_is_no_image_is_rejected_with_the_reason(content: bytes, reason: str, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(content)
     with pytest.raises(DecodeError, match=rf"bad\.jpg: {reason}"):
         decode_image(tmp_path / "bad.jpg")
@@ -181,7 +181,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
         decode_image(tmp_path)
 
 
-def test_a_huge_image_is_refused_from_its_header_alone() -> None:
+def test_a_huge_image_is_rejected_from_its_header_alone() -> None:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 

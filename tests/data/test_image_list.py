@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfsup.data import ImageList, scan
+from selfsup.data import ImageList
+from selfsup.data.sources import scan
 from selfsup.errors import DataError, DecodeError
 from selfsup.registry import DATASETS
 from tests.data.encoded import encode, picture
@@ -126,7 +127,7 @@ def test_several_whole_numbers_keep_their_values(folder: Path) -> None:
     assert [images.label_sets.row(index).tolist() for index in (0, 1)] == [[0, 0, 0, 0, 1], [1, 1, 0, 0, 0]]
 
 
-def test_a_separator_without_a_column_of_labels_is_refused(folder: Path) -> None:
+def test_a_separator_without_a_column_of_labels_is_rejected(folder: Path) -> None:
     with pytest.raises(DataError, match=r"label_separator: .* goes with labels='column', got ';' and labels='folder'"):
         ImageList(folder, "folder", label_separator=";")
     (folder / "list.csv").write_text("path,label\ncat/b.JPG, ; \n")
@@ -238,7 +239,7 @@ def test_progress_shows_only_when_it_takes_long(monkeypatch: pytest.MonkeyPatch,
     assert "10 images" in shown
 
 
-def test_a_missing_root_is_named_with_its_nearest_neighbour(folder: Path) -> None:
+def test_a_missing_root_is_named_with_its_nearest_neighbor(folder: Path) -> None:
     with pytest.raises(DataError, match=r"no such file or folder: .*fotos; did you mean 'photos'"):
         ImageList(folder.parent / "fotos")
     with pytest.raises(DataError, match=r"there is no .*nowhere either"):
@@ -274,7 +275,7 @@ def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
         ("a.txt", "x.jpg", "name", "must be None, 'folder' or 'column', got 'name'"),
     ],
 )
-def test_an_unusable_list_is_refused_with_the_reason(
+def test_an_unusable_list_is_rejected_with_the_reason(
     tmp_path: Path, name: str, text: str, labels: str | None, message: str
 ) -> None:
     (tmp_path / name).write_text(text)
@@ -282,7 +283,7 @@ def test_an_unusable_list_is_refused_with_the_reason(
         ImageList(tmp_path / name, labels)  # type: ignore[arg-type]
 
 
-def test_folder_labels_refuse_an_image_without_a_folder(folder: Path) -> None:
+def test_folder_labels_reject_an_image_without_a_folder(folder: Path) -> None:
     (folder / "loose.png").write_bytes(encode(picture(), "PNG"))
     with pytest.raises(DataError, match=r"loose\.png lies directly in .*photos"):
         ImageList(folder, "folder")
@@ -296,7 +297,7 @@ def test_a_list_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.M
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("selfsup.data.list_files.open", denied, raising=False)
+    monkeypatch.setattr("selfsup.data.sources.list_files.open", denied, raising=False)
     with pytest.raises(DataError, match=r"ImageList\.root: cannot read .*list\.csv: Permission denied"):
         ImageList(folder / "list.csv")
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from selfsup.config.validate import validate
-from selfsup.data.multi_view import MultiView, Pipeline
 from selfsup.data.transforms import RandomGray, RandomResizedCrop
-from selfsup.data.views import SwAVViews
+from selfsup.data.views.method_views import SwAVViews
+from selfsup.data.views.multi_view import MultiView, Pipeline
 from selfsup.errors import ConfigError, DataError
 from selfsup.registry import TRANSFORMS
 from tests.data.pictures import picture
@@ -52,8 +52,8 @@ def test_before_gives_every_view_a_background_of_its_own() -> None:
     views = SwAVViews(
         (16,), (4,), scales=((0.9, 1.0),), strength=0.0, before=[dict(type="FreshBackground", kinds=("flat",))]
     )
-    colours = {tuple(view[8, 8]) for view in views(empty, np.random.default_rng(0))}
-    assert len(colours) == 4
+    colors = {tuple(view[8, 8]) for view in views(empty, np.random.default_rng(0))}
+    assert len(colors) == 4
     with pytest.raises(DataError, match=r"FreshBackground.* lays an image with alpha on a background"):
         SwAVViews((16,), (1,), scales=((0.9, 1.0),))(empty, np.random.default_rng(0))
 
@@ -83,7 +83,7 @@ def test_what_is_shared_is_drawn_once_for_all_views() -> None:
         (lambda: MultiView([dict(number=2)]), r"pipelines\[0\]: takes 'count' and 'transforms', got \['number'\]"),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused(build, message: str) -> None:
+def test_arguments_that_do_not_fit_are_rejected(build, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()
 

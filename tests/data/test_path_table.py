@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfsup.data.label_sets import LabelSets
-from selfsup.data.path_table import Contents, PathTable, write_path_table
+from selfsup.data.sources.label_sets import LabelSets
+from selfsup.data.sources.path_table import Contents, PathTable, write_path_table
 from selfsup.errors import DataError
 
 COUNT = 200_000
@@ -87,7 +87,7 @@ def test_a_spawned_worker_maps_the_same_file(table: PathTable) -> None:
         assert pool.apply(table.__getitem__, (77,)) == table[77]
 
 
-def test_a_worker_refuses_another_list_that_has_taken_the_name(tmp_path: Path) -> None:
+def test_a_worker_rejects_another_list_that_has_taken_the_name(tmp_path: Path) -> None:
     kept = made(tmp_path / "kept", 10)
     sent = pickle.dumps(kept)
     made(tmp_path / "kept", 10)
@@ -112,7 +112,7 @@ def test_a_kept_file_stays_and_is_written_in_one_go(tmp_path: Path) -> None:
     assert PathTable(tmp_path / "kept")[9] == b"00000/000000000009.jpg"
 
 
-def test_another_file_is_refused(tmp_path: Path) -> None:
+def test_another_file_is_rejected(tmp_path: Path) -> None:
     for text in ("hello", "hello, this is a longer note"):
         (tmp_path / "notes.txt").write_text(text)
         with pytest.raises(ValueError, match="not a path table"):

@@ -35,7 +35,7 @@ def test_every_image_is_equally_likely_at_every_position(length: int) -> None:
     assert abs(chi_square - freedom) < 5 * np.sqrt(2 * freedom)
 
 
-def test_neighbours_and_all_orders_of_four_images_are_equally_likely() -> None:
+def test_neighbors_and_all_orders_of_four_images_are_equally_likely() -> None:
     orders: dict[tuple[int, ...], int] = {}
     for epoch in range(4800):
         order = tuple(FeistelPermutation(4, (3, epoch))(np.arange(4)).tolist())
@@ -52,7 +52,7 @@ def test_an_order_is_as_unordered_as_a_true_shuffle() -> None:
     order = FeistelPermutation(length, (0, 0))(np.arange(length))
     assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 5 / np.sqrt(length)
     assert abs(np.corrcoef(order, np.arange(length))[0, 1]) < 5 / np.sqrt(length)
-    assert abs((np.diff(order) == 1).sum() - 1) < 8  # a shuffle leaves one pair of neighbours together on average
+    assert abs((np.diff(order) == 1).sum() - 1) < 8  # a shuffle leaves one pair of neighbors together on average
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
@@ -116,10 +116,10 @@ def test_steps_of_an_epoch(length: int, batch: int, world: int, accumulate: int,
     assert steps_per_epoch(length, batch, world, accumulate) == steps
 
 
-def test_a_batch_larger_than_the_data_is_refused_with_what_to_change() -> None:
-    with pytest.raises(DataError) as refused:
+def test_a_batch_larger_than_the_data_is_rejected_with_what_to_change() -> None:
+    with pytest.raises(DataError) as rejected:
         StepSampler(1000, 256, total_steps=1, world_size=8)
-    assert str(refused.value) == (
+    assert str(rejected.value) == (
         "train_dataloader.batch_size: batch larger than the data: 256 images x 8 process(es) x 1 micro-batch(es) = "
         "2,048 per step, the data set has 1,000; use a batch_size of at most 125, as in "
         "--cfg-options train_dataloader.batch_size=125"

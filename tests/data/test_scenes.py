@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from selfsup.data import Scenes
-from selfsup.data.pictures import emoji_table
+from selfsup.data.sources.pictures import emoji_table
 from selfsup.errors import ConfigError
 
 
@@ -91,12 +91,12 @@ def test_the_same_scene_on_each_background_differs_only_behind_the_emoji() -> No
         assert len(np.unique(photo.image(index)[empty], axis=0)) > 10
 
 
-def test_straight_alpha_laid_on_a_colour_gives_the_flat_scene() -> None:
+def test_straight_alpha_laid_on_a_color_gives_the_flat_scene() -> None:
     cut, flat = Scenes(size=64, background="none"), Scenes(size=64)
     for index in (5, 6000):
-        colour, alpha = cut.image(index)[..., :3].astype(float), cut.image(index)[..., 3:] / 255
+        color, alpha = cut.image(index)[..., :3].astype(float), cut.image(index)[..., 3:] / 255
         behind = flat.image(index)[alpha[..., 0] == 0][0]
-        expected = colour * alpha + behind * (1 - alpha)
+        expected = color * alpha + behind * (1 - alpha)
         assert np.abs(flat.image(index) - expected).max() <= 2
 
 
@@ -122,6 +122,6 @@ def test_the_two_domains_draw_the_same_emoji_differently() -> None:
         ({"seed": -1}, "must be >= 0"),
     ],
 )
-def test_impossible_arguments_are_refused(arguments: dict, message: str) -> None:
+def test_impossible_arguments_are_rejected(arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Scenes(**arguments)

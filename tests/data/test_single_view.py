@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from torchvision import transforms as v1
 
-from selfsup.data.single_view import BiTViews, EvaluationView, SupervisedViews
 from selfsup.data.transforms import ColorJitter, RandomHorizontalFlip, RandomResizedCrop
+from selfsup.data.views.single_view import BiTViews, EvaluationView, SupervisedViews
 from selfsup.errors import ConfigError
 from tests.data.pictures import picture
 
@@ -37,13 +37,13 @@ def test_supervised_and_bit_take_the_steps_of_their_code() -> None:
         (lambda: EvaluationView(128, 224), "EvaluationView.resize: must be at least size = 224, got 128"),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused(build, message: str) -> None:
+def test_arguments_that_do_not_fit_are_rejected(build, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()
 
 
 @pytest.mark.parametrize(("height", "width"), [(120, 160), (300, 200), (64, 64)])
-def test_the_evaluation_view_is_torchvisions_resize_and_centre_crop(height: int, width: int) -> None:
+def test_the_evaluation_view_is_torchvisions_resize_and_center_crop(height: int, width: int) -> None:
     image = picture(height, width)
     expected = v1.CenterCrop(64)(v1.Resize(73)(Image.fromarray(image)))
     view = EvaluationView(73, 64)(image)

@@ -7,10 +7,10 @@ import pytest
 
 from selfsup.config.read import read_config
 from selfsup.config.validate import find_problems
-from selfsup.data.study_views import STUDY_GRID, OneBranchViews, study_transforms
 from selfsup.data.transforms import GaussianBlur, RandomGray, RandomResizedCrop, RandomRotate90
-from selfsup.data.transforms.colour import to_grey
-from selfsup.data.views import SimCLRViews
+from selfsup.data.transforms.color import to_gray
+from selfsup.data.views.method_views import SimCLRViews
+from selfsup.data.views.study_views import STUDY_GRID, OneBranchViews, study_transforms
 from selfsup.errors import ConfigError
 from selfsup.registry import TRANSFORMS
 from tests.config.small import write
@@ -71,10 +71,10 @@ def test_only_one_branch_is_transformed() -> None:
     image, rng = picture(90, 120), np.random.default_rng(3)
     for _ in range(20):
         left, right = OneBranchViews(48, [RandomGray(1.0)])(image, rng)
-        np.testing.assert_array_equal(right, to_grey(left))
+        np.testing.assert_array_equal(right, to_gray(left))
         assert (left != right).any()
         left, right = OneBranchViews(48, [RandomRotate90((90,)), RandomGray(1.0)])(image, rng)
-        np.testing.assert_array_equal(right, to_grey(np.ascontiguousarray(np.rot90(left))))
+        np.testing.assert_array_equal(right, to_gray(np.ascontiguousarray(np.rot90(left))))
 
 
 def test_the_common_crop_is_simclrs() -> None:
@@ -89,14 +89,14 @@ def test_the_common_crop_is_simclrs() -> None:
 def test_what_comes_before_is_common_to_both_branches() -> None:
     empty = np.zeros((24, 24, 4), np.uint8)
     views = OneBranchViews(16, [RandomRotate90()], before=[dict(type="FreshBackground", kinds=("flat",))])
-    rng, colours = np.random.default_rng(0), set()
+    rng, colors = np.random.default_rng(0), set()
     for _ in range(5):
         left, right = views(empty, rng)
         np.testing.assert_array_equal(left, right)
-        colours.add(tuple(left[0, 0]))
-    assert len(colours) == 5
+        colors.add(tuple(left[0, 0]))
+    assert len(colors) == 5
 
 
-def test_no_transform_is_refused() -> None:
+def test_no_transform_is_rejected() -> None:
     with pytest.raises(ConfigError, match=r"OneBranchViews.transforms: must hold at least one transform, got \[\]"):
         OneBranchViews(32, [])

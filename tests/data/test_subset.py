@@ -90,7 +90,7 @@ def test_can_be_built_from_a_dict() -> None:
         ({"indices": [-1]}, "indices: must lie in"),
     ],
 )
-def test_impossible_choices_are_refused(scenes: Scenes, arguments: dict, message: str) -> None:
+def test_impossible_choices_are_rejected(scenes: Scenes, arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Subset(scenes, **arguments)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.data import ImageList, listing, scan, table_store
+from selfsup.data import ImageList
+from selfsup.data.sources import listing, scan, table_store
 from selfsup.errors import DataError
 
 

@@ -34,7 +34,7 @@ def test_the_object_stays_and_the_background_is_new_every_time(kind: str) -> Non
     np.testing.assert_array_equal(again, first)
 
 
-def test_flat_is_one_colour_and_the_others_are_not() -> None:
+def test_flat_is_one_color_and_the_others_are_not() -> None:
     for kind in KINDS:
         background = FreshBackground((kind,))(np.zeros((32, 32, 4), np.uint8), np.random.default_rng(3))
         assert (len(np.unique(background.reshape(-1, 3), axis=0)) == 1) == (kind == "flat")
@@ -61,7 +61,7 @@ def test_an_image_without_alpha_passes_unchanged() -> None:
     assert FreshBackground()(image, np.random.default_rng(0)) is image
 
 
-def test_unknown_kinds_are_refused() -> None:
+def test_unknown_kinds_are_rejected() -> None:
     with pytest.raises(ConfigError, match=r"FreshBackground.kinds: must be one of .* did you mean 'gradient'"):
         FreshBackground(("gradiant",))
     with pytest.raises(ConfigError, match="must be a list of kinds, got 'flat'"):

@@ -78,6 +78,6 @@ def test_a_picture_too_small_for_a_kernel_stays() -> None:
         (dict(kernel="simclrv2"), "did you mean 'simclr'"),
     ],
 )
-def test_arguments_out_of_range_are_refused(arguments: dict, message: str) -> None:
+def test_arguments_out_of_range_are_rejected(arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         GaussianBlur(**arguments)

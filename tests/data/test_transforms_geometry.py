@@ -96,7 +96,7 @@ def test_resize_to_a_height_and_a_width() -> None:
 
 
 @pytest.mark.parametrize("crop", [CenterCrop(64), RandomCrop(64)], ids=lambda crop: type(crop).__name__)
-def test_a_square_larger_than_the_image_is_refused(crop: CenterCrop | RandomCrop) -> None:
+def test_a_square_larger_than_the_image_is_rejected(crop: CenterCrop | RandomCrop) -> None:
     name = type(crop).__name__
     with pytest.raises(DataError, match=rf"{name}: the image must be at least 64 x 64, got 70 x 50; put Resize\(64\)"):
         crop(picture(50, 70), np.random.default_rng(0))
@@ -128,6 +128,6 @@ def test_a_random_crop_lies_in_every_place_equally_often() -> None:
         (lambda: RandomCrop(0), "RandomCrop.size: must be > 0, got 0"),
     ],
 )
-def test_arguments_out_of_range_are_refused(build: object, message: str) -> None:
+def test_arguments_out_of_range_are_rejected(build: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()  # type: ignore[operator]

@@ -44,6 +44,6 @@ def test_every_angle_is_drawn_equally_often(angles: list[int]) -> None:
         (lambda: RandomRotate90(()), r"RandomRotate90.angles: must be some of 0, 90, 180, 270, got \(\)"),
     ],
 )
-def test_arguments_out_of_range_are_refused(build, message: str) -> None:
+def test_arguments_out_of_range_are_rejected(build, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()

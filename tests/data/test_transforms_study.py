@@ -11,19 +11,19 @@ from tests.reference.sobel import sobel_by_the_definition
 
 
 def covered_by(cutout: Cutout, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Which pixels the cutout covers; the image must not hold its colour."""
+    """Which pixels the cutout covers; the image must not hold its color."""
     return (cutout(image, rng) == cutout.fill).all(axis=2)
 
 
 @pytest.mark.parametrize(("height", "width", "size", "side"), [(12, 9, 0.5, 4), (8, 8, 0.4, 3), (5, 11, 1.0, 5)])
-def test_cutout_covers_every_pixel_as_often_as_a_uniform_centre_does(
+def test_cutout_covers_every_pixel_as_often_as_a_uniform_center_does(
     height: int, width: int, size: float, side: int
 ) -> None:
     image, rng, draws = np.zeros((height, width, 3), np.uint8), np.random.default_rng(0), 4000
     covered = np.mean([covered_by(Cutout(size), image, rng) for _ in range(draws)], axis=0)
 
     def chance(length: int) -> np.ndarray:
-        starts = np.arange(length) - side // 2  # one for each centre
+        starts = np.arange(length) - side // 2  # one for each center
         return np.array([np.mean((starts <= place) & (place < starts + side)) for place in range(length)])
 
     expected = np.outer(chance(height), chance(width))
@@ -84,12 +84,12 @@ def test_edges_of_every_channel_agree_with_the_definition(shape: tuple[int, int]
     assert np.abs(edges - np.minimum(expected, 255)).max() <= 0.501
 
 
-def test_edges_of_the_luma_agree_with_the_definition_on_pillows_grey() -> None:
+def test_edges_of_the_luma_agree_with_the_definition_on_pillows_gray() -> None:
     image = picture(40, 50)
     edges = Sobel(1.0)(image, np.random.default_rng(0)).astype(float)
     expected = sobel_by_the_definition(np.asarray(Image.fromarray(image).convert("L")))
     assert (edges == edges[..., :1]).all()
-    assert np.abs(edges[..., 0] - expected).max() <= 3  # the greys differ by up to one level
+    assert np.abs(edges[..., 0] - expected).max() <= 3  # the grays differ by up to one level
     assert abs((edges[..., 0] - expected).mean()) < 0.1
 
 
@@ -128,6 +128,6 @@ def test_probabilities_hold(transform) -> None:
         ),
     ],
 )
-def test_arguments_out_of_range_are_refused(build, message: str) -> None:
+def test_arguments_out_of_range_are_rejected(build, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()

@@ -45,7 +45,7 @@ def test_views_depend_on_seed_epoch_and_index_alone() -> None:
     assert all(not np.array_equal(first[2, 7]["views"][1], other["views"][1]) for other in others)
 
 
-def test_a_neighbour_takes_the_place_of_a_bad_image_with_its_own_label_every_epoch() -> None:
+def test_a_neighbor_takes_the_place_of_a_bad_image_with_its_own_label_every_epoch() -> None:
     dataset = make(bad=(3, 4))
     for epoch in (0, 1):
         sample = dataset[epoch, 3]
@@ -63,7 +63,7 @@ def test_a_file_that_comes_back_is_shown_again() -> None:
     assert dataset[1, 3]["index"] == 3
 
 
-def test_the_last_image_has_the_first_as_its_neighbour() -> None:
+def test_the_last_image_has_the_first_as_its_neighbor() -> None:
     assert make(bad=(9,))[0, 9]["index"] == 0
 
 
@@ -75,7 +75,7 @@ def test_a_whole_missing_folder_is_left_behind() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 20])
-def test_every_neighbour_is_tried_at_most_once(length: int) -> None:
+def test_every_neighbor_is_tried_at_most_once(length: int) -> None:
     error = make(length, bad=tuple(range(length)))[0, 0]
     assert isinstance(error, DataError)
     assert int(str(error).split()[0]) <= length
@@ -99,11 +99,11 @@ def test_a_failing_view_pipeline_names_the_image() -> None:
         make(views=fails)[0, 2]
 
 
-def test_a_refusal_by_the_view_pipeline_arrives_with_its_own_message() -> None:
-    def refuses(image: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+def test_a_rejection_by_the_view_pipeline_arrives_with_its_own_message() -> None:
+    def rejects(image: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
         raise DataError("the image must have three channels")
 
-    assert str(make(views=refuses)[0, 2]) == "image 2 (number 2): the image must have three channels"
+    assert str(make(views=rejects)[0, 2]) == "image 2 (number 2): the image must have three channels"
 
 
 def test_a_batch_holds_channels_last_uint8_views_of_every_size() -> None:
@@ -132,14 +132,14 @@ def test_an_error_among_the_samples_is_passed_on() -> None:
     assert collate_views([make()[0, 0], error]) is error
 
 
-def test_views_of_different_shapes_are_refused() -> None:
+def test_views_of_different_shapes_are_rejected() -> None:
     def uneven(image: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
         return [image[: 1 + image[0, 0, 0]]]
 
     dataset = make(views=uneven)
-    refused = collate_views([dataset[0, 0], dataset[0, 1]])
-    assert isinstance(refused, DataError)
-    assert "the views of image 1 have shapes [(2, 8, 3)], those of image 0" in str(refused)
+    rejected = collate_views([dataset[0, 0], dataset[0, 1]])
+    assert isinstance(rejected, DataError)
+    assert "the views of image 1 have shapes [(2, 8, 3)], those of image 0" in str(rejected)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +153,9 @@ def test_views_of_different_shapes_are_refused() -> None:
         ([np.zeros((4, 4, 4), np.uint8)], "images, uint8 (height, width, 3), got uint8 (4, 4, 4) as view 0"),
     ],
 )
-def test_a_pipeline_that_gives_no_images_is_refused_with_the_image_it_was_given(made: object, got: str) -> None:
-    refused = make(views=lambda image, rng: made)[0, 2]  # type: ignore[arg-type, return-value]
-    assert str(refused) == f"image 2 (number 2): the view pipeline must return {got}"
+def test_a_pipeline_that_gives_no_images_is_rejected_with_the_image_it_was_given(made: object, got: str) -> None:
+    rejected = make(views=lambda image, rng: made)[0, 2]  # type: ignore[arg-type, return-value]
+    assert str(rejected) == f"image 2 (number 2): the view pipeline must return {got}"
 
 
 def test_labels_of_images_that_may_have_several_come_as_rows() -> None:

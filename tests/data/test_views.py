@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from selfsup.data.multi_view import MultiView
 from selfsup.data.transforms import (
     ColorJitter,
     GaussianBlur,
@@ -12,13 +11,14 @@ from selfsup.data.transforms import (
     RandomResizedCrop,
     Solarize,
 )
-from selfsup.data.views import BYOLViews, MoCoViews, SimCLRViews, SwAVViews
+from selfsup.data.views.method_views import BYOLViews, MoCoViews, SimCLRViews, SwAVViews
+from selfsup.data.views.multi_view import MultiView
 from selfsup.errors import ConfigError
 from selfsup.registry import TRANSFORMS
 from tests.data.pictures import picture
 from tests.reference import record
 
-CROP, FLIP, JITTER, GREY, BLUR, SOLARISE = (
+CROP, FLIP, JITTER, GRAY, BLUR, SOLARIZE = (
     "RandomResizedCrop",
     "RandomHorizontalFlip",
     "ColorJitter",
@@ -27,13 +27,13 @@ CROP, FLIP, JITTER, GREY, BLUR, SOLARISE = (
     "Solarize",
 )
 ORDERS = [
-    (SwAVViews(), [(2, [CROP, FLIP, JITTER, GREY, BLUR]), (6, [CROP, FLIP, JITTER, GREY, BLUR])]),
-    (SimCLRViews(), [(2, [CROP, FLIP, JITTER, GREY, BLUR])]),
-    (SimCLRViews(32, 0.5, blur=False), [(2, [CROP, FLIP, JITTER, GREY])]),
-    (MoCoViews(version=1), [(2, [CROP, GREY, JITTER, FLIP])]),
-    (MoCoViews(version=2), [(2, [CROP, JITTER, GREY, BLUR, FLIP])]),
-    (MoCoViews(version=3), [(1, [CROP, JITTER, GREY, BLUR, FLIP]), (1, [CROP, JITTER, GREY, BLUR, SOLARISE, FLIP])]),
-    (BYOLViews(), [(1, [CROP, FLIP, JITTER, GREY, BLUR, SOLARISE]), (1, [CROP, FLIP, JITTER, GREY, BLUR, SOLARISE])]),
+    (SwAVViews(), [(2, [CROP, FLIP, JITTER, GRAY, BLUR]), (6, [CROP, FLIP, JITTER, GRAY, BLUR])]),
+    (SimCLRViews(), [(2, [CROP, FLIP, JITTER, GRAY, BLUR])]),
+    (SimCLRViews(32, 0.5, blur=False), [(2, [CROP, FLIP, JITTER, GRAY])]),
+    (MoCoViews(version=1), [(2, [CROP, GRAY, JITTER, FLIP])]),
+    (MoCoViews(version=2), [(2, [CROP, JITTER, GRAY, BLUR, FLIP])]),
+    (MoCoViews(version=3), [(1, [CROP, JITTER, GRAY, BLUR, FLIP]), (1, [CROP, JITTER, GRAY, BLUR, SOLARIZE, FLIP])]),
+    (BYOLViews(), [(1, [CROP, FLIP, JITTER, GRAY, BLUR, SOLARIZE]), (1, [CROP, FLIP, JITTER, GRAY, BLUR, SOLARIZE])]),
 ]
 
 
@@ -146,6 +146,6 @@ def test_the_same_generator_gives_the_same_views_and_the_image_stays(views: Mult
         (lambda: MoCoViews(version=4), "MoCoViews.version: must be 1, 2 or 3, got 4"),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused(build, message: str) -> None:
+def test_arguments_that_do_not_fit_are_rejected(build, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()

@@ -10,9 +10,9 @@ from PIL import Image, ImageFilter, ImageOps
 from torchvision import transforms as v1
 from torchvision.transforms import functional
 
-from selfsup.data.multi_view import MultiView
-from selfsup.data.single_view import BiTViews, SupervisedViews
-from selfsup.data.views import BYOLViews, MoCoViews, SimCLRViews, SwAVViews
+from selfsup.data.views.method_views import BYOLViews, MoCoViews, SimCLRViews, SwAVViews
+from selfsup.data.views.multi_view import MultiView
+from selfsup.data.views.single_view import BiTViews, SupervisedViews
 from tests.data.pictures import assert_same_distribution, picture, sample, statistics_of
 
 Step = Callable[[Image.Image], Image.Image]
@@ -48,7 +48,7 @@ def truncated_blur(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.round(blurred).astype(np.uint8))
 
 
-def solarise(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+def solarize(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Invert what is 128 or brighter."""
     return ImageOps.solarize(image)
 
@@ -79,31 +79,31 @@ def jitter(brightness: float, saturation: float, hue: float) -> Step:
     return v1.RandomApply([v1.ColorJitter(brightness, brightness, saturation, hue)], p=0.8)
 
 
-FLIP, GREY = v1.RandomHorizontalFlip(), v1.RandomGrayscale(0.2)
+FLIP, GRAY = v1.RandomHorizontalFlip(), v1.RandomGrayscale(0.2)
 
 
 def swav(low: float) -> list[list[Step]]:
-    return [[crop(low), FLIP, jitter(0.8, 0.8, 0.2), GREY, Sometimes(0.5, pillow_blur)]]
+    return [[crop(low), FLIP, jitter(0.8, 0.8, 0.2), GRAY, Sometimes(0.5, pillow_blur)]]
 
 
-def byol(blur: float, solarised: float) -> list[Step]:
+def byol(blur: float, solarized: float) -> list[Step]:
     return [
         crop(0.08, BICUBIC),
         FLIP,
         Sometimes(0.8, byol_jitter),
-        GREY,
+        GRAY,
         Sometimes(blur, truncated_blur),
-        Sometimes(solarised, solarise),
+        Sometimes(solarized, solarize),
     ]
 
 
-def moco_3(blur: float, solarised: float) -> list[Step]:
+def moco_3(blur: float, solarized: float) -> list[Step]:
     return [
         crop(0.2),
         jitter(0.4, 0.2, 0.1),
-        GREY,
+        GRAY,
         Sometimes(blur, pillow_blur),
-        Sometimes(solarised, solarise),
+        Sometimes(solarized, solarize),
         FLIP,
     ]
 
@@ -113,12 +113,12 @@ PIPELINES: dict[str, tuple[MultiView, list[list[Step]]]] = {
     "SEER, fine-tuning": (SwAVViews((SIZE,), (1,), scales=((0.08, 1.0),)), swav(0.08)),
     "SimCLR": (
         SimCLRViews(SIZE),
-        [[crop(0.08, BICUBIC), FLIP, jitter(0.8, 0.8, 0.2), GREY, Sometimes(0.5, truncated_blur)]],
+        [[crop(0.08, BICUBIC), FLIP, jitter(0.8, 0.8, 0.2), GRAY, Sometimes(0.5, truncated_blur)]],
     ),
-    "MoCo v1": (MoCoViews(SIZE, 1), [[crop(0.2), GREY, v1.ColorJitter(0.4, 0.4, 0.4, 0.4), FLIP]]),
+    "MoCo v1": (MoCoViews(SIZE, 1), [[crop(0.2), GRAY, v1.ColorJitter(0.4, 0.4, 0.4, 0.4), FLIP]]),
     "MoCo v2": (
         MoCoViews(SIZE, 2),
-        [[crop(0.2), jitter(0.4, 0.4, 0.1), GREY, Sometimes(0.5, pillow_blur), FLIP]],
+        [[crop(0.2), jitter(0.4, 0.4, 0.1), GRAY, Sometimes(0.5, pillow_blur), FLIP]],
     ),
     "MoCo v3": (MoCoViews(SIZE, 3), [moco_3(1.0, 0.0), moco_3(0.1, 0.2)]),
     "BYOL": (BYOLViews(SIZE), [byol(1.0, 0.0), byol(0.1, 0.2)]),

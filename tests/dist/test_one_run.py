@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.engine.files import checkpoint_path, write_atomically
-from selfsup.engine.reading import read_checkpoint
-from selfsup.engine.metrics_log import read_metrics
+from selfsup.weights.checkpoint import checkpoint_path
+from selfsup.weights.write import write_atomically
+from selfsup.weights.read import read_checkpoint
+from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError
 from selfsup.ops.dist import barrier, is_main, rank

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfsup.engine.files import checkpoint_path, export_backbone, write_atomically
-from selfsup.engine.pretrained import TrainedWeights, start_from
-from selfsup.engine.shard import is_sharded, shard
+from selfsup.weights.checkpoint import checkpoint_path
+from selfsup.engine.work_dir import export_backbone
+from selfsup.weights.write import write_atomically
+from selfsup.engine.start import TrainedWeights, start_from
+from selfsup.ops.parts import is_sharded
+from selfsup.engine.distributed import shard
 from selfsup.errors import CheckpointError
 from selfsup.losses import CrossEntropyLoss, InfoNCELoss
 from selfsup.methods import MoCo, Supervised
@@ -31,7 +34,7 @@ def _filled(folder: str) -> tuple[torch.Tensor, list[dict[str, str]]]:
     return teacher.classifier.weight.detach(), trained.taken
 
 
-def _refused(folder: str) -> str:
+def _rejected(folder: str) -> str:
     try:
         _filled(folder)
     except CheckpointError as error:
@@ -57,7 +60,7 @@ def test_the_file_is_the_one_that_process_0_finds(tmp_path: Path) -> None:
 
 def test_what_process_0_does_not_find_stops_both(tmp_path: Path) -> None:
     _file(tmp_path / "1", 2)
-    first, second = run_in_processes(_refused, str(tmp_path))
+    first, second = run_in_processes(_rejected, str(tmp_path))
     assert first == f"{tmp_path}/0: no such checkpoint"
     assert second == f"process 0: {first}"
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from selfsup.config import load_config
-from selfsup.engine.files import list_checkpoints
-from selfsup.engine.reading import read_checkpoint
-from selfsup.engine.metrics_log import read_metrics
+from selfsup.weights.checkpoint import list_checkpoints
+from selfsup.weights.read import read_checkpoint
+from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.layers import SyncBatchNorm
 from tests.dist.two_processes import run_in_processes

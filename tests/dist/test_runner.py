@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from selfsup.engine.files import list_checkpoints
-from selfsup.engine.reading import read_checkpoint
-from selfsup.engine.metrics_log import read_metrics
+from selfsup.weights.checkpoint import list_checkpoints
+from selfsup.weights.read import read_checkpoint
+from selfsup.engine.logging.metrics import read_metrics
 from tests.dist.two_processes import run_in_processes
 from tests.engine.tiny_run import tiny_config
 
@@ -48,7 +48,7 @@ def halves(work_dir: Path) -> None:
 
 
 def one_step(work_dir: Path, batch: int) -> None:
-    """Two micro-batches, synchronised batch norm, recomputed activations: the momentum is the gradient."""
+    """Two micro-batches, synchronized batch norm, recomputed activations: the momentum is the gradient."""
     config = tiny_config(work_dir, steps=1)
     config["model"] |= {"queue_length": 0}
     config["model"]["backbone"] |= {"checkpoint_stages": (1, 2, 3, 4)}
@@ -70,7 +70,7 @@ def first_part_then_rest(work_dir: Path, length: int) -> None:
     train(work_dir, steps=6, batch=4, resume=True)
 
 
-def unsynchronised(work_dir: Path) -> None:
+def unsynchronized(work_dir: Path) -> None:
     train(work_dir, steps=6, batch=4)
 
 
@@ -94,7 +94,7 @@ def test_two_processes_with_half_of_each_micro_batch_have_the_gradient_of_one(tm
 
 
 def test_a_resumed_run_on_two_processes_is_bitwise_with_queues_and_statistics_of_each(tmp_path: Path) -> None:
-    run_in_processes(unsynchronised, tmp_path / "whole")
+    run_in_processes(unsynchronized, tmp_path / "whole")
     run_in_processes(first_part_then_rest, tmp_path / "cut", 3)
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     saved = read_checkpoint(list_checkpoints(tmp_path / "cut")[-1])

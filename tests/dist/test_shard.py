@@ -17,16 +17,16 @@ import torch
 from torch import Tensor
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.data.scenes import Scenes
+from selfsup.data.sources.scenes import Scenes
 from selfsup.data.subset import Subset
-from selfsup.engine.checkpoint import load_backbone
-from selfsup.engine.files import list_checkpoints
-from selfsup.engine.reading import read_checkpoint
+from selfsup.weights.load import load_backbone
+from selfsup.weights.checkpoint import list_checkpoints
+from selfsup.weights.read import read_checkpoint
 from selfsup.engine.evaluate import evaluate
-from selfsup.engine.hooks.aside import FrozenFeatures
-from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.hooks.isolation import FrozenFeatures
+from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
-from selfsup.engine.shard import is_sharded
+from selfsup.ops.parts import is_sharded
 from selfsup.errors import CheckpointError
 from selfsup.evaluation.features import extract_features
 from selfsup.ops.dist import rank
@@ -65,8 +65,8 @@ class SomeScenes(Subset):
 class InFloat64(Preprocess):
     """What a model with float64 weights reads."""
 
-    def _normalise(self, view: Tensor) -> Tensor:
-        return super()._normalise(view).double()
+    def _normalize(self, view: Tensor) -> Tensor:
+        return super()._normalize(view).double()
 
 
 @contextmanager
@@ -162,7 +162,7 @@ def test_sharded_is_wrapped_is_one_process(folder: Path, name: str) -> None:
 
 
 def test_checkpointing_changes_nothing_that_sharding_computes(folder: Path) -> None:
-    plain = losses(folder / "ddp" / "clipped")[:1]  # the first loss does not know of the optimiser
+    plain = losses(folder / "ddp" / "clipped")[:1]  # the first loss does not know of the optimizer
     assert losses(folder / "sharded" / "checkpointed")[:1] == pytest.approx(plain, rel=2e-7)
 
 
@@ -302,7 +302,7 @@ def halved(work_dir: Path) -> dict[str, Any]:
     return found
 
 
-def test_half_precision_keeps_float32_weights_and_another_models_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_half_precision_keeps_float32_weights_and_another_models_checkpoint_is_rejected(tmp_path: Path) -> None:
     for result in run_in_processes(halved, tmp_path):
         assert result["bf16"] == result["fp16"] == {torch.float32}
         assert (

@@ -10,9 +10,9 @@ import pytest
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
-from selfsup.engine.files import list_checkpoints
-from selfsup.engine.reading import read_checkpoint
-from selfsup.engine.metrics_log import read_metrics
+from selfsup.weights.checkpoint import list_checkpoints
+from selfsup.weights.read import read_checkpoint
+from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import DecodeError, SelfsupError
 from selfsup.ops.dist import rank
@@ -145,7 +145,7 @@ def said(results: list[dict[str, Any]], name: str) -> list[str]:
     return [result[name][0] for result in results]
 
 
-def test_data_sets_of_unequal_length_are_refused_before_the_first_step(results: list[dict[str, Any]]) -> None:
+def test_data_sets_of_unequal_length_are_rejected_before_the_first_step(results: list[dict[str, Any]]) -> None:
     assert (
         said(results, "length")
         == [

@@ -79,7 +79,7 @@ def _shares() -> list[float]:
     shares = []
     for step in range(5):
         method.before_step(Progress(step, 5, 0, 5))
-        shares.append(method.mixup_share)
+        shares.append(method.mixup_weight)
     return shares
 
 

@@ -15,7 +15,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup.cli import main
-from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.logging.metrics import read_metrics
 from selfsup.ops import dist
 from selfsup.registry import METHODS
 from tests.dist.two_processes import run_in_processes

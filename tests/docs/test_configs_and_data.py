@@ -10,10 +10,10 @@ import pytest
 
 from selfsup.config import load_config
 from selfsup.config.default_hooks import DEFAULT_HOOKS
-from selfsup.config.schema import DEFAULT_WRAPPER, SECTIONS, Recipe
+from selfsup.config.recipe import DEFAULT_WRAPPER, SECTIONS, Recipe
 from selfsup.config.signatures import Signature, signature_of
 from selfsup.config.validate import find_problems
-from selfsup.data.image_list import EXTENSIONS, ImageList
+from selfsup.data.sources.image_list import EXTENSIONS, ImageList
 from selfsup.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
 from tests.config.small import RECIPE
 

@@ -1,4 +1,4 @@
-"""A limit on the size of files, as a full disk that a test may have: the system refuses what goes past it."""
+"""A limit on the size of files, as a full disk that a test may have: the system rejects what goes past it."""
 
 import resource
 import signal

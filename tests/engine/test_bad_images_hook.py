@@ -111,7 +111,7 @@ def test_memory_is_a_bit_an_image_at_most(tmp_path: Path) -> None:
         ({"every_steps": 0}, r"BadImagesHook\.every_steps: must be > 0, got 0"),
     ],
 )
-def test_senseless_numbers_are_refused(wrong: dict[str, Any], message: str) -> None:
+def test_senseless_numbers_are_rejected(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         BadImagesHook(**wrong)
 

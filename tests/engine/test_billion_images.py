@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfsup.engine.metrics_log import MetricsLog
+from selfsup.engine.logging.metrics import MetricsLog
 from selfsup.engine.runner import Runner
 from selfsup.registry import DATASETS
 from tests.engine.tiny_run import tiny_config
@@ -18,7 +18,7 @@ COUNT = 10**9
 
 @DATASETS.register_module()
 class ABillion:
-    """Grey images, with labels or without; the labels take no memory either."""
+    """Gray images, with labels or without; the labels take no memory either."""
 
     classes = None
 

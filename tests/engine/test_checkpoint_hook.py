@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from selfsup.engine.files import list_checkpoints
-from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.runner import Runner
+from selfsup.weights.checkpoint import list_checkpoints
+from selfsup.weights.read import read_checkpoint
 from tests.engine.tiny_run import tiny_config
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from selfsup.engine.build import class_difference
 from selfsup.engine.runner import Runner
-from selfsup.engine.training import class_difference
 from selfsup.losses import CrossEntropyLoss, DistillationLoss, NTXentLoss
 from selfsup.methods import Distillation, SimCLR, Supervised
 from selfsup.necks import ProjectionNeck

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.engine.hooks.collapse import CollapseWatchHook
-from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.registry import BACKBONES
@@ -98,7 +98,7 @@ def test_each_symptom_is_told_from_health() -> None:
         ({"num_images": 1}, "CollapseWatchHook.num_images: must be > 1, got 1"),
     ],
 )
-def test_senseless_numbers_are_refused(wrong: dict[str, int], message: str) -> None:
+def test_senseless_numbers_are_rejected(wrong: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError) as raised:
         CollapseWatchHook(**wrong)
     assert str(raised.value) == message

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.data.scenes import Scenes
+from selfsup.data.sources.scenes import Scenes
 from selfsup.data.subset import Subset
-from selfsup.engine.files import list_checkpoints
-from selfsup.engine.hooks.aside import FrozenFeatures
 from selfsup.engine.hooks.evaluate import EvaluateHook
-from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.hooks.isolation import FrozenFeatures
+from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.evaluation import KNN, held_out_parts
 from selfsup.registry import DATASETS
+from selfsup.weights.checkpoint import list_checkpoints
 from tests.dist.two_processes import run_in_processes
 from tests.engine.tiny_run import tiny_config
 
@@ -111,8 +111,8 @@ def test_without_labels_the_log_says_what_is_left_out(tmp_path: Path, caplog: py
 
 
 def test_what_is_wrong_with_an_evaluator_is_said_before_the_first_step(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="unexpected keyword argument 'neighbours'"):
-        run(tmp_path, hook={"evaluators": {"knn": {"type": "KNN", "neighbours": 5}}})
+    with pytest.raises(ConfigError, match="unexpected keyword argument 'neighbors'"):
+        run(tmp_path, hook={"evaluators": {"knn": {"type": "KNN", "neighbors": 5}}})
     assert not column(tmp_path, "loss")
 
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from selfsup.engine.board import Board
-from selfsup.engine.files import list_checkpoints
-from selfsup.engine.metrics_log import MetricsLog, read_metrics
-from selfsup.engine.reading import read_checkpoint
+from selfsup.engine.logging.metrics import MetricsLog, read_metrics
+from selfsup.engine.logging.tensorboard import Board
 from selfsup.engine.runner import Runner
 from selfsup.errors import DecodeError
 from selfsup.registry import DATASETS
+from selfsup.weights.checkpoint import list_checkpoints
+from selfsup.weights.read import read_checkpoint
 from tests.engine.tiny_run import tiny_config
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
@@ -247,7 +247,7 @@ def test_a_resumed_board_drops_what_the_earlier_one_showed_of_the_same_steps(tmp
 
 def test_a_log_file_that_cannot_be_written_is_said_once_and_the_lines_are_shown(tmp_path: Path) -> None:
     run = """
-from selfsup.engine.run_log import open_log
+from selfsup.engine.logging.lines import open_log
 log = open_log("narrow", level="INFO", file=folder / "rank0.log", to_terminal=True)
 with limited(100):
     for number in range(5):

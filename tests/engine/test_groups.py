@@ -55,7 +55,7 @@ def test_a_rule_with_kind_and_pattern_needs_both() -> None:
     assert {name for name, given in options.items() if given} == {"predictor.1.weight", "predictor.1.bias"}
 
 
-def test_lr_scale_is_a_share_of_the_optimiser_s_rate() -> None:
+def test_lr_scale_is_a_share_of_the_optimizer_s_rate() -> None:
     options = named_options(Model(), [{"match": "predictor.*", "lr_scale": 10.0}], lr=0.03)
     assert options["predictor.0.weight"] == {"lr": pytest.approx(0.3)}
 
@@ -74,7 +74,7 @@ def test_without_rules_there_is_one_group_in_the_model_s_order() -> None:
     assert all(a is b for a, b in zip(group["params"], model.parameters(), strict=True))
 
 
-def test_the_optimiser_takes_the_groups_as_they_are() -> None:
+def test_the_optimizer_takes_the_groups_as_they_are() -> None:
     optimizer = LARS(parameter_groups(Model(), [NO_DECAY]), 0.1, weight_decay=1e-4)
     assert [(group["weight_decay"], group["adapt"]) for group in optimizer.param_groups] == [(1e-4, True), (0.0, False)]
 
@@ -91,15 +91,15 @@ def test_the_optimiser_takes_the_groups_as_they_are() -> None:
         ({"weight_decay": 0.0}, "needs kinds or match to say which parameters"),
         ({"kinds": "bias"}, "selects parameters but changes nothing"),
         ({"kinds": "bias", "lr": 1.0, "lr_scale": 2.0}, "give lr or lr_scale, not both"),
-        ({"kinds": "bias", "lr_scale": 2.0}, "lr_scale needs the optimiser's lr"),
+        ({"kinds": "bias", "lr_scale": 2.0}, "lr_scale needs the optimizer's lr"),
     ],
 )
-def test_a_rule_that_cannot_be_meant_is_refused(rule: dict[str, Any], message: str) -> None:
+def test_a_rule_that_cannot_be_meant_is_rejected(rule: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parameter_groups(Model(), [NO_DECAY, rule])
 
 
-def test_a_model_with_nothing_to_train_is_refused() -> None:
+def test_a_model_with_nothing_to_train_is_rejected() -> None:
     with pytest.raises(ConfigError, match="no parameter that is trained"):
         parameter_groups(nn.Linear(2, 2).requires_grad_(False))
 

@@ -10,12 +10,13 @@ import pytest
 from torch import nn
 
 from selfsup.engine.evaluate import evaluate
-from selfsup.engine.files import list_checkpoints, write_atomically
-from selfsup.engine.metrics_log import read_metrics
-from selfsup.engine.reading import read_checkpoint
+from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError
 from selfsup.registry import DATASETS, EVALUATORS
+from selfsup.weights.checkpoint import list_checkpoints
+from selfsup.weights.read import read_checkpoint
+from selfsup.weights.write import write_atomically
 from tests.engine.tiny_run import tiny_config
 
 COUNT = 64
@@ -211,7 +212,7 @@ def test_a_run_that_held_nothing_out_is_not_judged_on_what_it_has_trained_on(tmp
     assert held_out_by(tmp_path) == set() and len(losses(tmp_path)) == 6
 
 
-def test_another_list_of_as_many_images_is_refused(tmp_path: Path) -> None:
+def test_another_list_of_as_many_images_is_rejected(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, steps=3)
     Runner(config, device="cpu").train()
     other = config["train_dataloader"] | {"dataset": {"type": "Scenes", "split": "test", "size": 40, "seed": 1}}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.engine.files import list_checkpoints
-from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.logging.metrics import read_metrics
+from selfsup.weights.checkpoint import list_checkpoints
 
 STEPS = 12
 OPTIONS = [

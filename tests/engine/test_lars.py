@@ -175,6 +175,6 @@ def test_it_resumes_bitwise_from_its_state() -> None:
         ({"momentum": 0, "nesterov": True}, r"LARS\.nesterov: needs momentum > 0"),
     ],
 )
-def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
+def test_arguments_out_of_range_are_rejected(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         OPTIMIZERS.build({"type": LARS, "lr": 1.0, **arguments}, params=[nn.Parameter(torch.ones(1))])

@@ -1,4 +1,4 @@
-"""Every hook and every optimiser that `selfsup list` names trains and goes on in the middle of an epoch."""
+"""Every hook and every optimizer that `selfsup list` names trains and goes on in the middle of an epoch."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from selfsup.config import describe
 from selfsup.config.validate import fill_defaults, find_problems
-from selfsup.engine.files import checkpoint_path
 from selfsup.engine.runner import Runner
+from selfsup.planning import describe
 from selfsup.registry import HOOKS, OPTIMIZERS
+from selfsup.weights.checkpoint import checkpoint_path
 from tests.engine.tiny_run import tiny_config
 from tests.listed import listed
 
@@ -60,5 +60,5 @@ def test_a_listed_hook_works(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", listed(OPTIMIZERS))
-def test_a_listed_optimiser_works(name: str, tmp_path: Path) -> None:
+def test_a_listed_optimizer_works(name: str, tmp_path: Path) -> None:
     check(tmp_path / "run", optim_wrapper={"optimizer": {"type": name, "lr": 0.01}})

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from selfsup.config import describe
 from selfsup.config.validate import fill_defaults, find_problems
-from selfsup.engine.files import checkpoint_path
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
+from selfsup.planning import describe
 from selfsup.registry import PARAM_SCHEDULERS
+from selfsup.weights.checkpoint import checkpoint_path
 from tests.engine.tiny_run import tiny_config
 from tests.listed import listed
 
@@ -71,7 +71,7 @@ def test_it_is_valid_trains_and_resumes(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ReduceOnPlateauLR", "ReduceOnPlateauMomentum", "ReduceOnPlateauParamScheduler"])
-def test_one_that_nothing_would_ever_move_is_refused_and_not_listed(name: str, tmp_path: Path) -> None:
+def test_one_that_nothing_would_ever_move_is_rejected_and_not_listed(name: str, tmp_path: Path) -> None:
     (problem,) = find_problems(config_of(tmp_path, {"type": "MultiStep"}) | {"param_scheduler": {"type": name}})
     assert problem.startswith(
         f"param_scheduler.type: parameter scheduler {name!r} cannot be used here: it waits for the scores of "
@@ -80,7 +80,7 @@ def test_one_that_nothing_would_ever_move_is_refused_and_not_listed(name: str, t
     assert name not in PARAM_SCHEDULERS.names()
 
 
-def test_a_cycle_by_epochs_that_ends_before_the_run_is_refused_once_epochs_can_be_counted(tmp_path: Path) -> None:
+def test_a_cycle_by_epochs_that_ends_before_the_run_is_rejected_once_epochs_can_be_counted(tmp_path: Path) -> None:
     cycle = {"type": "OneCycleLR", "eta_max": 0.1, "total_steps": 1}
     config = config_of(tmp_path, cycle) | {"train_cfg": {"max_steps": 12}}
     describe(config)

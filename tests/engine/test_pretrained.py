@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from selfsup.engine.files import checkpoint_path, export_backbone, list_checkpoints, write_atomically
-from selfsup.engine.metrics_log import read_metrics
-from selfsup.engine.pretrained import TrainedWeights, start_from
-from selfsup.engine.reading import read_checkpoint
+from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
+from selfsup.engine.start import TrainedWeights, start_from
+from selfsup.engine.work_dir import export_backbone
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.losses import CrossEntropyLoss, InfoNCELoss, NTXentLoss
 from selfsup.methods import BYOL, Method, MoCo, MoCoV3, SimCLR, Supervised
 from selfsup.necks import HiddenLayers, ProjectionNeck
 from selfsup.registry import METHODS
+from selfsup.weights.checkpoint import checkpoint_path, list_checkpoints
+from selfsup.weights.read import read_checkpoint
+from selfsup.weights.write import write_atomically
 from tests.engine.tiny_run import tiny_config
 from tests.methods.tiny import TinyBackbone, images
 
@@ -312,7 +314,7 @@ def test_pretraining_fine_tuning_and_distillation_follow_each_other(tmp_path: Pa
     assert not any(name.startswith("teacher") for name in saved["model"])
 
 
-def test_supervised_training_and_distillation_go_on_bitwise(tmp_path: Path) -> None:
+def test_supervised_training_and_distillation_restore_run_bitwise(tmp_path: Path) -> None:
     Runner(supervised(tmp_path / "tuned")).train()
     for name, config in (
         ("supervised", supervised),

@@ -1,4 +1,4 @@
-"""Going on with a run: exact whatever schedules it, with the config's options, and refused where it would mislead."""
+"""Going on with a run: exact whatever schedules it, with the config's options, and rejected where it would mislead."""
 
 import json
 import logging
@@ -11,14 +11,15 @@ import torch
 from mmengine.hooks import Hook
 
 from selfsup.config import load_config
-from selfsup.engine.checkpoint import load_method
-from selfsup.engine.files import checkpoint_path, list_checkpoints, write_atomically
-from selfsup.engine.metrics_log import read_metrics
-from selfsup.engine.reading import read_checkpoint
+from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.resume import began_with
 from selfsup.engine.runner import Runner
+from selfsup.engine.start import load_method
 from selfsup.errors import CheckpointError
 from selfsup.registry import METHODS
+from selfsup.weights.checkpoint import checkpoint_path, list_checkpoints
+from selfsup.weights.read import read_checkpoint
+from selfsup.weights.write import write_atomically
 from tests.engine.tiny_run import tiny_config
 
 SGD = {"type": "SGD", "lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4}
@@ -70,7 +71,7 @@ BY_EPOCH: dict[str, Any] = {
 
 @pytest.mark.parametrize("optimizer", [SGD, {"type": "AdamW", "lr": 0.001, "betas": (0.8, 0.99)}])
 @pytest.mark.parametrize("name", BY_EPOCH)
-def test_mmengines_schedules_go_on_bitwise_at_the_end_of_an_epoch(
+def test_mmengines_schedules_restore_run_bitwise_at_the_end_of_an_epoch(
     tmp_path: Path, name: str, optimizer: dict[str, Any]
 ) -> None:
     schedule = {"param_scheduler": BY_EPOCH[name], "optim_wrapper": {"optimizer": optimizer}}
@@ -99,7 +100,7 @@ def with_options(work_dir: Path, steps: int, **options: Any) -> dict[str, Any]:
     return config_of(work_dir, steps, optim_wrapper={"optimizer": SGD | options})
 
 
-def test_options_of_the_optimiser_are_the_configs_and_what_changed_is_said(
+def test_options_of_the_optimizer_are_the_configs_and_what_changed_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     Runner(with_options(tmp_path, 3)).train()
@@ -149,7 +150,7 @@ def other_batch(work_dir: Path, each: int, accumulate: int) -> dict[str, Any]:
         (3, 3, "they would be of 9 (3 x 1 x 3) now.*; use --init-from"),
     ],
 )
-def test_updates_of_another_size_are_refused_with_what_would_fit(
+def test_updates_of_another_size_are_rejected_with_what_would_fit(
     tmp_path: Path, each: int, accumulate: int, advice: str
 ) -> None:
     Runner(config_of(tmp_path, 3)).train()
@@ -174,7 +175,7 @@ def test_updates_of_the_same_size_may_be_made_up_otherwise(tmp_path: Path, caplo
         ),
         (
             {"optim_wrapper": {"optimizer": {"type": "AdamW", "lr": 1e-3}}},
-            r"step_000000003\.pth: the run's optimiser is SGD, the config's is AdamW; .*--init-from",
+            r"step_000000003\.pth: the run's optimizer is SGD, the config's is AdamW; .*--init-from",
         ),
         (
             {"train_dataloader": {"dataset": {"type": "Scenes", "split": "test", "size": 40}}},
@@ -182,7 +183,7 @@ def test_updates_of_the_same_size_may_be_made_up_otherwise(tmp_path: Path, caplo
         ),
     ],
 )
-def test_the_state_of_something_else_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+def test_the_state_of_something_else_is_rejected(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     schedule = {"type": "WarmupCosine", "warmup_steps": 2}
     Runner(config_of(tmp_path, 3, param_scheduler=schedule)).train()
     config = config_of(tmp_path, 5, param_scheduler=schedule)
@@ -199,7 +200,7 @@ def test_the_state_of_something_else_is_refused(tmp_path: Path, changes: dict[st
         ({"state_dict": {}}, "format None, this version reads format 1"),
     ],
 )
-def test_a_file_that_is_no_whole_run_is_refused(tmp_path: Path, state: dict[str, Any], said: str) -> None:
+def test_a_file_that_is_no_whole_run_is_rejected(tmp_path: Path, state: dict[str, Any], said: str) -> None:
     write_atomically(state, checkpoint_path(tmp_path, 7))
     with pytest.raises(CheckpointError, match=said):
         Runner(config_of(tmp_path), resume=True).train()
@@ -212,14 +213,14 @@ def test_a_file_that_is_no_whole_run_is_refused(tmp_path: Path, state: dict[str,
         ({"weight": torch.zeros(1), "epoch": 4}, "expected tensors by name as the model's weights, got a int under"),
     ],
 )
-def test_a_model_that_is_no_state_dict_is_refused(tmp_path: Path, model: Any, said: str) -> None:
+def test_a_model_that_is_no_state_dict_is_rejected(tmp_path: Path, model: Any, said: str) -> None:
     path = tmp_path / "odd.pth"
     write_atomically({"model": model}, path)
     with pytest.raises(CheckpointError, match=f"odd.pth: {said}"):
         load_method(path, METHODS.build(config_of(tmp_path)["model"]))
 
 
-def test_a_run_that_is_past_its_end_does_not_go_on(tmp_path: Path) -> None:
+def test_a_run_that_is_past_its_end_does_not_restore_run(tmp_path: Path) -> None:
     Runner(config_of(tmp_path, steps=6), device="cpu").train()
     written = (tmp_path / "metrics.jsonl").read_text()
     says = (
@@ -254,7 +255,7 @@ def test_a_run_keeps_its_name_over_a_resume_and_another_run_has_another(tmp_path
     assert re.fullmatch("[0-9a-f]{16}", names[0])
 
 
-def test_a_truncated_newest_checkpoint_is_refused_with_the_way_back(tmp_path: Path) -> None:
+def test_a_truncated_newest_checkpoint_is_rejected_with_the_way_back(tmp_path: Path) -> None:
     Runner(config_of(tmp_path, steps=6)).train()
     older, newest = list_checkpoints(tmp_path)
     newest.write_bytes(newest.read_bytes()[:1000])
@@ -321,7 +322,7 @@ def test_the_learning_rate_shown_is_the_one_that_a_schedule_moves(tmp_path: Path
     assert [lr for _, lr, _ in rows(tmp_path / "all_are")] == [SGD["lr"]] * 3
 
 
-def test_mmengines_schedules_refuse_other_parameter_groups(tmp_path: Path) -> None:
+def test_mmengines_schedules_reject_other_parameter_groups(tmp_path: Path) -> None:
     schedule = {"param_scheduler": {"type": "MultiStepLR", "milestones": [4], "by_epoch": False}}
     Runner(grouped(tmp_path, 3, "neck.mlp.0.bias") | schedule).train()
     with pytest.raises(

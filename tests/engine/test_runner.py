@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from selfsup.engine import evaluate as evaluate_module
 from selfsup.engine import runner as runner_module
-from selfsup.engine.checkpoint import load_backbone
 from selfsup.engine.evaluate import evaluate
-from selfsup.engine.files import list_checkpoints
 from selfsup.engine.interrupt import Interrupted
-from selfsup.engine.metrics_log import read_metrics
-from selfsup.engine.reading import read_checkpoint
+from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError, ConfigError, DataError, DecodeError, NonFiniteError
 from selfsup.registry import BACKBONES, DATASETS
+from selfsup.weights.checkpoint import list_checkpoints
+from selfsup.weights.load import load_backbone
+from selfsup.weights.read import read_checkpoint
 from tests.engine.tiny_run import tiny_config
 
 
@@ -283,7 +283,7 @@ def test_too_many_bad_images_stop_the_run_with_a_clear_error(tmp_path: Path) -> 
         Runner(unreadable(tmp_path, length=16, bad=(5, 9), steps=6)).train()
 
 
-def test_what_stops_a_run_for_its_images_saves_first_and_says_how_to_go_on(tmp_path: Path) -> None:
+def test_what_stops_a_run_for_its_images_saves_first_and_says_how_to_restore_run(tmp_path: Path) -> None:
     schedule = {"type": "ExponentialLR", "gamma": 0.9, "by_epoch": False}
     changes: dict[str, Any] = {"steps": 8, "param_scheduler": schedule, "seed": 3}
     Runner(unreadable(tmp_path / "sound", length=64, bad=(), **changes)).train()
@@ -335,12 +335,12 @@ def test_a_new_run_in_a_used_work_dir_puts_the_earlier_one_aside(tmp_path: Path)
     assert list_checkpoints(aside)[-1].name == "step_000000006.pth"
 
 
-def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
+def test_a_batch_larger_than_the_data_is_rejected(tmp_path: Path) -> None:
     with pytest.raises((DataError, ConfigError), match=r"batch.*8.*5"):
         Runner(unreadable(tmp_path, length=5, bad=())).train()
 
 
-def test_a_batch_that_the_method_cannot_train_with_is_refused_before_data_are_read(tmp_path: Path) -> None:
+def test_a_batch_that_the_method_cannot_train_with_is_rejected_before_data_are_read(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     config["model"] = config["model"] | {"queue_length": 7}
     with pytest.raises(ConfigError, match=r"^model\.queue_length: must hold at least one batch .*, 8 images, got 7; "):
@@ -370,13 +370,13 @@ def test_the_config_says_how_far_ahead_workers_prepare(tmp_path: Path, given: di
     assert runner._build_loop(0).dataloader.prefetch_factor == ahead
 
 
-def test_a_work_dir_that_cannot_be_written_is_refused_before_anything_is_built(tmp_path: Path) -> None:
+def test_a_work_dir_that_cannot_be_written_is_rejected_before_anything_is_built(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"work_dir: cannot write to .*file/inside .*--work-dir"):
         Runner(tiny_config(tmp_path / "file" / "inside"))
 
 
-def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_model_is_rejected(tmp_path: Path) -> None:
     Runner(tiny_config(tmp_path, steps=3)).train()
     config = tiny_config(tmp_path)
     config["model"] = config["model"] | {"prototypes": {"type": "Prototypes", "num_prototypes": 10}}
@@ -397,7 +397,7 @@ def test_a_new_run_starts_from_an_exported_backbone_or_a_checkpoint(tmp_path: Pa
         assert torch.equal(runner.method.backbone.state_dict()[name], first.method.backbone.state_dict()[name])
 
 
-def test_gradient_accumulation_counts_optimiser_updates(tmp_path: Path) -> None:
+def test_gradient_accumulation_counts_optimizer_updates(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, steps=3)
     config["optim_wrapper"] = config["optim_wrapper"] | {"accumulative_counts": 2}
     runner = Runner(config)

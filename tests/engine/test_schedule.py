@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from selfsup.engine.optim import PrecisionOptimWrapper
-from selfsup.engine.rates import warmup_cosine
-from selfsup.engine.schedule import EpochCosine, HalveOnPlateau, MultiStep, Schedule, WarmupCosine
+from selfsup.engine.schedules import EpochCosine, HalveOnPlateau, MultiStep, Schedule, WarmupCosine
+from selfsup.engine.schedules.rates import warmup_cosine
 from selfsup.errors import ConfigError
 from selfsup.registry import PARAM_SCHEDULERS
 from tests.reference import record
@@ -197,7 +197,7 @@ def test_losses_of_the_warm_up_do_not_count() -> None:
     assert losses_to_rates(schedule, [1.0, 1.0, 1.0, 1.0, 2.0, 1.5, 1.4]) == [0.5, 0.625, 0.75, 0.875, 1.0, 1.0, 1.0]
 
 
-def test_a_loss_that_is_not_finite_is_refused() -> None:
+def test_a_loss_that_is_not_finite_is_rejected() -> None:
     schedule = build(HalveOnPlateau, window=1, patience_steps=1, min_improvement=0.0)
     with pytest.raises(ValueError, match="must be finite, got nan"):
         schedule.observe(float("nan"))
@@ -218,6 +218,6 @@ def test_a_loss_that_is_not_finite_is_refused() -> None:
         (HalveOnPlateau, {"window": 5}, "missing a required.* argument: 'patience_steps'"),
     ],
 )
-def test_arguments_that_contradict_are_refused(kind: type[Schedule], given: dict[str, Any], message: str) -> None:
+def test_arguments_that_contradict_are_rejected(kind: type[Schedule], given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build(kind, **given)

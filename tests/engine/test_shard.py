@@ -1,4 +1,4 @@
-"""What is split and what is refused, as far as one process can tell. Two processes: tests/dist/test_shard.py."""
+"""What is split and what is rejected, as far as one process can tell. Two processes: tests/dist/test_shard.py."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,11 @@ from torch import nn
 
 from selfsup.backbones import RegNet, ResNet
 from selfsup.config.validate import find_problems
-from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.distributed import blocks, shard
+from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
-from selfsup.engine.shard import blocks, class_name, is_sharded, shard, whole_state
 from selfsup.errors import ConfigError
+from selfsup.ops.parts import class_name, is_sharded, whole_state
 from tests.engine.tiny_run import tiny_config
 
 
@@ -51,7 +52,7 @@ def test_every_parameter_of_the_10b_model_that_matters_is_in_a_block() -> None:
     assert sum(parameter.numel() for parameter in backbone.parameters()) - sum(sizes) == 3 * 32 * 9 + 2 * 32
 
 
-def test_a_parameter_with_two_places_is_refused() -> None:
+def test_a_parameter_with_two_places_is_rejected() -> None:
     module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     module[1].weight = module[0].weight
     with pytest.raises(
@@ -79,7 +80,7 @@ def test_a_state_without_split_tensors_comes_back_as_it_is() -> None:
         (True, "sharding: must be dict or None, got True"),
     ],
 )
-def test_options_that_cannot_be_meant_are_refused(tmp_path: Path, sharding: Any, problem: str) -> None:
+def test_options_that_cannot_be_meant_are_rejected(tmp_path: Path, sharding: Any, problem: str) -> None:
     assert find_problems(tiny_config(tmp_path, sharding=sharding)) == [problem]
 
 

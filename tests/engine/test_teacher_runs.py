@@ -7,9 +7,9 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from selfsup.engine.files import list_checkpoints
-from selfsup.engine.reading import read_checkpoint
 from selfsup.engine.runner import Runner
+from selfsup.weights.checkpoint import list_checkpoints
+from selfsup.weights.read import read_checkpoint
 from tests.engine.test_runner import PoweredOff, losses, power_off, run_until
 from tests.engine.tiny_run import tiny_config
 

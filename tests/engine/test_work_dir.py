@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from selfsup.config import load_config
-from selfsup.engine.environment import commit_of
-from selfsup.engine.files import list_checkpoints
-from selfsup.engine.metrics_log import read_metrics
+from selfsup.engine.logging.environment import commit_of
+from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
-from selfsup.engine.work_dir import found_before, put_aside
+from selfsup.engine.work_dir import archive, found_before
 from selfsup.errors import DataError, SelfsupError
+from selfsup.weights.checkpoint import list_checkpoints
 from tests.engine.tiny_run import tiny_config
 
 
@@ -20,7 +20,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_a_second_run_puts_all_of_the_first_aside_and_can_itself_be_put_aside(tmp_path: Path) -> None:
+def test_a_second_run_puts_all_of_the_first_aside_and_can_itself_be_archive(tmp_path: Path) -> None:
     for seed in range(3):
         Runner(tiny_config(tmp_path, steps=2, seed=seed)).train()
         for name in ("scores.json", "views.png", "of_a_hook.txt"):
@@ -52,14 +52,14 @@ def test_what_the_new_run_reads_stays(tmp_path: Path, monkeypatch: pytest.Monkey
     read: dict[str, Any] = {"dataset": {"root": "pictures/cats"}, "evaluators": [{"test": "lists/a"}]}
     for name in ("pictures", "lists", "old", "checkpoints"):
         (tmp_path / name).mkdir()
-    aside = put_aside(".", config=read | {"load_from": "checkpoints/step_000000001.pth"})
+    aside = archive(".", config=read | {"load_from": "checkpoints/step_000000001.pth"})
     assert names(tmp_path) == {"pictures", "lists", "earlier"}
     assert aside is not None and names(aside) == {"old", "checkpoints"}
 
 
 def test_an_empty_folder_and_one_that_is_not_there_hold_nothing_of_anybodys(tmp_path: Path) -> None:
     assert found_before(tmp_path) == found_before(tmp_path / "none") == set()
-    assert put_aside(tmp_path) is None
+    assert archive(tmp_path) is None
     assert names(tmp_path) == set()
 
 
@@ -67,7 +67,7 @@ def test_two_runs_in_one_second_have_a_folder_each(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("selfsup.engine.work_dir.time.strftime", lambda form: "now")
     for _ in range(2):
         (tmp_path / "metrics.jsonl").write_text("")
-        put_aside(tmp_path)
+        archive(tmp_path)
     assert names(tmp_path / "earlier") == {"now", "now_2"}
 
 

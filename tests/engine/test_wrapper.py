@@ -196,19 +196,19 @@ def test_the_check_can_be_left_out() -> None:
     assert wrapper.last_grad_norm.isnan()
 
 
-def test_freezing_without_names_is_refused() -> None:
+def test_freezing_without_names_is_rejected() -> None:
     model, _ = setting()
     wrapper = PrecisionOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), freeze={"prototypes": 1})
     with pytest.raises(RuntimeError, match=r"call bind\(model\)"):
         update(model, wrapper, images(0))
 
 
-def test_a_state_that_does_not_fit_is_refused() -> None:
+def test_a_state_that_does_not_fit_is_rejected() -> None:
     model, wrapper = setting()
     with pytest.raises(CheckpointError, match="not PrecisionOptimWrapper's"):
         wrapper.load_state_dict(wrapper.optimizer.state_dict())
     other = PrecisionOptimWrapper(torch.optim.SGD([next(model.parameters())], lr=0.1))
-    with pytest.raises(CheckpointError, match="the saved optimiser does not fit this one"):
+    with pytest.raises(CheckpointError, match="the saved optimizer does not fit this one"):
         wrapper.load_state_dict(other.state_dict())
 
 
@@ -248,12 +248,12 @@ def test_a_state_without_names_goes_by_position() -> None:
     torch.testing.assert_close(momentum(other, resumed), momentum(model, wrapper), rtol=0, atol=0)
 
 
-def test_a_state_of_other_parameters_is_refused_by_name() -> None:
+def test_a_state_of_other_parameters_is_rejected_by_name() -> None:
     model, wrapper = setting()
     some = PrecisionOptimWrapper(torch.optim.SGD(model.backbone.parameters(), lr=0.1))
     some.bind(model)
     says = (
-        "optim_wrapper: the saved optimiser is not of the parameters that are trained now; {}; train the same ones, or "
+        "optim_wrapper: the saved optimizer is not of the parameters that are trained now; {}; train the same ones, or "
         "start a new run from the weights with --init-from"
     )
     with pytest.raises(CheckpointError, match=says.format(r"1 missing: prototypes\.weight")):
@@ -276,6 +276,6 @@ def test_a_state_of_other_parameters_is_refused_by_name() -> None:
         ),
     ],
 )
-def test_arguments_that_cannot_be_meant_are_refused(arguments: dict[str, Any], message: str) -> None:
+def test_arguments_that_cannot_be_meant_are_rejected(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         setting(**arguments)

@@ -6,7 +6,7 @@ from selfsup.errors import DecodeError
 
 
 class Blobs:
-    """Images whose colour tells their class, with noise; some of them cannot be decoded."""
+    """Images whose color tells their class, with noise; some of them cannot be decoded."""
 
     def __init__(
         self,

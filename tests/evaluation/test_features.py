@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import DataError
 from selfsup.evaluation import Features, FeatureSource, RawPixels, extract_features
-from selfsup.evaluation.features import opaque
 from selfsup.ops.dist import rank
+from selfsup.ops.images import opaque
 from tests.dist.two_processes import run_in_processes
 from tests.evaluation.pictures import Blobs
 
@@ -101,7 +101,7 @@ def test_autocast_around_the_evaluation_does_not_reach_the_backbone() -> None:
         assert torch.equal(extract(network, images).features, plain)
 
 
-def test_transparent_pixels_are_mid_grey_and_opaque_ones_stay() -> None:
+def test_transparent_pixels_are_mid_gray_and_opaque_ones_stay() -> None:
     image = np.array([[[200, 100, 50, 255], [200, 100, 50, 0], [200, 100, 50, 128]]], np.uint8)
     assert opaque(image).tolist() == [[[200, 100, 50], [127, 127, 127], [164, 113, 88]]]
 

@@ -22,8 +22,8 @@ def test_votes_agree_with_the_papers_rule(k: int, temperature: float) -> None:
     similarities = torch.tensor([case["input"]["sims"]], dtype=torch.float64)
     labels = torch.tensor(case["input"]["labels"])
     expected = case["expected"][f"k{k}_T{temperature}"]
-    found, neighbours = nearest(torch.ones(1, 1, dtype=torch.float64), similarities.T, k)
-    relative = votes(found, labels[neighbours], 3, temperature)
+    found, neighbors = nearest(torch.ones(1, 1, dtype=torch.float64), similarities.T, k)
+    relative = votes(found, labels[neighbors], 3, temperature)
     absolute = relative * np.exp(max(case["input"]["sims"]) / temperature)
     torch.testing.assert_close(absolute[0], torch.tensor(expected["votes"], dtype=torch.float64), rtol=1e-6, atol=0)
     assert int(relative.argmax()) == expected["pred"]
@@ -50,7 +50,7 @@ def test_agrees_with_scikit_learn(normalize: bool) -> None:
     assert mine.tolist() == reference.predict(metric_test).tolist()
 
 
-def test_neighbours_do_not_depend_on_the_blocks() -> None:
+def test_neighbors_do_not_depend_on_the_blocks() -> None:
     generator = torch.Generator().manual_seed(0)
     queries, keys = (torch.randint(-2, 3, (n, 3), generator=generator).double() for n in (37, 211))
     whole = nearest(queries, keys, 9)
@@ -73,7 +73,7 @@ def test_equal_votes_go_to_the_smaller_class() -> None:
     assert knn(k=2).predict(train, torch.tensor([4, 2]), torch.tensor([[1.0, 0.0]])).tolist() == [2]
 
 
-def test_more_neighbours_than_images_means_all_of_them() -> None:
+def test_more_neighbors_than_images_means_all_of_them() -> None:
     similarities, where = nearest(torch.ones(2, 1), torch.tensor([[1.0], [3.0]]), 50)
     assert where.tolist() == [[1, 0], [1, 0]]
     assert similarities.tolist() == [[3.0, 1.0], [3.0, 1.0]]
@@ -87,13 +87,13 @@ def test_similarities_in_the_thousands_do_not_overflow() -> None:
     assert predictions.tolist() == [1]
 
 
-def test_a_feature_is_its_own_nearest_neighbour() -> None:
+def test_a_feature_is_its_own_nearest_neighbor() -> None:
     features = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(30)
     assert knn(k=1).score(Features(features, labels), Features(features, labels)) == {"top1": 1.0, "per_class": 1.0}
 
 
-def test_colours_tell_the_blobs_apart_and_shuffled_labels_do_not() -> None:
+def test_colors_tell_the_blobs_apart_and_shuffled_labels_do_not() -> None:
     options = {"size": 16, "resize": 16, "batch_size": 32}
     train, test = Blobs(90), Blobs(45, seed=1)
     assert KNN(train, test, **options).evaluate(RawPixels(2))["top1"] > 0.95
@@ -102,7 +102,7 @@ def test_colours_tell_the_blobs_apart_and_shuffled_labels_do_not() -> None:
 
 
 @pytest.mark.parametrize("name, value", [("k", 0), ("temperature", 0.0)])
-def test_senseless_numbers_are_refused(name: str, value: float) -> None:
+def test_senseless_numbers_are_rejected(name: str, value: float) -> None:
     with pytest.raises(ConfigError) as raised:
         knn(**{name: value})
     assert str(raised.value) == f"KNN.{name}: must be > 0, got {value}"

@@ -8,18 +8,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from selfsup.errors import ConfigError, DataError
-from selfsup.evaluation import LinearProbe, fit_logistic, linear, progress
+from selfsup.evaluation import LinearProbe, fit_logistic, linear
 from selfsup.evaluation.features import Features
+from selfsup.ops import progress
 from tests.dist.two_processes import run_in_processes
 from tests.evaluation.pictures import Blobs
 
 
 def problem(num_classes: int, *, seed: int = 0, dim: int = 12, count: int = 240) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(7).normal(size=(num_classes, dim))
+    centers = np.random.default_rng(7).normal(size=(num_classes, dim))
     labels = rng.integers(0, num_classes, count)
     scales = np.geomspace(1e-3, 1e3, dim)
-    return (centres[labels] + rng.normal(size=(count, dim)) * 1.5 + 3.0) * scales, labels
+    return (centers[labels] + rng.normal(size=(count, dim)) * 1.5 + 3.0) * scales, labels
 
 
 def probe(**changes: object) -> LinearProbe:
@@ -38,8 +39,8 @@ def test_agrees_with_scikit_learn(num_classes: int, weight_decay: float) -> None
     mine = fit_logistic(torch.tensor(train), torch.tensor(labels), weight_decay=weight_decay, max_iterations=1000)
     decision = mine.decision(torch.tensor(test)).numpy()
     expected = reference.decision_function(scaler.transform(test))
-    centred = decision - decision.mean(1, keepdims=True)
-    np.testing.assert_allclose(centred if num_classes > 2 else 2 * centred[:, 1], expected, atol=1e-3)
+    centered = decision - decision.mean(1, keepdims=True)
+    np.testing.assert_allclose(centered if num_classes > 2 else 2 * centered[:, 1], expected, atol=1e-3)
     assert (mine.predict(torch.tensor(test)).numpy() == reference.predict(scaler.transform(test))).mean() >= 0.999
 
 
@@ -130,7 +131,7 @@ def test_a_class_that_only_the_test_images_have_is_simply_missed() -> None:
         ({"max_images": 1}, r"LinearProbe\.max_images: must be > 1, got 1"),
     ],
 )
-def test_senseless_numbers_are_refused(wrong: dict[str, object], message: str) -> None:
+def test_senseless_numbers_are_rejected(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         probe(**wrong)
 

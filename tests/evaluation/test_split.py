@@ -30,6 +30,6 @@ def test_small_classes_are_in_both_parts_and_single_images_are_learned_from() ->
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_a_part_that_is_everything_or_nothing_is_refused(share: float) -> None:
+def test_a_part_that_is_everything_or_nothing_is_rejected(share: float) -> None:
     with pytest.raises(ValueError, match="inside"):
         stratified_split(np.zeros(4, int), test_share=share, seed=0)

@@ -61,7 +61,7 @@ def test_images_that_cannot_be_decoded_are_named_once_for_all_evaluations() -> N
     assert said == ["1 of 20 images could not be decoded and were left out: blob 3"]
 
 
-def test_what_an_evaluator_refuses_is_said_with_its_place() -> None:
+def test_what_an_evaluator_rejects_is_said_with_its_place() -> None:
     with pytest.raises(ConfigError, match=r"^evaluators\.near\.k: must be"):
         Suite({"near": {"type": "KNN", "k": 0}}, images=Blobs(20))
 
@@ -190,7 +190,7 @@ def test_of_very_many_labels_only_a_draw_is_looked_at(monkeypatch: pytest.Monkey
     "wrong, message",
     [({"max_images": 1}, "Suite.max_images: must be > 1, got 1"), ({"test_share": 1.0}, r"must be inside \(0, 1\)")],
 )
-def test_senseless_parts_are_refused(wrong: dict[str, float], message: str) -> None:
+def test_senseless_parts_are_rejected(wrong: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Suite({}, images=Blobs(20), **wrong)  # type: ignore[arg-type]
 

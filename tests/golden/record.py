@@ -2,8 +2,8 @@
 
     python -m tests.golden.record NAME ...    # rewrites tests/golden/NAME.json; without names all of them
 
-A change of behaviour rewrites the files of the methods it changes, in the commit that makes it and says why. Images
-are drawn here and not by a view pipeline, so that only methods, losses, optimisers and schedules can change a number.
+A change of behavior rewrites the files of the methods it changes, in the commit that makes it and says why. Images
+are drawn here and not by a view pipeline, so that only methods, losses, optimizers and schedules can change a number.
 
 Weights are float64: twenty steps of a small network with batch norm multiply a rounding error by a million and more,
 so that in float32 two threads instead of one change the last losses by a percent and more.
@@ -65,7 +65,7 @@ def losses_of(recipe: Golden) -> list[float]:
 
 
 def batch_of(recipe: Golden, step: int) -> tuple[list[torch.Tensor], torch.Tensor | None]:
-    """Coarse coloured squares, the same few images over and over, with fresh noise in every view."""
+    """Coarse colored squares, the same few images over and over, with fresh noise in every view."""
     squares = np.random.default_rng(0).integers(0, 256, (NUM_IMAGES, 3, 4, 4))
     chosen = (np.arange(recipe.batch) + step * recipe.batch) % NUM_IMAGES
     rng = np.random.default_rng([1, step])

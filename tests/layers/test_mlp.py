@@ -44,6 +44,6 @@ def test_sizes_must_be_positive(sizes: tuple, message: str) -> None:
         MLP(*sizes)
 
 
-def test_a_shift_without_scale_is_refused() -> None:
+def test_a_shift_without_scale_is_rejected() -> None:
     with pytest.raises(ValueError, match="last_bn_bias"):
         MLP(4, [], 3, last_bn=True, last_bn_weight=False)

@@ -48,12 +48,12 @@ def test_half_precision_rows_are_kept_in_float32_without_gradient() -> None:
     assert not ring.rows.requires_grad
 
 
-def test_more_rows_than_places_are_refused() -> None:
+def test_more_rows_than_places_are_rejected() -> None:
     with pytest.raises(ValueError, match="3 rows do not fit into 2"):
         RingBuffer(2, 1).push(_column(1, 2, 3))
 
 
 @pytest.mark.parametrize("length, dim", [(0, 4), (4, 0)])
-def test_a_buffer_without_rows_or_features_is_refused(length: int, dim: int) -> None:
+def test_a_buffer_without_rows_or_features_is_rejected(length: int, dim: int) -> None:
     with pytest.raises(ValueError, match=f"must be >= 1, got {length} and {dim}"):
         RingBuffer(length, dim)

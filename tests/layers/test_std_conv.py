@@ -16,10 +16,10 @@ def with_kernel(kernel: object, eps: float) -> StdConv2d:
 
 
 @pytest.mark.parametrize(("name", "eps"), [("bit_1e10", 1e-10), ("timm_bit_1e8", 1e-8), ("timm_default_1e6", 1e-6)])
-def test_kernels_are_standardised_as_recorded(name: str, eps: float) -> None:
-    expected = record("bit/weight_standardisation")
+def test_kernels_are_standardized_as_recorded(name: str, eps: float) -> None:
+    expected = record("bit/weight_standardization")
     conv = with_kernel(expected["input"]["kernel"], eps)
-    actual = conv.standardised_weight().detach().numpy()
+    actual = conv.standardized_weight().detach().numpy()
     np.testing.assert_allclose(actual, expected["expected"][name], rtol=0, atol=expected["tol"])
     # the paper's first code: the unbiased deviation, and 1e-5 added to it instead of to the variance
     assert np.abs(actual - expected["expected"]["original_ws_unbiased_std_plus_1e5"]).max() > 0.1
@@ -29,7 +29,7 @@ def test_bit_s_eps_is_the_default() -> None:
     assert StdConv2d(1, 1).eps == 1e-10
 
 
-def test_it_convolves_with_the_standardised_kernel_and_the_bias_as_it_is() -> None:
+def test_it_convolves_with_the_standardized_kernel_and_the_bias_as_it_is() -> None:
     torch.manual_seed(0)
     conv = StdConv2d(3, 5, kernel_size=3, stride=2, padding=1, bias=True)
     images = torch.randn(2, 3, 9, 8)
@@ -64,7 +64,7 @@ def test_a_constant_kernel_convolves_to_zero() -> None:
     assert conv(torch.ones(1, 1, 2, 2, dtype=torch.float64)).item() == pytest.approx(0, abs=1e-9)
 
 
-def test_half_precision_weights_are_standardised_in_single_precision() -> None:
+def test_half_precision_weights_are_standardized_in_single_precision() -> None:
     torch.manual_seed(0)
     conv = StdConv2d(16, 4, kernel_size=3)
     with torch.no_grad():
@@ -72,5 +72,5 @@ def test_half_precision_weights_are_standardised_in_single_precision() -> None:
     half = StdConv2d(16, 4, kernel_size=3).bfloat16()
     half.load_state_dict(conv.state_dict())
     conv.load_state_dict(half.state_dict())
-    assert half.standardised_weight().dtype == torch.bfloat16
-    assert torch.equal(half.standardised_weight(), conv.standardised_weight().bfloat16())
+    assert half.standardized_weight().dtype == torch.bfloat16
+    assert torch.equal(half.standardized_weight(), conv.standardized_weight().bfloat16())

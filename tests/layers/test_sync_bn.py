@@ -64,11 +64,11 @@ def test_groups_of_one_leave_the_module_alone() -> None:
     assert isinstance(convert_sync_bn(_net(), 1)[1], nn.BatchNorm2d)
 
 
-def test_a_group_size_below_one_is_refused() -> None:
+def test_a_group_size_below_one_is_rejected() -> None:
     with pytest.raises(ConfigError, match="must be a multiple of the group size, got 0"):
         convert_sync_bn(_net(), 0)
 
 
-def test_inputs_of_another_shape_are_refused() -> None:
+def test_inputs_of_another_shape_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"expected shape \(B, 3, ...\), got \(2, 4\)"):
         SyncBatchNorm(3)(torch.zeros(2, 4))

@@ -74,7 +74,7 @@ def test_the_sigmoid_form_stays_finite_at_extreme_scores() -> None:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_half_precision_scores_are_judged_in_single_precision(loss: nn.Module) -> None:
+def test_half_precision_scores_are_evaluated_in_single_precision(loss: nn.Module) -> None:
     scores = torch.tensor(_scores_and_labels()[0], dtype=torch.bfloat16)
     labels = torch.tensor([0, 1, 2, 3, 4])
     with torch.autocast("cpu", torch.bfloat16):
@@ -84,7 +84,7 @@ def test_half_precision_scores_are_judged_in_single_precision(loss: nn.Module) -
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("shape", [(4, 6), (4, 7, 1)])
-def test_targets_of_another_shape_are_refused(loss: nn.Module, shape: tuple[int, ...]) -> None:
+def test_targets_of_another_shape_are_rejected(loss: nn.Module, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"targets: must have shape \(B,\) or \(B, 7\), got \(4, "):
         loss(torch.zeros(4, 7), torch.zeros(shape))
 
@@ -98,6 +98,6 @@ def test_several_classes_for_an_image_are_no_distribution(kind: torch.dtype) -> 
 
 
 @pytest.mark.parametrize("label_smoothing", [-0.1, 1.0])
-def test_a_bad_label_smoothing_is_refused(label_smoothing: float) -> None:
+def test_a_bad_label_smoothing_is_rejected(label_smoothing: float) -> None:
     with pytest.raises(ValueError, match=rf"label_smoothing: must be in \[0, 1\), got {label_smoothing}"):
         CrossEntropyLoss(label_smoothing=label_smoothing)

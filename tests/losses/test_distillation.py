@@ -42,6 +42,6 @@ def test_no_gradient_reaches_the_teacher() -> None:
     assert student.grad is not None and teacher.grad is None
 
 
-def test_a_temperature_of_zero_is_refused() -> None:
+def test_a_temperature_of_zero_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"DistillationLoss\.temperature: must be > 0, got 0"):
         DistillationLoss(0)

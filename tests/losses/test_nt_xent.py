@@ -73,7 +73,7 @@ def test_the_gradient_has_no_part_along_the_embedding() -> None:
     torch.testing.assert_close(F.cosine_similarity(z.grad, z.detach(), dim=2), torch.zeros(2, 5, dtype=torch.float64))
 
 
-def test_refuses_a_temperature_of_zero_and_views_of_different_shape() -> None:
+def test_rejects_a_temperature_of_zero_and_views_of_different_shape() -> None:
     with pytest.raises(ValueError, match="temperature: must be > 0, got 0"):
         NTXentLoss(0)
     with pytest.raises(ValueError, match=r"got \(2, 3\) and \(3, 3\)"):

@@ -87,17 +87,17 @@ def test_half_precision_scores_give_a_float32_loss() -> None:
         (dict(assign_views=(-1,)), "assign_views"),
     ],
 )
-def test_refuses_parameters_out_of_range(arguments: dict, message: str) -> None:
+def test_rejects_parameters_out_of_range(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SwAVLoss(**arguments)
 
 
 @pytest.mark.parametrize("views, assign_views, needed", [(1, (0,), 2), (2, (0, 2), 3)])
-def test_refuses_too_few_views(views: int, assign_views: tuple[int, ...], needed: int) -> None:
+def test_rejects_too_few_views(views: int, assign_views: tuple[int, ...], needed: int) -> None:
     with pytest.raises(ValueError, match=f"needs at least {needed} views, got {views}"):
         SwAVLoss(assign_views=assign_views)([torch.zeros(2, 3)] * views)
 
 
-def test_refuses_a_queue_for_only_some_assigned_views() -> None:
+def test_rejects_a_queue_for_only_some_assigned_views() -> None:
     with pytest.raises(ValueError, match="one queue per assigned view is needed, 2, got 1"):
         SwAVLoss()([torch.zeros(2, 3)] * 2, [torch.zeros(2, 3)])

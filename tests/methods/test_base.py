@@ -26,12 +26,12 @@ def test_features_are_those_of_the_backbone() -> None:
     torch.testing.assert_close(method(views, mode="features"), expected)
 
 
-def test_an_unknown_mode_is_refused() -> None:
+def test_an_unknown_mode_is_rejected() -> None:
     with pytest.raises(ValueError, match="must be 'loss' or 'features', got 'predict'"):
         Method(TinyBackbone())(images(8), mode="predict")  # type: ignore[arg-type]
 
 
-def test_a_backbone_without_out_dim_is_refused() -> None:
+def test_a_backbone_without_out_dim_is_rejected() -> None:
     with pytest.raises(ConfigError, match=r"model\.backbone: Linear has no 'out_dim'"):
         Method(nn.Linear(2, 2))
 
@@ -60,7 +60,7 @@ RESNET = {"type": "ResNet", "depth": 18, "width": 0.125}
         ),
     ],
 )
-def test_what_a_part_refuses_is_said_with_its_place_when_the_method_is_built(change: dict[str, Any], said: str) -> None:
+def test_what_a_part_rejects_is_said_with_its_place_when_the_method_is_built(change: dict[str, Any], said: str) -> None:
     loss = {"type": "InfoNCELoss", "temperature": 0.2}
     with pytest.raises(ConfigError) as caught:
         METHODS.build({"type": "MoCo", "backbone": RESNET, "neck": NECK, "loss": loss, **change})
@@ -133,7 +133,7 @@ def test_a_loss_of_ones_own_with_other_names_is_told_what_to_call_them() -> None
     )
 
 
-def test_a_misspelt_argument_of_preprocess_is_refused() -> None:
+def test_a_misspelt_argument_of_preprocess_is_rejected() -> None:
     with pytest.raises(ConfigError, match=r"Preprocess.*'meen'"):
         Method(TinyBackbone(), preprocess=dict(meen=(0.5, 0.5, 0.5)))
 
@@ -144,7 +144,7 @@ def test_a_misspelt_argument_of_preprocess_is_refused() -> None:
         (torch.rand(4, 3, 32, 32), "views: must be a list with a batch of images per view, got one of (4, 3, 32, 32)"),
         (
             [torch.zeros(4, 3, 32, 32, dtype=torch.uint8)] * 2,
-            "views: must be normalised images, as method.preprocess makes them, got torch.uint8",
+            "views: must be normalized images, as method.preprocess makes them, got torch.uint8",
         ),
         (
             [torch.rand(4, 3, 32, 32)],
@@ -152,7 +152,7 @@ def test_a_misspelt_argument_of_preprocess_is_refused() -> None:
         ),
     ],
 )
-def test_what_is_no_batch_of_views_is_refused_with_what_would_be(views: Any, said: str) -> None:
+def test_what_is_no_batch_of_views_is_rejected_with_what_would_be(views: Any, said: str) -> None:
     method = METHODS.build({"type": "SimCLR", "backbone": RESNET, "neck": NECK, "loss": {"type": "NTXentLoss"}})
     with pytest.raises(ConfigError) as caught:
         method.loss(views)

@@ -92,18 +92,18 @@ def test_a_fresh_teacher_cannot_be_made_of_parts_that_are_built_already(backbone
         BYOL(backbone, neck, ProjectionNeck(4, (), 4), CosineLoss())
 
 
-def test_an_unknown_start_of_the_teacher_is_refused_with_the_nearest() -> None:
+def test_an_unknown_start_of_the_teacher_is_rejected_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"model\.teacher_init: unknown 'copied'; did you mean 'copy'"):
         _tiny(teacher_init="copied")
 
 
 @pytest.mark.parametrize("in_dim, out_dim, place", [(5, 4, "in_dim"), (4, 5, "out_dim")])
-def test_a_predictor_that_does_not_fit_the_neck_is_refused(in_dim: int, out_dim: int, place: str) -> None:
+def test_a_predictor_that_does_not_fit_the_neck_is_rejected(in_dim: int, out_dim: int, place: str) -> None:
     predictor = ProjectionNeck(in_dim, (), out_dim)
     with pytest.raises(ConfigError, match=rf"model\.predictor\.{place}: must be neck\.out_dim = 4, got 5"):
         BYOL(dict(type=TinyBackbone), dict(type="ProjectionNeck", hidden_dims=(), out_dim=4), predictor, CosineLoss())
 
 
-def test_anything_but_two_views_is_refused() -> None:
+def test_anything_but_two_views_is_rejected() -> None:
     with pytest.raises(ConfigError, match="BYOL needs exactly 2 views of each image, got 1"):
         _tiny().loss(images(8))

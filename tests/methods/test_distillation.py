@@ -138,7 +138,7 @@ def test_a_teacher_that_is_made_of_a_dict_needs_a_checkpoint() -> None:
     assert Distillation(TinyBackbone(), teacher, DistillationLoss(), teacher_checkpoint="work").num_classes == 6
 
 
-def test_bad_arguments_are_refused() -> None:
+def test_bad_arguments_are_rejected() -> None:
     with pytest.raises(ConfigError, match=r"model\.teacher: must be a Supervised method, got TinyBackbone"):
         Distillation(TinyBackbone(), TinyBackbone(), DistillationLoss())
     for alpha in (0.0, 1.5):

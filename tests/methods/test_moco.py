@@ -124,11 +124,11 @@ def test_bfloat16_autocast_leaves_the_loss_in_float32_and_near() -> None:
 @pytest.mark.parametrize(
     "length, nearest", [(10, "the nearest are 8 and 12"), (3, "the nearest is 4"), (4095, "are 4,092 and 4,096")]
 )
-def test_a_queue_that_does_not_hold_whole_batches_is_refused_with_lengths_that_do(length: int, nearest: str) -> None:
+def test_a_queue_that_does_not_hold_whole_batches_is_rejected_with_lengths_that_do(length: int, nearest: str) -> None:
     method = _tiny(queue_length=length)
-    for refuse in (lambda: method(images(8, 8)), lambda: method.check_batch(4, 1), lambda: method.check_batch(1, 4)):
+    for reject in (lambda: method(images(8, 8)), lambda: method.check_batch(4, 1), lambda: method.check_batch(1, 4)):
         with pytest.raises(ConfigError) as caught:
-            refuse()
+            reject()
         assert str(caught.value).startswith(
             f"model.queue_length: must be a multiple of the batch of all processes, 4 images, got {length:,}; "
         )
@@ -141,17 +141,17 @@ def test_a_queue_of_whole_batches_is_taken() -> None:
     _tiny(queue_length=4).check_batch(4, 1)
 
 
-def test_a_queue_without_places_is_refused() -> None:
+def test_a_queue_without_places_is_rejected() -> None:
     with pytest.raises(ConfigError, match=r"model\.queue_length: must be >= 1, got 0"):
         _tiny(queue_length=0)
 
 
-def test_a_momentum_above_one_is_refused() -> None:
+def test_a_momentum_above_one_is_rejected() -> None:
     with pytest.raises(ConfigError, match=r"model\.momentum: must be in \[0, 1\]"):
         _tiny(momentum=1.1)
 
 
 @pytest.mark.parametrize("views", [1, 3])
-def test_anything_but_two_views_is_refused(views: int) -> None:
+def test_anything_but_two_views_is_rejected(views: int) -> None:
     with pytest.raises(ConfigError, match=f"MoCo needs exactly 2 views of each image, got {views}"):
         _tiny().loss(images(*[8] * views))

@@ -71,11 +71,11 @@ def test_the_predictor_has_no_teacher() -> None:
 
 
 @pytest.mark.parametrize("name", ["momentum", "end_momentum"])
-def test_a_momentum_below_zero_is_refused(name: str) -> None:
+def test_a_momentum_below_zero_is_rejected(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"model\.{name}: must be in \[0, 1\], .*, got -1"):
         _tiny(**{name: -1})
 
 
-def test_anything_but_two_views_is_refused() -> None:
+def test_anything_but_two_views_is_rejected() -> None:
     with pytest.raises(ConfigError, match="MoCoV3 needs exactly 2 views of each image, got 3"):
         _tiny().loss(images(8, 8, 8))

@@ -57,12 +57,12 @@ def test_the_whole_of_simclr_on_resnet50_has_the_recorded_number_of_parameters(l
 
 
 @pytest.mark.parametrize("views", [1, 3])
-def test_anything_but_two_views_is_refused(views: int) -> None:
+def test_anything_but_two_views_is_rejected(views: int) -> None:
     method = SimCLR(TinyBackbone(), ProjectionNeck(8, (), 4), NTXentLoss(0.5))
     with pytest.raises(ConfigError, match=f"SimCLR needs exactly 2 views of each image, got {views}"):
         method.loss(images(*[8] * views))
 
 
-def test_a_neck_that_does_not_fit_the_backbone_is_refused() -> None:
+def test_a_neck_that_does_not_fit_the_backbone_is_rejected() -> None:
     with pytest.raises(ConfigError, match=r"model\.neck\.in_dim: must be backbone\.out_dim = 8, got 16"):
         SimCLR(TinyBackbone(8), ProjectionNeck(16, (), 4), NTXentLoss(0.5))

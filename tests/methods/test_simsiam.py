@@ -74,6 +74,6 @@ def test_the_frozen_bias_is_the_only_parameter_that_is_not_trained() -> None:
     assert method.neck.mlp[3].bias not in trained
 
 
-def test_anything_but_two_views_is_refused() -> None:
+def test_anything_but_two_views_is_rejected() -> None:
     with pytest.raises(ConfigError, match="SimSiam needs exactly 2 views of each image, got 3"):
         _tiny().loss(images(8, 8, 8))

@@ -58,7 +58,7 @@ def test_images_may_belong_to_several_classes() -> None:
 
 
 @pytest.mark.parametrize("mixup_alpha", [0.0, 0.2])
-def test_several_classes_for_an_image_are_refused_where_the_loss_needs_one(mixup_alpha: float) -> None:
+def test_several_classes_for_an_image_are_rejected_where_the_loss_needs_one(mixup_alpha: float) -> None:
     method = _linear(mixup_alpha=mixup_alpha)
     several = torch.tensor([[1, 1, 0, 0, 0, 0, 0], [0] * 7], dtype=torch.uint8)
     with pytest.raises(ConfigError) as caught:
@@ -131,7 +131,7 @@ def test_mixup_mixes_images_and_losses_by_the_same_share(several: bool) -> None:
         labels = torch.tensor(shares, dtype=torch.uint8)
     by_definition = sigmoid_cross_entropy_by_the_definition if several else cross_entropy_by_the_definition
     method.before_step(_START)
-    share = method.mixup_share
+    share = method.mixup_weight
     assert 0 < share < 1
     torch.manual_seed(3)
     parts = method([features], labels)
@@ -140,8 +140,8 @@ def test_mixup_mixes_images_and_losses_by_the_same_share(several: bool) -> None:
     scores = _scores(method, share * features + (1 - share) * features[order])
     expected = share * by_definition(scores, shares) + (1 - share) * by_definition(scores, shares[order])
     assert float(parts["loss"].detach()) == pytest.approx(expected, rel=1e-6)
-    judged = shares if share >= 0.5 else shares[order]
-    assert float(parts["top1"]) == pytest.approx(np.mean(judged[np.arange(6), scores.argmax(1)]))
+    evaluated = shares if share >= 0.5 else shares[order]
+    assert float(parts["top1"]) == pytest.approx(np.mean(evaluated[np.arange(6), scores.argmax(1)]))
 
 
 def test_one_share_serves_all_micro_batches_of_a_step_and_each_step_has_its_own() -> None:
@@ -151,7 +151,7 @@ def test_one_share_serves_all_micro_batches_of_a_step_and_each_step_has_its_own(
         method.before_step(Progress(step, 10, 0, 10))
         for _ in range(2):
             method([features], torch.tensor([0, 1]))
-            shares.append(method.mixup_share)
+            shares.append(method.mixup_weight)
     assert shares[0::2] == shares[1::2]
     assert len(set(shares)) == 3
 
@@ -161,7 +161,7 @@ def test_shares_have_the_moments_of_the_beta_distribution() -> None:
     shares = []
     for _ in range(4000):
         method.before_step(_START)
-        shares.append(method.mixup_share)
+        shares.append(method.mixup_weight)
     assert np.mean(shares) == pytest.approx(0.5, abs=0.03)
     assert np.var(shares) == pytest.approx(1 / (4 * (2 * 0.1 + 1)), abs=0.01)
 
@@ -186,12 +186,12 @@ def test_evaluation_mode_does_not_mix() -> None:
         (torch.zeros(3, 5), r"model\.num_classes: must be the data's 5 classes, got 7"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(labels: Tensor | None, message: str) -> None:
+def test_labels_that_do_not_fit_are_rejected(labels: Tensor | None, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         _linear()([_features(3)], labels)
 
 
-def test_two_views_are_refused() -> None:
+def test_two_views_are_rejected() -> None:
     with pytest.raises(ConfigError, match="Supervised needs exactly 1 view of each image, got 2"):
         _linear()([_features(3)] * 2, torch.tensor([0, 1, 2]))
 
@@ -204,7 +204,7 @@ def test_two_views_are_refused() -> None:
         (dict(neck=HiddenLayers(4, (2,))), r"model\.neck\.in_dim: must be backbone\.out_dim = 8, got 4"),
     ],
 )
-def test_bad_arguments_are_refused(arguments: dict, message: str) -> None:
+def test_bad_arguments_are_rejected(arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Supervised(TinyBackbone(8), **{"num_classes": 3, "loss": CrossEntropyLoss(), **arguments})
 

@@ -95,13 +95,13 @@ def test_evaluation_leaves_the_queue_alone() -> None:
     assert method.queue.filled == 0
 
 
-def test_a_queue_shorter_than_the_batch_is_refused_at_the_first_step() -> None:
+def test_a_queue_shorter_than_the_batch_is_rejected_at_the_first_step() -> None:
     with pytest.raises(ConfigError, match=r"model\.queue_length: must hold at least one batch .*, 4 images, got 3"):
         _tiny(queue_length=3)(images(8, 8))
 
 
 @pytest.mark.parametrize("name", ["queue_length", "queue_start_epoch"])
-def test_negative_numbers_are_refused(name: str) -> None:
+def test_negative_numbers_are_rejected(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"model\.{name}: must be >= 0, got -1"):
         _tiny(**{name: -1})
 
@@ -178,7 +178,7 @@ def test_too_few_samples_for_the_prototypes_are_told_with_what_to_change() -> No
 
 
 @pytest.mark.parametrize("per_process, processes", [(5, 1), (2, 3)])
-def test_a_queue_shorter_than_the_batch_of_all_processes_is_refused(per_process: int, processes: int) -> None:
+def test_a_queue_shorter_than_the_batch_of_all_processes_is_rejected(per_process: int, processes: int) -> None:
     message = (
         f"model.queue_length: must hold at least one batch of all processes, {per_process * processes} images, got 4; "
         "0 means no queue"
@@ -189,7 +189,7 @@ def test_a_queue_shorter_than_the_batch_of_all_processes_is_refused(per_process:
     _tiny(queue_length=6).check_batch(per_process, processes)
 
 
-def test_fewer_views_than_are_assigned_are_refused() -> None:
+def test_fewer_views_than_are_assigned_are_rejected() -> None:
     method = SwAV(TinyBackbone(), ProjectionNeck(8, (), 4), Prototypes(4, 5), SwAVLoss(assign_views=(0, 2)))
     with pytest.raises(ConfigError, match=r"assign_views \(0, 2\) needs at least 3 views of each image, got 2"):
         method(images(8, 8))
@@ -202,7 +202,7 @@ def test_fewer_views_than_are_assigned_are_refused() -> None:
         (ProjectionNeck(8, (), 4), Prototypes(6, 5), r"model\.prototypes\.in_dim: must be neck\.out_dim = 4, got 6"),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(neck: nn.Module, prototypes: nn.Module, message: str) -> None:
+def test_parts_that_do_not_fit_are_rejected(neck: nn.Module, prototypes: nn.Module, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         SwAV(TinyBackbone(8), neck, prototypes, SwAVLoss())
 

@@ -5,7 +5,7 @@ from selfsup.errors import ConfigError
 from selfsup.necks import Prototypes
 
 
-def test_normalising_works_in_place_on_the_same_parameter() -> None:
+def test_normalizing_works_in_place_on_the_same_parameter() -> None:
     torch.manual_seed(0)
     prototypes = Prototypes(5, 7)
     weight, memory = prototypes.weight, prototypes.weight.data_ptr()

@@ -93,18 +93,18 @@ def test_missing_variables_are_named(environment: pytest.MonkeyPatch) -> None:
         dist.init_process_group("slurm", "cpu")
 
 
-def test_an_unknown_launcher_is_refused_with_the_nearest() -> None:
+def test_an_unknown_launcher_is_rejected_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'pytorch'"):
         dist.init_process_group("pytorhc")  # type: ignore[arg-type]
 
 
-def test_an_unknown_device_is_refused() -> None:
+def test_an_unknown_device_is_rejected() -> None:
     with pytest.raises(ConfigError, match="must be 'cpu' or 'cuda', got 'tpu'"):
         dist.local_device("tpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_refused_and_the_cpu_taken_by_default() -> None:
+def test_a_gpu_that_is_not_there_is_rejected_and_the_cpu_taken_by_default() -> None:
     with pytest.raises(ConfigError, match="PyTorch finds no GPU here; use 'cpu'"):
         dist.local_device("cuda")
     assert dist.local_device() == torch.device("cpu")

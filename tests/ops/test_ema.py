@@ -39,12 +39,12 @@ def test_buffers_are_left_alone_when_parameters_are_passed() -> None:
 
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.5])
-def test_refuses_a_momentum_outside_zero_and_one(momentum: float) -> None:
+def test_rejects_a_momentum_outside_zero_and_one(momentum: float) -> None:
     with pytest.raises(ValueError, match=r"momentum must lie in \[0, 1\]"):
         ema_update([], [], momentum)
 
 
-def test_refuses_networks_that_differ() -> None:
+def test_rejects_networks_that_differ() -> None:
     with pytest.raises(ValueError, match="same shapes in the same order, got 1 and 2 parameters"):
         ema_update([torch.zeros(2)], [torch.zeros(2), torch.zeros(2)], 0.9)
 

@@ -101,6 +101,6 @@ def test_scores_are_not_changed() -> None:
         (torch.zeros(2, 3), 0.05, 0, "iterations must be >= 1, got 0"),
     ],
 )
-def test_refuses(scores: torch.Tensor, epsilon: float, iterations: int, message: str) -> None:
+def test_rejects(scores: torch.Tensor, epsilon: float, iterations: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sinkhorn(scores, epsilon, iterations)

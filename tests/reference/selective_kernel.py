@@ -28,8 +28,8 @@ def _batch_norm(maps: np.ndarray, parameters: Mapping[str, np.ndarray], name: st
     result = np.zeros_like(maps)
     for channel in range(maps.shape[1]):
         values = maps[:, channel]
-        normalised = (values - values.mean()) / np.sqrt(values.var() + 1e-5)
-        result[:, channel] = parameters[f"{name}.weight"][channel] * normalised + parameters[f"{name}.bias"][channel]
+        normalized = (values - values.mean()) / np.sqrt(values.var() + 1e-5)
+        result[:, channel] = parameters[f"{name}.weight"][channel] * normalized + parameters[f"{name}.bias"][channel]
     return result
 
 

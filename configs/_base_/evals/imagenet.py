@@ -1,4 +1,4 @@
-"""Frozen features on ImageNet: one training image in twenty to learn from, all 50,000 of val to be judged on.
+"""Frozen features on ImageNet: one training image in twenty to learn from, all 50,000 of val to be evaluated on.
 
 Meant for watching a run: the linear probe learns from 20 images a class, solved in seconds on a GPU and in minutes on
 one CPU core. The papers train their probes on all training images, with augmentation, for 100 epochs.

@@ -1,6 +1,6 @@
 """Frozen features on two parts of the run's own images; left out where there are no labels.
 
-The probes learn from one part, which the training sees too, and are judged on the other, which is held out from both.
+The probes learn from one part, which the training sees too, and are evaluated on the other, held out from both.
 
 RankMe and the features' standard deviation need none and are watched in every run, by CollapseWatchHook.
 """

@@ -1,4 +1,4 @@
-"""Nine categories of emoji: learn from the training ids, be judged on ids never seen in training."""
+"""Nine categories of emoji: learn from the training ids, be evaluated on ids never seen in training."""
 
 _seen = dict(type="Scenes", split="train", size=32, background="flat", scale=(0.6, 1.0), variants=2, seed=1)
 _unseen = dict(type="Scenes", split="test", size=32, background="flat", scale=(0.6, 1.0), variants=2, seed=1)

@@ -1,4 +1,4 @@
-"""BiT's upstream model: group norm and weight standardisation, classifier starting at zero, images in [-1, 1]."""
+"""BiT's upstream model: group norm and weight standardization, classifier starting at zero, images in [-1, 1]."""
 
 model = dict(
     type="Supervised",

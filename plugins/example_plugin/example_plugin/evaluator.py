@@ -22,7 +22,7 @@ class NearestMean:
         test: labelled data set or its dict, whose images are classified.
         size: side of the square shown, in pixels.
         resize: length the shorter side is resized to before; None for 256/224 of ``size``.
-        preprocess: what normalises; None for ImageNet's mean and standard deviation.
+        preprocess: what normalizes; None for ImageNet's mean and standard deviation.
         batch_size: images at a time.
         num_workers: threads that decode ahead.
     """

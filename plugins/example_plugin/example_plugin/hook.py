@@ -13,7 +13,7 @@ class WeightNormHook(Hook):
     """Write ``weights/norm``, the Euclidean norm of all of the backbone's parameters, to the metrics log.
 
     Args:
-        every_steps: optimiser updates between two entries, > 0.
+        every_steps: optimizer updates between two entries, > 0.
     """
 
     priority = "LOW"

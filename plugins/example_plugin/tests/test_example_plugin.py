@@ -10,8 +10,9 @@ from example_plugin.evaluator import nearest_mean
 from PIL import Image, ImageOps
 from sklearn.neighbors import NearestCentroid
 
-from selfsup.config import describe, load_config
+from selfsup.config import load_config
 from selfsup.data import Scenes
+from selfsup.planning import describe
 from selfsup.testing import check_backbone, check_evaluator, check_hook, check_loss, check_transform
 
 CONFIG = Path(example_plugin.__file__).parent / "configs" / "align_uniform_scenes.py"

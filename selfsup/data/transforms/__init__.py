@@ -3,7 +3,7 @@
 from selfsup.data.transforms.background import FreshBackground
 from selfsup.data.transforms.base import Transform
 from selfsup.data.transforms.blur import GaussianBlur
-from selfsup.data.transforms.colour import ColorJitter, RandomGray, Solarize
+from selfsup.data.transforms.color import ColorJitter, RandomGray, Solarize
 from selfsup.data.transforms.geometry import CenterCrop, RandomCrop, RandomResizedCrop, Resize
 from selfsup.data.transforms.orientation import RandomHorizontalFlip, RandomRotate90
 from selfsup.data.transforms.study import Cutout, GaussianNoise, Sobel

@@ -8,7 +8,7 @@ from importlib.resources import files
 import cv2
 import numpy as np
 
-from selfsup.data.decode import decode_image
+from selfsup.data.decode.decoder import decode_image
 from selfsup.data.transforms.base import check_choice
 from selfsup.data.transforms.geometry import RandomResizedCrop
 from selfsup.errors import ConfigError
@@ -23,8 +23,8 @@ class FreshBackground:
     """Lay an image with an alpha channel on a background drawn anew; an image without one passes unchanged.
 
     Args:
-        kinds: backgrounds to choose from with equal chance: 'flat' (one colour), 'gradient' (between two colours, in
-            any direction), 'photo' (a piece of one of the packaged photographs), 'noise' (coloured, coarse to fine).
+        kinds: backgrounds to choose from with equal chance: 'flat' (one color), 'gradient' (between two colors, in
+            any direction), 'photo' (a piece of one of the packaged photographs), 'noise' (colored, coarse to fine).
 
     Raises:
         ConfigError: if ``kinds`` is empty or names an unknown kind.

@@ -20,7 +20,7 @@ class Transform(Protocol):
 
 
 def check_probability(transform: object, p: float) -> None:
-    """Refuse a ``p`` outside [0, 1].
+    """Reject a ``p`` outside [0, 1].
 
     Raises:
         ConfigError: if it is.
@@ -30,7 +30,7 @@ def check_probability(transform: object, p: float) -> None:
 
 
 def check_range(transform: object, name: str, limits: tuple[float, float], *, lowest: float = 0.0) -> None:
-    """Refuse limits that are not two rising numbers above ``lowest``.
+    """Reject limits that are not two rising numbers above ``lowest``.
 
     Raises:
         ConfigError: if they are not.
@@ -42,7 +42,7 @@ def check_range(transform: object, name: str, limits: tuple[float, float], *, lo
 
 
 def check_choice(transform: object, name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Refuse a word that is not among the choices.
+    """Reject a word that is not among the choices.
 
     Raises:
         ConfigError: if it is not.
@@ -55,7 +55,7 @@ def check_choice(transform: object, name: str, value: Any, choices: tuple[str, .
 
 
 def check_positive(transform: object, name: str, value: float) -> None:
-    """Refuse a number that is not above 0.
+    """Reject a number that is not above 0.
 
     Raises:
         ConfigError: if it is not.

@@ -12,7 +12,7 @@ from selfsup.data.transforms.base import check_choice, check_probability, check_
 from selfsup.registry import TRANSFORMS
 
 REACH = 3.0  # standard deviations kept of an untruncated kernel: 99.7 % of its mass, under half a level
-INVISIBLE = 0.25  # below this sigma no pixel changes by half a level: a neighbour's weight is exp(-8)
+INVISIBLE = 0.25  # below this sigma no pixel changes by half a level: a neighbor's weight is exp(-8)
 
 RADIUS: dict[str, Callable[[int], int | None]] = {
     "full": lambda height: None,

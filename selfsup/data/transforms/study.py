@@ -21,14 +21,14 @@ from selfsup.registry import TRANSFORMS
 @TRANSFORMS.register_module()
 @dataclass(frozen=True)
 class Cutout:
-    """Cover a square, centred on any pixel with equal chance; what lies beyond the border is lost.
+    """Cover a square, centered on any pixel with equal chance; what lies beyond the border is lost.
 
     Args:
         size: side of the square as a share of the image's short side, in (0, 1]. 0.5 is the 16 of 32 pixels that the
             paper of Cutout takes for CIFAR-10.
         p: probability, in [0, 1].
-        fill: colour of the square, three numbers in [0, 255]. The paper of Cutout fills with the mean of the data,
-            which the middle grey, our default, stands for.
+        fill: color of the square, three numbers in [0, 255]. The paper of Cutout fills with the mean of the data,
+            which the middle gray, our default, stands for.
 
     Raises:
         ConfigError: if an argument is out of range.
@@ -117,7 +117,7 @@ class Sobel:
     Args:
         p: probability, in [0, 1]. Half of the images is our choice; it is what table 3 of the paper has, by its chance
             level.
-        channels: 'luma' for the edges of the grey image in all three channels, our choice, or 'each' for those of
+        channels: 'luma' for the edges of the gray image in all three channels, our choice, or 'each' for those of
             every channel by itself.
         gain: brightness of the edges, > 0. With 1, our choice, a straight edge is as bright as the step it marks is
             high; the filters' plain sums are four times as bright.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from mmengine.hooks import Hook
 
-from selfsup.engine.disk import WholeAppends, unrecorded
 from selfsup.errors import ConfigError, DataError
 from selfsup.ops.dist import broadcast_object, gather_objects, is_main, world_size
+from selfsup.ops.files import WholeAppends, unrecorded
 from selfsup.registry import HOOKS
 
 # Where half of the allowed share of 1 % is bad, 100 of the first 10,000 are: 7 standard deviations from a false stop.
@@ -71,7 +71,7 @@ class BadImagesHook(Hook):
             self._judge(runner, seen=min((runner.iter + 1) * self._images_per_step, len(runner.train_images)))
 
     def on_unreadable(self, runner: Any, bad: Sequence[tuple[int, str, str]]) -> None:
-        """Name the images whose neighbours are unreadable too; the run stops after this, perhaps on one process."""
+        """Name the images whose neighbors are unreadable too; the run stops after this, perhaps on one process."""
         self._append(runner, self._unknown(bad))
 
     def after_train(self, runner: Any) -> None:

@@ -2,10 +2,10 @@
 
 from mmengine.hooks import Hook
 
-from selfsup.engine.files import list_checkpoints
 from selfsup.errors import ConfigError
 from selfsup.ops.dist import is_main
 from selfsup.registry import HOOKS
+from selfsup.weights.checkpoint import list_checkpoints
 
 
 @HOOKS.register_module()
@@ -14,8 +14,8 @@ class CheckpointHook(Hook):
 
     Args:
         every_epochs: epochs between checkpoints; None for none.
-        every_steps: optimiser updates between checkpoints; None for none.
-        min_steps: optimiser updates since the last checkpoint, below which the end of an epoch makes none, >= 1: with a
+        every_steps: optimizer updates between checkpoints; None for none.
+        min_steps: optimizer updates since the last checkpoint, below which the end of an epoch makes none, >= 1: with a
             folder of few images every step may end one.
         max_keep: how many of the newest to keep, >= 1.
 

@@ -6,8 +6,10 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from selfsup.data.subset import Subset
-from selfsup.engine.hooks.aside import FrozenFeatures, beside_training, said_already, view_side
+from selfsup.data.views.sides import view_side
+from selfsup.engine.hooks.isolation import FrozenFeatures, said_already
 from selfsup.errors import ConfigError
+from selfsup.ops.random_state import isolated_random_state
 from selfsup.registry import EVALUATORS, HOOKS
 
 WATCHED = ("dead_prototypes", "below_uniform")
@@ -22,7 +24,7 @@ class CollapseWatchHook(Hook):
     and at the end if it holds then.
 
     Args:
-        every_steps: optimiser updates between two looks, > 0.
+        every_steps: optimizer updates between two looks, > 0.
         num_images: training images looked at, the same ones throughout, > 1.
         min_std: warn when the features' standard deviation is below this share of an even sphere's 1 / sqrt(D).
         min_used: warn when, on average between two looks, fewer prototypes than this are the nearest of any image of a
@@ -65,7 +67,7 @@ class CollapseWatchHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Choose the images."""
         count = min(self.num_images, len(runner.train_images))
-        with beside_training(runner.device):
+        with isolated_random_state(runner.device):
             self._evaluator = EVALUATORS.build(
                 {
                     "type": "Spread",
@@ -83,7 +85,7 @@ class CollapseWatchHook(Hook):
                 self._sums[name] = self._sums.get(name, 0.0) + outputs[name]
         if (runner.iter + 1) % self.every_steps:
             return
-        with beside_training(runner.device):
+        with isolated_random_state(runner.device):
             (source,) = self._evaluator.sources
             scores = self._evaluator.score(source.extract(FrozenFeatures(runner.method), log=said_already))
         runner.metrics_log.write(runner.iter + 1, {f"features/{name}": value for name, value in scores.items()})

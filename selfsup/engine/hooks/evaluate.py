@@ -7,7 +7,9 @@ import numpy as np
 from mmengine.hooks import Hook
 
 from selfsup.config import hooks_of
-from selfsup.engine.hooks.aside import FrozenFeatures, beside_training, view_side
+from selfsup.data.views.sides import view_side
+from selfsup.engine.hooks.isolation import FrozenFeatures
+from selfsup.ops.random_state import isolated_random_state
 from selfsup.registry import EVALUATORS, HOOKS
 
 
@@ -28,14 +30,14 @@ class EvaluateHook(Hook):
     are none. What is held out stays so when the run is resumed, with whatever options: the evaluators then judge those
     images, or as many of them as ``max_images`` says, and may be switched off without a change to the training.
 
-    Images are normalised as in training and shown at the side of the largest training view, unless the evaluator says
+    Images are normalized as in training and shown at the side of the largest training view, unless the evaluator says
     otherwise. Apart from the images held out, the training goes on exactly as without this hook: random states,
     training flags and statistics are untouched.
 
     Args:
         evaluators: dicts from EVALUATORS, by name; none switches the hook off.
         every_epochs: epochs between evaluations; 0 or None for none on the way.
-        every_steps: optimiser updates between evaluations, in addition; None for none.
+        every_steps: optimizer updates between evaluations, in addition; None for none.
         at_start: also score the features before the first update, as the baseline to beat.
         max_images: how many of the run's own images are used where an evaluator brings none: three quarters to learn
             from, a quarter to be judged on.
@@ -135,7 +137,7 @@ class EvaluateHook(Hook):
         if self._suite is None or not self._suite.evaluators:
             return
         self._last_step = step
-        with beside_training(runner.device):
+        with isolated_random_state(runner.device):
             scores = self._suite.evaluate(FrozenFeatures(runner.method), log=runner.logger.warning)
         runner.metrics_log.write(step, scores)
         line = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())

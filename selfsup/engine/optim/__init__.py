@@ -1,4 +1,4 @@
-"""Optimisers and what turns losses into updates."""
+"""Optimizers and what turns losses into updates."""
 
 from selfsup.engine.optim.groups import parameter_groups
 from selfsup.engine.optim.lars import LARS

@@ -1,4 +1,4 @@
-"""Parameter groups from rules: which parameters the optimiser treats differently."""
+"""Parameter groups from rules: which parameters the optimizer treats differently."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -28,12 +28,12 @@ OPTIONS = (
 def parameter_groups(
     model: nn.Module, rules: Sequence[Mapping[str, Any]] = (), *, lr: float | None = None
 ) -> list[dict[str, Any]]:
-    """Sort a model's trainable parameters into groups for an optimiser.
+    """Sort a model's trainable parameters into groups for an optimizer.
 
     Every rule is a dict with ``kinds``, ``match`` or both, and options. ``kinds`` is a name or several of ``'bias'``
-    (any parameter called bias) and ``'norm'`` (weights and biases of normalisation layers); ``match`` is a shell
+    (any parameter called bias) and ``'norm'`` (weights and biases of normalization layers); ``match`` is a shell
     pattern or several for the parameter's whole name, such as ``'predictor.*'``. A rule with both applies where both
-    hold. Rules apply in order and a later one wins, option by option. The options are those of the optimiser and
+    hold. Rules apply in order and a later one wins, option by option. The options are those of the optimizer and
 
     - ``fixed_lr=True``: schedules leave the learning rate as it is (SimSiam's predictor);
     - ``lr_scale``: factor on ``lr``, instead of a learning rate of the group's own;
@@ -42,7 +42,7 @@ def parameter_groups(
     Args:
         model: whose trainable parameters are sorted; a shared one counts once.
         rules: see above; ``dict(kinds=('bias', 'norm'), weight_decay=0.0, adapt=False)`` is SimCLR's and BYOL's.
-        lr: the optimiser's learning rate, for ``lr_scale``.
+        lr: the optimizer's learning rate, for ``lr_scale``.
 
     Returns:
         Groups with ``params`` and the options that apply, in the order of their first parameter.
@@ -85,7 +85,7 @@ def _described(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, set[str]]]
 
 
 def _is_norm(module: nn.Module) -> bool:
-    """Whether a module normalises: PyTorch's own, and any other whose class is called ...Norm."""
+    """Whether a module normalizes: PyTorch's own, and any other whose class is called ...Norm."""
     if isinstance(module, _NormBase | nn.GroupNorm | nn.LayerNorm | nn.RMSNorm):
         return True
     return type(module).__name__.rstrip("123d").lower().endswith("norm")
@@ -127,11 +127,11 @@ def _several(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _resolved(options: dict[str, Any], lr: float | None) -> dict[str, Any]:
-    """Options as the optimiser takes them."""
+    """Options as the optimizer takes them."""
     resolved = dict(options)
     scale = resolved.pop("lr_scale", None)
     if scale is not None and "lr" not in resolved:
         if lr is None:
-            raise ConfigError("optim_wrapper.param_groups: lr_scale needs the optimiser's lr, got none")
+            raise ConfigError("optim_wrapper.param_groups: lr_scale needs the optimizer's lr, got none")
         resolved["lr"] = lr * scale
     return resolved

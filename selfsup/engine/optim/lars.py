@@ -29,7 +29,7 @@ class LARS(Optimizer):
 
     Tensors whose weights or gradients are all zero are not scaled; ``larc`` does not decay them either. A parameter
     group with ``adapt=False`` takes plain momentum SGD: SimCLR and BYOL do that, without weight decay, for biases and
-    normalisation layers. Norms are of whole tensors, also where each process holds a part of them. Beside the momentum
+    normalization layers. Norms are of whole tensors, also where each process holds a part of them. Beside the momentum
     buffer one temporary of one tensor's size exists at a time, and no value is read back from the device.
 
     Args:

@@ -1,4 +1,4 @@
-"""A saved optimiser, whose parameters PyTorch knows by number alone, for one that sorts them into other groups."""
+"""A saved optimizer, whose parameters PyTorch knows by number alone, for one that sorts them into other groups."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,18 +9,18 @@ _SHOWN = 3
 
 
 def regrouped(state: Mapping[str, Any], names: Sequence[str], groups: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """The state of an optimiser with each parameter's part at the number it has among other groups.
+    """The state of an optimizer with each parameter's part at the number it has among other groups.
 
     A group whose members came from several ones has the options of its first member's; whoever loads it gives it its
     own.
 
     Args:
-        state: an optimiser's ``state`` and ``param_groups``; not changed.
+        state: an optimizer's ``state`` and ``param_groups``; not changed.
         names: of its parameters, in the order of their numbers.
-        groups: names of the parameters in each group of the optimiser that takes it over.
+        groups: names of the parameters in each group of the optimizer that takes it over.
 
     Returns:
-        ``state`` and ``param_groups`` for that optimiser.
+        ``state`` and ``param_groups`` for that optimizer.
 
     Raises:
         CheckpointError: if the two have not the same parameters.
@@ -42,7 +42,7 @@ def regrouped(state: Mapping[str, Any], names: Sequence[str], groups: Sequence[S
 
 
 def same_groups(state: Mapping[str, Any], names: Sequence[str], groups: Sequence[Sequence[str]]) -> bool:
-    """Whether the parameters of a saved optimiser are sorted into groups as these are."""
+    """Whether the parameters of a saved optimizer are sorted into groups as these are."""
     saved = [[names[number] for number in group["params"]] for group in state["param_groups"]]
     return saved == [list(group) for group in groups]
 
@@ -58,6 +58,6 @@ def _check_same(saved: Sequence[str], own: Sequence[str]) -> None:
     ]
     if problems:
         raise CheckpointError(
-            f"optim_wrapper: the saved optimiser is not of the parameters that are trained now; {'; '.join(problems)}; "
+            f"optim_wrapper: the saved optimizer is not of the parameters that are trained now; {'; '.join(problems)}; "
             "train the same ones, or start a new run from the weights with --init-from"
         )

@@ -1,4 +1,4 @@
-"""One optimiser update: precision, accumulation, frozen parameters, clipping, and a guard against bad gradients."""
+"""One optimizer update: precision, accumulation, frozen parameters, clipping, and a guard against bad gradients."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -91,7 +91,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         """Build and bind what a config's ``optim_wrapper`` says; the method may be on the meta device.
 
         Args:
-            method: whose parameters are optimised.
+            method: whose parameters are optimized.
             section: the constructor's arguments, with the dict of the ``optimizer``, and ``param_groups``, see
                 :func:`~selfsup.engine.optim.groups.parameter_groups`.
 
@@ -109,7 +109,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         """Learn the names of the parameters; needed for ``freeze``, and for messages that name a parameter.
 
         Args:
-            model: the module whose parameters are optimised, without what wraps it for several processes.
+            model: the module whose parameters are optimized, without what wraps it for several processes.
 
         Raises:
             ConfigError: if a key of ``freeze`` is part of no parameter's name.
@@ -145,7 +145,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         """Update the parameters from their gradients.
 
         Args:
-            kwargs: arguments of the optimiser's ``step``.
+            kwargs: arguments of the optimizer's ``step``.
 
         Raises:
             NonFiniteError: if the gradients are not finite; the parameters are untouched.
@@ -173,7 +173,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """State of the optimiser and of fp16's loss scale, updates so far, and the parameters' names in order."""
+        """State of the optimizer and of fp16's loss scale, updates so far, and the parameters' names in order."""
         names = None if self._names is None else [self._names[parameter] for parameter in self._parameters()]
         return {**super().state_dict(), "updates": self.updates, "scaler": self.scaler.state_dict(), "names": names}
 
@@ -186,7 +186,7 @@ class PrecisionOptimWrapper(OptimWrapper):
             state_dict: what :meth:`state_dict` returned, with whole tensors; it is not changed.
 
         Raises:
-            CheckpointError: if it is another wrapper's, or of other parameters than the optimiser's.
+            CheckpointError: if it is another wrapper's, or of other parameters than the optimizer's.
         """
         state = dict(state_dict)
         names = state.pop("names", None)
@@ -205,10 +205,10 @@ class PrecisionOptimWrapper(OptimWrapper):
         try:
             super().load_state_dict(state)
         except ValueError as error:
-            raise CheckpointError(f"optim_wrapper: the saved optimiser does not fit this one: {error}") from error
+            raise CheckpointError(f"optim_wrapper: the saved optimizer does not fit this one: {error}") from error
 
     def has_groups_of(self, state_dict: Mapping[str, Any]) -> bool:
-        """Whether a state's parameters are sorted into the same groups as the optimiser's, as far as it names them."""
+        """Whether a state's parameters are sorted into the same groups as the optimizer's, as far as it names them."""
         names, groups = state_dict.get("names"), self._named_groups()
         return names is None or groups is None or same_groups(state_dict, names, groups)
 

@@ -1,0 +1,186 @@
+"""Images of a nested folder, or of a text or CSV list: no meta file, no invented labels.
+
+How a billion images are listed. Reading that many names takes the better part of an hour, so it is done once for all
+processes of a machine, and the result is kept: the first process to ask holds a lock while it writes the table, the
+others wait for the lock and map the file; nobody has to take part in a collective, so that a data set can be built
+anywhere. The next run maps the same file if nothing has changed: a folder and all below it are asked for their times
+(a thousandth of the work, for folders of a thousand images), a list for its size and time. The table lies in the
+machine's temporary folder, where one that no run has used for a month is removed; a killed run leaves the table for the
+next one, and at most one unfinished file, which the next to list the same images removes. Machines do not wait for each
+other: where many would scan one network file system at once, let one of them make a ``cache`` there first.
+
+Up to 20,000 images are listed faster than two processes can agree on it, and stay in memory.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from selfsup.data.decode.decoder import MAX_PIXELS, decode_image
+from selfsup.data.sources.label_sets import LabelSets
+from selfsup.data.sources.list_files import LIST_EXTENSIONS
+from selfsup.data.sources.listing import Listing
+from selfsup.errors import DataError, did_you_mean
+from selfsup.registry import DATASETS
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".pgm")
+
+
+@DATASETS.register_module()
+class ImageList:
+    """Images named by a folder or a list.
+
+    The order is the same on every machine: a folder is walked depth first with its entries sorted by the bytes of their
+    names, a list is taken as it is. Paths live in a memory-mapped file (see ``path_table``). A listed file that does
+    not exist is found out when it is decoded.
+
+    Args:
+        root: a folder, searched with all its subfolders (entries whose name starts with a dot are left out, links are
+            followed); a ``.txt`` file with one path a line; or a ``.csv`` or ``.tsv`` file with a header line.
+        labels: ``None`` for images without labels; ``'folder'``: the first folder below ``root`` is the class;
+            ``'column'``: the list holds the label, in ``label_column`` or, in a text list, as the last word of a line.
+            Classes are numbered in the order of their names, but labels of a list that are all whole numbers are kept.
+        label_separator: what stands between the labels of an image that has several, such as ``';'``; all images then
+            have ``label_sets`` instead of ``labels``, and count as unlabelled where one label is asked for.
+        extensions: which files of a folder are images, regardless of case; a list may name any file.
+        prefix: what relative paths in a list are relative to; default: the list's own folder.
+        path_column: the column of a CSV list that holds the paths.
+        label_column: the column of a CSV list that holds the labels.
+        classes: the class names in label order, to number a second list as the first; default: those found.
+        min_side: see ``decode_image``; large JPEGs are decoded smaller, never below this shorter side.
+        max_pixels: see ``decode_image``.
+        cache: a file that keeps the list of paths, for all machines that see it; a folder is then scanned once, and
+            again only when this file is removed or the arguments change (or, for a list, when the list's size or time
+            changes). Default: see above; a folder that has changed is then scanned again.
+
+    Raises:
+        DataError: if ``root`` is not there or holds no image, a column is missing, an image has no label or
+            one that is not among ``classes``.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        labels: Literal["folder", "column"] | None = None,
+        *,
+        label_separator: str | None = None,
+        extensions: Sequence[str] = EXTENSIONS,
+        prefix: str | os.PathLike[str] | None = None,
+        path_column: str = "path",
+        label_column: str = "label",
+        classes: Sequence[str] | None = None,
+        min_side: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+        cache: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.root = Path(root).expanduser()
+        self.min_side = min_side
+        self.max_pixels = max_pixels
+        is_list = _check_root(self.root, labels)
+        if label_separator is not None and (labels != "column" or not label_separator):
+            raise DataError(
+                f"ImageList.label_separator: must be a character such as ';' and goes with labels='column', got "
+                f"{label_separator!r} and labels={labels!r}"
+            )
+        base = Path(prefix).expanduser() if prefix is not None else self.root.parent if is_list else self.root
+        self._base = os.fsencode(base)
+        endings = tuple(sorted({f".{ending.lstrip('.').lower()}" for ending in extensions}))
+        listing = Listing(
+            self.root,
+            labels,
+            is_list=is_list,
+            endings=endings,
+            path_column=path_column,
+            label_column=label_column,
+            label_separator=label_separator,
+            classes=None if classes is None else tuple(classes),
+        )
+        self._table = listing.table(cache)
+        if is_list and len(self) and not os.path.exists(self.path(0)):
+            self._explain_first_line(labels)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """int64, shape (N,), mapped from the file; ``None`` without labels, or with several per image."""
+        return self._table.labels
+
+    @property
+    def label_sets(self) -> LabelSets | None:
+        """The classes of each image, mapped from the file; ``None`` unless there is a ``label_separator``."""
+        return self._table.label_sets
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The name of each label; ``None`` without labels."""
+        return self._table.header["classes"]
+
+    @property
+    def digest(self) -> str:
+        """What tells this list from others, in names, order or labels; the same on every machine."""
+        return self._table.header["digest"]
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def path(self, index: int) -> str:
+        """The path of the image, as the operating system wants it."""
+        return os.fsdecode(os.path.join(self._base, self._table[index]))
+
+    def name(self, index: int) -> str:
+        """The path of the image, printable even where its bytes are not valid UTF-8."""
+        return os.path.join(self._base, self._table[index]).decode("utf-8", "backslashreplace")
+
+    def image(self, index: int) -> np.ndarray:
+        """Decode the image.
+
+        Returns:
+            RGB image, uint8, shape (H, W, 3).
+
+        Raises:
+            DecodeError: if the file cannot be read or decoded.
+        """
+        return decode_image(self.path(index), min_side=self.min_side, max_pixels=self.max_pixels, name=self.name(index))
+
+    def _explain_first_line(self, labels: str | None) -> None:
+        """A list whose first name is no file may be read otherwise than it was written."""
+        written = os.fsdecode(self._table[0])
+        if not os.path.isabs(written) and os.path.exists(written):
+            raise DataError(
+                f"ImageList.prefix: relative paths of {self.root} start at {os.fsdecode(self._base) or '.'}, where "
+                f"there is no {written}, and at the current folder there is; set prefix='.' "
+                "(--cfg-options train_dataloader.dataset.prefix=.)"
+            )
+        path, *label = self.path(0).rsplit(None, 1)
+        if labels is None and label and os.path.exists(path):
+            raise DataError(
+                f"ImageList.labels: {self.root} seems to name a label behind each path, {label[0]!r} behind {path}; "
+                "read it with labels='column' (--cfg-options train_dataloader.dataset.labels=column)"
+            )
+
+    def __repr__(self) -> str:
+        kinds = f", {len(self.classes)} classes" if self.classes is not None else ""
+        return f"ImageList({os.fspath(self.root)!r}: {len(self):,} images{kinds})"
+
+
+def _check_root(root: Path, labels: str | None) -> bool:
+    """Whether ``root`` is a list rather than a folder; anything else is an error."""
+    if labels not in (None, "folder", "column"):
+        raise DataError(f"ImageList.labels: must be None, 'folder' or 'column', got {labels!r}")
+    if root.is_dir():
+        if labels == "column":
+            raise DataError(f"ImageList.labels: {root} is a folder and has no columns; use 'folder' or None")
+        return False
+    if not root.exists():
+        neighbors = [entry.name for entry in root.parent.iterdir()] if root.parent.is_dir() else []
+        near = did_you_mean(root.name, neighbors) if neighbors else f"; there is no {root.parent} either"
+        raise DataError(f"ImageList.root: no such file or folder: {root}{near}; --data trains on other images")
+    if root.suffix.lower() not in LIST_EXTENSIONS:
+        raise DataError(
+            f"ImageList.root: {root} is neither a folder nor a list; lists end in {', '.join(LIST_EXTENSIONS)}"
+        )
+    if labels == "folder":
+        raise DataError(f"ImageList.labels: {root} is a list; use 'column' or None")
+    return True

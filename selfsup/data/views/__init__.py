@@ -1,0 +1,1 @@
+"""From one image to the views that a method trains on."""

@@ -1,0 +1,194 @@
+"""Weights, gradients and optimizer state split over the processes, for models that fit on none of them.
+
+Each process holds an equal part of the rows of every parameter (PyTorch's ``fully_shard``, FSDP2). The whole weights of
+one block at a time are gathered for its forward pass, again for its backward pass, and freed after each; gradients are
+averaged and split in one exchange. Training is that of DistributedDataParallel, with these differences:
+
+- Precision stays autocast's (``optim_wrapper.precision``). FSDP's own policy would also cast batch norm, inputs and
+  prototypes; the price of leaving it alone is that weights are gathered in float32.
+- Under gradient accumulation every micro-batch's gradients are exchanged. Keeping them whole until the last would take
+  the memory that sharding saves.
+- Convolution weights are stored in PyTorch's standard layout, which ``fully_shard`` requires; with ``channels_last``
+  images they are laid out anew where they are used.
+- Parameters are changed between forward passes only, as ``Method.before_step`` and ``after_step`` do; a change inside
+  ``Method.loss`` reaches whole weights that are thrown away.
+- A block that is called for several view sizes exchanges its gradients once for each.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from selfsup.config import sync_bn_group
+from selfsup.config.recipe import Sharding
+from selfsup.errors import ConfigError
+from selfsup.layers import convert_sync_bn
+from selfsup.ops.dist import broadcast_object, is_main, world_size
+from selfsup.ops.parts import own_part, split_like
+from selfsup.ops.random_state import random_state, set_random_state
+
+CPU = torch.device("cpu")
+
+
+def sharding_of(config: Mapping[str, Any]) -> Sharding | None:
+    """How a run is split over its processes; None if it is not, because nobody asked or there is only one."""
+    options = config.get("sharding")
+    return Sharding(**options) if options is not None and world_size() > 1 else None
+
+
+def build_on_main(build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a module with weights on process 0, and with shapes alone on the others, so that no memory is needed there.
+
+    Afterwards the random generators of all processes are where those of process 0 are, as if all had built it.
+
+    Args:
+        build: builds the module; the same in every process.
+    """
+    if is_main():
+        module = build()
+    else:
+        with torch.device("meta"):
+            module = build()
+    set_random_state(broadcast_object(random_state(CPU)), CPU)
+    return module
+
+
+def shard(module: nn.Module, device: torch.device, *, min_parameters: int) -> nn.Module:
+    """Split a module over the processes, in place; all of them call it together.
+
+    Args:
+        module: with the weights that count on process 0, see :func:`build_on_main`; no parameter may have two places.
+        device: where the parts are kept and computed with.
+        min_parameters: blocks with fewer parameters are gathered together with what belongs to no block.
+
+    Returns:
+        The module; its parameters are split, its buffers whole.
+
+    Raises:
+        ConfigError: if parts of the module share a parameter.
+    """
+    _reject_shared(module)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+    weights = dict(_tensors(module)) if is_main() else {}
+    module.to_empty(device="meta")
+    mesh = init_device_mesh(device.type, (world_size(),))
+    # Whole weights never outlive a forward pass, so that what changes parameters between steps changes the parts.
+    for unit in (*blocks(module, min_parameters), module):
+        fully_shard(unit, mesh=mesh, reshard_after_forward=True)
+    for name in getattr(module, "entry_points", ()):
+        register_fsdp_forward_method(module, name)
+    module.to_empty(device=device)
+    _spread(module, weights, device)
+    return module
+
+
+def blocks(module: nn.Module, min_parameters: int) -> list[nn.Module]:
+    """What is gathered at a time: the outermost members of ``nn.Sequential`` and ``nn.ModuleList`` that are not such.
+
+    Args:
+        module: where to look.
+        min_parameters: only members with at least so many.
+    """
+    found: list[nn.Module] = []
+    for child in module.children():
+        is_member = isinstance(module, nn.Sequential | nn.ModuleList)
+        if is_member and not isinstance(child, nn.Sequential | nn.ModuleList):
+            if _count(child) >= max(min_parameters, 1):
+                found.append(child)
+        else:
+            found += blocks(child, min_parameters)
+    return found
+
+
+def describe_shards(module: nn.Module, min_parameters: int) -> str:
+    """One line for the log of a sharded module."""
+    sizes = [_count(block) for block in blocks(module, min_parameters)]
+    total = sum(parameter.numel() for parameter in module.parameters())
+    return (
+        f"{total:,} parameters are split over {world_size()} processes and gathered in {len(sizes)} blocks; the "
+        f"largest has {max(sizes, default=0):,}, what is in none {total - sum(sizes):,}"
+    )
+
+
+@torch.no_grad()
+def _spread(module: nn.Module, weights: dict[str, Tensor], device: torch.device) -> None:
+    """Fill a module's parts and buffers from the whole tensors of process 0, one at a time."""
+    for name, tensor in _tensors(module):
+        if is_main():
+            sent = weights.pop(name).to(device).contiguous()
+        else:
+            sent = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
+        dist.broadcast(sent, src=0)
+        own_part(tensor).copy_(own_part(split_like(sent, tensor)))
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return chain(module.named_parameters(), module.named_buffers())
+
+
+def _reject_shared(module: nn.Module) -> None:
+    first: dict[Tensor, str] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if first.setdefault(parameter, name) != name:
+            raise ConfigError(
+                f"sharding: {name} and {first[parameter]} are one parameter, which cannot be split; leave sharding out"
+            )
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+# The argument has another name since torch 2.14; buffers that are sent around once at the start are alike anyway.
+_ARGUMENTS = inspect.signature(DistributedDataParallel).parameters
+_BUFFERS_STAY: dict[str, Any] = {
+    "forward_sync_buffers" if "forward_sync_buffers" in _ARGUMENTS else "broadcast_buffers": False
+}
+
+
+def wrap(
+    method: nn.Module,
+    device: torch.device,
+    config: Mapping[str, Any],
+    *,
+    memory_format: torch.memory_format,
+    log: Callable[[str], Any],
+) -> nn.Module:
+    """Move to the device, lay out channels last, synchronize batch norm; for several processes wrap or split.
+
+    Args:
+        method: changed in place; every process has the same, or where it is to be split, the main one has it.
+        device: where this process computes.
+        config: ``sync_bn``, ``sharding`` and ``find_unused_parameters`` are read.
+        memory_format: of convolutions, unless they are split.
+        log: takes a sentence about how the method is split.
+
+    Raises:
+        ConfigError: if the processes cannot be divided into groups of ``sync_bn``, or the method cannot be split.
+    """
+    if (group := sync_bn_group(config, world_size())) is not None:
+        method = convert_sync_bn(method, group)
+    if sharding := sharding_of(config):
+        method = shard(method, device, min_parameters=sharding.min_parameters)
+        log(f"sharding: {describe_shards(method, sharding.min_parameters)}")
+        return method
+    method = method.to(device).to(memory_format=memory_format)
+    if world_size() == 1:
+        if config.get("sharding") is not None:
+            log("sharding: there is one process, so nothing is split")
+        return method
+    return DistributedDataParallel(
+        method,
+        device_ids=[device.index] if device.type == "cuda" else None,
+        gradient_as_bucket_view=True,
+        find_unused_parameters=config.get("find_unused_parameters", False),
+        **_BUFFERS_STAY,
+    )

@@ -1,0 +1,41 @@
+"""What somebody needs to know who finds a file of weights: which network, which input, where it comes from."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from selfsup.data.views.sides import view_side
+from selfsup.methods.base import Method
+from selfsup.ops.parts import class_name
+from selfsup.registry import TRANSFORMS
+from selfsup.weights.card import weights_card
+from selfsup.weights.provenance import made_by
+
+
+def run_card(
+    config: Mapping[str, Any],
+    method: Method,
+    *,
+    step: int | None,
+    started_from: Mapping[str, Any] | None = None,
+    taught_by: Sequence[Mapping[str, Any]] = (),
+    earlier: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The card of what a run has trained.
+
+    Args:
+        config: the resolved config.
+        method: what it trains.
+        step: optimizer updates done; None if the file does not say.
+        started_from: the weights that the run began with, see :func:`~selfsup.weights.provenance.origin`.
+        taught_by: the same of the networks that taught it, such as a distillation's teacher.
+        earlier: the provenance of the file that the weights are from, which knows better where they come from.
+    """
+    made = made_by(config.get("recipe"), class_name(method), started_from, taught_by)
+    return weights_card(
+        config["model"]["backbone"],
+        method.backbone,
+        mean=method.preprocess.mean.flatten().tolist(),
+        std=method.preprocess.std.flatten().tolist(),
+        size=view_side(TRANSFORMS.build(config["train_dataloader"]["views"])),
+        **{**made, "step": step, **(earlier or {})},
+    )

@@ -1,0 +1,151 @@
+"""Weights of an earlier run in a new one: where a run starts from, and networks it has trained already."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from selfsup.errors import CheckpointError
+from selfsup.methods.base import Method
+from selfsup.ops.dist import broadcast_object, is_main
+from selfsup.ops.parts import class_name, is_sharded
+from selfsup.ops.together import together
+from selfsup.weights.checkpoint import checkpoint_file
+from selfsup.weights.load import fill_backbone, load_run
+from selfsup.weights.provenance import digest, origin
+from selfsup.weights.read import read_weights
+
+
+def start_from(path: str | Path, method: Method) -> str:
+    """Begin a run with the weights of an earlier one, as ``--init-from`` does.
+
+    A method with ``fresh_parts`` takes what it shares with the checkpoint of whichever method, and all of that must be
+    there; any other method is filled as by :func:`~selfsup.weights.load.load_method`.
+
+    The method is told which of its tensors were taken, see :meth:`~selfsup.methods.Method.after_init_from`.
+
+    Returns:
+        A sentence that says what was taken, what was left, what was copied from that, and what starts fresh.
+
+    Raises:
+        CheckpointError: if the file cannot be read or does not fit; the method is unchanged then.
+    """
+    if method.fresh_parts is None:
+        given = read_weights(path, mapped=is_sharded(method))
+        if "model" in given:
+            load_run(method, given["model"], given, path)
+            return f"starting from the weights of {path}"
+        account = fill_backbone(method, given, path)
+        backbone = {name for name in method.state_dict() if name.startswith("backbone.")}
+        asides = "".join(f"; left {why} ({_tensors(len(names))})" for why, names in account.aside.items())
+        took = f"took backbone ({_tensors(len(account.taken))}){asides}"
+        return f"starting from {path}: {took}; {_rest(method, backbone)}"
+    found = read_weights(path, mapped=is_sharded(method))
+    given = found["model"] if "model" in found else {f"backbone.{name}": tensor for name, tensor in found.items()}
+    fresh = tuple(f"{part}." for part in method.fresh_parts)
+    own = method.state_dict()
+    kept = {name: tensor for name, tensor in own.items() if name.startswith(fresh)}
+    taken = {name: given[name] for name in own if name in given and name not in kept}
+    load_run(method, {**kept, **taken}, found, path)
+    left = [name for name in given if name not in taken]
+    return f"starting from {path}: took {_parts(taken)}; left {_parts(left)}; {_rest(method, taken)}"
+
+
+def _rest(method: Method, taken: Collection[str]) -> str:
+    """Tell the method what was taken, and say what has become of the other tensors."""
+    copied = method.after_init_from(taken)
+    known = {*taken, *copied}
+    copies = f"copied from the student are {_parts(copied)}; " if copied else ""
+    return f"{copies}fresh are {_parts(name for name in method.state_dict() if name not in known)}"
+
+
+class TrainedWeights:
+    """Fills methods that another one holds, such as a teacher, from their own checkpoints, and remembers from which.
+
+    A run that goes on must be taught by the same weights. What was taken, in the order of the calls, is ``taken``: of
+    each file what :func:`~selfsup.weights.provenance.origin` says, which the run keeps in its checkpoints and its card.
+
+    Args:
+        before: what an earlier part of the run took, call by call.
+    """
+
+    def __init__(self, before: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.before = before
+        self.taken: list[dict[str, Any]] = []
+
+    def __call__(self, path: str, module: nn.Module) -> None:
+        """Fill a method; all processes call this together.
+
+        Args:
+            path: a training checkpoint, or a work dir, whose newest one is taken.
+            module: what is filled; every tensor must find its place.
+
+        Raises:
+            CheckpointError: if the file cannot be read, holds a backbone alone, does not fit, or is not the one that
+                the run began with.
+        """
+        found: dict[str, Any] = {}
+        with together():
+            if is_main():
+                found = self._choose(path)
+        found = broadcast_object(found)
+        file = Path(found["file"])
+        with together():
+            state = read_weights(file)
+            if "model" not in state:
+                raise CheckpointError(
+                    f"{file}: holds a backbone alone, and {class_name(module)} needs its other parts too; name a "
+                    "training checkpoint"
+                )
+        load_run(module, state["model"], state, file)
+        self.taken.append(found)
+
+    def _choose(self, path: str) -> dict[str, Any]:
+        """What is known of the file that a path means, or meant when the run began."""
+        if len(self.taken) >= len(self.before):
+            return origin(checkpoint_file(path).resolve())
+        expected = self.before[len(self.taken)]
+        if (file := Path(expected["file"])).is_file() and digest(file) == expected["sha256"]:
+            return dict(expected)
+        with contextlib.suppress(CheckpointError):  # moved, perhaps
+            file = checkpoint_file(path).resolve()
+            if digest(file) == expected["sha256"]:
+                return {**expected, "file": str(file)}
+        raise CheckpointError(
+            f"{path}: the run began with the weights of {expected['file']} (SHA-256 {expected['sha256'][:12]}...), "
+            "which are not there any more; put that file back, or start a new run with --init-from"
+        )
+
+
+def _parts(names: Iterable[str]) -> str:
+    """Tensor names, counted by the part of the method they belong to."""
+    counts = Counter(name.partition(".")[0] for name in names)
+    return ", ".join(f"{part} ({_tensors(count)})" for part, count in counts.items()) or "nothing"
+
+
+def _tensors(count: int) -> str:
+    return f"{count} tensor{'s' if count > 1 else ''}"
+
+
+def load_method(path: str | Path, method: Method) -> int | None:
+    """Load the model part of a training checkpoint into ``method``, as ``--init-from`` and testing do.
+
+    A file that holds a backbone alone, such as an exported ``backbone.safetensors``, fills the backbone; the rest of
+    the method keeps its random weights, which testing does not look at.
+
+    Returns:
+        Optimizer updates that the weights were trained for, if the file says so.
+
+    Raises:
+        CheckpointError: if the file cannot be read or does not fit, or by its card or the config in it belongs to
+            another network.
+    """
+    state = read_weights(path, mapped=is_sharded(method))
+    if "model" in state:
+        load_run(method, state["model"], state, path)
+        return state.get("step")
+    fill_backbone(method, state, path)
+    return None

@@ -1,0 +1,7 @@
+"""Before a run: what it will do and cost, found without data and without memory for its weights."""
+
+from selfsup.planning.cost import multiply_adds
+from selfsup.planning.describe import Plan, describe, print_notes, print_plan
+from selfsup.planning.trial import build_on_meta, try_out
+
+__all__ = ["Plan", "build_on_meta", "describe", "multiply_adds", "print_notes", "print_plan", "try_out"]

@@ -1,0 +1,207 @@
+"""A trained backbone in the formats of other programs, each run beside the original before it counts as written."""
+
+import copy
+import importlib
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from selfsup.errors import CheckpointError, SelfsupError, did_you_mean
+from selfsup.registry import BACKBONES
+from selfsup.weights.card import check_card
+from selfsup.weights.outward import counterpart
+from selfsup.weights.read import read_weights
+from selfsup.weights.write import write_card, write_weights
+
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "safetensors": (".safetensors",),
+    "torchvision": (".pth", ".safetensors"),
+    "timm": (".pth", ".safetensors"),
+    "onnx": (".onnx",),
+    "torch-export": (".pt2",),
+}
+LAYOUTS = ("safetensors", "torchvision", "timm")  # the others hold the network itself, traced
+TRACED = 2  # the network is compared on another number of images, so that no batch size is built in
+TOLERANCE = 1e-4  # greatest difference over greatest feature, float32
+EXACT = 1e-9  # the same in float64
+Run = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Args:
+        path: the file.
+        difference: greatest difference between its features and the original's, over the greatest feature, in float32.
+        usage: how to load it, as Python code.
+    """
+
+    path: Path
+    difference: float
+    usage: str
+
+
+def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, format: str) -> Exported:
+    """Write a backbone and compare what was written with it on random images.
+
+    Args:
+        backbone: what is written; it is put into eval mode.
+        card: see :func:`~selfsup.engine.card.weights_card`; written beside the file as ``.json``.
+        path: the file.
+        format: ``'safetensors'`` (our names), ``'torchvision'`` or ``'timm'`` (their names, without classifier),
+            ``'onnx'`` or ``'torch-export'`` (the network itself, for any batch size).
+
+    Raises:
+        CheckpointError: if the format is unknown, does not know the network or needs a package that is not installed,
+            if the card would replace one that another file of weights has, if the network cannot be traced, if the file
+            cannot be written, or if its features differ; whatever was at ``path`` before is untouched then.
+    """
+    if format not in FORMATS:
+        raise CheckpointError(f"--format: no format is called {format!r}{did_you_mean(format, FORMATS)}")
+    path = Path(path)
+    if path.suffix not in SUFFIXES[format]:
+        right = " or ".join(SUFFIXES[format])
+        raise CheckpointError(f"--output: a file of format {format} must end in {right}, got {path}")
+    card = {**card, "format": format}
+    check_card(path, card)
+    backbone = backbone.eval()
+    side = card["preprocess"]["size"] or 224
+    images = torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(0))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export_") as folder:
+            draft = Path(folder, path.name)
+            run, usage = FORMATS[format](backbone, card, draft, images[:TRACED])
+            write_card(card, draft)
+            difference = relative_difference(backbone, run, images)
+            if not difference <= TOLERANCE and not _same_function(backbone, run, images):  # nan too
+                raise CheckpointError(
+                    f"{path}: the features of the exported {format} file differ from the original's by "
+                    f"{difference:.1e} of the greatest, at most {TOLERANCE:.0e} is rounding; nothing was written"
+                )
+            for written in list(Path(folder).iterdir()):
+                os.replace(written, path.parent / written.name)
+    except SelfsupError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
+    except Exception as error:  # each exporter and each runtime has errors of its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        wanted = f"for images of {side} px" if format in LAYOUTS else "for any batch size"
+        raise CheckpointError(
+            f"{path}: {type(backbone).__name__} cannot be exported as {format} {wanted} ({reason}); "
+            f"{_other_size(backbone, side, format)}choose format safetensors"
+        ) from error
+    return Exported(path, difference, usage.replace(str(draft), str(path)))
+
+
+@torch.no_grad()
+def relative_difference(reference: Run, other: Run, images: Tensor) -> float:
+    """The greatest difference of two networks' features, over the greatest feature of the first."""
+    expected, actual = reference(images), other(images)
+    if expected.shape != actual.shape:
+        return float("inf")
+    return ((expected - actual).abs().max() / expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny)).item()
+
+
+def _same_function(backbone: nn.Module, run: Run, images: Tensor) -> bool:
+    """Whether a network that differs in float32 does not in float64: over 152 layers rounding alone exceeds 1e-4."""
+    if not isinstance(run, nn.Module) or isinstance(run, torch.fx.GraphModule):  # a traced one has types built in
+        return False
+    difference = relative_difference(copy.deepcopy(backbone).double(), run.double(), images.double())
+    return difference <= EXACT
+
+
+def _other_size(backbone: Any, side: int, format: str) -> str:
+    """What to say of a network whose positions the libraries take for images of one size only."""
+    made_for = getattr(backbone, "grid_size", 0) * getattr(backbone, "patch_size", 0)
+    if format not in LAYOUTS or made_for in (0, side):
+        return ""
+    return (
+        f"its positions are made for {made_for} px: train on views of that size (or with model.backbone.image_size="
+        f"{side}), or "
+    )
+
+
+def _safetensors(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:
+    write_weights(backbone.state_dict(), path, card)
+    again = BACKBONES.build(dict(card["backbone"]))
+    again.load_state_dict(read_weights(path), strict=True)
+    return again.eval(), f"selfsup.weights.trained_backbone({str(path)!r})"
+
+
+def _their_layout(library: str) -> Callable[[nn.Module, Mapping[str, Any], Path, Tensor], tuple[Run, str]]:
+    def write(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:
+        _need(library, extra=library)
+        weights, model, code = counterpart(backbone, library)
+        write_weights(weights, path, card)
+        model.load_state_dict(read_weights(path), strict=True)
+        reading = (
+            f"safetensors.torch.load_file({str(path)!r})"
+            if path.suffix == ".safetensors"
+            else f"torch.load({str(path)!r})"
+        )
+        return model.eval(), f"{code}; model.load_state_dict({reading})"
+
+    return write
+
+
+def _onnx(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        _need(package, extra="export")
+    import onnxruntime
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, about its own parts
+        program = torch.onnx.export(
+            backbone,
+            (images,),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["features"],
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+        )
+        assert program is not None  # it is when no file is named
+        program.save(str(path))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(batch: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(["features"], {"images": batch.numpy()})[0])
+
+    return run, f"onnxruntime.InferenceSession({str(path)!r}).run(['features'], {{'images': images}})"
+
+
+def _torch_export(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:
+    with torch.no_grad():
+        program = torch.export.export(
+            backbone, (images,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}, strict=False
+        )
+    torch.export.save(program, path)
+    return torch.export.load(path).module(), f"torch.export.load({str(path)!r}).module()(images)"
+
+
+def _need(package: str, *, extra: str) -> None:
+    try:
+        importlib.import_module(package)
+    except ImportError:
+        raise CheckpointError(
+            f"--format: needs the package {package}, which is not installed (pip install 'selfsup[{extra}]')"
+        ) from None
+
+
+FORMATS: dict[str, Callable[[nn.Module, Mapping[str, Any], Path, Tensor], tuple[Run, str]]] = {
+    "safetensors": _safetensors,
+    "torchvision": _their_layout("torchvision"),
+    "timm": _their_layout("timm"),
+    "onnx": _onnx,
+    "torch-export": _torch_export,
+}

@@ -1,0 +1,71 @@
+"""Names of RegNet's tensors: ours are timm's; ClassyVision's, which VISSL uses, and torchvision's are alike.
+
+Source: classy_vision/models/anynet.py and torchvision/models/regnet.py. Their blocks count from 0, ours from 1.
+"""
+
+import re
+
+from selfsup.weights.rules.rule import Rule
+
+CLASSY = {
+    "conv1.conv": "f.a.0",
+    "conv1.bn": "f.a.1",
+    "conv2.conv": "f.b.0",
+    "conv2.bn": "f.b.1",
+    "se.fc1": "f.se.excitation.0",
+    "se.fc2": "f.se.excitation.2",
+    "conv3.conv": "f.c",
+    "conv3.bn": "f.final_bn",
+    "downsample.conv": "proj",
+    "downsample.bn": "bn",
+}
+"""Parts of a block, ours to ClassyVision's."""
+
+TORCHVISION = {
+    **{ours: theirs for ours, theirs in CLASSY.items() if ours.startswith(("conv1", "conv2"))},
+    "se.fc1": "f.se.fc1",
+    "se.fc2": "f.se.fc2",
+    "conv3.conv": "f.c.0",
+    "conv3.bn": "f.c.1",
+    "downsample.conv": "proj.0",
+    "downsample.bn": "proj.1",
+}
+"""Parts of a block, ours to torchvision's."""
+
+
+def block_rules(parts: dict[str, str], block: str) -> tuple[Rule, ...]:
+    """Theirs to ours.
+
+    Args:
+        parts: one of the tables above.
+        block: regular expression of a block's name; its two groups are the stage from 1 and the block from 0.
+    """
+
+    def renamed(ours: str) -> Rule:
+        def name(match: re.Match[str]) -> str:
+            stage, number, tensor = match.groups()
+            return f"s{stage}.b{int(number) + 1}.{ours}.{tensor}"
+
+        return Rule(rf"{block}\.{re.escape(parts[ours])}\.(\w+)", name)
+
+    return tuple(renamed(ours) for ours in parts)
+
+
+def stem_rules(stem: str) -> tuple[Rule, ...]:
+    """Theirs to ours, for a stem that numbers its convolution 0 and its batch norm 1."""
+    return (Rule(rf"{stem}\.0\.(\w+)", r"stem.conv.\1"), Rule(rf"{stem}\.1\.(\w+)", r"stem.bn.\1"))
+
+
+def _to_torchvision(ours: str, theirs: str) -> Rule:
+    def name(match: re.Match[str]) -> str:
+        stage, block, tensor = match.groups()
+        return f"trunk_output.block{stage}.block{stage}-{int(block) - 1}.{theirs}.{tensor}"
+
+    return Rule(rf"s(\d)\.b(\d+)\.{re.escape(ours)}\.(\w+)", name)
+
+
+TO_TORCHVISION = (
+    Rule(r"stem\.conv\.(\w+)", r"stem.0.\1"),
+    Rule(r"stem\.bn\.(\w+)", r"stem.1.\1"),
+    *(_to_torchvision(ours, theirs) for ours, theirs in TORCHVISION.items()),
+)

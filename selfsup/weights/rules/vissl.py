@@ -1,0 +1,81 @@
+"""VISSL, whose SEER and SwAV checkpoints hold a trunk of feature blocks and a list of heads.
+
+Source: facebookresearch/vissl, vissl/models/trunks/{regnet,regnet_fsdp,resnext}.py, heads/swav_prototypes_head.py and
+utils/checkpoint.py. The trunk of a RegNet is ClassyVision's under ``_feature_blocks``, stages counted from ``res2``;
+the FSDP variant puts blocks into parts; a ResNet is torchvision's.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from selfsup.errors import CheckpointError
+from selfsup.weights.rules import regnet, resnet
+from selfsup.weights.rules.rule import Layout, Rule, into, under
+
+HEADS = "heads"
+_TRUNK = r"(?:trunk\.)?(?:base_model\.)?_feature_blocks\."
+_BLOCK = r"res\d\.(?:block\d-part\d+\.)?block(\d)-(\d+)"
+_HEAD = r"heads\.\d+\.(?:\d+\.)?"
+
+_REGNET = under(_TRUNK, (*regnet.stem_rules(r"conv1\.stem"), *regnet.block_rules(regnet.CLASSY, _BLOCK)))
+_RESNET = under(_TRUNK, resnet.TRUNK)
+_SWAV_HEAD = under(
+    _HEAD,
+    (
+        Rule(r"projection_head\.(.+)", r"neck.mlp.\1"),
+        Rule(r"prototypes0\.weight", "prototypes.weight"),
+        Rule(r"clf\..+", aside="classifier"),
+    ),
+)
+
+
+def tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a VISSL checkpoint, under ``trunk.`` and ``heads.``; those of any other file by its own names.
+
+    Raises:
+        CheckpointError: if the file holds a share of each tensor or the names of other files, as FSDP writes them.
+    """
+    kind = state.get("type", "consolidated")
+    if isinstance(kind, str) and kind != "consolidated":
+        raise CheckpointError(
+            f"the file is a {str(kind).replace('_', ' ')} of a sharded model; put it together with VISSL's "
+            "extra_scripts/convert_sharded_checkpoint.py -t consolidated"
+        )
+    model: Any = state
+    for key in ("classy_state_dict", "base_model", "model"):
+        model = model.get(key) if isinstance(model, Mapping) else None
+    if not isinstance(model, Mapping):  # a trunk alone, or no file of VISSL's
+        return {_plain(name): value for name, value in _named(state.get("model_state_dict", state)).items()}
+    heads = model.get("heads")
+    if isinstance(heads, (list, tuple)):  # as FSDP keeps them
+        heads = {f"{number}.{name}": value for number, head in enumerate(heads) for name, value in _named(head).items()}
+    named = {
+        f"{part}.{name}": value
+        for part, held in (("trunk", model.get("trunk")), (HEADS, heads))
+        for name, value in _named(held).items()
+    }
+    return {_plain(name): value for name, value in named.items()}
+
+
+def _named(held: Any) -> dict[str, Tensor]:
+    """The tensors that something holds by name; none if it is no dict."""
+    if not isinstance(held, Mapping):
+        return {}
+    return {name: value for name, value in held.items() if isinstance(name, str) and isinstance(value, Tensor)}
+
+
+def _plain(name: str) -> str:
+    """The name without what FSDP inserts into it."""
+    return name.replace("_fsdp_wrapped_module.", "").replace("_fpw_module.", "")
+
+
+_ASIDE = (Rule(r"heads\..+", aside=HEADS),)
+BACKBONE = (
+    Layout(_TRUNK + r"conv1\.stem\.0\.weight", (*_REGNET, *_ASIDE)),
+    Layout(_TRUNK + r"layer1\..+", (*_RESNET, *_ASIDE)),
+)
+METHOD = tuple(
+    Layout(layout.marker, (*into("backbone.", layout.rules[: -len(_ASIDE)]), *_SWAV_HEAD)) for layout in BACKBONE
+)

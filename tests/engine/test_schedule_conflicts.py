@@ -1,0 +1,132 @@
+"""What schedules are rejected for in a dry run: their arguments, each other, fixed rates, the length of the run."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.optim import StepLR
+
+from selfsup.config import load_config
+from selfsup.config.batch import scale_learning_rates
+from selfsup.errors import ConfigError
+from selfsup.planning import describe
+from selfsup.registry import PARAM_SCHEDULERS
+from tests.config.small import write
+
+WARMUP = {"type": "WarmupCosine", "warmup_steps": 2}
+
+
+def rejection(folder: Path, schedules: Any, **options: Any) -> str:
+    config = load_config(write(folder), {"param_scheduler": schedules, **options})
+    with pytest.raises(ConfigError) as caught:
+        describe(config)
+    return str(caught.value)
+
+
+def test_a_schedule_that_overwrites_another_in_every_step_is_rejected(tmp_path: Path) -> None:
+    assert rejection(tmp_path, [WARMUP, {"type": "EpochCosine"}]) == (
+        "param_scheduler.1: EpochCosine and param_scheduler.0 (WarmupCosine) both set the lr of every step, and one "
+        "would overwrite the other; keep one of them"
+    )
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_so_is_one_of_mmengine_s_beside_one_of_ours(tmp_path: Path, order: int) -> None:
+    said = rejection(tmp_path, [WARMUP, {"type": "StepLR", "step_size": 2}][::order])
+    first, second = ["WarmupCosine", "StepLR"][::order]
+    assert said.startswith(f"param_scheduler.1: {second} and param_scheduler.0 ({first}) both set the lr of every step")
+
+
+def test_schedules_that_change_what_they_find_or_move_something_else_go_together(tmp_path: Path) -> None:
+    after = {"type": "CosineAnnealingLR", "by_epoch": False, "begin": 5, "T_max": 95}
+    before = {"type": "LinearLR", "by_epoch": False, "end": 5}
+    momentum = {"type": "LinearMomentum", "by_epoch": False, "end": 5}
+    for schedules in ([before, after], [WARMUP, momentum]):
+        describe(load_config(write(tmp_path), {"param_scheduler": schedules}))
+
+
+def test_a_fixed_rate_that_a_schedule_would_move_is_rejected(tmp_path: Path) -> None:
+    groups = [{"kinds": "bias", "weight_decay": 0.0}, {"kinds": "norm", "fixed_lr": True}]
+    fixed = {"optim_wrapper.param_groups": groups}
+    assert rejection(tmp_path, {"type": "PolyLR", "end": 5}, **fixed) == (
+        "param_scheduler: PolyLR moves the learning rate of every group, also that of optim_wrapper.param_groups.1 "
+        "with fixed_lr; use one of ours, such as WarmupCosine"
+    )
+    describe(load_config(write(tmp_path), {"param_scheduler": WARMUP, **fixed}))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        (
+            {"type": "StepParamScheduler", "step_size": 1, "param_name": "momentun"},
+            "param_scheduler.param_name: SGD has no option 'momentun'; did you mean 'momentum'?",
+        ),
+        (
+            {"type": "CosineRestartLR", "periods": [3]},
+            "param_scheduler: must fulfil: (eta_min is None) ^ (eta_min_ratio is None)",
+        ),
+        (
+            {"type": "StepLR", "step_size": 1, "last_step": 3},
+            "param_scheduler.last_step: must be left out; --resume goes on from a checkpoint",
+        ),
+        (
+            {"type": "CosineAnnealingLR", "by_epoch": False, "begin": 5},
+            "param_scheduler: end or T_max is missing; without it CosineAnnealingLR takes a billion steps and hardly "
+            "moves",
+        ),
+        (
+            {"type": "LinearMomentum"},
+            "param_scheduler: end is missing; without it LinearMomentum takes a billion steps and hardly moves",
+        ),
+        (
+            {"type": "OneCycleLR", "total_steps": 100, "by_epoch": False},
+            "param_scheduler.eta_max: must be given, the highest learning rate of the cycle; OneCycleLR starts from "
+            "none",
+        ),
+        (
+            {"type": "OneCycleLR", "eta_max": 0.1},
+            "param_scheduler.total_steps: is missing; OneCycleLR needs the length of its cycle",
+        ),
+        (
+            {"type": "OneCycleLR", "eta_max": 0.1, "total_steps": 50, "by_epoch": False},
+            "param_scheduler.total_steps: must be at least 100, the steps of the run, got 50: OneCycleLR does not go "
+            "on after its cycle",
+        ),
+    ],
+)
+def test_what_mmengine_would_only_stumble_over_later_is_told_with_its_place(
+    tmp_path: Path, schedule: dict[str, Any], said: str
+) -> None:
+    assert rejection(tmp_path, schedule) == said
+
+
+def test_a_cycle_that_is_as_long_as_the_run_or_ends_before_it_is_through_is_no_mistake(tmp_path: Path) -> None:
+    cycle = {"type": "OneCycleLR", "eta_max": 0.1, "by_epoch": False}
+    for length in ({"total_steps": 100}, {"total_steps": 50, "end": 51}, {"total_steps": 60, "begin": 40}):
+        describe(load_config(write(tmp_path), {"param_scheduler": cycle | length}))
+
+
+def test_one_made_from_mmengine_s_need_not_know_of_the_run_s_length(tmp_path: Path) -> None:
+    class Halving(StepLR):
+        def __init__(self, optimizer: Any, **kwargs: Any) -> None:
+            super().__init__(optimizer, gamma=0.5, **kwargs)
+
+    PARAM_SCHEDULERS.register_module(name="Halving")(Halving)
+    try:
+        describe(load_config(write(tmp_path), {"param_scheduler": {"type": "Halving", "step_size": 3}}))
+    finally:
+        del PARAM_SCHEDULERS.module_dict["Halving"]
+
+
+def test_scaling_reaches_the_rates_of_schedules_and_no_momentum(tmp_path: Path) -> None:
+    schedules = [
+        {"type": "OneCycleLR", "eta_max": 0.1, "total_steps": 100, "by_epoch": False},
+        {"type": "CosineAnnealingMomentum", "T_max": 100, "eta_min": 0.5},
+        {"type": "PolyParamScheduler", "param_name": "weight_decay", "eta_min": 0.5},
+        {"type": "PolyParamScheduler", "param_name": "lr", "eta_min": 0.01},
+    ]
+    options = {"param_scheduler": schedules, "auto_scale_lr": {"base_batch_size": 16}}  # the batch is 32
+    scaled = scale_learning_rates(load_config(write(tmp_path), options), 1)["param_scheduler"]
+    assert scaled[0]["eta_max"] == pytest.approx(0.2)
+    assert [schedule["eta_min"] for schedule in scaled[1:]] == [0.5, 0.5, pytest.approx(0.02)]

@@ -1,0 +1,74 @@
+"""Networks of other libraries with random weights, and how features are compared."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models.regnet import BlockParams, RegNet
+
+TINY = {"depths": (1, 2, 1, 1), "widths": (16, 24, 32, 48), "group_width": 8}
+
+
+def randomized(model: nn.Module, seed: int = 0) -> nn.Module:
+    """The model in eval mode, with nothing left at a value that a forgotten tensor would have too."""
+    generator = torch.Generator().manual_seed(seed)
+    saved = model.state_dict()
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if name not in saved:  # computed from the sizes, such as positions
+            continue
+        with torch.no_grad():
+            if not tensor.is_floating_point():
+                tensor.fill_(7)
+            elif tensor.ndim == 1:
+                tensor.uniform_(0.5, 1.0, generator=generator)
+                if name.endswith(("bias", "running_mean")):
+                    tensor.sub_(0.75).mul_(0.4)
+            elif tensor.ndim > 1:
+                tensor.normal_(0.0, tensor[0].numel() ** -0.5, generator=generator)
+    return model.eval()
+
+
+def tiny_regnet() -> nn.Module:
+    """torchvision's RegNetY of the stages of :data:`TINY`."""
+    stages = BlockParams([1, 2, 1, 1], [16, 24, 32, 48], [8] * 4, [1.0] * 4, [2] * 4, se_ratio=0.25)
+    return randomized(RegNet(stages, num_classes=10))
+
+
+def resnet(depth: int) -> nn.Module:
+    """torchvision's ResNet."""
+    return randomized(getattr(torchvision.models, f"resnet{depth}")(num_classes=10))
+
+
+@torch.no_grad()
+def assert_same_features(
+    model: nn.Module, reference: nn.Module, stages: Sequence[str], pooled: Callable[[Tensor], Tensor], size: int = 64
+) -> None:
+    """Equal features and feature maps.
+
+    Args:
+        model: one of our backbones.
+        reference: another library's network.
+        stages: the modules of the reference whose outputs are its feature maps.
+        pooled: the reference's features.
+        size: side of the images.
+    """
+    expected: list[Tensor] = []
+    hooks = [
+        reference.get_submodule(stage).register_forward_hook(lambda _module, _inputs, output: expected.append(output))
+        for stage in stages
+    ]
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+    features = pooled(images)
+    for hook in hooks:
+        hook.remove()
+    model.eval()
+    assert_relatively_close(model(images), features)
+    for actual, map_ in zip(model.feature_maps(images), expected, strict=True):  # type: ignore[operator]
+        assert_relatively_close(actual, map_)
+
+
+def assert_relatively_close(actual: Tensor, expected: Tensor) -> None:
+    """Within 1e-4 of the greatest value, of which there must be more than one."""
+    assert expected.std() > 0
+    torch.testing.assert_close(actual, expected, rtol=0.0, atol=1e-4 * expected.abs().max().item())

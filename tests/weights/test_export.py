@@ -1,0 +1,251 @@
+"""What is exported is run beside the original, in the program it is for, and carries a card."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from selfsup.engine.run_card import run_card
+from selfsup.errors import CheckpointError
+from selfsup.registry import BACKBONES, METHODS
+from selfsup.weights import export as module
+from selfsup.weights.card import weights_card
+from selfsup.weights.export import FORMATS, export, relative_difference
+from tests.engine.tiny_run import tiny_config
+from tests.weights.networks import TINY, assert_relatively_close, randomized
+
+ARCHITECTURE: dict[str, Any] = {"type": "RegNet", **TINY}
+
+
+@pytest.fixture
+def backbone() -> nn.Module:
+    return randomized(BACKBONES.build(ARCHITECTURE))
+
+
+@pytest.fixture
+def card(backbone: nn.Module) -> dict[str, Any]:
+    return weights_card(
+        ARCHITECTURE,
+        backbone,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        size=64,
+        recipe={},
+        step=3,
+        licence="yours",
+    )
+
+
+IMAGES = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+
+
+def test_safetensors_hold_the_card_and_build_the_same_network(
+    backbone: nn.Module, card: dict[str, Any], tmp_path: Path
+) -> None:
+    written = export(backbone, card, tmp_path / "b.safetensors", format="safetensors")
+    assert written.difference == 0
+    from safetensors import safe_open
+
+    with safe_open(written.path, "pt") as file:
+        inside = json.loads(file.metadata()["selfsup"])
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    beside = json.loads((tmp_path / "b.json").read_text())
+    assert beside == inside == {**json.loads(json.dumps(card)), "format": "safetensors"}
+    again = BACKBONES.build(inside["backbone"]).eval()
+    again.load_state_dict(weights)
+    with torch.no_grad():
+        assert torch.equal(again(IMAGES), backbone(IMAGES))
+
+
+def test_torchvision_s_layout_loads_by_the_code_that_is_printed(
+    backbone: nn.Module, card: dict[str, Any], tmp_path: Path
+) -> None:
+    written = export(backbone, card, tmp_path / "b.pth", format="torchvision")
+    assert written.difference < 1e-5
+    names: dict[str, Any] = {"torch": torch, "torchvision": torchvision}
+    exec(written.usage, names)
+    with torch.no_grad():
+        assert_relatively_close(names["model"].eval()(IMAGES), backbone(IMAGES))
+
+
+def test_timm_s_layout_loads_by_the_code_that_is_printed(card: dict[str, Any], tmp_path: Path) -> None:
+    backbone = randomized(BACKBONES.build({"type": "RegNet", "arch": "y_400mf"}))
+    written = export(backbone, card, tmp_path / "b.safetensors", format="timm")
+    import safetensors.torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import timm
+    names: dict[str, Any] = {"safetensors": safetensors, "timm": timm}
+    exec(written.usage, names)
+    with torch.no_grad():
+        assert_relatively_close(names["model"].eval()(IMAGES), backbone(IMAGES))
+
+
+FAMILIES: list[dict[str, Any]] = [
+    ARCHITECTURE,
+    {"type": "ResNet", "depth": 18, "width": 0.25},
+    {"type": "BiTResNet", "depth": 14, "width": 0.25, "num_groups": 8},
+    {"type": "ViT", "embed_dim": 48, "depth": 2, "num_heads": 4, "image_size": 64},
+    {"type": "Timm", "name": "resnet10t"},
+]
+
+
+@pytest.mark.parametrize("arguments", FAMILIES, ids=lambda arguments: arguments["type"])
+def test_torch_export_runs_any_batch(arguments: dict[str, Any], card: dict[str, Any], tmp_path: Path) -> None:
+    backbone = randomized(BACKBONES.build(arguments))
+    written = export(backbone, card, tmp_path / "b.pt2", format="torch-export")
+    again = torch.export.load(written.path).module()
+    with torch.no_grad():
+        for batch in (1, 2, 3):
+            assert_relatively_close(again(IMAGES[:batch]), backbone(IMAGES[:batch]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", FAMILIES, ids=lambda arguments: arguments["type"])
+def test_onnx_runs_any_batch(arguments: dict[str, Any], card: dict[str, Any], tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    backbone = randomized(BACKBONES.build(arguments))
+    written = export(backbone, card, tmp_path / "b.onnx", format="onnx")
+    assert written.difference < 1e-4
+    session = onnxruntime.InferenceSession(str(written.path), providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        for batch in (1, 2, 3):
+            (features,) = session.run(["features"], {"images": IMAGES[:batch].numpy()})
+            assert_relatively_close(torch.from_numpy(features), backbone(IMAGES[:batch]))
+
+
+@pytest.mark.parametrize("wrong", [1.001, float("nan")])
+def test_features_that_differ_leave_the_earlier_file(
+    backbone: nn.Module, card: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
+    write = FORMATS["safetensors"]
+
+    def write_wrongly(*arguments: Any) -> Any:
+        run, usage = write(*arguments)
+        return lambda images: run(images) * wrong, usage
+
+    monkeypatch.setitem(FORMATS, "safetensors", write_wrongly)
+    (tmp_path / "b.safetensors").write_text("earlier")
+    with pytest.raises(CheckpointError, match=r"differ from the original's by .* at most 1e-04 is rounding"):
+        export(backbone, card, tmp_path / "b.safetensors", format="safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["b.safetensors"]
+    assert (tmp_path / "b.safetensors").read_text() == "earlier"
+
+
+class _KnowsItsBatch(nn.Module):
+    """Its batch size is a number of the program once it is traced."""
+
+    out_dim = 2
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3))[:, :2] * len(images)
+
+
+@pytest.mark.parametrize("format", ["torch-export", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_a_network_that_only_runs_the_batch_it_was_traced_with_is_rejected(
+    card: dict[str, Any], tmp_path: Path, format: str
+) -> None:
+    path = tmp_path / f"b{module.SUFFIXES[format][0]}"
+    with pytest.raises(CheckpointError, match=f"_KnowsItsBatch cannot be exported as {format} for any batch size"):
+        export(_KnowsItsBatch(), card, path, format=format)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "format", "said"),
+    [
+        (
+            {"type": "ResNet", "depth": 50, "width": 0.25, "selective_kernels": True},
+            "torchvision",
+            "torchvision: has no network like the ResNet with 3-4-6-3 blocks of width 64-128-256-512 after a 3x3 stem "
+            "of 16, with selective kernels; choose format safetensors, onnx or torch-export",
+        ),
+        (
+            {"type": "RegNet", **TINY, "se_ratio": 0.5},
+            "timm",
+            "timm: has no network like the RegNet with 1-2-1-1 blocks of width 16-24-32-48 in groups of 8-8-8-8 after "
+            "a 3x3 stem of 32, squeezed to 16 in the first block; choose format safetensors, onnx or torch-export",
+        ),
+        (
+            {"type": "ViT", "embed_dim": 32, "depth": 2, "num_heads": 4, "image_size": 32},
+            "torchvision",
+            "{path}: ViT cannot be exported as torchvision for images of 64 px (Wrong image height! Expected 32 but "
+            "got 64!); its positions are made for 32 px: train on views of that size (or with "
+            "model.backbone.image_size=64), or choose format safetensors",
+        ),
+    ],
+)
+def test_what_a_library_does_not_have_is_said_as_it_is(
+    arguments: dict[str, Any], format: str, said: str, card: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "b.pth"
+    with pytest.raises(CheckpointError) as caught:
+        export(BACKBONES.build(arguments), card, path, format=format)
+    assert str(caught.value) == said.format(path=path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_squeeze_is_exported_too(card: dict[str, Any], tmp_path: Path) -> None:
+    backbone = randomized(BACKBONES.build({"type": "RegNet", **TINY, "se_ratio": 0.5}))
+    written = export(backbone, card, tmp_path / "b.pth", format="torchvision")
+    assert written.difference < 1e-5 and "se_ratio=0.5" in written.usage
+
+
+def test_the_difference_is_relative_to_the_greatest_feature() -> None:
+    features = torch.tensor([[1.0, -4.0]])
+    assert relative_difference(lambda _: features, lambda _: features + torch.tensor([0.0, 1.0]), IMAGES) == 0.25
+    assert relative_difference(lambda _: features, lambda _: features[:, :1], IMAGES) == float("inf")
+
+
+def test_wrong_requests_are_explained(
+    backbone: nn.Module, card: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(CheckpointError, match="no format is called 'onx'; did you mean 'onnx'"):
+        export(backbone, card, tmp_path / "b.onnx", format="onx")
+    with pytest.raises(CheckpointError, match=r"must end in \.safetensors, got .*b\.pth"):
+        export(backbone, card, tmp_path / "b.pth", format="safetensors")
+    with pytest.raises(CheckpointError, match=r"a file of format torch-export must end in \.pt2, got"):
+        export(backbone, card, tmp_path / "b.pth", format="torch-export")
+    with pytest.raises(
+        CheckpointError, match=r"a file of format timm must end in \.pth or \.safetensors, got .*card\.json"
+    ):
+        export(backbone, card, tmp_path / "card.json", format="timm")
+
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"b\.pt2: cannot be written \(Not a directory\)"):
+        export(backbone, card, tmp_path / "file" / "in" / "b.pt2", format="torch-export")
+
+    def missing(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(module.importlib, "import_module", missing)
+    with pytest.raises(CheckpointError, match=r"needs the package onnx, .*pip install 'selfsup\[export\]'"):
+        export(backbone, card, tmp_path / "b.onnx", format="onnx")
+    with pytest.raises(CheckpointError, match=r"needs the package timm, .*pip install 'selfsup\[timm\]'"):
+        export(backbone, card, tmp_path / "b.pth", format="timm")
+
+
+def test_the_card_of_a_run_says_what_its_config_says(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    config["model"]["preprocess"] = {"mean": (0.485, 0.456, 0.406), "std": (0.228, 0.224, 0.225)}
+    method = METHODS.build(config["model"])
+    card = json.loads(json.dumps(run_card({**config, "recipe": "tiny"}, method, step=8)))
+    assert card["preprocess"] == {
+        "channels": "RGB",
+        "range": [0, 1],
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.228, 0.224, 0.225],
+        "resize": 37,
+        "size": 32,
+        "interpolation": "bilinear",
+    }
+    assert card["recipe"] == {"config": "tiny", "method": "SwAV"} and card["step"] == 8 and card["licence"] == "yours"
+    assert card["parameters"] == sum(parameter.numel() for parameter in method.backbone.parameters())
+    assert np.array_equal(card["backbone"]["widths"], (8, 16, 24, 32)) and card["out_dim"] == 32

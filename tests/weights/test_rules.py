@@ -1,0 +1,69 @@
+"""What becomes of a tensor follows from the first rule whose pattern is its whole name."""
+
+import torch
+
+from selfsup.weights.account import balance
+from selfsup.weights.rules.rule import Layout, Rule, into, translate, under
+
+TABLE = (
+    Rule(r"(w\d)", r"\1.weight"),
+    Rule(r"k(\d)", lambda match: f"w{int(match[1]) + 5}.weight", hwio=True),
+    Rule(r"head\..+", aside="classifier"),
+)
+KERNEL = torch.arange(120.0).view(2, 3, 4, 5)
+
+
+def tensors(*names: str) -> dict[str, torch.Tensor]:
+    return {name: KERNEL for name in names}
+
+
+def test_the_first_layout_whose_marker_is_there_is_the_file_s() -> None:
+    layouts = (Layout(r"a\..+", (Rule(r".+", aside="first"),)), Layout(r"w\d", TABLE))
+    result = translate(tensors("w1", "k2", "head.x", "w10"), layouts)
+    assert result is not None
+    assert list(result.weights) == ["w1.weight", "w7.weight"]
+    assert result.aside == {"classifier": ["head.x"]} and result.left_over == ["w10"]
+    assert translate(tensors("ww1"), layouts) is None
+
+
+def test_kernels_of_tensorflow_are_turned() -> None:
+    result = translate(tensors("w1", "k2"), (Layout(r"w1", TABLE),))
+    assert result is not None
+    assert torch.equal(result.weights["w1.weight"], KERNEL)
+    turned = result.weights["w7.weight"]
+    assert turned.shape == (5, 4, 2, 3) and turned[4, 3, 1, 2] == KERNEL[1, 2, 3, 4]
+
+
+def test_prefixes_are_taken_off_and_put_on() -> None:
+    rules = into("backbone.", under(r"(?:module\.)?", TABLE))
+    result = translate(tensors("module.w1", "k2", "module.head.x"), (Layout(r".+", rules),))
+    assert result is not None
+    assert list(result.weights) == ["backbone.w1.weight", "backbone.w7.weight"]
+    assert result.aside == {"classifier": ["module.head.x"]}
+
+
+def test_two_tensors_for_one_place_do_not_balance() -> None:
+    result = translate(tensors("w7", "k2"), (Layout(r".+", TABLE),))
+    assert result is not None and result.left_over == ["k2"]
+    account = balance(result, {"w7.weight": KERNEL})
+    assert account.taken == ("w7.weight",) and not account.balanced
+
+
+def test_the_account_has_a_line_for_everything() -> None:
+    result = translate(tensors("w1", "w2", "w3", "head.x", "what"), (Layout(r".+", TABLE),))
+    own = {"w1.weight": KERNEL, "w2.weight": KERNEL[0], "w4.weight": KERNEL, "bn.num_batches_tracked": torch.zeros(())}
+    assert result is not None
+    account = balance(result, own)
+    assert account.rows() == [
+        (1, "taken", "w1.weight"),
+        (1, "left aside: classifier", "head.x"),
+        (1, "not in the file, kept as built", "bn.num_batches_tracked"),
+        (1, "missing", "w4.weight"),
+        (2, "left over", "what, w3"),
+        (1, "of another shape", "w2.weight"),
+    ]
+    assert account.problems() == [
+        "1 missing: w4.weight",
+        "2 left over: what, w3",
+        "1 of another shape: w2.weight: (2, 3, 4, 5) where (3, 4, 5) is needed",
+    ]

@@ -1,0 +1,164 @@
+"""A file of weights with its card gives the network back, and a card can name nothing but a backbone."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from selfsup.engine.runner import Runner
+from selfsup.engine.work_dir import export_backbone
+from selfsup.errors import CheckpointError, ConfigError
+from selfsup.registry import BACKBONES
+from selfsup.weights import load_backbone, trained_backbone
+from selfsup.weights.account import Account
+from selfsup.weights.card import read_card, weights_card
+from selfsup.weights.checkpoint import checkpoint_path
+from selfsup.weights.export import export
+from selfsup.weights.write import write_atomically, write_weights
+from tests.engine.tiny_run import tiny_config
+
+IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+REGNET = {"type": "RegNet", "depths": (1, 1, 1, 1), "widths": (8, 16, 24, 32), "group_width": 8}
+
+
+def written(path: Path, architecture: dict[str, Any], **changes: Any) -> nn.Module:
+    """A network whose weights and card are at a path."""
+    torch.manual_seed(5)
+    backbone = BACKBONES.build(dict(architecture)).eval()
+    card = weights_card(architecture, backbone, mean=None, std=None, size=None, recipe={}, step=None, licence="yours")
+    write_weights(backbone.state_dict(), path, {**card, **changes})
+    return backbone
+
+
+def card_of(path: Path, backbone: Any) -> None:
+    card = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**card, "backbone": backbone}))
+
+
+def test_a_work_dir_gives_the_network_that_was_trained_there(tmp_path: Path) -> None:
+    runner = Runner(tiny_config(tmp_path, steps=2))
+    runner.train()
+    by_hand = BACKBONES.build(runner._config["model"]["backbone"])
+    assert load_backbone(tmp_path, by_hand).balanced
+    for backbone in (trained_backbone(tmp_path), trained_backbone(tmp_path / "backbone.safetensors"), by_hand.eval()):
+        assert not backbone.training
+        for name, tensor in runner.method.backbone.state_dict().items():
+            assert torch.equal(backbone.state_dict()[name], tensor), name
+        torch.testing.assert_close(backbone(IMAGES), runner.method.backbone.eval()(IMAGES))
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_what_a_run_wrote_in_another_form_before_is_archive(
+    missing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = ("backbone.safetensors", "backbone.pth") if missing else ("backbone.pth", "backbone.safetensors")
+    old = written(tmp_path / before, REGNET, step=1)
+    torch.manual_seed(6)
+    new = BACKBONES.build(REGNET)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if missing else name)
+    card = json.loads((tmp_path / "backbone.json").read_text())
+    assert export_backbone(new, tmp_path, {**card, "step": 2}) == tmp_path / after
+    assert torch.equal(trained_backbone(tmp_path).stem.conv.weight, new.stem.conv.weight)
+    assert not (tmp_path / before).exists()
+    (aside,) = (tmp_path / "earlier").glob(f"*/{before}")
+    assert torch.equal(trained_backbone(aside).stem.conv.weight, old.stem.conv.weight)
+    assert read_card(aside)["step"] == 1  # type: ignore[index]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        REGNET,
+        {"type": "BiTResNet", "depth": 14, "width": 0.25, "num_groups": 8, "eps": 1e-5},
+        {"type": "ViT", "embed_dim": 48, "depth": 2, "num_heads": 4, "image_size": 32},
+    ],
+    ids=lambda architecture: architecture["type"],
+)
+def test_the_card_s_json_is_enough_for_every_family(architecture: dict[str, Any], tmp_path: Path) -> None:
+    expected = written(tmp_path / "w.pth", architecture)
+    assert torch.equal(trained_backbone(tmp_path / "w.pth")(IMAGES), expected(IMAGES))
+
+
+@torch.no_grad()
+def test_an_export_under_another_library_s_names_is_read_back(tmp_path: Path) -> None:
+    architecture = {"type": "ResNet", "depth": 18, "width": 1}
+    backbone = BACKBONES.build(dict(architecture)).eval()
+    card = weights_card(architecture, backbone, mean=None, std=None, size=64, recipe={}, step=1, licence="yours")
+    export(backbone, card, tmp_path / "tv.pth", format="torchvision")
+    torch.testing.assert_close(trained_backbone(tmp_path / "tv.pth")(IMAGES), backbone(IMAGES))
+    (tmp_path / "tv.json").unlink()  # as where the file was copied alone
+    torch.testing.assert_close(trained_backbone(tmp_path / "tv.pth")(IMAGES), backbone(IMAGES))
+
+
+@pytest.mark.parametrize(
+    "backbone, message",
+    [
+        ({"type": "os.system", "command": "true"}, "w.json: backbone.type: no backbone is called 'os.system'"),
+        ({"type": "torch.nn.Linear", "in_features": 1, "out_features": 1}, "no backbone is called 'torch.nn.Linear'"),
+        ({"type": "SimCLR"}, "no backbone is called 'SimCLR'"),
+        ({"type": ["RegNet"]}, "w.json: backbone.type: must be a registered name, got ['RegNet']"),
+        ({"arch": "y_8gf"}, "w.json: backbone.type: is missing"),
+        ({**REGNET, "depht": 3}, "w.json: backbone.depht: is not an argument of RegNet"),
+        ({**REGNET, "group_width": -8}, "w.json: backbone: "),
+    ],
+)
+def test_a_card_can_name_registered_backbones_only(tmp_path: Path, backbone: Any, message: str) -> None:
+    written(tmp_path / "w.safetensors", REGNET)
+    card_of(tmp_path / "w.safetensors", backbone)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        trained_backbone(tmp_path / "w.safetensors")
+
+
+def test_a_card_does_not_say_where_else_weights_are_fetched(tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    written(tmp_path / "w.pth", {"type": "Timm", "name": "resnet10t"})
+    elsewhere = {"pretrained": True, "checkpoint_path": str(tmp_path / "other.pth"), "drop_rate": 0.1}
+    card_of(tmp_path / "w.pth", {"type": "Timm", "name": "resnet10t", "model_args": elsewhere})
+    backbone = trained_backbone(tmp_path / "w.pth")  # opening other.pth would fail
+    assert backbone.model.drop_rate == 0.1
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nowhere: no such file or work dir"):
+        trained_backbone(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"holds no backbone\.safetensors or backbone\.pth; name a file of"):
+        trained_backbone(tmp_path)
+    write_atomically({"model": {}}, checkpoint_path(tmp_path, 7))
+    with pytest.raises(CheckpointError, match=r"the run has not come to its end; let it finish \(--resume\), or name"):
+        trained_backbone(tmp_path)
+    written(tmp_path / "backbone.safetensors", REGNET, step=5)
+    with pytest.raises(CheckpointError, match="is of step 5, and the run has gone on to step 7 since"):
+        trained_backbone(tmp_path)
+    assert trained_backbone(tmp_path / "backbone.safetensors").out_dim == 32
+    (tmp_path / "backbone.json").unlink()
+    assert trained_backbone(tmp_path / "backbone.safetensors").out_dim == 32  # the file has a card inside
+    torch.save(BACKBONES.build(REGNET).state_dict(), tmp_path / "plain.pth")
+    with pytest.raises(CheckpointError, match=r"plain\.json: no card that says which network the weights of"):
+        trained_backbone(tmp_path / "plain.pth")
+
+
+def test_weights_of_another_network_than_the_card_s_are_rejected(tmp_path: Path) -> None:
+    written(tmp_path / "w.pth", REGNET)
+    card_of(tmp_path / "w.pth", {**REGNET, "widths": [8, 16, 24, 40]})
+    with pytest.raises(CheckpointError, match="the weights belong to another model than RegNet"):
+        trained_backbone(tmp_path / "w.pth")
+
+
+def test_an_account_is_short_to_look_at_and_whole_in_print() -> None:
+    names = tuple(f"layer.{number}.weight" for number in range(5))
+    account = Account(taken=names, aside={"classifier": ("fc.bias",)}, kept=("queue.rows",), adapted=("eps 1 -> 2",))
+    assert repr(account) == (
+        "<Account: 5 taken, 1 left aside: classifier, 1 not in the file, kept as built, eps 1 -> 2>"
+    )
+    assert str(account) == (
+        "5 taken: layer.0.weight, layer.1.weight, layer.2.weight, layer.3.weight, layer.4.weight\n"
+        "1 left aside: classifier: fc.bias\n1 not in the file, kept as built: queue.rows\n"
+        "changed in the network: eps 1 -> 2"
+    )
+    assert repr(Account()) == "<Account: no tensors>"
