@@ -67,8 +67,8 @@ def test_the_example_of_a_config_builds_on_its_recipe(tmp_path: Path) -> None:
     path = tmp_path / "few_prototypes.py"
     path.write_text(config_example())
     expected = load_config("swav/swav_resnet50")
-    expected["model"]["prototypes"]["num_prototypes"] = 300
-    expected["train_dataloader"]["batch_size"] //= 2
+    expected.model["prototypes"]["num_prototypes"] = 300
+    expected.train_dataloader.batch_size //= 2
     assert load_config(path) == expected
 
 

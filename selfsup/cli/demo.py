@@ -56,9 +56,7 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt as stopped:
         console.print(f"\n{stopped}; run the demo again to start over")
         return INTERRUPTED
-    suite = EVALUATORS.build(
-        {"type": "Suite", "evaluators": config["evaluators"], "preprocess": runner.method.preprocess}
-    )
+    suite = EVALUATORS.build({"type": "Suite", "evaluators": config.evaluators, "preprocess": runner.method.preprocess})
     trained: nn.Module = runner.method.backbone
     backbones: dict[str, nn.Module] = {FLOORS[0]: RawPixels(), FLOORS[1]: untrained, options.method: trained}
     scores = {name: suite.evaluate(backbone) for name, backbone in backbones.items()}

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from selfsup.config import dist_timeout
+from selfsup.config import Recipe, dist_timeout
 from selfsup.engine.distributed import build_on_main, shard, sharding_of
 from selfsup.engine.held_out import for_a_test
 from selfsup.engine.hooks.evaluate import judge_of
@@ -18,7 +18,7 @@ from selfsup.weights.read import read_weights
 
 
 def evaluate(
-    config: Mapping[str, Any],
+    recipe: Recipe | Mapping[str, Any],
     checkpoint: str | Path,
     *,
     device: str | None = None,
@@ -31,7 +31,7 @@ def evaluate(
     held out from the training, as the checkpoint tells, whatever hooks the run had and the config has.
 
     Args:
-        config: a resolved config with ``evaluators``.
+        recipe: with ``evaluators``.
         checkpoint: a training checkpoint of the same model.
         device: ``'cpu'``, ``'cuda'``, or None for the GPU where there is one.
         launcher: what started the processes.
@@ -43,30 +43,30 @@ def evaluate(
     Raises:
         CheckpointError: if the checkpoint cannot be read or belongs to another model.
     """
-    init_process_group(launcher, device, timeout=dist_timeout(config))
-    method = _built(config, local_device(device))
+    recipe = Recipe.of(recipe)
+    init_process_group(launcher, device, timeout=dist_timeout(recipe))
+    method = _built(recipe, local_device(device))
     load_method(checkpoint, method)
     method.eval()
-    loader = config["train_dataloader"]
-    judge = judge_of(config)
-    images = _own_images(judge.evaluators, loader["dataset"])
+    judge = judge_of(recipe)
+    images = _own_images(judge.evaluators, recipe.train_dataloader.dataset)
     held_out, doubt = (
         (None, None) if images is None else for_a_test(read_weights(checkpoint, mapped=True), images, source=checkpoint)
     )
     suite = judge.suite(
-        images, preprocess=method.preprocess, views=TRANSFORMS.build(loader["views"]), held_out=held_out
+        images, preprocess=method.preprocess, views=TRANSFORMS.build(recipe.train_dataloader.views), held_out=held_out
     )
     if doubt is not None and len(suite.held_out) and is_main():
         note(doubt)
     return suite.evaluate(FrozenFeatures(method))
 
 
-def _built(config: Mapping[str, Any], device: torch.device) -> Any:
+def _built(recipe: Recipe, device: torch.device) -> Any:
     """The method on the device, split over the processes where the config says so."""
-    if sharding := sharding_of(config):
-        method = build_on_main(lambda: METHODS.build(config["model"]))
+    if sharding := sharding_of(recipe):
+        method = build_on_main(lambda: METHODS.build(recipe.model))
         return shard(method, device, min_parameters=sharding.min_parameters)
-    return METHODS.build(config["model"]).to(device)
+    return METHODS.build(recipe.model).to(device)
 
 
 def _own_images(evaluators: Mapping[str, Any], dataset: dict[str, Any]) -> Any:

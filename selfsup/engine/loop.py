@@ -236,9 +236,10 @@ class TrainLoop(BaseLoop):
 def _check_gradient(method: Any, losses: Mapping[str, Tensor], loss: Tensor) -> None:
     """Reject a sum of losses that nothing can be learned from."""
     if not loss.requires_grad:
-        raise ConfigError(
-            f"model: {type(method).__name__}.loss must return a loss with a gradient, got {', '.join(losses)} without; "
-            "neither the method nor its loss may detach it or compute it under torch.no_grad()"
+        raise ConfigError.at(
+            "model",
+            f"{type(method).__name__}.loss must return a loss with a gradient, got {', '.join(losses)} without",
+            expected="neither the method nor its loss may detach it or compute it under torch.no_grad()",
         )
 
 

@@ -4,12 +4,13 @@ import hashlib
 import secrets
 import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch.optim import Optimizer
 
+from selfsup.config import Recipe
 from selfsup.engine.optim.groups import OPTIONS
 from selfsup.errors import CheckpointError
 from selfsup.ops.dist import broadcast_object, gather_objects
@@ -131,19 +132,19 @@ def began_with(state: Mapping[str, Any]) -> str | None:
     return state["started_from"] and state["started_from"]["file"]
 
 
-def with_beginning(config: Mapping[str, Any], file: str | None, tell: Callable[[str], object]) -> Mapping[str, Any]:
-    """Let a config say what its run began with, whatever the command that goes on with it names.
+def with_beginning(recipe: Recipe, file: str | None, tell: Callable[[str], object]) -> Recipe:
+    """Let a recipe say what its run began with, whatever the command that goes on with it names.
 
     Args:
-        config: of the run as it goes on.
+        recipe: of the run as it goes on.
         file: see :func:`began_with`.
         tell: for a line that says that what the command names is not looked at.
     """
-    named = config.get("load_from")
+    named = recipe.load_from
     if named is not None:
         began = "" if named == file else f", and began with {file or 'random weights'}"
         tell(f"{named} (load_from, --init-from) is not looked at: the run goes on from its own checkpoint{began}")
-    return config if named == file else {**config, "load_from": file}
+    return recipe if named == file else replace(recipe, load_from=file)
 
 
 def check_fits(state: Mapping[str, Any], path: Path, run: Mapping[str, Any]) -> None:

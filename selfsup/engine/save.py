@@ -9,7 +9,7 @@ import torch
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from torch import Tensor, nn
 
-from selfsup.config import batch_parts, changes
+from selfsup.config import Recipe, batch_parts, changes, upgraded
 from selfsup.engine.resume import (
     NEW_RUN,
     SavedRun,
@@ -48,12 +48,12 @@ class Stateful:
     device: torch.device
 
 
-def identity_of(parts: Stateful, config: Mapping[str, Any], *, num_images: int) -> dict[str, Any]:
+def identity_of(parts: Stateful, recipe: Recipe, *, num_images: int) -> dict[str, Any]:
     """What must be the same for a checkpoint to be this run's."""
     return {
         "images": num_images,
-        "seed": config.get("seed", 0),
-        "batch": list(batch_parts(config, world_size())),
+        "seed": recipe.seed,
+        "batch": list(batch_parts(recipe, world_size())),
         "optimizer": type(parts.optim_wrapper.optimizer).__name__,
         "schedulers": [type(schedule).__name__ for schedule in parts.schedules],
     }
@@ -113,7 +113,7 @@ def restore_run(
     changed += batch_change(state["batch"], identity["batch"])
     what = f"; changed since: {', '.join(changed)}" if changed else ""
     tell(f"resumed at step {state['step']} from {path}{what}")
-    if "config" in state and (others := changes(state["config"], identity["config"])):
+    if "config" in state and (others := changes(upgraded(state["config"]), identity["config"])):
         tell(f"the config has changed since: {others}")
 
 

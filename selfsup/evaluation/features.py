@@ -44,7 +44,7 @@ class Features(NamedTuple):
             DataError: if there are none.
         """
         if self.labels is None:
-            raise DataError("evaluation: these images have no labels, and this evaluator needs them")
+            raise DataError.at("evaluation", "these images have no labels, and this evaluator needs them")
         return self.features, self.labels
 
 
@@ -180,7 +180,9 @@ def extract_features(
     if len(index) < len(dataset) and rank() == 0:
         log(_left_out(dataset, np.setdiff1d(np.arange(len(dataset)), index.numpy())))
     if features is None:
-        raise DataError(f"evaluation: none of the {len(dataset)} images can be decoded; at least one is needed")
+        raise DataError.at(
+            "evaluation", f"none of the {len(dataset)} images can be decoded", expected="at least one is needed"
+        )
     labels = getattr(dataset, "labels", None)
     known = None if labels is None else torch.as_tensor(np.asarray(labels, np.int64))[index]
     return Features(features, known, device)

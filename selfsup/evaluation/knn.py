@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize as normalize_rows
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.errors import ConfigError
+from selfsup.errors import require
 from selfsup.evaluation.base import evaluate_features
 from selfsup.evaluation.features import Features, FeatureSource
 from selfsup.evaluation.metrics import mean_per_class, top1
@@ -57,8 +57,7 @@ class KNN:
         num_workers: int = 2,
     ) -> None:
         for name, value in (("k", k), ("temperature", temperature)):
-            if value <= 0:
-                raise ConfigError(f"KNN.{name}: must be > 0, got {value}")
+            require(value > 0, name, "must be > 0", got=value)
         self.k = k
         self.temperature = temperature
         self.normalize = normalize

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, require
 from selfsup.evaluation.base import evaluate_features
 from selfsup.evaluation.features import Features, FeatureSource
 from selfsup.evaluation.metrics import mean_per_class, top1
@@ -70,16 +70,17 @@ class LinearProbe:
         num_workers: int = 2,
     ) -> None:
         if not weight_decays or min(weight_decays) <= 0:
-            raise ConfigError(f"LinearProbe.weight_decays: one value or more, all > 0, got {tuple(weight_decays)}")
+            raise ConfigError.at("weight_decays", "one value or more, all > 0", got=tuple(weight_decays))
         if sorted(weight_decays, reverse=True) != list(weight_decays):
-            raise ConfigError(
-                f"LinearProbe.weight_decays: must be given largest first, got {tuple(weight_decays)}; the search ends "
-                "where smaller ones are worse"
+            raise ConfigError.at(
+                "weight_decays",
+                "must be given largest first",
+                got=tuple(weight_decays),
+                expected="the search ends where smaller ones are worse",
             )
-        if max_iterations < 1:
-            raise ConfigError(f"LinearProbe.max_iterations: must be > 0, got {max_iterations}")
+        require(max_iterations >= 1, "max_iterations", "must be > 0", got=max_iterations)
         if max_images is not None and max_images < 2:
-            raise ConfigError(f"LinearProbe.max_images: must be > 1, got {max_images}")
+            raise ConfigError.at("max_images", "must be > 1", got=max_images)
         self.weight_decays = tuple(weight_decays)
         self.max_iterations = max_iterations
         self.max_images = max_images

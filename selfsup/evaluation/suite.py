@@ -12,7 +12,7 @@ from selfsup.data.all_but import AllBut
 from selfsup.data.draw import draw
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.subset import Subset
-from selfsup.errors import ConfigError, at_place
+from selfsup.errors import ConfigError, require, under
 from selfsup.evaluation.base import Evaluator, FeatureEvaluator
 from selfsup.evaluation.features import logger
 from selfsup.evaluation.split import stratified_split
@@ -69,10 +69,8 @@ class Suite:
     ) -> None:
         preprocess = Preprocess(**preprocess) if isinstance(preprocess, dict) else preprocess
         context: dict[str, Any] = {"preprocess": preprocess, "size": size, "resize": resize}
-        if max_images < 2:
-            raise ConfigError(f"Suite.max_images: must be > 1, got {max_images}")
-        if not 0 < test_share < 1:
-            raise ConfigError(f"Suite.test_share: must be inside (0, 1), got {test_share}")
+        require(max_images >= 2, "max_images", "must be > 1", got=max_images)
+        require(0 < test_share < 1, "test_share", "must be inside (0, 1)", got=test_share)
         own_labels = images is not None and getattr(images, "labels", None) is not None
         self.evaluators: dict[str, Evaluator] = {}
         self.skipped: dict[str, str] = {}
@@ -106,7 +104,7 @@ class Suite:
                     as_text = repr(arguments[part])
                     built[as_text] = built.get(as_text) or DATASETS.build(arguments[part])
                     arguments[part] = built[as_text]
-            with at_place(f"evaluators.{name}", config):
+            with under(f"evaluators.{name}"):
                 self.evaluators[name] = EVALUATORS.build(arguments)
 
     def evaluate(self, backbone: nn.Module, *, log: Callable[[str], None] = logger.warning) -> dict[str, float]:
@@ -144,12 +142,12 @@ class Suite:
 
 def _scores(name: str, evaluator: Any, found: Any) -> dict[str, float]:
     """What an evaluator, which may be anybody's, has found, under the evaluator's name."""
-    wanted = f"evaluators.{name}: {type(evaluator).__name__} must return a dict of numbers"
+    wanted = f"{type(evaluator).__name__} must return a dict of numbers"
     if not isinstance(found, Mapping):
-        raise ConfigError(f"{wanted}, got {type(found).__name__}")
+        raise ConfigError.at(f"evaluators.{name}", wanted, got=type(found))
     for key, value in found.items():
         if not isinstance(value, Real):
-            raise ConfigError(f"{wanted}, got {type(value).__name__} as {key!r}")
+            raise ConfigError.at(f"evaluators.{name}.{key}", wanted, got=type(value))
     return {f"{name}/{key}": value for key, value in found.items()}
 
 

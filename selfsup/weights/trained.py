@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from selfsup.config import validate_component
-from selfsup.errors import CheckpointError, at_place
+from selfsup.errors import CheckpointError, under
 from selfsup.registry import BACKBONES
 from selfsup.weights.architecture import without_fetching
 from selfsup.weights.card import card_path, read_card
@@ -41,7 +41,7 @@ def trained_backbone(path: str | Path) -> nn.Module:
     place = f"{card_path(file)}: backbone"
     architecture = without_fetching(card["backbone"])
     validate_component(architecture, "backbone", source=place)
-    with at_place(place, architecture):
+    with under(place):
         backbone: nn.Module = BACKBONES.build(architecture)
     written_as = card.get("format")
     load_backbone(file, backbone, written_as if written_as in SOURCES else "selfsup")

@@ -94,8 +94,8 @@ def test_each_symptom_is_told_from_health() -> None:
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"every_steps": 0}, "CollapseWatchHook.every_steps: must be > 0, got 0"),
-        ({"num_images": 1}, "CollapseWatchHook.num_images: must be > 1, got 1"),
+        ({"every_steps": 0}, "every_steps: must be > 0, got 0"),
+        ({"num_images": 1}, "num_images: must be > 1, got 1"),
     ],
 )
 def test_senseless_numbers_are_rejected(wrong: dict[str, int], message: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from selfsup.config.validate import fill_defaults, find_problems
+from selfsup.config.validate import find_problems, with_defaults
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.planning import describe
@@ -49,7 +49,7 @@ def config_of(work_dir: Path, schedule: dict[str, Any]) -> dict[str, Any]:
     config = tiny_config(work_dir, steps=3, param_scheduler=schedule, default_hooks=checkpoint)
     scenes = {"type": "Scenes", "split": "test", "size": 40}
     config["train_dataloader"]["dataset"] = {"type": "Subset", "dataset": scenes, "count": 16}  # two steps an epoch
-    return fill_defaults(config)
+    return with_defaults(config)
 
 
 def options(runner: Runner) -> list[tuple[float, float]]:

@@ -352,7 +352,7 @@ def test_what_has_changed_in_the_config_is_said_in_one_line(tmp_path: Path, capl
 
 def began(work_dir: Path) -> str | None:
     """What the work dir's own config, as it is loaded, says that the run began with."""
-    return load_config(work_dir / "config.py").get("load_from")
+    return load_config(work_dir / "config.py").load_from
 
 
 @pytest.mark.parametrize("began_otherwise", [True, False])

@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, Problem
 from selfsup.evaluation import KNN, RawPixels
 from selfsup.evaluation.features import Features
 from selfsup.evaluation.knn import nearest, votes
@@ -105,4 +105,4 @@ def test_colors_tell_the_blobs_apart_and_shuffled_labels_do_not() -> None:
 def test_senseless_numbers_are_rejected(name: str, value: float) -> None:
     with pytest.raises(ConfigError) as raised:
         knn(**{name: value})
-    assert str(raised.value) == f"KNN.{name}: must be > 0, got {value}"
+    assert raised.value.problems == [Problem(name, "must be > 0", got=value)]

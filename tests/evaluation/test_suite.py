@@ -108,17 +108,22 @@ def test_any_evaluator_can_be_part() -> None:
 
 
 @pytest.mark.parametrize(
-    "found, got",
-    [({"answer": "high"}, "str as 'answer'"), ({"answer": None}, "NoneType as 'answer'"), (0.5, "float")],
+    "found, path, got",
+    [
+        ({"answer": "high"}, "evaluators.mine.answer", str),
+        ({"answer": None}, "evaluators.mine.answer", type(None)),
+        (0.5, "evaluators.mine", float),
+    ],
 )
-def test_an_evaluator_that_finds_no_numbers_is_named(found: Any, got: str) -> None:
+def test_an_evaluator_that_finds_no_numbers_is_named(found: Any, path: str, got: type) -> None:
     class Other:
         def evaluate(self, backbone: nn.Module) -> Any:
             return found
 
     with pytest.raises(ConfigError) as caught:
         Suite({"mine": Other()}).evaluate(RawPixels(2))
-    assert str(caught.value) == f"evaluators.mine: Other must return a dict of numbers, got {got}"
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.got) == (path, got)
 
 
 def test_images_that_are_nowhere_are_asked_for() -> None:
@@ -188,7 +193,7 @@ def test_of_very_many_labels_only_a_draw_is_looked_at(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(
     "wrong, message",
-    [({"max_images": 1}, "Suite.max_images: must be > 1, got 1"), ({"test_share": 1.0}, r"must be inside \(0, 1\)")],
+    [({"max_images": 1}, "max_images: must be > 1, got 1"), ({"test_share": 1.0}, r"must be inside \(0, 1\)")],
 )
 def test_senseless_parts_are_rejected(wrong: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -111,7 +111,7 @@ def _walk(
                 elif entry.name.lower().endswith(endings) and (entry.is_file() or entry.is_symlink()):
                     names.append((entry.name, False))
     except OSError as error:
-        raise DataError(f"ImageList.root: cannot read the folder {os.fsdecode(folder)}: {error.strerror}") from None
+        raise DataError.at("root", f"cannot read the folder {os.fsdecode(folder)}: {error.strerror}") from None
     names.sort()
     if any(is_folder for _, is_folder in names):
         real = os.path.realpath(os.fsdecode(folder))

@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 from mmengine.hooks import Hook
 
-from selfsup.config import hooks_of
+from selfsup.config import Recipe, hooks_of
 from selfsup.data.views.sides import view_side
 from selfsup.engine.hooks.isolation import FrozenFeatures
 from selfsup.ops.random_state import isolated_random_state
 from selfsup.registry import EVALUATORS, HOOKS
 
 
-def judge_of(config: Mapping[str, Any]) -> "EvaluateHook":
+def judge_of(recipe: Recipe) -> "EvaluateHook":
     """What evaluates a run of a config; where that is switched off or something else does, the default one."""
-    section = hooks_of(config).get("evaluate")
+    section = hooks_of(recipe).get("evaluate")
     judge = None if section is None else HOOKS.build(section)
-    return judge if isinstance(judge, EvaluateHook) else EvaluateHook(config.get("evaluators") or {})
+    return judge if isinstance(judge, EvaluateHook) else EvaluateHook(recipe.evaluators)
 
 
 @HOOKS.register_module()

@@ -7,7 +7,7 @@ from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from torch.optim import Optimizer
 
 from selfsup.engine.schedules.rates import warm_up
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, require
 
 
 class Schedule(_ParamScheduler):
@@ -31,15 +31,13 @@ class Schedule(_ParamScheduler):
 
     def __init__(self, optimizer: Optimizer | BaseOptimWrapper, *, steps_per_epoch: int, total_steps: int) -> None:
         if steps_per_epoch < 1 or total_steps < 1:
-            raise ConfigError(
-                "param_scheduler: steps_per_epoch and total_steps must be >= 1, "
-                f"got {steps_per_epoch} and {total_steps}"
+            raise ConfigError.at(
+                "", f"steps_per_epoch and total_steps must be >= 1, got {steps_per_epoch} and {total_steps}"
             )
         self.steps_per_epoch = steps_per_epoch
         self.total_steps = total_steps
         self.reference_lr = optimizer.defaults["lr"]
-        if not self.reference_lr > 0:
-            raise ConfigError(f"optim_wrapper.optimizer.lr: must be > 0 for a schedule, got {self.reference_lr}")
+        require(self.reference_lr > 0, "", "needs an optimizer with lr > 0", got=self.reference_lr)
         super().__init__(optimizer, param_name="lr", by_epoch=False)
 
     def value(self, step: int, base: float) -> float:
@@ -95,13 +93,12 @@ class WarmUpSchedule(Schedule):
         warmup_epochs: float | None,
         warmup_inclusive: bool,
     ) -> None:
-        where = f"param_scheduler ({type(self).__name__})"
         if start_lr is not None and start_factor is not None:
-            raise ConfigError(f"{where}: give start_lr or start_factor, not both")
+            raise ConfigError.at("", "give start_lr or start_factor, not both")
         if warmup_steps is not None and warmup_epochs is not None:
-            raise ConfigError(f"{where}: give warmup_steps or warmup_epochs, not both")
+            raise ConfigError.at("", "give warmup_steps or warmup_epochs, not both")
         if (warmup_steps or 0) < 0 or (warmup_epochs or 0) < 0:
-            raise ConfigError(f"{where}: the warm-up must not be negative, got {warmup_steps or warmup_epochs}")
+            raise ConfigError.at("", "the warm-up must not be negative", got=warmup_steps or warmup_epochs)
         self.start_lr = start_lr
         self.start_factor = start_factor or 0.0
         self.warmup_steps = round((warmup_epochs or 0) * steps_per_epoch) if warmup_steps is None else warmup_steps

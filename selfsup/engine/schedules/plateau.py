@@ -55,9 +55,10 @@ class HalveOnPlateau(WarmUpSchedule):
         warmup_epochs: float | None = None,
     ) -> None:
         if window < 1 or patience_steps < window or min_improvement < 0:
-            raise ConfigError(
-                "param_scheduler (HalveOnPlateau): must be window >= 1, patience_steps >= window and "
-                f"min_improvement >= 0, got {window}, {patience_steps} and {min_improvement}"
+            raise ConfigError.at(
+                "",
+                "must be window >= 1, patience_steps >= window and min_improvement >= 0",
+                got=(window, patience_steps, min_improvement),
             )
         self.window = window
         self.patience_steps = patience_steps

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from selfsup.engine.schedules.base import Schedule, WarmUpSchedule
 from selfsup.engine.schedules.rates import CosineStart, epoch_cosine, multi_step, warmup_cosine
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest
 from selfsup.registry import PARAM_SCHEDULERS
 
 
@@ -51,7 +51,7 @@ class WarmupCosine(WarmUpSchedule):
         seam: CosineStart = "rebased",
     ) -> None:
         if seam not in get_args(CosineStart):
-            raise ConfigError(f"param_scheduler.seam: unknown seam {seam!r}{did_you_mean(seam, get_args(CosineStart))}")
+            raise ConfigError.at("seam", f"unknown seam {seam!r}", expected=nearest(seam, get_args(CosineStart)))
         self.end_lr = end_lr
         self.seam = seam
         super().__init__(
@@ -147,7 +147,7 @@ class MultiStep(WarmUpSchedule):
         warmup_epochs: float | None = None,
     ) -> None:
         if (epochs is None) == (steps is None):
-            raise ConfigError("param_scheduler (MultiStep): give the milestones as epochs or as steps")
+            raise ConfigError.at("", "give the milestones as epochs or as steps")
         self.milestones = tuple(round(epoch * steps_per_epoch) for epoch in epochs or ()) + tuple(steps or ())
         self.factor = factor
         super().__init__(
