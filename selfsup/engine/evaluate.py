@@ -8,9 +8,9 @@ import torch
 
 from selfsup.config import Recipe, dist_timeout
 from selfsup.engine.distributed import build_on_main, shard, sharding_of
-from selfsup.engine.held_out import for_a_test
 from selfsup.engine.hooks.evaluate import judge_of
 from selfsup.engine.hooks.isolation import FrozenFeatures
+from selfsup.engine.splits import doubt_about_test, run_split
 from selfsup.engine.start import load_method
 from selfsup.ops.dist import Launcher, init_process_group, is_main, local_device
 from selfsup.registry import DATASETS, METHODS, TRANSFORMS
@@ -50,13 +50,15 @@ def evaluate(
     method.eval()
     judge = judge_of(recipe)
     images = _own_images(judge.evaluators, recipe.train_dataloader.dataset)
-    held_out, doubt = (
-        (None, None) if images is None else for_a_test(read_weights(checkpoint, mapped=True), images, source=checkpoint)
-    )
-    suite = judge.suite(
-        images, preprocess=method.preprocess, views=TRANSFORMS.build(recipe.train_dataloader.views), held_out=held_out
-    )
-    if doubt is not None and len(suite.held_out) and is_main():
+    split = doubt = None
+    if images is not None:
+        state, folder = read_weights(checkpoint, mapped=True), Path(checkpoint).parent
+        work_dir = folder.parent if folder.name == "checkpoints" else folder
+        split = run_split(images, recipe, work_dir, state, log=note)
+        doubt = doubt_about_test(split, state, images, path=checkpoint)
+    views = TRANSFORMS.build(recipe.train_dataloader.views)
+    suite = judge.suite(images, split, "test", preprocess=method.preprocess, views=views)
+    if doubt is not None and suite.uses_own and is_main():
         note(doubt)
     return suite.evaluate(FrozenFeatures(method))
 

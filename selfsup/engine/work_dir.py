@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from selfsup.data.splits import SPLIT_FILES
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.ops.dist import barrier, is_main
 from selfsup.ops.parts import whole_state
@@ -21,6 +22,7 @@ EARLIER = "earlier"
 RESULTS = (
     "config.py",
     "environment.json",
+    *SPLIT_FILES,
     "checkpoints",
     "metrics.jsonl",
     "bad_images.txt",

@@ -32,7 +32,7 @@ def read_list(
         else:
             yield from _table_rows(file, path_column, label_column if labelled else None)
     except OSError as error:
-        raise DataError(f"ImageList.root: cannot read {file}: {error.strerror or error}") from None
+        raise DataError.at("root", f"cannot read {file}: {error.strerror or error}") from None
 
 
 def _text_lines(file: Path, labelled: bool) -> Iterator[tuple[bytes, str | None]]:
