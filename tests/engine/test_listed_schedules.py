@@ -73,10 +73,7 @@ def test_it_is_valid_trains_and_resumes(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["ReduceOnPlateauLR", "ReduceOnPlateauMomentum", "ReduceOnPlateauParamScheduler"])
 def test_one_that_nothing_would_ever_move_is_rejected_and_not_listed(name: str, tmp_path: Path) -> None:
     (problem,) = find_problems(config_of(tmp_path, {"type": "MultiStep"}) | {"param_scheduler": {"type": name}})
-    assert problem.startswith(
-        f"param_scheduler.type: parameter scheduler {name!r} cannot be used here: it waits for the scores of "
-        "MMEngine's validation loop, which is never run here"
-    )
+    assert problem.path == "param_scheduler.type" and "it waits for the scores" in problem.message
     assert name not in PARAM_SCHEDULERS.names()
 
 
@@ -86,7 +83,5 @@ def test_a_cycle_by_epochs_that_ends_before_the_run_is_rejected_once_epochs_can_
     describe(config)
     with pytest.raises(ConfigError) as caught:
         Runner(config).train()
-    assert str(caught.value) == (
-        "param_scheduler.total_steps: must be at least 6, the epochs of the run, got 1: OneCycleLR does not go on "
-        "after its cycle"
-    )
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.got) == ("param_scheduler.total_steps", 1)

@@ -47,7 +47,7 @@ def config_of(work_dir: Path, steps: int = 12, **changes: Any) -> dict[str, Any]
     config["train_dataloader"]["dataset"] = {"type": "Subset", "dataset": scenes, "count": 24}
     config["default_hooks"]["checkpoint"] = {"every_epochs": 1, "min_steps": 1}
     config["optim_wrapper"] = {"optimizer": dict(SGD)}
-    return config | {"param_scheduler": None} | changes
+    return config | {"param_scheduler": None, "split": None} | changes
 
 
 def rows(work_dir: Path) -> list[tuple[int, float, float]]:
@@ -342,8 +342,8 @@ def test_what_has_changed_in_the_config_is_said_in_one_line(tmp_path: Path, capl
     assert resumed_at.endswith("step_000000004.pth")  # what follows of itself is not said twice
     said = [record.getMessage() for record in caplog.records if "config has changed" in record.getMessage()]
     assert said == [
-        "the config has changed since: model.loss.temperature 0.1 -> 0.2, param_scheduler.warmup_steps 1 -> 10, "
-        "train_cfg.max_steps 4 -> 8"
+        "the config has changed since: model.loss.temperature 0.1 -> 0.2, train_cfg.max_steps 4 -> 8, "
+        "param_scheduler.warmup_steps 1 -> 10"
     ]
     caplog.clear()
     resumed(config, caplog)
