@@ -114,7 +114,7 @@ def test_without_labels_the_log_says_what_is_left_out(tmp_path: Path, caplog: py
 
 
 def test_what_is_wrong_with_an_evaluator_is_said_before_the_first_step(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="evaluators\.knn\.neighbors: is not an argument of KNN"):
+    with pytest.raises(ConfigError, match=r"evaluators\.knn\.neighbors: is not an argument of KNN"):
         run(tmp_path, hook={"evaluators": {"knn": {"type": "KNN", "neighbors": 5}}})
     assert not column(tmp_path, "loss")
 
