@@ -14,6 +14,7 @@ from selfsup.engine.hooks.isolation import FrozenFeatures
 from selfsup.engine.start import load_method
 from selfsup.ops.dist import Launcher, init_process_group, is_main, local_device
 from selfsup.registry import DATASETS, METHODS, TRANSFORMS
+from selfsup.weights.checkpoint import Checkpoint
 from selfsup.weights.read import read_weights
 
 
@@ -50,9 +51,8 @@ def evaluate(
     loader = config["train_dataloader"]
     judge = judge_of(config)
     images = _own_images(judge.evaluators, loader["dataset"])
-    held_out, doubt = (
-        (None, None) if images is None else for_a_test(read_weights(checkpoint, mapped=True), images, source=checkpoint)
-    )
+    saved = Checkpoint.of(read_weights(checkpoint, mapped=True), checkpoint)
+    held_out, doubt = (None, None) if images is None else for_a_test(saved, images, source=checkpoint)
     suite = judge.suite(
         images, preprocess=method.preprocess, views=TRANSFORMS.build(loader["views"]), held_out=held_out
     )

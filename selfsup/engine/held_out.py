@@ -10,11 +10,12 @@ import torch
 
 from selfsup.data.all_but import AllBut
 from selfsup.engine.hooks.evaluate import EvaluateHook
-from selfsup.engine.resume import NEW_RUN, SavedRun
+from selfsup.engine.resume import NEW_RUN
 from selfsup.errors import CheckpointError
 from selfsup.methods.base import Method
 from selfsup.ops.random_state import isolated_random_state
 from selfsup.ops.together import together
+from selfsup.weights.checkpoint import Checkpoint
 
 
 def find_held_out(
@@ -25,7 +26,7 @@ def find_held_out(
     judges: Sequence[EvaluateHook],
     tester: EvaluateHook,
     device: torch.device,
-    saved: SavedRun | None = None,
+    saved: Checkpoint | None = None,
 ) -> np.ndarray:
     """Build the evaluators, and say which images are not to be trained on: those that they judge the method on.
 
@@ -50,7 +51,7 @@ def find_held_out(
     before = None
     with together(), isolated_random_state(device):
         if saved is not None:
-            before = _before(saved.state)
+            before = _before(saved)
             _check_images(saved, images)
         if not judges and before is None:
             judges = [tester]
@@ -93,11 +94,11 @@ def data_of(images: Any, held_out: np.ndarray) -> dict[str, Any]:
     }
 
 
-def for_a_test(state: Mapping[str, Any], images: Any, *, source: str | Path) -> tuple[np.ndarray | None, str | None]:
+def for_a_test(saved: Checkpoint | None, images: Any, *, source: str | Path) -> tuple[np.ndarray | None, str | None]:
     """Which of a run's images a test of its weights may judge.
 
     Args:
-        state: what the file of weights holds.
+        saved: the checkpoint that the file of weights holds, None if it is another kind of file.
         images: the run's own, by the config of the test.
         source: the file, for the note.
 
@@ -105,10 +106,10 @@ def for_a_test(state: Mapping[str, Any], images: Any, *, source: str | Path) -> 
         Numbers of those that were held out, None where that is unknown; and what to say of any other, None if there is
         nothing.
     """
-    held_out = _before(state)
-    if held_out is None:
+    held_out = _before(saved)
+    if held_out is None or saved is None or saved.data is None:
         return None, f"{source} does not say which images it was trained on; those judged here may be among them"
-    before = state["data"]
+    before = saved.data
     if not _same(before, images):
         return None, (
             f"{source} was trained on another list of {before['length']:,} images than the {len(images):,} of this "
@@ -117,14 +118,14 @@ def for_a_test(state: Mapping[str, Any], images: Any, *, source: str | Path) -> 
     return held_out, None if len(held_out) else f"{source} was trained on all images, those judged here among them"
 
 
-def _before(state: Mapping[str, Any]) -> np.ndarray | None:
+def _before(saved: Checkpoint | None) -> np.ndarray | None:
     """The images that a run held out; checkpoints of earlier versions do not say."""
-    return state["data"]["held_out"].numpy() if "data" in state else None
+    return None if saved is None or saved.data is None else saved.data["held_out"].numpy()
 
 
-def _check_images(saved: SavedRun, images: Any) -> None:
+def _check_images(saved: Checkpoint, images: Any) -> None:
     """Reject other images than the run saw: its numbers would mean others."""
-    before = saved.state.get("data")
+    before = saved.data
     if before is None or _same(before, images):
         return
     if before["length"] != len(images):

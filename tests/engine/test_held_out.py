@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,9 +15,7 @@ from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError
 from selfsup.registry import DATASETS, EVALUATORS
-from selfsup.weights.checkpoint import list_checkpoints
-from selfsup.weights.read import read_checkpoint
-from selfsup.weights.write import write_atomically
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.engine.tiny_run import tiny_config
 
 COUNT = 64
@@ -149,7 +148,7 @@ WHICH = {"which": {"type": "Which"}}
 
 
 def held_out_by(work_dir: Path) -> set[int]:
-    return set(read_checkpoint(list_checkpoints(work_dir)[-1])["data"]["held_out"].tolist())
+    return set(Checkpoint.read(list_checkpoints(work_dir)[-1]).data["held_out"].tolist())
 
 
 def losses(work_dir: Path) -> list[float]:
@@ -266,9 +265,8 @@ def test_a_test_says_where_it_judges_what_was_trained_on_or_may_have_been(tmp_pa
     backbone = tmp_path / "backbone.safetensors"
     among = "those judged here may be among them"
     assert by_a_test(config, backbone)[1] == [f"{backbone} does not say which images it was trained on; {among}"]
-    state = read_checkpoint(checkpoint)
-    state["data"]["length"] = 1000
-    write_atomically(state, checkpoint)
+    saved = Checkpoint.read(checkpoint)
+    replace(saved, data={**saved.data, "length": 1000}).write(checkpoint)  # type: ignore[dict-item]
     another = f"{checkpoint} was trained on another list of 1,000 images than the 64 of this config; {among}"
     assert by_a_test(config, checkpoint)[1] == [another]
     notes: list[str] = []
@@ -281,8 +279,6 @@ def test_a_checkpoint_that_does_not_say_what_was_held_out_goes_on_with_the_choic
 ) -> None:
     Runner(coins(tmp_path, evaluators=WHICH, steps=3), device="cpu").train()
     (checkpoint,) = list_checkpoints(tmp_path)
-    state = read_checkpoint(checkpoint)
-    del state["data"]
-    write_atomically(state, checkpoint)
+    replace(Checkpoint.read(checkpoint), data=None).write(checkpoint)
     Runner(coins(tmp_path, evaluators=WHICH), resume=True, device="cpu").train()
     assert (losses(tmp_path), held_out_by(tmp_path)) == whole
