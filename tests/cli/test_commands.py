@@ -121,7 +121,7 @@ def test_labelled_images_are_held_out_in_part_and_the_test_evaluates_the_same(
     assert main(["train", "simclr/simclr_scenes", "--data", "mine", *options]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "learn from one part of --data and evaluate another, which is held out from the training" in said
-    assert "held out from training: 4 of 16 images, on which evaluators evaluate; 12 are trained on" in said
+    assert "held out from training: 4 of 16 images, on which evaluators judge; 12 are trained on" in said
     rows = [json.loads(line) for line in Path("work_dirs/simclr_scenes/metrics.jsonl").read_text().splitlines()]
     assert main(["test", "work_dirs/simclr_scenes/config.py", "work_dirs/simclr_scenes", "--device=cpu"]) == 0
     scores = json.loads(Path("work_dirs/simclr_scenes/scores.json").read_text())

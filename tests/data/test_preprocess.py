@@ -14,7 +14,7 @@ def views(count: int = 2) -> torch.Tensor:
 
 @pytest.mark.parametrize("name, mean, std", [("swav", 0.485, 0.228), ("vissl", 0.485, 0.229), ("simclr_tf2", 0.0, 1.0)])
 def test_a_white_pixel_becomes_what_the_papers_code_makes_of_it(name: str, mean: float, std: float) -> None:
-    check = record("aug/normalize")
+    check = record("aug/normalise")
     white = torch.full((1, 1, 1, 1), 255, dtype=torch.uint8)
     assert Preprocess((mean,), (std,))(white).item() == pytest.approx(check["expected"][name], rel=1e-6)
 

@@ -30,7 +30,7 @@ def config_of_then(work_dir: Path) -> dict[str, Any]:
     config = tiny_config(work_dir, steps=10)
     widths = {"depths": (1, 1, 1, 1), "widths": (8, 8, 8, 16), "group_width": 8}
     config["model"] |= {"backbone": {"type": "RegNet", **widths}, "queue_length": 8}
-    scenes = {"type": "Scenes", "split": "test", "size": 40}
+    scenes = {"type": "Scenes", "split": "train", "size": 40}
     config["train_dataloader"]["dataset"] = {"type": "Subset", "dataset": scenes, "count": 64}
     config["evaluators"] = {"knn": {"type": "KNN", "k": 3}}
     checkpoint = {"type": "CheckpointHook", "every_steps": 4, "max_keep": 9}

@@ -17,7 +17,7 @@ def with_kernel(kernel: object, eps: float) -> StdConv2d:
 
 @pytest.mark.parametrize(("name", "eps"), [("bit_1e10", 1e-10), ("timm_bit_1e8", 1e-8), ("timm_default_1e6", 1e-6)])
 def test_kernels_are_standardized_as_recorded(name: str, eps: float) -> None:
-    expected = record("bit/weight_standardization")
+    expected = record("bit/weight_standardisation")
     conv = with_kernel(expected["input"]["kernel"], eps)
     actual = conv.standardized_weight().detach().numpy()
     np.testing.assert_allclose(actual, expected["expected"][name], rtol=0, atol=expected["tol"])
