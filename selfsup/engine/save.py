@@ -17,7 +17,7 @@ from selfsup.ops.dist import broadcast_object, gather_objects_on_main, is_main, 
 from selfsup.ops.parts import class_name, whole_state
 from selfsup.ops.random_state import random_state, set_random_state
 from selfsup.weights.checkpoint import EXPORTED, Checkpoint
-from selfsup.weights.fingerprint import fingerprint
+from selfsup.weights.digest import fingerprint
 from selfsup.weights.write import write_weights
 
 

@@ -15,7 +15,7 @@ from selfsup.ops.parts import class_name, is_sharded
 from selfsup.ops.together import together
 from selfsup.weights.card import origin
 from selfsup.weights.checkpoint import Checkpoint, checkpoint_file
-from selfsup.weights.fingerprint import digest_of
+from selfsup.weights.digest import digest_of
 from selfsup.weights.load import fill_backbone, load_checkpoint
 from selfsup.weights.load_report import LoadReport
 from selfsup.weights.read import read_weights

@@ -59,7 +59,8 @@ def _reading(state: Mapping[str, Any], target: Target, source: str, prefix: str)
     if source in held and target.fits(held[source], source, prefix):
         return FITS
     prefixes = sorted({each for tensors in held.values() for each in _prefixes(tensors, target)}, key=len)
-    around = [each for each in prefixes if any(all(n.startswith(each) for n in names) for names in held.values())]
+    found = [tensors for tensors in held.values() if tensors]
+    around = [each for each in prefixes if any(all(n.startswith(each) for n in tensors) for tensors in found)]
     for group in (["", *around], [each for each in prefixes if each not in around]):
         fitting = {each: [name for name in held if target.fits(held[name], name, each)] for each in group}
         for each, names in fitting.items():

@@ -20,7 +20,7 @@ import selfsup
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
 from selfsup.weights.checkpoint import Checkpoint
-from selfsup.weights.fingerprint import digest_of
+from selfsup.weights.digest import digest_of
 from selfsup.weights.read import read_metadata, read_weights
 
 CARD_NOTE = "selfsup"
@@ -112,7 +112,7 @@ def check_card(out: Path, card: Mapping[str, Any], *, source: Path | None = None
     Args:
         out: the file of weights to write.
         card: what is to lie beside it.
-        source: the file that the weights come from, if what lies beside it may be of an earlier ``out`` alone.
+        source: the file that the weights come from; its own card, if it has one, is inside it.
 
     Raises:
         CheckpointError: if it says something else than the card that the other file has.
@@ -122,23 +122,18 @@ def check_card(out: Path, card: Mapping[str, Any], *, source: Path | None = None
     for other in sorted(out.parent.iterdir()):
         if other.suffix not in WITH_CARD or other.name == out.name or card_path(other) != card_path(out):
             continue
-        theirs = _card_of_its_own(other, out, source)
+        inside = None
+        if other.suffix not in WITHOUT_NOTE:
+            with contextlib.suppress(CheckpointError):  # somebody else's
+                inside = _inside(other)
+            if inside is None and (out.exists() or (source is not None and os.path.samefile(other, source))):
+                continue  # the card that lies there is of an earlier ``out``
+        theirs = _beside(out) or inside
         if theirs is not None and _said(theirs) != _said(card):
             raise CheckpointError(
                 f"{card_path(out)}: is where the card of {other.name} is too, and that of {out.name} would say "
                 "something else; choose another name"
             )
-
-
-def _card_of_its_own(other: Path, out: Path, source: Path | None) -> dict[str, Any] | None:
-    """The card that belongs to a file; None if the one beside it is of ``out`` alone, as far as can be seen."""
-    inside = None
-    if other.suffix not in WITHOUT_NOTE:
-        with contextlib.suppress(CheckpointError):  # somebody else's
-            inside = _inside(other)
-        if inside is None and (out.exists() or (source is not None and os.path.samefile(other, source))):
-            return None
-    return _beside(out) or inside
 
 
 def _said(card: Mapping[str, Any]) -> Any:
@@ -189,7 +184,7 @@ def weights_card(
         "recipe": dict(recipe),
         "step": step,
         "license": license,
-        "versions": {"selfsup": selfsup.__version__, "torch": torch.__version__},
+        "versions": {"selfsup": selfsup.__version__, "torch": str(torch.__version__)},
     }
 
 

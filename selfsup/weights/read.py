@@ -195,7 +195,7 @@ def _safetensors(path: Path) -> Iterator[Any]:
 
 def _read_npz(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(np.asarray(arrays[name], order="C")) for name in arrays.files}
     except Exception as error:  # zipfile, zlib and NumPy each have errors of their own
         if "allow_pickle" in str(error) and zipfile.is_zipfile(path):

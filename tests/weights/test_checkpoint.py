@@ -134,7 +134,7 @@ def test_a_fingerprint_is_of_names_shapes_types_and_bytes_alone(monkeypatch: pyt
         {"a": weights["a"], "b": weights["b"], "d": weights["c"]},
     ):
         assert fingerprint(changed) != same
-    monkeypatch.setattr("selfsup.weights.fingerprint.BLOCK", 4)
+    monkeypatch.setattr("selfsup.weights.digest.BLOCK", 4)
     assert fingerprint(weights) == same
     module = nn.BatchNorm2d(3)
     assert fingerprint(module) == fingerprint(module.state_dict())

@@ -221,11 +221,7 @@ def test_the_config_in_somebody_else_s_file_is_not_ours(tmp_path: Path) -> None:
 def test_a_card_that_cannot_be_compared_is_rejected_with_the_way_out(tmp_path: Path, wrong: dict[str, Any]) -> None:
     written(tmp_path / "w.pth", VIT)
     (tmp_path / "w.json").write_text(json.dumps({"backbone": {**VIT, **wrong}}))
-    with pytest.raises(
-        CheckpointError,
-        match=r"w\.pth: the network that its card describes cannot be built here, .*; put a card of what it is now "
-        r"beside it, as w\.json$",
-    ):
+    with pytest.raises(CheckpointError, match=r"w\.pth: .* its card describes cannot be built here .* as w\.json$"):
         load_backbone(tmp_path / "w.pth", BACKBONES.build(dict(VIT)))
 
 

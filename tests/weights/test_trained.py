@@ -133,7 +133,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"the run has not come to its end; let it finish \(--resume\), or name"):
         trained_backbone(tmp_path)
     written(tmp_path / "backbone.safetensors", REGNET, step=5)
-    with pytest.raises(CheckpointError, match="is of step 5, and the run has gone on to step 7 since"):
+    with pytest.raises(CheckpointError, match="is of step 5, and the run has come to step 7"):
         trained_backbone(tmp_path)
     assert trained_backbone(tmp_path / "backbone.safetensors").out_dim == 32
     (tmp_path / "backbone.json").unlink()
