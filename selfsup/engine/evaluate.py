@@ -8,9 +8,9 @@ import torch
 
 from selfsup.config import dist_timeout
 from selfsup.engine.distributed import build_on_main, shard, sharding_of
-from selfsup.engine.held_out import for_a_test
 from selfsup.engine.hooks.evaluate import judge_of
 from selfsup.engine.hooks.isolation import FrozenFeatures
+from selfsup.engine.splits import doubt_about_test, run_split
 from selfsup.engine.start import load_method
 from selfsup.ops.dist import Launcher, init_process_group, is_main, local_device
 from selfsup.registry import DATASETS, METHODS, TRANSFORMS
@@ -51,12 +51,14 @@ def evaluate(
     loader = config["train_dataloader"]
     judge = judge_of(config)
     images = _own_images(judge.evaluators, loader["dataset"])
-    saved = Checkpoint.of(read_weights(checkpoint, mapped=True), checkpoint)
-    held_out, doubt = (None, None) if images is None else for_a_test(saved, images, source=checkpoint)
-    suite = judge.suite(
-        images, preprocess=method.preprocess, views=TRANSFORMS.build(loader["views"]), held_out=held_out
-    )
-    if doubt is not None and len(suite.held_out) and is_main():
+    split = doubt = None
+    if images is not None:
+        saved, folder = Checkpoint.of(read_weights(checkpoint, mapped=True), checkpoint), Path(checkpoint).parent
+        work_dir = folder.parent if folder.name == "checkpoints" else folder
+        split = run_split(images, config, work_dir, saved, log=note)
+        doubt = doubt_about_test(split, saved, images, path=checkpoint)
+    suite = judge.suite(images, split, "test", preprocess=method.preprocess, views=TRANSFORMS.build(loader["views"]))
+    if doubt is not None and suite.uses_own and is_main():
         note(doubt)
     return suite.evaluate(FrozenFeatures(method))
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from selfsup.data.splits import SPLIT_FILES
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.ops.dist import barrier, is_main
 from selfsup.ops.files import WORK_DIR_MARKER
@@ -17,6 +18,7 @@ EARLIER = "earlier"
 RESULTS = (
     "config.py",
     WORK_DIR_MARKER,
+    *SPLIT_FILES,
     "checkpoints",
     "metrics.jsonl",
     "bad_images.txt",

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from selfsup.data.all_but import AllBut
-from selfsup.data.draw import draw
 from selfsup.data.preprocess import Preprocess
-from selfsup.data.subset import Subset
+from selfsup.data.selection import Subset, draw
+from selfsup.data.sources.source import single_labels
 from selfsup.errors import ConfigError, at_place
 from selfsup.evaluation.base import Evaluator, FeatureEvaluator
 from selfsup.evaluation.features import logger
@@ -38,15 +37,12 @@ class Suite:
         max_images: how many of ``images`` are used, both parts together, > 1.
         test_share: share of those in the part to be judged on, in (0, 1).
         seed: of the choice and the split.
-        judge: numbers of the ``images`` to keep to in judging, such as those that a run has held out so far. Where the
-            choice by ``seed`` and ``max_images`` is not among them, as many of them take its place, and what is learnt
-            from is chosen among the others. None, or no number, to choose from all.
+        own: the two parts of a split of ``images``, one to learn from and one to predict; without any, evaluators that
+            need labels and bring no images are left out. None to choose both among ``images``.
 
     Attributes:
         evaluators: what was built, by name.
-        held_out: numbers of the ``images`` that are judged by their labels, int64, ascending: a method that is to be
-            judged must not train on them. Empty where evaluators bring images of their own or need no labels, or
-            ``images`` have none.
+        uses_own: whether an evaluator predicts labels of the ``images``.
         skipped: why an evaluator was left out, by name; the one reason is that ``images`` have no labels.
 
     Raises:
@@ -65,7 +61,7 @@ class Suite:
         max_images: int = 4000,
         test_share: float = 0.25,
         seed: int = 0,
-        judge: np.ndarray | None = None,
+        own: tuple[Any, ...] | None = None,
     ) -> None:
         preprocess = Preprocess(**preprocess) if isinstance(preprocess, dict) else preprocess
         context: dict[str, Any] = {"preprocess": preprocess, "size": size, "resize": resize}
@@ -73,11 +69,13 @@ class Suite:
             raise ConfigError(f"Suite.max_images: must be > 1, got {max_images}")
         if not 0 < test_share < 1:
             raise ConfigError(f"Suite.test_share: must be inside (0, 1), got {test_share}")
-        own_labels = images is not None and getattr(images, "labels", None) is not None
+        own_labels = images is not None and single_labels(images) is not None
         self.evaluators: dict[str, Evaluator] = {}
         self.skipped: dict[str, str] = {}
         self._said: set[str] = set()
-        self.held_out = np.empty(0, np.int64)
+        self.uses_own = False
+        if own:
+            context |= {"train": own[0], "test": own[1]}
         built: dict[str, Any] = {}
         for name, config in evaluators.items():
             if not isinstance(config, dict):
@@ -86,19 +84,14 @@ class Suite:
             kind = EVALUATORS.find(config["type"]) if isinstance(config.get("type"), str) else config.get("type")
             missing = _parameters(kind) & {"train", "test"} - set(config)
             needs_labels = getattr(kind, "needs_labels", True)
-            if missing and images is not None and not own_labels and needs_labels:
-                self.skipped[name] = "the images have no labels"
+            if missing and images is not None and needs_labels and (not own_labels or own == ()):
+                self.skipped[name] = "no labelled images are held out"
                 continue
             if missing and images is not None and "test" not in context:
                 train, test = held_out_parts(images, max_images=max_images, test_share=test_share, seed=seed)
-                if judge is not None and len(judge) and not np.isin(test.indices, judge).all():
-                    others = AllBut(images, judge)
-                    train, _ = held_out_parts(others, max_images=max_images, test_share=test_share, seed=seed)
-                    train = Subset(images, others.original(train.indices[:]))
-                    test = Subset(images, judge[draw(len(judge), min(len(judge), len(test)), seed=seed)])
                 context |= {"train": train, "test": test}
             if own_labels and needs_labels and "test" in missing:
-                self.held_out = context["test"].indices
+                self.uses_own = True
             known = {key: value for key, value in context.items() if value is not None and key in _parameters(kind)}
             arguments = {**known, **config}
             for part in arguments.keys() & {"train", "test"}:
@@ -164,9 +157,10 @@ def held_out_parts(images: Any, *, max_images: int, test_share: float, seed: int
         test_share: share of the second part, in (0, 1).
         seed: which images.
     """
-    labels = getattr(images, "labels", None)
+    labels = single_labels(images)
     chosen = draw(len(images), max_images if labels is None else max(max_images, _MOST_LABELS), seed=seed)
     groups = np.zeros(len(chosen), np.int64) if labels is None else np.asarray(labels[chosen])
+    chosen, groups = chosen[groups >= 0], groups[groups >= 0]  # -1 has no label
     if len(chosen) > max_images:
         _, kept = stratified_split(groups, test_share=max_images / len(chosen), seed=seed)
         kept = kept[draw(len(kept), max_images, seed=seed)]  # one image of each class may be too many

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from selfsup.data.draw import draw
+from selfsup.data.selection import draw
 from selfsup.errors import ConfigError
 from selfsup.evaluation import KNN, Evaluator, FeatureEvaluator, LinearProbe, RawPixels, Spread, Suite, held_out_parts
 from selfsup.registry import DATASETS, EVALUATORS
@@ -49,7 +49,7 @@ def test_without_labels_only_what_needs_none_is_left() -> None:
     suite = Suite(
         {"knn": {"type": "KNN"}, "spread": {"type": "Spread"}}, images=Blobs(20, labelled=False), size=16, resize=16
     )
-    assert suite.skipped == {"knn": "the images have no labels"}
+    assert suite.skipped == {"knn": "no labelled images are held out"}
     assert all(name.startswith("spread/") for name in suite.evaluate(RawPixels(2)))
 
 
@@ -145,26 +145,11 @@ def test_there_is_something_to_be_judged_on_when_every_image_is_the_only_one_of_
     assert (len(train), len(test)) == (6, 2)
 
 
-WANTED = {"knn": {"type": "KNN"}}
-
-
-@pytest.mark.parametrize(("options", "count"), [({}, 24), ({"seed": 3}, 24), ({"max_images": 40}, 10)])
-def test_what_was_held_out_before_is_what_is_judged(options: dict[str, int], count: int) -> None:
-    images = Blobs(100)
-    before = Suite(WANTED, images=images, size=16)
-    now = Suite(WANTED, images=images, size=16, judge=before.held_out, **options)
-    assert set(now.held_out) <= set(before.held_out) and len(now.held_out) == count
-    train, test = (source.dataset.indices for source in now.evaluators["knn"].sources)  # type: ignore[attr-defined]
-    np.testing.assert_array_equal(test, now.held_out)
-    assert len(train) and not set(train) & set(test)
-    if not options:
-        np.testing.assert_array_equal(train, before.evaluators["knn"].sources[0].dataset.indices)  # type: ignore[attr-defined]
-
-
-def test_a_run_that_held_nothing_out_leaves_the_choice_free() -> None:
-    images = Blobs(100)
-    free = Suite(WANTED, images=images, size=16, judge=np.empty(0, np.int64))
-    np.testing.assert_array_equal(free.held_out, Suite(WANTED, images=images, size=16).held_out)
+def test_the_parts_of_a_split_are_taken_where_they_are_given_and_nothing_where_they_are_not() -> None:
+    parts = Blobs(30), Blobs(12, seed=1)
+    suite = Suite({"knn": {"type": "KNN"}}, images=Blobs(100), size=16, own=parts)
+    assert suite.uses_own and tuple(source.dataset for source in suite.evaluators["knn"].sources) == parts  # type: ignore[attr-defined]
+    assert list(Suite({"knn": {"type": "KNN"}}, images=Blobs(100), size=16, own=()).skipped) == ["knn"]
 
 
 def test_of_very_many_labels_only_a_draw_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

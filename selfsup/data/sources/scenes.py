@@ -110,6 +110,11 @@ class Scenes:
         return f"scenes {self.split} {self.level} {self.variants} {self.seed} {' '.join(self.domains)}"
 
     @property
+    def groups(self) -> np.ndarray:
+        """The emoji of each scene: all scenes of an emoji lie on one side of a split."""
+        return self.emoji
+
+    @property
     def hierarchy(self) -> dict[str, np.ndarray]:
         """Parents by level, see the class."""
         table = emoji_table()

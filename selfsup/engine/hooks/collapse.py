@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from selfsup.data.subset import Subset
+from selfsup.data.selection import Subset
 from selfsup.data.views.sides import view_side
 from selfsup.engine.hooks.isolation import FrozenFeatures, said_already
 from selfsup.errors import ConfigError

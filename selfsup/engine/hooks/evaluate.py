@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+import torch
 from mmengine.hooks import Hook
 
 from selfsup.config import hooks_of
+from selfsup.data.selection import Subset, draw
+from selfsup.data.splits import Split
 from selfsup.data.views.sides import view_side
 from selfsup.engine.hooks.isolation import FrozenFeatures
+from selfsup.evaluation.suite import held_out_parts
 from selfsup.ops.random_state import isolated_random_state
+from selfsup.ops.together import together
 from selfsup.registry import EVALUATORS, HOOKS
 
 
@@ -71,16 +75,21 @@ class EvaluateHook(Hook):
         evaluators = self._suite.evaluators.values() if self._suite is not None else ()
         return next((e.sources[-1] for e in evaluators if getattr(e, "sources", ())), None)
 
-    def suite(self, images: Any, *, preprocess: Any, views: Any, held_out: np.ndarray | None = None) -> Any:
-        """The evaluators, built; the same in a training, after a resume, and in a test of what came out.
+    def suite(self, images: Any, split: Split | None, part: str, *, preprocess: Any, views: Any) -> Any:
+        """The evaluators, built.
 
         Args:
             images: all of the run's own images, for evaluators that bring none; None if all do.
+            split: of those images, or None where all are trained on.
+            part: ``'val'`` or ``'test'``, the part of the split that is predicted.
             preprocess: the method's.
             views: the training's view pipeline.
-            held_out: numbers of the images that the run has held out so far, to which the evaluators keep; None where
-                they choose.
         """
+        own: tuple[Any, ...] = ()
+        if split is not None:
+            train, _ = held_out_parts(split.train, max_images=self.max_images, test_share=0.25, seed=self.seed)
+            test = getattr(split, part)
+            own = train, Subset(test, draw(len(test), max(1, self.max_images // 4), seed=self.seed))
         return EVALUATORS.build(
             {
                 "type": "Suite",
@@ -90,23 +99,16 @@ class EvaluateHook(Hook):
                 "size": view_side(views),
                 "max_images": self.max_images,
                 "seed": self.seed,
-                "judge": held_out,
+                "own": own,
             }
         )
 
-    def hold_out(self, images: Any, *, preprocess: Any, views: Any, held_out: np.ndarray | None = None) -> np.ndarray:
-        """Build the evaluators before there is a loader, and say which images they judge.
-
-        Args:
-            images, preprocess, views, held_out: as for :meth:`suite`.
-
-        Returns:
-            Numbers of the images that must not be trained on, int64, ascending.
-        """
-        if not self.evaluators:
-            return np.empty(0, np.int64)
-        self._suite = self.suite(images, preprocess=preprocess, views=views, held_out=held_out)
-        return self._suite.held_out
+    def prepare(self, images: Any, split: Split | None, *, preprocess: Any, views: Any, device: torch.device) -> None:
+        """Build the evaluators before there is a loader; a training watches the part val, as :meth:`suite` takes it."""
+        if self.evaluators:
+            part = "val" if split is not None and len(split.val) else "test"  # runs of commit 41b416a have no val
+            with together(), isolated_random_state(device):
+                self._suite = self.suite(images, split, part, preprocess=preprocess, views=views)
 
     def before_train(self, runner: Any) -> None:
         """Say what is left out, and score the start if that is asked for."""
@@ -114,7 +116,7 @@ class EvaluateHook(Hook):
             return
         if self._suite.skipped:
             names = ", ".join(self._suite.skipped)
-            runner.logger.info(f"not evaluated, because the training images have no labels: {names}")
+            runner.logger.info(f"not evaluated, because no labelled images are held out: {names}")
         if self.at_start and runner.iter == 0:
             self._evaluate(runner, step=0, when="before training")
             self._last_step = None

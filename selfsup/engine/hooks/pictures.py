@@ -8,8 +8,7 @@ import numpy as np
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from selfsup.data.draw import draw
-from selfsup.data.subset import Subset
+from selfsup.data.selection import Subset, draw
 from selfsup.data.views.sides import view_side
 from selfsup.engine.hooks.evaluate import EvaluateHook
 from selfsup.engine.hooks.isolation import FrozenFeatures, said_already
