@@ -1,5 +1,6 @@
 """From a file that others wrote to one of ours, without ever building the network in memory."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -82,7 +83,7 @@ def convert_file(
         write_weights(weights, out, card)
     else:
         whole = {name: tensor.contiguous() for name, tensor in weights.items()}
-        Checkpoint(model=whole, method=type(model).__name__, card=card).write(out)
+        Checkpoint(model=whole, method=type(model).__name__, card=json.loads(json.dumps(card))).write(out)
         write_card(card, out)
     return report
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +125,8 @@ def test_a_student_s_card_names_its_teacher_and_carries_its_card_on(tmp_path: Pa
 def test_the_terms_of_a_teacher_bind_its_student(tmp_path: Path) -> None:
     Runner(supervised(tmp_path / "teacher", steps=3)).train()
     (file,) = list_checkpoints(tmp_path / "teacher")
-    state = Checkpoint.read(file)
-    state["started_from"] = {"file": "seer.pth", "sha256": "0", "license": "CC-BY-NC 4.0"}
-    state.write(file)
+    began = {"file": "seer.pth", "sha256": "0", "license": "CC-BY-NC 4.0"}
+    replace(Checkpoint.read(file), started_from=began).write(file)
     Runner(distillation(tmp_path / "student", file, steps=3)).train()
     assert card(tmp_path / "student")["license"] == "yours, within the terms of seer.pth: CC-BY-NC 4.0"
 
