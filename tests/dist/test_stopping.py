@@ -10,8 +10,7 @@ import pytest
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
-from selfsup.weights.checkpoint import list_checkpoints
-from selfsup.weights.read import read_checkpoint
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import DecodeError, SelfsupError
@@ -217,7 +216,7 @@ def test_a_loss_that_is_not_finite_on_one_process_stops_both_with_its_message(
     assert first == second.replace("NonFiniteError: ", "NonFiniteError: process 1: ")
     (checkpoint,) = list_checkpoints(folder / name)
     assert checkpoint.name == "step_000000003.pth"
-    assert all(tensor.isfinite().all() for tensor in read_checkpoint(checkpoint)["model"].values())
+    assert all(tensor.isfinite().all() for tensor in Checkpoint.read(checkpoint).model.values())
 
 
 def test_a_gradient_that_is_not_finite_on_one_process_stops_both(results: list[dict[str, Any]]) -> None:

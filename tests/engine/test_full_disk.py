@@ -17,8 +17,7 @@ from selfsup.engine.logging.tensorboard import Board
 from selfsup.engine.runner import Runner
 from selfsup.errors import DecodeError
 from selfsup.registry import DATASETS
-from selfsup.weights.checkpoint import list_checkpoints
-from selfsup.weights.read import read_checkpoint
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.engine.tiny_run import tiny_config
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
@@ -223,7 +222,7 @@ runner.train()
         line,
     )
     assert {line["step"] for line in lines_of(tmp_path)} == set(range(1, 6))
-    assert read_checkpoint(list_checkpoints(tmp_path)[-1])["step"] == 5
+    assert Checkpoint.read(list_checkpoints(tmp_path)[-1]).step == 5
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
