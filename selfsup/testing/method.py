@@ -273,7 +273,7 @@ def _check_training(
     for step in range(steps_before):
         step_of(trained, step)
     follows = {name for name, p in method.named_parameters() if name.startswith("teacher.") and p.numel() > 1}
-    before, after = method.state_dict(), trained.state_dict()
+    before, after = dict(method.named_parameters()), dict(trained.named_parameters())
     moved = any(not torch.equal(before[name], after[name]) for name in follows)
     require(
         moved or not follows or not teacher_moves,
