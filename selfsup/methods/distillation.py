@@ -115,7 +115,7 @@ class Distillation(Method):
                 f"{self.teacher_checkpoint} is not loaded yet",
                 expected="call before_training first, as selfsup train does",
             )
-        with torch.no_grad(), under("model.teacher"):
+        with torch.no_grad():
             teacher_scores = self.teacher.scores(views[0])
         scores = self.classifier(self.backbone(views[0]))
         parts = {"loss_teacher": self.alpha * self.criterion(scores, teacher_scores)}

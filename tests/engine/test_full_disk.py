@@ -107,7 +107,7 @@ runner.train()
     path = tmp_path / "cut" / "metrics.jsonl"
     assert re.fullmatch(
         rf"RecordError: {path}: could not be written \(File too large; {ROOM}\); let files grow larger \(ulimit -f\); "
-        rf"all {steps} steps so far are saved, and the same command with --resume goes on from there",
+        rf"all {steps} steps so far are saved; resume with the same command and --resume",
         line,
     )
     assert "Traceback" not in wrong
@@ -198,7 +198,7 @@ with limited(600_000):
     (line,), _ = said_by(run, tmp_path)
     assert re.fullmatch(
         rf"RecordError: {tmp_path}/bad_images\.txt: could not be written \(File too large; {ROOM}\); let files grow "
-        r"larger \(ulimit -f\); the one step so far is saved, and the same command with --resume goes on from there",
+        r"larger \(ulimit -f\); the one step so far is saved; resume with the same command and --resume",
         line,
     )
     assert (tmp_path / "bad_images.txt").read_bytes() == b""
@@ -217,8 +217,8 @@ runner.train()
     (log,) = tmp_path.rglob("rank0.log")
     (line,) = [line for line in log.read_text().splitlines() if "tensorboard" in line]
     assert re.search(
-        rf" WARNING {tmp_path}/tensorboard/events\S+: could not be written \(File too large; {ROOM}\); TensorBoard is "
-        r"not shown the rest of this run, which goes on; metrics\.jsonl has all of it$",
+        rf" WARNING {tmp_path}/tensorboard/events\S+: could not be written \(File too large; {ROOM}\); TensorBoard "
+        r"does not show the rest of this run; metrics\.jsonl has all of it$",
         line,
     )
     assert {line["step"] for line in lines_of(tmp_path)} == set(range(1, 6))
@@ -256,7 +256,7 @@ print("went on")
     said, wrong = said_by(run, tmp_path)
     assert said == ["went on"]
     assert re.fullmatch(
-        rf"{tmp_path}/rank0\.log: could not be written \(File too large; {ROOM}\); the run goes on\n", wrong
+        rf"{tmp_path}/rank0\.log: could not be written \(File too large; {ROOM}\); the run continues\n", wrong
     )
 
 

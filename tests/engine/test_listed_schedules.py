@@ -1,4 +1,4 @@
-"""Every schedule that `selfsup list schedules` names can be written in a config, trains, and goes on where it was."""
+"""Every schedule that `selfsup list schedules` names can be written in a config, trains and resumes exactly."""
 
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 """What MMEngine's need, by the name without what they move."""
 
 OURS: dict[str, dict[str, Any]] = {
+    "Cosine": {"param_name": "lr", "end_value": 0.01},
     "MultiStep": {"steps": (1, 2)},
     "HalveOnPlateau": {"window": 1, "patience_steps": 1, "min_improvement": 100.0},
     "WarmupCosine": {"warmup_steps": 2},

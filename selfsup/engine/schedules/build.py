@@ -1,9 +1,10 @@
-"""A config's schedules, built, and held against each other and against the run they are for."""
+"""A config's schedules, built, and compared with each other and with the run they are for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmengine.optim.scheduler.param_scheduler import INF, ConstantParamScheduler, OneCycleParamScheduler
+from torch.optim import Optimizer
 
 from selfsup.config.recipe import Recipe
 from selfsup.config.signatures import signature_of
@@ -24,7 +25,7 @@ def build_schedule(schedule: Mapping[str, Any], optimizer: Any, *, steps: int, s
         ConfigError: if it rejects its arguments, or moves an option that the optimizer does not have.
     """
     if schedule.get("last_step", -1) != -1:
-        raise ConfigError.at("last_step", "must be left out", expected="--resume goes on from a checkpoint")
+        raise ConfigError.at("last_step", "must be left out", expected="--resume continues from a checkpoint")
     option = schedule.get("param_name")
     if option is not None and option not in optimizer.defaults:
         kind = type(optimizer).__name__
@@ -63,7 +64,7 @@ def build_schedules(recipe: Recipe, optimizer: Any, *, steps: int, steps_per_epo
 def conflicts(
     optim_wrapper: Mapping[str, Any], built: Mapping[str, Any], *, steps: int | None, epochs: int | None
 ) -> list[Problem]:
-    """What each schedule for itself cannot see: others that overwrite it, fixed rates, and the length of the run.
+    """What no schedule can see by itself: others that overwrite it, groups to be left alone, the length of the run.
 
     Args:
         optim_wrapper: of the recipe.
@@ -73,13 +74,24 @@ def conflicts(
     """
     problems = []
     groups: Sequence[Mapping[str, Any]] = optim_wrapper.get("param_groups") or ()
-    fixed = next((number for number, group in enumerate(groups) if group.get("fixed_lr")), None)
+    first_of: dict[str, str] = {}
     for path, schedule in built.items():
-        name = type(schedule).__name__
-        if fixed is not None and schedule.param_name == "lr" and not _from_step_alone(schedule):
-            where = f"optim_wrapper.param_groups.{fixed} with fixed_lr"
-            message = f"{name} moves the learning rate of every group, also that of {where}"
-            problems.append(Problem(path, message, expected="use one of ours, such as WarmupCosine"))
+        name, option = type(schedule).__name__, schedule.param_name
+        first = first_of.setdefault(option, path)
+        if first != path and (_from_step_alone(schedule) or _from_step_alone(built[first])):
+            both = f"{name} and {first} ({type(built[first]).__name__})"
+            message = f"{both} both set the {option} of every step, and one would overwrite the other"
+            problems.append(Problem(path, message, expected="keep one of them"))
+        if _from_step_alone(schedule):
+            continue
+        for number, group in enumerate(groups):
+            lifted = group.get(option) == 0 and getattr(schedule, "eta_min", 0)
+            if group.get(f"fixed_{option}") or lifted:
+                fixed = f"{option}=0" if lifted else f"fixed_{option}"
+                ours = "WarmupCosine" if option == "lr" else "Cosine"
+                where = f"optim_wrapper.param_groups.{number} with {fixed}"
+                message = f"{name} moves the {option} of every group, also that of {where}"
+                problems.append(Problem(path, message, expected=f"use one of ours, such as {ours}"))
         length = getattr(schedule, "T_max", None) or getattr(schedule, "total_iters", 0)
         if not isinstance(schedule, ConstantParamScheduler) and length >= INF - schedule.begin - 1:
             given = "end or T_max" if hasattr(schedule, "T_max") else "end"
@@ -88,19 +100,25 @@ def conflicts(
         if isinstance(schedule, OneCycleParamScheduler):
             found = _cycle(schedule, epochs if schedule.by_epoch else steps)
             problems += [problem.under(path) for problem in found]
-    moved: dict[str, str] = {}
-    for path, schedule in built.items():
-        option = schedule.param_name
-        first = moved.setdefault(option, path)
-        if first != path and (_from_step_alone(schedule) or _from_step_alone(built[first])):
-            both = f"{type(schedule).__name__} and {first} ({type(built[first]).__name__})"
-            message = f"{both} both set the {option} of every step, and one would overwrite the other"
-            problems.append(Problem(path, message, expected="keep one of them"))
     return problems
 
 
+def scheduled_options(schedules: Iterable[Any], optimizer: Optimizer) -> dict[str, float]:
+    """What the optimizer's next update uses: each scheduled option, and ``lr``, in the group where it is highest.
+
+    Groups that keep their own (``fixed_lr``, ...) are left out, unless all do.
+    """
+    options = {}
+    for name in dict.fromkeys(["lr", *(schedule.param_name for schedule in schedules)]):
+        groups = [group for group in optimizer.param_groups if name in group]
+        moved = [group[name] for group in groups if not group.get(f"fixed_{name}")] or [group[name] for group in groups]
+        if moved:
+            options[name] = max(moved)
+    return options
+
+
 def _from_step_alone(schedule: Any) -> bool:
-    """Whether a schedule sets its option anew in every step, whatever it was, rather than changing what it finds."""
+    """Whether a schedule sets its option whatever it was, rather than changing what it finds."""
     return bool(getattr(schedule, "from_step_alone", False))
 
 
