@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, did_you_mean
 from selfsup.evaluation.features import Features
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Predictions, Result, Score, classification_scores
@@ -134,26 +134,27 @@ class Finding:
     result: Result
 
 
-def evaluate_tasks(
-    representation: Representation,
+def fitting(
     tasks: Mapping[str, Task],
     evaluators: Mapping[str, Any],
     *,
     only: Mapping[str, str] | None = None,
     skipped: Callable[[str], object] = print,
-) -> Iterator[Finding]:
-    """Every evaluator on every task that it fits, as training and offline evaluation do alike.
+) -> Iterator[tuple[str, Task]]:
+    """Every evaluator, by its name, with every task that it fits.
 
     Args:
-        representation: what is evaluated.
         tasks: by name.
         evaluators: by name.
         only: for evaluators that are meant for one task, its name.
         skipped: told, in a line each, which evaluator fits which task not, and why.
 
     Raises:
-        ConfigError: if an evaluator returns no scores.
+        ConfigError: if an evaluator is meant for a task that there is not.
     """
+    for name, task in (only or {}).items():
+        if task not in tasks:
+            raise ConfigError(f"evaluators.{name}.task: no task is called {task!r}{did_you_mean(task, tasks)}")
     for name, evaluator in evaluators.items():
         for wanted, whole in tasks.items():
             if (only or {}).get(name, wanted) != wanted:
@@ -161,8 +162,32 @@ def evaluate_tasks(
             for task in whole.tests():
                 if reason := task.fits(evaluator.needs):
                     skipped(f"evaluators.{name} is left out on task {task.name}: {reason}")
-                    continue
-                yield Finding(name, task, _checked(name, evaluator.evaluate(representation, task)))
+                else:
+                    yield name, task
+
+
+def evaluate_task(representation: Representation, task: Task, name: str, evaluator: Any) -> Result:
+    """One evaluator on one task.
+
+    Raises:
+        ConfigError: if the evaluator, which may be anybody's, returns no scores.
+        DataError: if no score would mean anything.
+    """
+    result = evaluator.evaluate(representation, task)
+    scores = getattr(result, "scores", None)
+    if not isinstance(scores, Mapping) or not all(isinstance(score, Score) for score in scores.values()):
+        raise ConfigError(f"evaluators.{name}: must return a Result whose scores are Scores by name, got {result!r}")
+    return result
+
+
+def evaluate_tasks(
+    representation: Representation, tasks: Mapping[str, Task], evaluators: Mapping[str, Any], **options: Any
+) -> list[Finding]:
+    """Every evaluator on every task that it fits; the options are those of :func:`fitting`."""
+    return [
+        Finding(name, task, evaluate_task(representation, task, name, evaluators[name]))
+        for name, task in fitting(tasks, evaluators, **options)
+    ]
 
 
 def metrics_of(findings: list[Finding], *, tasks: int) -> dict[str, float]:
@@ -172,14 +197,6 @@ def metrics_of(findings: list[Finding], *, tasks: int) -> dict[str, float]:
         for finding in findings
         for name, score in finding.result.scores.items()
     }
-
-
-def _checked(name: str, result: Any) -> Result:
-    """What an evaluator, which may be anybody's, has found."""
-    scores = getattr(result, "scores", None)
-    if not isinstance(scores, Mapping) or not all(isinstance(score, Score) for score in scores.values()):
-        raise ConfigError(f"evaluators.{name}: must return a Result whose scores are Scores by name, got {result!r}")
-    return result
 
 
 def labelled(features: Features) -> tuple[Tensor, Tensor]:

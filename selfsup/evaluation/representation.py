@@ -12,7 +12,8 @@ from selfsup.data.input_contract import InputContract
 from selfsup.errors import ConfigError
 from selfsup.evaluation.features import Features, device_of, extract, logger
 from selfsup.methods.base import Method
-from selfsup.ops.parts import is_sharded
+from selfsup.ops.dist import from_main
+from selfsup.ops.parts import class_name, is_sharded, whole_state
 
 LAYERS = ("pooled", "res2", "res3", "res4", "res5")
 
@@ -32,6 +33,7 @@ class Representation:
             ``'res5'`` (stride 32).
         batch_size: images at a time on each process.
         num_workers: threads that decode ahead.
+        log: told which images cannot be decoded.
 
     Raises:
         ConfigError: if the layer is unknown, or the contract has unknown fields.
@@ -46,6 +48,7 @@ class Representation:
         layer: str = "pooled",
         batch_size: int = 64,
         num_workers: int = 2,
+        log: Callable[[str], None] = logger.warning,
     ) -> None:
         if layer not in LAYERS:
             raise ConfigError(f"layer: must be one of {', '.join(LAYERS)}, got {layer!r}")
@@ -56,37 +59,39 @@ class Representation:
         self.layer = layer
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.log = log
         self._kept: dict[Any, tuple[Any, Any]] = {}
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of all that decides about the features: weights, input contract, layer."""
+        """A digest of all that decides about the features: weights, input contract, layer; all processes ask together."""
+        state = whole_state(dict(self._network.state_dict()))  # of split weights, on the main process alone
+        return from_main(lambda: self._digest(state))
+
+    def _digest(self, state: dict[str, Tensor]) -> str:
         digest = hashlib.blake2b(digest_size=16)
-        for name, tensor in sorted(self._network.state_dict().items()):
+        for name, tensor in sorted(state.items()):
             plain = tensor.detach().cpu().contiguous()
             digest.update(f"{name} {tuple(plain.shape)} {plain.dtype}".encode())
             digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-        digest.update(f"{type(self._network).__name__} {self.input_contract.to_dict()} {self.layer}".encode())
+        digest.update(f"{class_name(self._network)} {self.input_contract.to_dict()} {self.layer}".encode())
         return digest.hexdigest()
 
-    def features(self, source: Any, *, flips: bool = False, log: Callable[[str], None] = logger.warning) -> Features:
+    def features(self, source: Any, *, flips: bool = False) -> Features:
         """The features of every image of a source that can be decoded.
 
         Args:
             source: see :class:`~selfsup.data.ImageSource`.
             flips: average the features of each image and of its mirror image.
-            log: told which images cannot be decoded.
 
         Raises:
             DataError: if no image can be decoded, features are not finite, or all are the same.
         """
-        found = self.remember(
-            ("features", id(source), flips), source, lambda: self.extract(source, flips=flips, log=log)
-        )
+        found = self.remember(("features", id(source), flips), source, lambda: self.extract(source, flips=flips))
         found.check(self.name)
         return found
 
-    def extract(self, source: Any, *, flips: bool = False, log: Callable[[str], None] = logger.warning) -> Features:
+    def extract(self, source: Any, *, flips: bool = False) -> Features:
         """:meth:`features`, computed anew and whatever they are."""
 
         def compute(images: Tensor) -> Tensor:
@@ -102,7 +107,7 @@ class Representation:
             num_workers=self.num_workers,
             sharded=is_sharded(self.backbone),
             title=f"features of {self.name}",
-            log=log,
+            log=self.log,
         )
 
     def __call__(self, images: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class Row:
     protocol: str
     parameters: Mapping[str, Any]
     chosen: Mapping[str, Any] = field(default_factory=dict)
-    scores: Mapping[str, Score]
+    scores: Mapping[str, Score] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     input_contract: Mapping[str, Any]
     precision: str = "fp32"
@@ -68,6 +68,11 @@ class Row:
         text = json.dumps(decisive, sort_keys=True, default=_plain)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
+    def with_result(self, result: Result, seconds: float) -> "Row":
+        """The row once it is computed."""
+        found = {"scores": result.scores, "chosen": dict(result.chosen), "notes": result.notes}
+        return dataclasses.replace(self, **found, seconds=round(seconds, 3))
+
     def to_json(self) -> str:
         """One line, without its end."""
         return json.dumps({"identity": self.identity, **dataclasses.asdict(self)}, default=_plain)
@@ -81,44 +86,25 @@ class Row:
         return cls(**{**found, "scores": scores, "notes": tuple(found["notes"])})
 
 
-def row_of(
-    representation: Representation,
-    task: Task,
-    name: str,
-    evaluator: Any,
-    result: Result,
-    *,
-    seconds: float,
-    **known: Any,
-) -> Row:
-    """The row of a result.
+def row_of(representation: Representation, task: Task, name: str, evaluator: Any, **known: Any) -> Row:
+    """The row of an evaluation that is still to be done.
 
     Args:
-        representation: what was evaluated.
+        representation: what is evaluated.
         task: on what.
         name: of the evaluator in the config.
-        evaluator: what evaluated it.
-        result: what it found.
-        seconds: that it took.
+        evaluator: what evaluates it.
         known: more about the representation, such as ``method`` and ``step``.
     """
+    about = {"name": representation.name, "fingerprint": representation.fingerprint, "layer": representation.layer}
     return Row(
-        representation={
-            "name": representation.name,
-            "fingerprint": representation.fingerprint,
-            "layer": representation.layer,
-            **known,
-        },
+        representation={**about, **known},
         task=described(task),
         evaluator=name,
         protocol=evaluator.protocol,
         parameters=parameters_of(evaluator),
-        chosen=dict(result.chosen),
-        scores=result.scores,
-        notes=result.notes,
         input_contract=representation.input_contract.to_dict(),
         versions={"selfsup": selfsup.__version__, "torch": torch.__version__, "numpy": np.__version__},
-        seconds=round(seconds, 3),
     )
 
 

@@ -79,11 +79,17 @@ class Task:
             for name, source in self.test.items()
         ]
 
-    def watch(self) -> "Task":
-        """What a training may look at: its test is this task's val, and its val is cut from train again."""
+    def watch(self, max_images: int | None = None) -> "Task":
+        """What a training may look at: its test is this task's val, and its val is cut from train again.
+
+        Args:
+            max_images: at the most, three quarters of them to learn from; None for all.
+        """
         train, val = self._cut
         if train is None:
             return self
+        if max_images is not None:
+            train, val = _at_most(train, max_images * 3 // 4), _at_most(val, max_images // 4)
         share = self.val if isinstance(self.val, float) else 0.2
         return dataclasses.replace(self, train=train, test=val, val=share, seed=self.seed + _CUT_SEED, max_train=None)
 
@@ -112,8 +118,8 @@ class Task:
         if self.train is None:
             return None, None
         train = DATASETS.build(self.train)
-        if self.max_train is not None and len(train) > self.max_train:
-            train = Subset(train, count=self.max_train, seed=self.seed)
+        if self.max_train is not None:
+            train = _at_most(train, self.max_train)
         if not isinstance(self.val, float):
             return train, DATASETS.build(self.val)
         cut = split(train, val=self.val, test=0.0, max_images=len(train), seed=self.seed)
@@ -132,6 +138,10 @@ class Task:
         if "hierarchy" in needs and self.hierarchy is None:
             return "it has no hierarchy of classes"
         return None
+
+
+def _at_most(source: Any, count: int) -> Any:
+    return Subset(source, count=count) if len(source) > count else source
 
 
 def _is_named(test: Any) -> bool:

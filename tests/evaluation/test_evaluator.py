@@ -27,7 +27,7 @@ class Counting(RawPixels):
 
 def evaluate(tasks: dict[str, Task], evaluators: dict[str, Any], **options: Any) -> tuple[dict[str, float], int]:
     backbone = Counting(2)
-    findings = list(evaluate_tasks(Representation(backbone, SMALL), tasks, evaluators, **options))
+    findings = evaluate_tasks(Representation(backbone, SMALL), tasks, evaluators, **options)
     return metrics_of(findings, tasks=len(tasks)), backbone.seen
 
 

@@ -30,7 +30,7 @@ def row(
     representation = Representation(Projected(seed), contract, **options)
     task = Task(train=Blobs(30), test=Blobs(12, prefix="test") if test is None else test)
     evaluator = knn or KNN(k=3)
-    return row_of(representation, task, "knn", evaluator, evaluator.evaluate(representation, task), seconds=1.0)
+    return row_of(representation, task, "knn", evaluator).with_result(evaluator.evaluate(representation, task), 1.0)
 
 
 def relabelled() -> Blobs:
