@@ -1,5 +1,6 @@
 from selfsup.data.all_but import AllBut
 from selfsup.data.decode.decoder import decode_image
+from selfsup.data.input_contract import InputContract
 from selfsup.data.loader import build_loader
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.sampler import StepSampler, steps_per_epoch
@@ -45,6 +46,7 @@ __all__ = [
     "GaussianNoise",
     "ImageDataset",
     "ImageList",
+    "InputContract",
     "LabelSets",
     "MoCoViews",
     "MultiView",

@@ -53,7 +53,7 @@ def build_tasks(sections: Mapping[str, Any], images: Any, split: Split | None) -
 
 
 class Unlabelled(Subset):
-    """Some images of a source, without their labels: they are trained on, so that no score of labels would mean much."""
+    """Some images of a source, without their labels: a score of labels of images that are trained on would mislead."""
 
     labels = None
     classes = None

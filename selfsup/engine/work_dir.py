@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from selfsup.errors import CheckpointError, ConfigError
+from selfsup.ops.files import WORK_DIR_MARKER
 from selfsup.ops.dist import barrier, is_main
 from selfsup.ops.parts import whole_state
 from selfsup.weights.checkpoint import EXPORTED, NAME
@@ -162,3 +163,10 @@ def _archive(file: Path) -> None:
         file.rename(aside / file.name)
     except OSError as error:
         raise CheckpointError(f"{file}: is out of date and cannot be put into {folder} ({error.strerror})") from error
+
+
+def work_dir_of(weights: Path) -> Path | None:
+    """The folder of the run that wrote a file of weights; None if it lies in none."""
+    folder = weights if weights.is_dir() else weights.parent
+    folder = folder.parent if folder.name == "checkpoints" else folder
+    return folder if (folder / WORK_DIR_MARKER).is_file() else None

@@ -64,7 +64,7 @@ class Representation:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of all that decides about the features: weights, input contract, layer; all processes ask together."""
+        """A digest of weights, input contract and layer; of split weights, all processes ask together."""
         state = whole_state(dict(self._network.state_dict()))  # of split weights, on the main process alone
         return from_main(lambda: self._digest(state))
 

@@ -6,7 +6,7 @@ what it keeps from one call to the next is there afterwards. Ours pass the same 
 """
 
 from selfsup.testing.backbone import check_backbone
-from selfsup.testing.evaluator import check_evaluator
+from selfsup.testing.evaluator import check_evaluator, check_task
 from selfsup.testing.hook import check_hook
 from selfsup.testing.loss import check_loss
 from selfsup.testing.method import check_method
@@ -16,6 +16,7 @@ from selfsup.testing.transform import check_transform
 __all__ = [
     "check_backbone",
     "check_evaluator",
+    "check_task",
     "check_hook",
     "check_loss",
     "check_method",

@@ -10,12 +10,12 @@ from tests.contracts.broken_backbones import BROKEN as BACKBONES
 from tests.contracts.broken_backbones import ONE_MAP, random_constant
 from tests.contracts.broken_feature_maps import FEATURE_MAPS
 from tests.contracts.broken_methods import METHODS, Idle
-from tests.contracts.broken_observers import EVALUATORS, HOOKS, Meddles
+from tests.contracts.broken_observers import HOOKS, Meddles
 from tests.contracts.broken_parts import LOSSES, NECKS
 from tests.contracts.broken_transforms import TRANSFORMS
 from tests.contracts.examples import rows
 from tests.contracts.rejection import Broken, promises, rejection
-from tests.contracts.sound import Darken, Distance, Evaluate, Neck, Net, Sound, TwoCrops
+from tests.contracts.sound import Darken, Distance, Neck, Net, Sound, TwoCrops
 
 
 def check_backbone(backbone: Net, **options: object) -> None:
@@ -28,7 +28,6 @@ BROKEN: dict[Callable[..., None], list[Broken]] = {
     testing.check_loss: LOSSES,
     testing.check_method: METHODS,
     testing.check_transform: TRANSFORMS,
-    testing.check_evaluator: EVALUATORS,
     testing.check_hook: HOOKS,
 }
 
@@ -69,7 +68,6 @@ def test_what_keeps_every_promise_is_accepted() -> None:
     testing.check_method(Sound())
     testing.check_transform(Darken(), varies=True)
     testing.check_transform(TwoCrops(), varies=True)
-    testing.check_evaluator(Evaluate())
 
 
 def test_what_its_author_allows_is_accepted() -> None:

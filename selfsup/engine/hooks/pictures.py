@@ -25,8 +25,9 @@ from selfsup.registry import HOOKS
 class PictureHook(Hook):
     """Write ``views.png`` before the first step, ``curves.png`` now and then, and the maps at the end, to the work dir.
 
-    ``embedding.png`` and, for methods with prototypes, ``prototypes.png`` show the images that the evaluation of the first task watches. A picture that cannot be drawn or written is reported in one line, once until it
-    can be, and the run goes on. Training is left as it was; only the main process draws.
+    ``embedding.png`` and, for methods with prototypes, ``prototypes.png`` show the images
+    that the evaluation of the first task watches. A picture that cannot be drawn or written is reported in one line,
+    once until it can be, and the run continues. Training is left as it was; only the main process draws.
 
     Args:
         num_rows: images on the sheet of views, > 0.
