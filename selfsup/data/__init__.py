@@ -1,14 +1,13 @@
-from selfsup.data.all_but import AllBut
 from selfsup.data.decode.decoder import decode_image
 from selfsup.data.input_contract import InputContract
 from selfsup.data.loader import build_loader
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.sampler import StepSampler, steps_per_epoch
+from selfsup.data.selection import AllBut, Subset
 from selfsup.data.sources.image_list import ImageList
-from selfsup.data.sources.image_source import ImageDataset
-from selfsup.data.sources.label_sets import LabelSets
 from selfsup.data.sources.scenes import Scenes
-from selfsup.data.subset import Subset
+from selfsup.data.sources.source import ImageSource, LabelSets, Relabeled, join_classes
+from selfsup.data.splits import Split, split
 from selfsup.data.transforms import (
     CenterCrop,
     ColorJitter,
@@ -44,8 +43,8 @@ __all__ = [
     "FreshBackground",
     "GaussianBlur",
     "GaussianNoise",
-    "ImageDataset",
     "ImageList",
+    "ImageSource",
     "InputContract",
     "LabelSets",
     "MoCoViews",
@@ -57,11 +56,13 @@ __all__ = [
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "RandomRotate90",
+    "Relabeled",
     "Resize",
     "Scenes",
     "SimCLRViews",
     "Sobel",
     "Solarize",
+    "Split",
     "StepSampler",
     "Subset",
     "SupervisedViews",
@@ -71,6 +72,8 @@ __all__ = [
     "build_loader",
     "collate_views",
     "decode_image",
+    "join_classes",
+    "split",
     "steps_per_epoch",
     "study_transforms",
 ]

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from selfsup.data.sources.image_source import ImageDataset
-from selfsup.data.sources.label_sets import LabelSets
+from selfsup.data.sources.source import ImageSource, LabelSets, file_or_name
 from selfsup.data.views.image_check import check_images
 from selfsup.errors import DataError, DecodeError, SelfsupError, UnreadableError
 from selfsup.registry import DATASETS, TRANSFORMS
@@ -59,24 +58,19 @@ class ViewDataset(Dataset[Sample | DataError]):
 
     def __init__(
         self,
-        images: ImageDataset | dict[str, Any],
+        images: ImageSource | dict[str, Any],
         views: ViewPipeline | dict[str, Any],
         *,
         seed: int = 0,
         max_bad_in_a_row: int = 32,
     ) -> None:
-        self.images: ImageDataset = DATASETS.build(images)
+        self.images: ImageSource = DATASETS.build(images)
         self.views: ViewPipeline = TRANSFORMS.build(views)
         self.seed = seed
         self.max_bad_in_a_row = max_bad_in_a_row
 
     def __len__(self) -> int:
         return len(self.images)
-
-    @property
-    def _label_sets(self) -> LabelSets | None:
-        """Asked for anew each time: kept here, they would be copied into every worker."""
-        return getattr(self.images, "label_sets", None)
 
     def __getitem__(self, epoch_and_index: tuple[int, int]) -> Sample | DataError:
         """The views of one image.
@@ -100,21 +94,20 @@ class ViewDataset(Dataset[Sample | DataError]):
                 views = self.views(image, rng)
                 check_images(views)
             except DecodeError as error:
-                name = self.images.name(index)
+                name = file_or_name(self.images, index)
                 bad.append((index, name, str(error).removeprefix(f"{name}: ")))
                 continue
             except SelfsupError as error:
-                return DataError(f"image {index} ({self.images.name(index)}): {error}")
+                return DataError(f"image {index} ({file_or_name(self.images, index)}): {error}")
             except Exception as error:
                 raise RuntimeError(
-                    f"{part} failed on image {index} ({self.images.name(index)}) in epoch {epoch}: "
+                    f"{part} failed on image {index} ({file_or_name(self.images, index)}) in epoch {epoch}: "
                     f"{type(error).__name__}: {error}"
                 ) from error
             sample = Sample(views=views, index=index, bad=bad)
-            if self.images.labels is not None:
-                sample["label"] = int(self.images.labels[index])
-            elif (label_sets := self._label_sets) is not None:
-                sample["label"] = label_sets.row(index)
+            labels = getattr(self.images, "labels", None)  # kept here, they would be copied into every worker
+            if labels is not None:
+                sample["label"] = labels[index] if isinstance(labels, LabelSets) else int(labels[index])
             return sample
         examples = "; ".join(f"{name}: {reason}" for _, name, reason in bad[:3])
         return UnreadableError(

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup.config import dist_timeout, dump_config, hooks_of, plain
+from selfsup.data.splits import Split
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.engine.build import (
     build_batches,
@@ -22,8 +23,7 @@ from selfsup.engine.build import (
     lengths,
 )
 from selfsup.engine.distributed import build_on_main, sharding_of, wrap
-from selfsup.engine.held_out import data_of, find_held_out, without
-from selfsup.engine.hooks.evaluate import EvaluateHook, judge_of
+from selfsup.engine.evaluate import build_tasks, run_contract
 from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.logging.environment import write_environment
 from selfsup.engine.logging.lines import open_log
@@ -39,6 +39,7 @@ from selfsup.engine.resume import (
 from selfsup.engine.run_card import run_card
 from selfsup.engine.save import Stateful, collect, identity_of, restore_run
 from selfsup.engine.schedules.build import build_schedules
+from selfsup.engine.splits import check_images, data_state, describe_split, run_split
 from selfsup.engine.start import TrainedWeights, start_from
 from selfsup.engine.work_dir import archive, check_writable, export_backbone, found_before, sweep, unused_name
 from selfsup.methods.base import Method, Progress
@@ -89,6 +90,7 @@ class Runner(MMEngineRunner):
         self.saved_step: int | None = None
         self._unwritten: list[dict[str, Any]] = []
         self.started_from: dict[str, Any] | None = None
+        self.split: Split | None = None
         work_dir = Path(config["work_dir"])
         self._found_before = found_before(work_dir)
         check_writable(work_dir)
@@ -143,7 +145,7 @@ class Runner(MMEngineRunner):
 
     @property
     def train_images(self) -> Any:
-        """The images being trained on: the data set, without what evaluators judge of it."""
+        """The images being trained on: the data set, without what is held out from it."""
         return self.view_dataset.images
 
     # What MMEngine's constructor calls, in this order.
@@ -257,17 +259,18 @@ class Runner(MMEngineRunner):
         images, views = build_images(config)
         if difference := class_difference(self.method, images):
             self.logger.warning(difference)
-        held_out = find_held_out(
-            images,
-            views,
-            method=self.method,
-            judges=[hook for hook in self.hooks if isinstance(hook, EvaluateHook)],
-            tester=judge_of(config),
-            device=self.device,
-            saved=saved,
-        )
-        self._data = data_of(images, held_out)
-        images = without(held_out, images, self.logger)
+        if saved is not None:
+            with together():
+                check_images(saved, images)
+        self.split = run_split(images, config, checkpoint=saved.state if saved else None, log=self.logger.info)
+        self._data = data_state(images, self.split)
+        with together():
+            self.tasks = build_tasks(config.get("tasks") or {}, images, self.split)
+            self.input_contract = run_contract(config.get("input_contract"), self.method, views)
+        self.layer = config.get("layer") or "pooled"
+        if self.split is not None:
+            self.logger.info(describe_split(self.split))
+            images = self.split.train
         self.view_dataset = ViewDataset(images, views, seed=config.get("seed", 0))
         self.accumulate, self.steps_per_epoch, self.total_steps = lengths(config, len(images))
         self.optim_wrapper = build_optim_wrapper(config, self.method)
@@ -359,6 +362,8 @@ class Runner(MMEngineRunner):
                     self.work_dir, device=self.device, seed=self.seed, run=self.run_id, found=self._found_before
                 )
                 write_record(Path(self.work_dir, "config.py"), dump_config(self._config))
+                if self.split is not None:
+                    self.split.write(self.work_dir)
 
     def _restore(self, saved: SavedRun) -> int:
         """Take a checkpoint over on all processes, or on none."""

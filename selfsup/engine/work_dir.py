@@ -11,9 +11,10 @@ from typing import Any
 
 from torch import nn
 
+from selfsup.data.splits import SPLIT_FILES
 from selfsup.errors import CheckpointError, ConfigError
-from selfsup.ops.files import WORK_DIR_MARKER
 from selfsup.ops.dist import barrier, is_main
+from selfsup.ops.files import WORK_DIR_MARKER
 from selfsup.ops.parts import whole_state
 from selfsup.weights.checkpoint import EXPORTED, NAME
 from selfsup.weights.write import write_weights
@@ -22,6 +23,7 @@ EARLIER = "earlier"
 RESULTS = (
     "config.py",
     "environment.json",
+    *SPLIT_FILES,
     "checkpoints",
     "metrics.jsonl",
     "bad_images.txt",

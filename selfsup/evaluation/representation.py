@@ -113,7 +113,7 @@ class Representation:
     def __call__(self, images: Tensor) -> Tensor:
         """Features (B, D) of uint8 images (B, 3, H, W) on the network's device."""
         if isinstance(self.backbone, Method):
-            return self.backbone(images, mode="features", layer=self.layer)
+            return self.backbone([self.backbone.preprocess(images)], mode="features")
         normalized = self.input_contract.normalize(images)
         if self.layer == "pooled":
             return self.backbone(normalized)
@@ -128,7 +128,7 @@ class Representation:
 
     @property
     def _network(self) -> nn.Module:
-        return self.backbone.representation if isinstance(self.backbone, Method) else self.backbone
+        return self.backbone.backbone if isinstance(self.backbone, Method) else self.backbone
 
 
 class Classifier(Representation):

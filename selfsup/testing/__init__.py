@@ -16,10 +16,10 @@ from selfsup.testing.transform import check_transform
 __all__ = [
     "check_backbone",
     "check_evaluator",
-    "check_task",
     "check_hook",
     "check_loss",
     "check_method",
     "check_neck",
+    "check_task",
     "check_transform",
 ]

@@ -9,6 +9,7 @@ from torch import nn
 
 from tests.contracts.rejection import Broken
 
+
 class Hurried(Hook):
     priority = "AT_ONCE"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfsup.data import ImageList
+from selfsup.data import ImageList, LabelSets
 from selfsup.data.sources import scan
 from selfsup.errors import DataError, DecodeError
 from selfsup.registry import DATASETS
@@ -24,13 +24,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def relative_names(images: ImageList, root: Path) -> list[str]:
-    return [os.path.relpath(images.name(index), root) for index in range(len(images))]
+def names_of(images: ImageList) -> list[str]:
+    return [images.name(index) for index in range(len(images))]
 
 
 def test_a_nested_folder_is_read_in_the_order_of_its_names_without_labels(folder: Path) -> None:
     images = ImageList(folder)
-    assert relative_names(images, folder) == ["cat/b.JPG", "cat/old/a.png", "dog/c.webp"]
+    assert names_of(images) == ["cat/b.JPG", "cat/old/a.png", "dog/c.webp"]
     assert images.labels is None
     assert images.classes is None
     assert images.image(0).shape == (20, 30, 3)
@@ -63,13 +63,13 @@ def test_the_digest_is_that_of_names_order_and_labels_and_not_of_the_place(folde
 
 
 def test_extensions_choose_the_files_whatever_their_case(folder: Path) -> None:
-    assert relative_names(ImageList(folder, extensions=("jpg",)), folder) == ["cat/b.JPG"]
+    assert names_of(ImageList(folder, extensions=("jpg",))) == ["cat/b.JPG"]
 
 
 def test_links_are_followed_but_not_in_a_circle(folder: Path) -> None:
     (folder / "dog" / "round").symlink_to(folder)
     (folder / "cats").symlink_to(folder / "cat")
-    names = relative_names(ImageList(folder), folder)
+    names = names_of(ImageList(folder))
     assert names[:4] == ["cat/b.JPG", "cat/old/a.png", "cats/b.JPG", "cats/old/a.png"]
     assert names[4:] == ["dog/c.webp"]
 
@@ -88,7 +88,7 @@ def test_a_text_list_keeps_its_order_and_may_hold_spaces(folder: Path) -> None:
     (folder / "cat" / "two words.png").write_bytes(encode(picture(), "PNG"))
     (folder / "list.txt").write_text(f"dog/c.webp\n\ncat/two words.png\r\n{folder / 'cat' / 'b.JPG'}")
     images = ImageList(folder / "list.txt")
-    assert relative_names(images, folder) == ["dog/c.webp", "cat/two words.png", "cat/b.JPG"]
+    assert names_of(images) == ["dog/c.webp", "cat/two words.png", "cat/b.JPG"]
     assert images.labels is None
     assert [images.image(index).shape[0] for index in range(3)] == [20, 75, 20]
 
@@ -103,7 +103,7 @@ def test_a_csv_list_needs_only_its_path_column(folder: Path) -> None:
     (folder / "list.csv").write_text('\ufeffid,path,label\n1,"cat/b.JPG",feline\n2,dog/c.webp,canine\n')
     assert ImageList(folder / "list.csv").labels is None
     images = ImageList(folder / "list.csv", "column")
-    assert relative_names(images, folder) == ["cat/b.JPG", "dog/c.webp"]
+    assert names_of(images) == ["cat/b.JPG", "dog/c.webp"]
     assert images.classes == ["canine", "feline"]
     np.testing.assert_array_equal(images.labels, [1, 0])
 
@@ -112,19 +112,19 @@ def test_an_image_may_have_several_labels(folder: Path, tmp_path: Path) -> None:
     (folder / "list.csv").write_text("path,label\ncat/b.JPG,cat; pet;cat\ndog/c.webp,pet;dog\n")
     images = ImageList(folder / "list.csv", "column", label_separator=";", cache=tmp_path / "c")
     assert images.classes == ["cat", "dog", "pet"]
-    assert images.labels is None and images.label_sets is not None
-    assert [images.label_sets.row(index).tolist() for index in (0, 1)] == [[1, 0, 1], [0, 1, 1]]
+    assert isinstance(images.labels, LabelSets)
+    assert [images.labels[index].tolist() for index in (0, 1)] == [[1, 0, 1], [0, 1, 1]]
     again = ImageList(folder / "list.csv", "column", label_separator=";", cache=tmp_path / "c")
-    assert again.label_sets is not None and again.label_sets.row(1).tolist() == [0, 1, 1]
+    assert isinstance(again.labels, LabelSets) and again.labels[1].tolist() == [0, 1, 1]
     whole = ImageList(folder / "list.csv", "column", cache=tmp_path / "c")
-    assert whole.label_sets is None and whole.classes == ["cat; pet;cat", "pet;dog"]
+    assert isinstance(whole.labels, np.ndarray) and whole.classes == ["cat; pet;cat", "pet;dog"]
 
 
 def test_several_whole_numbers_keep_their_values(folder: Path) -> None:
     (folder / "list.txt").write_text("cat/b.JPG 4\ndog/c.webp 1|0\n")
     images = ImageList(folder / "list.txt", "column", label_separator="|")
-    assert images.label_sets is not None and images.label_sets.num_classes == 5
-    assert [images.label_sets.row(index).tolist() for index in (0, 1)] == [[0, 0, 0, 0, 1], [1, 1, 0, 0, 0]]
+    assert isinstance(images.labels, LabelSets) and images.labels.num_classes == 5
+    assert [images.labels[index].tolist() for index in (0, 1)] == [[0, 0, 0, 0, 1], [1, 1, 0, 0, 0]]
 
 
 def test_a_separator_without_a_column_of_labels_is_rejected(folder: Path) -> None:
@@ -202,7 +202,7 @@ def test_only_files_are_images_and_a_broken_link_is_found_out_on_decoding(folder
     (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
     (folder / "list.txt").write_bytes(b"pipe.jpg\nnul\0byte.jpg\n")
     images = ImageList(folder)
-    assert relative_names(images, folder) == ["cat/b.JPG", "cat/old/a.png", "dog/c.webp", "gone.jpg"]
+    assert names_of(images) == ["cat/b.JPG", "cat/old/a.png", "dog/c.webp", "gone.jpg"]
     with pytest.raises(DecodeError, match=r"gone\.jpg: No such file"):
         images.image(3)
     listed = ImageList(folder / "list.txt")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfsup.data.sources.label_sets import LabelSets
 from selfsup.data.sources.path_table import Contents, PathTable, write_path_table
+from selfsup.data.sources.source import LabelSets
 from selfsup.errors import DataError
 
 COUNT = 200_000
@@ -43,8 +43,8 @@ def test_several_labels_of_a_path_are_read_back() -> None:
         lambda: Contents({"labels": sets.numbers, "label_offsets": sets.offsets}, header={"classes": list("abcde")}),
     )
     assert [table[index] for index in range(3)] == [b"a", b"bc", b"def"]
-    assert table.labels is None and table.label_sets is not None
-    assert [table.label_sets.row(index).tolist() for index in range(3)] == [
+    assert isinstance(table.labels, LabelSets)
+    assert [table.labels[index].tolist() for index in range(3)] == [
         [1, 0, 0, 0, 1],
         [0, 0, 1, 0, 0],
         [0, 0, 1, 0, 0],

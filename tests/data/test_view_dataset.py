@@ -160,7 +160,7 @@ def test_a_pipeline_that_gives_no_images_is_rejected_with_the_image_it_was_given
 
 def test_labels_of_images_that_may_have_several_come_as_rows() -> None:
     images = Numbered(3, labelled=False)
-    images.label_sets = LabelSets(np.array([1, 0, 1, 0]), np.array([0, 1, 3, 4]), 2)  # type: ignore[attr-defined]
+    images.labels = LabelSets(np.array([1, 0, 1, 0]), np.array([0, 1, 3, 4]), 2)  # type: ignore[attr-defined]
     dataset = ViewDataset(images, two_views)
     batch = collate_views([dataset[0, index] for index in range(3)])
     assert batch["label"].dtype == torch.uint8

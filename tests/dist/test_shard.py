@@ -18,7 +18,7 @@ from torch import Tensor
 
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.sources.scenes import Scenes
-from selfsup.data.subset import Subset
+from selfsup.data.selection import Subset
 from selfsup.weights.load import load_backbone
 from selfsup.weights.checkpoint import list_checkpoints
 from selfsup.weights.read import read_checkpoint

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from selfsup.data.preprocess import Preprocess
+from selfsup.data.selection import Subset
 from selfsup.data.sources.scenes import Scenes
-from selfsup.data.subset import Subset
 from selfsup.engine.hooks.evaluate import EvaluateHook
 from selfsup.engine.hooks.isolation import FrozenFeatures
 from selfsup.engine.logging.metrics import read_metrics
@@ -96,8 +96,11 @@ def test_scores_are_written_when_due_and_once_at_the_end(tmp_path: Path) -> None
 
 def test_the_last_scores_are_those_of_the_trained_method(tmp_path: Path) -> None:
     runner = run(tmp_path, hook={"evaluators": KINDS})
-    train, test = held_out_parts(FewScenes(), max_images=4000, test_share=0.25, seed=0)
-    expected = KNN(train, test, k=5, size=32, preprocess=Preprocess()).evaluate(FrozenFeatures(runner.method))
+    assert runner.split is not None
+    train, _ = held_out_parts(runner.split.train, max_images=4000, test_share=0.25, seed=0)
+    expected = KNN(train, runner.split.val, k=5, size=32, preprocess=Preprocess()).evaluate(
+        FrozenFeatures(runner.method)
+    )
     assert column(tmp_path, "knn/top1")[-1][1] == expected["top1"]
 
 
@@ -105,7 +108,7 @@ def test_without_labels_the_log_says_what_is_left_out(tmp_path: Path, caplog: py
     with caplog.at_level(logging.INFO):
         run(tmp_path, hook={"evaluators": KINDS}, caplog=caplog, labelled=False)
     lines = [record.getMessage() for record in caplog.records]
-    assert lines.count("not evaluated, because the training images have no labels: knn, linear") == 1
+    assert lines.count("not evaluated, because no labelled images are held out: knn, linear") == 1
     assert column(tmp_path, "spread/rankme")
     assert not column(tmp_path, "knn/top1")
 

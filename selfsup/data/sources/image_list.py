@@ -20,9 +20,9 @@ from typing import Literal
 import numpy as np
 
 from selfsup.data.decode.decoder import MAX_PIXELS, decode_image
-from selfsup.data.sources.label_sets import LabelSets
 from selfsup.data.sources.list_files import LIST_EXTENSIONS
 from selfsup.data.sources.listing import Listing
+from selfsup.data.sources.source import LabelSets, file_or_name
 from selfsup.errors import DataError, did_you_mean
 from selfsup.registry import DATASETS
 
@@ -43,8 +43,8 @@ class ImageList:
         labels: ``None`` for images without labels; ``'folder'``: the first folder below ``root`` is the class;
             ``'column'``: the list holds the label, in ``label_column`` or, in a text list, as the last word of a line.
             Classes are numbered in the order of their names, but labels of a list that are all whole numbers are kept.
-        label_separator: what stands between the labels of an image that has several, such as ``';'``; all images then
-            have ``label_sets`` instead of ``labels``, and count as unlabelled where one label is asked for.
+        label_separator: what stands between the labels of an image that has several, such as ``';'``; ``labels`` is
+            a :class:`~selfsup.data.LabelSets` then.
         extensions: which files of a folder are images, regardless of case; a list may name any file.
         prefix: what relative paths in a list are relative to; default: the list's own folder.
         path_column: the column of a CSV list that holds the paths.
@@ -99,18 +99,13 @@ class ImageList:
             classes=None if classes is None else tuple(classes),
         )
         self._table = listing.table(cache)
-        if is_list and len(self) and not os.path.exists(self.path(0)):
+        if is_list and len(self) and not os.path.exists(self.file(0)):
             self._explain_first_line(labels)
 
     @property
-    def labels(self) -> np.ndarray | None:
-        """int64, shape (N,), mapped from the file; ``None`` without labels, or with several per image."""
+    def labels(self) -> np.ndarray | LabelSets | None:
+        """int64, shape (N,), mapped from the file; with a ``label_separator`` the classes of each image."""
         return self._table.labels
-
-    @property
-    def label_sets(self) -> LabelSets | None:
-        """The classes of each image, mapped from the file; ``None`` unless there is a ``label_separator``."""
-        return self._table.label_sets
 
     @property
     def classes(self) -> list[str] | None:
@@ -125,13 +120,18 @@ class ImageList:
     def __len__(self) -> int:
         return len(self._table)
 
-    def path(self, index: int) -> str:
+    def file(self, index: int) -> str:
         """The path of the image, as the operating system wants it."""
         return os.fsdecode(os.path.join(self._base, self._table[index]))
 
     def name(self, index: int) -> str:
-        """The path of the image, printable even where its bytes are not valid UTF-8."""
-        return os.path.join(self._base, self._table[index]).decode("utf-8", "backslashreplace")
+        """The path relative to the folder, or to where paths of the list start; printable whatever its bytes."""
+        path = self._table[index]
+        if path.startswith((b"/", b".")) or b"//" in path or b"/." in path:
+            base = os.path.abspath(self._base)
+            path = os.path.normpath(os.path.join(base, path))
+            path = path.removeprefix(base.rstrip(b"/") + b"/")
+        return path.decode("utf-8", "backslashreplace")
 
     def image(self, index: int) -> np.ndarray:
         """Decode the image.
@@ -142,7 +142,8 @@ class ImageList:
         Raises:
             DecodeError: if the file cannot be read or decoded.
         """
-        return decode_image(self.path(index), min_side=self.min_side, max_pixels=self.max_pixels, name=self.name(index))
+        name = file_or_name(self, index)
+        return decode_image(self.file(index), min_side=self.min_side, max_pixels=self.max_pixels, name=name)
 
     def _explain_first_line(self, labels: str | None) -> None:
         """A list whose first name is no file may be read otherwise than it was written."""
@@ -153,7 +154,7 @@ class ImageList:
                 f"there is no {written}, and at the current folder there is; set prefix='.' "
                 "(--cfg-options train_dataloader.dataset.prefix=.)"
             )
-        path, *label = self.path(0).rsplit(None, 1)
+        path, *label = self.file(0).rsplit(None, 1)
         if labels is None and label and os.path.exists(path):
             raise DataError(
                 f"ImageList.labels: {self.root} seems to name a label behind each path, {label[0]!r} behind {path}; "

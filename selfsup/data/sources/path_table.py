@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from selfsup.data.sources.label_sets import LabelSets
+from selfsup.data.sources.source import LabelSets
 from selfsup.errors import DataError
 
 _MAGIC = b"SSPATHS3"
@@ -57,8 +57,7 @@ class PathTable:
     Attributes:
         file: where the table is; ``None`` for one in memory.
         header: what ``write_path_table`` was given to keep, and ``digest``, which tells lists apart.
-        labels: int64, shape (N,), or ``None``.
-        label_sets: the labels of images that may have several, or ``None``.
+        labels: int64, shape (N,), or those of images that may have several; ``None`` without labels.
     """
 
     def __init__(self, source: str | os.PathLike[str] | bytes) -> None:
@@ -79,12 +78,9 @@ class PathTable:
         self._offsets = offsets
         self._bytes = self._mapped[16:]
         labels, label_offsets = self.array("labels"), self.array("label_offsets")
-        self.labels: np.ndarray | None = None
-        self.label_sets: LabelSets | None = None
+        self.labels: np.ndarray | LabelSets | None = labels
         if labels is not None and label_offsets is not None:
-            self.label_sets = LabelSets(labels, label_offsets, len(self.header["classes"]))
-        else:
-            self.labels = labels
+            self.labels = LabelSets(labels, label_offsets, len(self.header["classes"]))
 
     def array(self, name: str) -> np.ndarray | None:
         """An array that was kept, or ``None`` if there is none of this name."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from selfsup.data.subset import Subset
+from selfsup.data.selection import Subset
 from selfsup.errors import ConfigError
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.spread import spread_of

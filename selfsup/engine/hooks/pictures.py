@@ -8,8 +8,7 @@ import numpy as np
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from selfsup.data.draw import draw
-from selfsup.data.subset import Subset
+from selfsup.data.selection import Subset, draw
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.errors import DataError
 from selfsup.evaluation.representation import Representation

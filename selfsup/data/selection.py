@@ -1,0 +1,215 @@
+"""Chosen images of a source: by number, drawn, or all but some; half of a billion take no memory."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, overload
+
+import numpy as np
+
+from selfsup.data.sampler import FeistelPermutation
+from selfsup.data.sources.source import ImageSource, choose_labels
+from selfsup.errors import ConfigError
+from selfsup.registry import DATASETS
+
+_PURPOSE = 0x5EB5E7  # a third number in the key: the sampler's permutations have two, and a draw must not repeat them
+
+
+class _Numbers:
+    """Numbers that are worked out when they are asked for: by number, slice or array.
+
+    Args:
+        length: how many there are.
+        name: two with the same name hold the same numbers.
+    """
+
+    def __init__(self, length: int, name: str) -> None:
+        self._length = length
+        self.name = name
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+
+    @overload
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray: ...
+
+    def __getitem__(self, index: Any) -> Any:
+        """One number, or int64 in the shape of the index.
+
+        Raises:
+            IndexError: if there are fewer.
+        """
+        if isinstance(index, slice):
+            return self._at(np.arange(self._length)[index])
+        if isinstance(index, np.ndarray) and index.ndim:
+            if index.size and not -self._length <= index.min() <= index.max() < self._length:
+                raise IndexError(f"index {index.min()} to {index.max()}, there are {self._length} numbers")
+            return self._at(np.where(index < 0, index + self._length, index))
+        return self._one(range(self._length)[int(index)])
+
+    def _at(self, positions: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _one(self, position: int) -> int:
+        return int(self._at(np.array([position]))[0])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
+class Drawn(_Numbers):
+    """Numbers drawn without replacement, in the order of the draw.
+
+    Args:
+        length: how many there are to draw from, > 0.
+        count: how many are drawn, 0 <= count <= length; all of them are in ascending order.
+        seed: which ones; a smaller draw of the same seed is the beginning of a larger one, unless that is all.
+    """
+
+    def __init__(self, length: int, count: int, *, seed: int = 0) -> None:
+        super().__init__(min(count, length), f"{count} of {length}, seed {seed}")
+        self._permutation = None if count >= length else FeistelPermutation(length, (seed, 0, _PURPOSE))
+
+    def _at(self, positions: np.ndarray) -> np.ndarray:
+        return positions if self._permutation is None else self._permutation(positions)
+
+    def _one(self, position: int) -> int:
+        return position if self._permutation is None else self._permutation.at(position)
+
+
+class AllBut(_Numbers):
+    """The numbers below ``length`` without some, ascending, in the memory of those.
+
+    Args:
+        length: how many there are with those.
+        without: the numbers that are left out, in any order.
+
+    Raises:
+        ConfigError: if one of them is not below ``length``.
+    """
+
+    def __init__(self, length: int, without: Sequence[int] | np.ndarray) -> None:
+        self.without = np.unique(np.asarray(without, np.int64))
+        if self.without.size and not 0 <= self.without[0] <= self.without[-1] < length:
+            raise ConfigError(f"AllBut.without: must lie in [0, {length}), got {self.without[0]} to {self.without[-1]}")
+        name = hashlib.blake2b(self.without.tobytes(), digest_size=16).hexdigest()
+        super().__init__(length - len(self.without), f"{length} without {name}")
+        self._kept_before = self.without - np.arange(len(self.without))
+
+    def _at(self, positions: np.ndarray) -> np.ndarray:
+        return positions + np.searchsorted(self._kept_before, positions, side="right")
+
+
+def draw(length: int, count: int, *, seed: int = 0) -> np.ndarray:
+    """Numbers drawn without replacement: a billion images cost no more than a thousand.
+
+    Args:
+        length: how many there are to draw from.
+        count: how many are drawn, 0 <= count <= length.
+        seed: which ones; a smaller draw of the same seed is contained in a larger one.
+
+    Returns:
+        int64, shape (count,), ascending.
+    """
+    return np.sort(Drawn(length, count, seed=seed)[:])
+
+
+@DATASETS.register_module()
+class Subset:
+    """Some images of a source, by index, share or number.
+
+    A share or a number is drawn without replacement, in no memory however many they are, and stands in the order of the
+    draw; all images stand in the order of the source. The same seed draws the same images, and a smaller share of the
+    same seed is contained in a larger one.
+
+    Args:
+        dataset: the whole source, built or as a dict.
+        indices: which images, in this order; repeats are allowed. A list, an array, or :class:`AllBut`.
+        fraction: share of the images, 0 < fraction <= 1, rounded to whole images, at least one.
+        count: number of images, 1 <= count <= len(dataset).
+        seed: for ``fraction`` and ``count``.
+
+    Attributes:
+        indices: which images of the whole source: int64, shape (N,), or numbers worked out when asked for.
+
+    Raises:
+        ConfigError: if not exactly one of ``indices``, ``fraction`` and ``count`` is given, or it is out of range.
+    """
+
+    def __init__(
+        self,
+        dataset: ImageSource | dict[str, Any],
+        indices: Sequence[int] | np.ndarray | _Numbers | None = None,
+        *,
+        fraction: float | None = None,
+        count: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.dataset: Any = DATASETS.build(dataset)
+        length = len(self.dataset)
+        if sum(choice is not None for choice in (indices, fraction, count)) != 1:
+            raise ConfigError("Subset: give exactly one of indices, fraction and count")
+        if isinstance(indices, _Numbers):
+            self.indices: np.ndarray | _Numbers = indices
+        elif indices is not None:
+            given = np.asarray(indices, np.int64)
+            if given.size and (given.min() < 0 or given.max() >= length):
+                raise ConfigError(f"Subset.indices: must lie in [0, {length}), got {given.min()} to {given.max()}")
+            self.indices = given
+        else:
+            if fraction is not None and not 0 < fraction <= 1:
+                raise ConfigError(f"Subset.fraction: must be in (0, 1], got {fraction}")
+            size = count if count is not None else max(1, round(length * (fraction or 0)))
+            if not 1 <= size <= length:
+                raise ConfigError(f"Subset.count: must be in [1, {length}], got {size}")
+            self.indices = Drawn(length, size, seed=seed)
+
+    @property
+    def labels(self) -> Any:
+        """Labels of the chosen images, looked up when they are asked for; None without labels."""
+        return choose_labels(getattr(self.dataset, "labels", None), self.indices)
+
+    @property
+    def groups(self) -> Any:
+        """Groups of the chosen images; None without groups."""
+        return choose_labels(getattr(self.dataset, "groups", None), self.indices)
+
+    @property
+    def classes(self) -> Any:
+        """The classes of the whole source, so that labels keep their meaning."""
+        return getattr(self.dataset, "classes", None)
+
+    @property
+    def targets(self) -> Callable[[int], dict] | None:
+        """``targets(index)`` of the chosen images; None where the source has none."""
+        targets = getattr(self.dataset, "targets", None)
+        return targets and (lambda index: targets(int(self.indices[index])))
+
+    @property
+    def file(self) -> Callable[[int], str] | None:
+        """``file(index)`` of the chosen images; None where the source has no files."""
+        file = getattr(self.dataset, "file", None)
+        return file and (lambda index: file(int(self.indices[index])))
+
+    @cached_property
+    def digest(self) -> str | None:
+        """Text that tells this list of images from others; None where the whole source does not have one."""
+        whole = getattr(self.dataset, "digest", None)
+        if whole is None:
+            return None
+        choice = self.indices.tobytes() if isinstance(self.indices, np.ndarray) else self.indices.name.encode()
+        return hashlib.blake2b(whole.encode() + choice, digest_size=16).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def image(self, index: int) -> np.ndarray:
+        """The image at ``index`` of the subset: uint8, shape (H, W, 3)."""
+        return self.dataset.image(int(self.indices[index]))
+
+    def name(self, index: int) -> str:
+        """The name that the whole source gives the image."""
+        return self.dataset.name(int(self.indices[index]))

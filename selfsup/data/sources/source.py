@@ -1,0 +1,153 @@
+"""What everything that gives images offers."""
+
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from selfsup.errors import DataError, did_you_mean
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """Images by index. Three methods are required; the rest may be absent or None.
+
+    Optional attributes:
+        labels: ``Sequence[int] | LabelSets``: the position of each image's class in ``classes``, -1 for an image
+            without a label. An array, or what looks labels up by number, slice or array and has a length.
+        classes: ``Sequence[str]``, the names of the classes. Sources are joined by these names.
+        groups: ``Sequence[int]``; images of one group never lie on both sides of a split. A number should stay the same
+            when other images are added.
+        targets: ``targets(index) -> dict``, boxes and masks.
+        file: ``file(index) -> str``, the path of the image's file.
+        digest: text that differs between two lists of images. A run that is resumed rejects another list.
+    """
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> np.ndarray:
+        """The image at ``index``: uint8 RGB, shape (H, W, 3), or RGBA, shape (H, W, 4).
+
+        Raises:
+            DecodeError: if it cannot be decoded.
+        """
+        ...
+
+    def name(self, index: int) -> str:
+        """The name of the image, unique and stable: what tables, lists and splits show."""
+        ...
+
+
+def file_or_name(source: Any, index: int) -> str:
+    """What a message calls an image: the path of its file, printable, or its name where it has none."""
+    file = getattr(source, "file", None)
+    return source.name(index) if file is None else os.fsencode(file(index)).decode("utf-8", "backslashreplace")
+
+
+class LabelSets:
+    """For every image the numbers of its classes, held one behind the other: no row of zeros per image.
+
+    Args:
+        numbers: class numbers of all images, int64, shape (M,).
+        offsets: where each image's numbers begin in ``numbers``, and M at the end; int64, shape (N + 1,).
+        num_classes: C.
+        chosen: which images, as indices into all of them; None for all.
+    """
+
+    def __init__(self, numbers: np.ndarray, offsets: np.ndarray, num_classes: int, chosen: Any = None) -> None:
+        self.numbers = numbers
+        self.offsets = offsets
+        self.num_classes = num_classes
+        self._chosen = range(len(offsets) - 1) if chosen is None else chosen
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """1 for each class of the image and 0 for all others, uint8, shape (C,)."""
+        start = int(self._chosen[index])
+        row = np.zeros(self.num_classes, np.uint8)
+        row[self.numbers[self.offsets[start] : self.offsets[start + 1]]] = 1
+        return row
+
+
+class ChosenLabels:
+    """The labels, or the groups, of chosen images, looked up when they are asked for.
+
+    Args:
+        values: of all images: one number each.
+        indices: the chosen images; has a length, and numbers by number, slice or array.
+    """
+
+    def __init__(self, values: Any, indices: Any) -> None:
+        self._values = values
+        self._indices = indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._values[self._indices[index]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
+def choose_labels(labels: Any, indices: Any) -> Any:
+    """The labels of chosen images; None without labels."""
+    if isinstance(labels, LabelSets):
+        return LabelSets(labels.numbers, labels.offsets, labels.num_classes, ChosenLabels(labels._chosen, indices))
+    return None if labels is None else ChosenLabels(labels, indices)
+
+
+def single_labels(source: Any) -> Any:
+    """The labels of a source whose images have one label each; None otherwise."""
+    labels = getattr(source, "labels", None)
+    return None if isinstance(labels, LabelSets) else labels
+
+
+class Relabeled:
+    """A source whose labels are positions in another list of classes, matched by name.
+
+    Args:
+        source: has labels and classes.
+        classes: the new list.
+
+    Raises:
+        DataError: if a class of the source is not in the list.
+    """
+
+    def __init__(self, source: Any, classes: Sequence[str]) -> None:
+        self._source = source
+        self.classes = list(classes)
+        position = {name: number for number, name in enumerate(classes)}
+        unknown = [name for name in source.classes if name not in position]
+        if unknown:
+            raise DataError(f"classes: {unknown[0]!r} is not among them{did_you_mean(unknown[0], classes)}")
+        self._numbers = np.array([*(position[name] for name in source.classes), -1], np.int64)  # -1 stays -1
+
+    @property
+    def labels(self) -> Any:
+        """The labels, renumbered."""
+        labels = self._source.labels
+        if isinstance(labels, LabelSets):
+            return LabelSets(self._numbers[labels.numbers], labels.offsets, len(self.classes), labels._chosen)
+        return None if labels is None else ChosenLabels(self._numbers, labels)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # asked for by pickle before there is a source
+            raise AttributeError(name)
+        return getattr(self._source, name)
+
+
+def join_classes(sources: Sequence[Any]) -> list[Any]:
+    """The sources with one list of classes: those of the first, then what the others add, matched by name.
+
+    A source that has that list already is returned as it is.
+    """
+    joined = list(dict.fromkeys(name for source in sources for name in source.classes))
+    return [source if list(source.classes) == joined else Relabeled(source, joined) for source in sources]

@@ -1,0 +1,150 @@
+"""Which images of a run are held out from its training: decided once, read again on resume, evaluation and test."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfsup.data.selection import Drawn
+from selfsup.data.sources.source import single_labels
+from selfsup.data.splits import MOST_CANDIDATES, Split, looks_for_copies, split
+from selfsup.engine.resume import NEW_RUN, SavedRun
+from selfsup.errors import CheckpointError
+from selfsup.ops.dist import broadcast_object, is_main
+from selfsup.ops.together import together
+
+logger = logging.getLogger(__name__)
+
+
+def run_split(
+    source: Any,
+    recipe: Mapping[str, Any],
+    work_dir: str | Path | None = None,
+    checkpoint: Mapping[str, Any] | None = None,
+    *,
+    log: Callable[[str], object] = logger.info,
+) -> Split | None:
+    """The split of a run's own images: as the run has decided it, or else by the recipe; all processes call this.
+
+    Args:
+        source: the run's images, all of them.
+        recipe: of the run; ``split`` and ``tasks`` are read. A run has a split when it has no tasks, its images have
+            one label each, and there are two classes or more; ``split=None`` switches it off.
+        work_dir: of the run; its split file is read where the checkpoint does not say.
+        checkpoint: what a checkpoint of the run holds; one that was written before there were splits counts too.
+        log: told why nothing is held out, or that copies are not looked for.
+
+    Returns:
+        The split; None where everything is trained on.
+
+    Raises:
+        DataError: if a split file cannot be read, or the section ``split`` is wrong.
+    """
+    saved = (checkpoint or {}).get("data")
+    if saved is not None and is_same_list(saved, source):
+        return _from_checkpoint(saved, source)
+    if saved is None and checkpoint is not None and checkpoint.get("images") == len(source):
+        return None  # so early a checkpoint says how many images were trained on, which were all
+    found = None
+    with together():
+        if is_main():
+            found = Split.read(work_dir, source) if work_dir is not None else None
+            found = found or _new(source, recipe, log)
+    parts = broadcast_object(None if found is None else (found.held_out, found.rules, found.unknown, found.from_file))
+    return None if parts is None else Split(source, *parts)
+
+
+def _from_checkpoint(saved: Mapping[str, Any], source: Any) -> Split | None:
+    if "split" in saved:
+        return None if saved["split"] is None else Split.from_state(saved["split"], source)
+    held_out, none = saved["held_out"].numpy(), np.empty(0, np.int64)  # by commit 41b416a
+    return Split(source, {"val": none, "test": held_out, "copies": none}, {}) if len(held_out) else None
+
+
+def _new(source: Any, recipe: Mapping[str, Any], log: Callable[[str], object]) -> Split | None:
+    rules, labels = recipe.get("split", {}), single_labels(source)
+    if recipe.get("tasks") or rules is None or labels is None:
+        return None
+    some = np.asarray(labels[Drawn(len(source), MOST_CANDIDATES)[:]])
+    if len(np.unique(some[some >= 0])) < 2:
+        return None
+    found = split(source, **rules)
+    if found.is_empty:
+        log("nothing is held out from the training: every class has one image (or one group of images)")
+        return None
+    if getattr(source, "file", None) is not None and not looks_for_copies(source):
+        log(f"{len(source):,} images are too many to look for copies of those that are held out")
+    return found
+
+
+def describe_split(found: Split) -> str:
+    """One line for the log."""
+    copies = f", and {len(found.copies):,} copies of them in no part" if len(found.copies) else ""
+    return (
+        f"held out from training: {len(found.val):,} (val) and {len(found.test):,} (test) of {len(found.source):,} "
+        f"images{copies}; {len(found.train):,} are trained on"
+    )
+
+
+def data_state(source: Any, found: Split | None) -> dict[str, Any]:
+    """What a checkpoint keeps of a run's images: how many, which list (where the source can tell), and the split."""
+    return {
+        "length": len(source),
+        "digest": getattr(source, "digest", None),
+        "split": None if found is None else found.state(),
+    }
+
+
+def is_same_list(saved: Mapping[str, Any], source: Any) -> bool:
+    """Whether images are those of a checkpoint's ``data``, as far as either tells."""
+    digest = getattr(source, "digest", None)
+    known = saved["digest"] is not None and digest is not None
+    return saved["length"] == len(source) and (not known or saved["digest"] == digest)
+
+
+def check_images(saved: SavedRun, source: Any) -> None:
+    """Reject to resume with other images than the run saw: its numbers would mean others.
+
+    Raises:
+        CheckpointError: if the list is another one.
+    """
+    before = saved.state.get("data")
+    if before is None or is_same_list(before, source):
+        return
+    if before["length"] != len(source):
+        raise CheckpointError(
+            f"{saved.path}: the run's data set had {before['length']:,} images, it has {len(source):,} now; {NEW_RUN}"
+        )
+    raise CheckpointError(
+        f"{saved.path}: the data set has as many images as the run's, {len(source):,}, but it is another list, in "
+        f"names, order or labels; restore it (where labels are numbers: classes=['0', '1', ...], which was the default "
+        f"once), or {NEW_RUN}"
+    )
+
+
+def doubt_about_test(
+    found: Split | None, checkpoint: Mapping[str, Any], source: Any, *, path: str | Path
+) -> str | None:
+    """What to say of a test of weights on the run's own images, where these may have been trained on; None if not.
+
+    Args:
+        found: the split that the test goes by.
+        checkpoint: what the file of weights holds.
+        source: the run's images by the config of the test.
+        path: the file, for the message.
+    """
+    saved = checkpoint.get("data")
+    if saved is None:
+        if found is not None and found.from_file:
+            return None
+        return f"{path} does not say which images it was trained on; those tested here may be among them"
+    if is_same_list(saved, source):
+        return f"{path} was trained on all images, those tested here among them" if found is None else None
+    by_name = found is not None and found.from_file
+    known = f", matched by name ({found.unknown:,} of those held out are unknown)" if by_name and found else ""
+    return (
+        f"{path} was trained on another list of {saved['length']:,} images than the {len(source):,} of this config"
+        f"{known}; those tested here may be among them"
+    )

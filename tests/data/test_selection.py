@@ -1,0 +1,218 @@
+import itertools
+import pickle
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selfsup.data import AllBut, LabelSets, Scenes, Subset
+from selfsup.data.sampler import StepSampler
+from selfsup.data.selection import Drawn, draw
+from selfsup.errors import ConfigError
+from tests.data.listed import Listed
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Scenes:
+    return Scenes(size=16, variants=1)
+
+
+def test_indices_keep_their_order_and_meaning(scenes: Scenes) -> None:
+    subset = Subset(scenes, [500, 3, 3])
+    assert len(subset) == 3
+    np.testing.assert_array_equal(subset.image(0), scenes.image(500))
+    assert subset.name(1) == scenes.name(3)
+    np.testing.assert_array_equal(subset.labels, scenes.labels[[500, 3, 3]])
+    assert subset.classes == scenes.classes
+
+
+def test_a_share_is_drawn_without_repeats_and_grows_with_the_same_seed(scenes: Scenes) -> None:
+    small, large = Subset(scenes, fraction=0.1, seed=3), Subset(scenes, fraction=0.5, seed=3)
+    assert len(small) == round(0.1 * len(scenes))
+    assert len(set(large.indices)) == len(large)
+    assert list(small.indices) == list(large.indices)[: len(small)]
+    assert not np.array_equal(small.indices, Subset(scenes, fraction=0.1, seed=4).indices)
+    assert len(Subset(scenes, count=17)) == 17
+    assert list(Subset(scenes, fraction=1.0).indices) == list(range(len(scenes)))
+
+
+class Billion:
+    """As many images as SEER's, and nothing in memory."""
+
+    classes = None
+
+    def __init__(self) -> None:
+        self.labels = np.broadcast_to(np.int64(3), 10**9)
+
+    def __len__(self) -> int:
+        return 10**9
+
+    def name(self, index: int) -> str:
+        return str(index)
+
+
+@pytest.mark.parametrize("share", [{"count": 256}, {"fraction": 0.5}])
+def test_a_share_of_a_billion_takes_no_memory_in_any_process(share: dict) -> None:
+    tracemalloc.start()
+    try:
+        subset = Subset(Billion(), **share, seed=1)  # type: ignore[arg-type]
+        size = len(subset)
+        some = np.linspace(0, size - 1, 256).astype(np.int64)
+        assert subset.labels[size - 1] == 3 and subset.labels[some].tolist() == [3] * 256
+        drawn = np.array([int(subset.name(position)) for position in some.tolist()])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
+    assert len(pickle.dumps(subset.indices)) < 1 << 12  # what a worker process is sent
+    assert len(np.unique(drawn)) == 256
+    mean, error = drawn.mean() / 1e9, (1 / 12 / 256) ** 0.5
+    assert abs(mean - 0.5) < 4 * error
+
+
+def test_labels_are_looked_up_one_by_one_or_all_at_once(scenes: Scenes) -> None:
+    subset = Subset(scenes, fraction=0.3, seed=2)
+    expected = scenes.labels[np.array(list(subset.indices))]
+    assert len(subset.labels) == len(expected) and int(subset.labels[-1]) == expected[-1]
+    np.testing.assert_array_equal(np.asarray(subset.labels), expected)
+    np.testing.assert_array_equal(subset.labels[3:40:5], expected[3:40:5])
+    np.testing.assert_array_equal(Subset(subset, [4, 0, 4]).labels, expected[[4, 0, 4]])
+
+
+def test_can_be_built_from_a_dict() -> None:
+    subset = Subset(dict(type="Scenes", size=16, variants=1), count=5)
+    assert subset.image(4).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({}, "exactly one of"),
+        ({"fraction": 0.5, "count": 3}, "exactly one of"),
+        ({"fraction": 0.0}, r"fraction: must be in \(0, 1\], got 0.0"),
+        ({"count": 10**9}, "count: must be in"),
+        ({"indices": [-1]}, "indices: must lie in"),
+    ],
+)
+def test_impossible_choices_are_rejected(scenes: Scenes, arguments: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Subset(scenes, **arguments)
+
+
+def test_the_label_sets_of_the_chosen_images_come_along() -> None:
+    tagged = Listed("abc")
+    tagged.labels = LabelSets(np.array([0, 2, 1, 2]), np.array([0, 2, 3, 4]), 3)  # type: ignore[assignment]
+    for chosen, expected in (
+        (Subset(tagged, [2, 0, 0]), [[0, 0, 1], [1, 0, 1], [1, 0, 1]]),
+        (Subset(tagged, AllBut(3, [1])), [[1, 0, 1], [0, 0, 1]]),
+        (Subset(Subset(tagged, count=3), [1, 2]), [[0, 1, 0], [0, 0, 1]]),
+        (Subset(tagged, []), []),
+    ):
+        assert chosen.labels.num_classes == 3 and len(chosen.labels) == len(expected)
+        assert [chosen.labels[index].tolist() for index in range(len(chosen))] == expected
+
+
+def test_groups_files_and_targets_come_along_where_there_are_any(tmp_path: Path) -> None:
+    whole = Listed("abcd", groups=[5, 6, 7, 8])
+    whole.file, whole.targets = "/photos/{}".format, lambda index: {"boxes": index}  # type: ignore[attr-defined]
+    chosen = pickle.loads(pickle.dumps(Subset(Scenes("test", size=16, variants=1), [9, 3])))
+    assert np.asarray(chosen.groups).tolist() == Scenes("test", size=16, variants=1).groups[[9, 3]].tolist()
+    part = Subset(Subset(whole, AllBut(4, [0])), [2, 0])
+    assert np.asarray(part.groups).tolist() == [8, 6]
+    assert part.file is not None and part.file(1) == "/photos/1"
+    assert part.targets is not None and part.targets(0) == {"boxes": 3}
+    bare = Subset(Listed("abcd"), [1])
+    assert bare.file is None and bare.targets is None and bare.groups is None and bare.labels is None
+
+
+def test_the_digest_follows_the_choice_and_the_whole(scenes: Scenes) -> None:
+    digest = Subset(scenes, [1, 2]).digest
+    assert digest == Subset(Scenes(size=32, background="photo", variants=1), [1, 2]).digest  # drawn otherwise
+    others = [Subset(scenes, [2, 1]), Subset(Scenes(size=16, variants=1, seed=1), [1, 2]), Subset(scenes, count=2)]
+    assert len({digest, *(other.digest for other in others)}) == 4
+
+    assert Subset(Listed("abc"), [1, 2]).digest is None
+    assert Subset(scenes, AllBut(len(scenes), [3])).digest != Subset(scenes, AllBut(len(scenes), [4])).digest
+
+
+@pytest.mark.parametrize("without", [[], [0], [5, 2, 2, 3], list(range(9)), [49]])
+def test_all_but_some_is_the_source_with_these_images_deleted(scenes: Scenes, without: list[int]) -> None:
+    whole = Subset(scenes, range(50))
+    kept = np.delete(np.arange(50), np.unique(np.asarray(without, int)))
+    rest = pickle.loads(pickle.dumps(Subset(whole, AllBut(50, without))))
+    assert len(rest) == len(kept)
+    np.testing.assert_array_equal(rest.indices, kept)
+    np.testing.assert_array_equal(rest.image(4), scenes.image(int(kept[4])))
+    assert rest.name(len(rest) - 1) == scenes.name(int(kept[-1]))
+    np.testing.assert_array_equal(rest.labels, scenes.labels[kept])
+
+
+def test_all_but_some_of_a_billion_takes_the_memory_of_those() -> None:
+    tracemalloc.start()
+    try:
+        rest = Subset(Billion(), AllBut(10**9, np.arange(0, 10**9, 10**6)))
+        assert rest.labels[999_998_999] == 3
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
+    assert len(rest) == len(rest.labels) == 10**9 - 1000
+    some = np.array([0, 999_998, 999_999, len(rest) - 1])
+    assert rest.indices[some].tolist() == [1, 999_999, 1_000_001, 10**9 - 1]
+
+
+def test_numbers_that_are_not_there_are_rejected() -> None:
+    with pytest.raises(ConfigError, match=r"AllBut.without: must lie in \[0, 9\), got -1 to 4"):
+        AllBut(9, [4, -1])
+    with pytest.raises(IndexError):
+        AllBut(9, [4])[8]
+
+
+@pytest.mark.parametrize("length, count", [(1, 1), (7, 3), (1000, 999), (10**9, 50)])
+def test_numbers_are_in_range_ascending_and_different(length: int, count: int) -> None:
+    drawn = draw(length, count, seed=3)
+    assert drawn.dtype == np.int64
+    assert len(drawn) == count
+    assert drawn.min() >= 0 and drawn.max() < length
+    assert (np.diff(drawn) > 0).all()
+
+
+def test_a_smaller_draw_is_contained_in_a_larger_one_and_seeds_differ() -> None:
+    assert set(draw(5000, 40, seed=2)) <= set(draw(5000, 300, seed=2))
+    assert set(draw(5000, 40, seed=2)) != set(draw(5000, 40, seed=3))
+
+
+@pytest.mark.parametrize("length, count", [(7, 3), (7, 7), (1000, 400), (10**9, 5 * 10**8)])
+def test_numbers_are_the_same_one_by_one_and_together(length: int, count: int) -> None:
+    drawn = Drawn(length, count, seed=5)
+    some = np.unique(np.linspace(0, count - 1, 40).astype(np.int64))
+    one_by_one = [drawn[position] for position in some.tolist()]
+    assert drawn[some].tolist() == one_by_one == [drawn[position - count] for position in some.tolist()]
+    assert drawn[some - count].tolist() == one_by_one
+    assert drawn[: count // 2 : max(1, count // 5)].tolist() == [
+        drawn[position] for position in range(0, count // 2, max(1, count // 5))
+    ]
+
+
+@pytest.mark.parametrize("index", [3, -4, np.array([0, 3]), np.array([-4])])
+def test_there_are_no_more_numbers_than_are_drawn(index: int | np.ndarray) -> None:
+    with pytest.raises(IndexError):
+        Drawn(7, 3)[index]
+
+
+def test_all_that_there_are_is_all() -> None:
+    assert draw(4, 9).tolist() == [0, 1, 2, 3]
+
+
+def test_every_choice_is_as_likely_as_any_other() -> None:
+    choices = {choice: 0 for choice in itertools.combinations(range(5), 2)}
+    for seed in range(2000):
+        choices[tuple(draw(5, 2, seed=seed).tolist())] += 1
+    chi_square = sum((count - 200) ** 2 / 200 for count in choices.values())
+    assert chi_square < 21.7  # 1 % of uniform draws exceed it, with 9 degrees of freedom
+
+
+def test_a_draw_is_not_what_training_begins_with() -> None:
+    first_batch = {index for _, index in next(iter(StepSampler(10**6, 64, total_steps=1, seed=0)))}
+    assert not first_batch & set(draw(10**6, 64, seed=0).tolist())

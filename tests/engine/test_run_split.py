@@ -1,0 +1,238 @@
+"""What is held out from a run's training is decided once, and never trained on."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from selfsup.data import LabelSets, split
+from selfsup.engine.evaluate import evaluate
+from selfsup.engine.logging.metrics import read_metrics
+from selfsup.engine.runner import Runner
+from selfsup.engine.splits import run_split
+from selfsup.errors import CheckpointError
+from selfsup.registry import DATASETS, EVALUATORS
+from selfsup.weights.checkpoint import list_checkpoints
+from selfsup.weights.read import read_checkpoint
+from selfsup.weights.write import write_atomically
+from tests.data.listed import Listed
+from tests.engine.tiny_run import tiny_config
+
+COUNT = 64
+
+
+@DATASETS.register_module()
+class Coins:
+    """Noise whose labels are drawn by coin: whoever has not seen an image cannot know its label."""
+
+    classes = ("heads", "tails")
+
+    def __init__(self, *, labelled: bool = True) -> None:
+        self.labels = np.random.default_rng(0).integers(0, 2, COUNT) if labelled else None
+
+    def __len__(self) -> int:
+        return COUNT
+
+    def image(self, index: int) -> np.ndarray:
+        return np.random.default_rng(index).integers(0, 255, (4, 4, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+
+    def name(self, index: int) -> str:
+        return str(index)
+
+
+@EVALUATORS.register_module()
+class Which:
+    """Scores that tell which images it was given; the numbers themselves are in ``seen``, call by call."""
+
+    seen: ClassVar[list[tuple[set[int], ...]]] = []
+
+    def __init__(self, train: Any, test: Any) -> None:
+        self.train, self.test = train, test
+
+    def evaluate(self, backbone: nn.Module) -> dict[str, float]:
+        self.seen.append(
+            tuple({int(part.name(index)) for index in range(len(part))} for part in (self.train, self.test))
+        )
+        numbers = [int(part.name(index)) for part in (self.train, self.test) for index in range(len(part))]
+        return {"number": float(len(numbers)), "order": float(np.dot(numbers, np.arange(len(numbers))))}
+
+
+WHICH = {"which": {"type": "Which"}}
+
+
+def coins(
+    work_dir: Path, *, labelled: bool = True, evaluators: dict[str, Any] | None = None, steps: int = 8
+) -> dict[str, Any]:
+    config = tiny_config(work_dir, steps=steps, evaluators=WHICH if evaluators is None else evaluators)
+    del config["default_hooks"]["evaluate"]
+    config["train_dataloader"]["dataset"] = {"type": "Coins", "labelled": labelled}
+    return config
+
+
+def trained_on(runner: Runner) -> set[int]:
+    """The numbers of the images that are trained on, by their names."""
+    return {int(runner.train_images.name(index)) for index in range(len(runner.view_dataset))}
+
+
+def parts_of(runner: Runner) -> tuple[set[int], set[int]]:
+    assert runner.split is not None
+    return set(runner.split.held_out["val"].tolist()), set(runner.split.held_out["test"].tolist())
+
+
+def held_out_by(work_dir: Path) -> dict[str, list[int]] | None:
+    """What the newest checkpoint says."""
+    state = read_checkpoint(list_checkpoints(work_dir)[-1])["data"]["split"]
+    return None if state is None else {part: state[part].tolist() for part in ("val", "test", "copies")}
+
+
+def losses(work_dir: Path) -> list[float]:
+    return [line["loss"] for line in read_metrics(work_dir / "metrics.jsonl") if "loss" in line]
+
+
+def by_a_test(config: dict[str, Any], checkpoint: Path) -> tuple[set[int], list[str]]:
+    """The images that a test predicts, and what it says of them."""
+    Which.seen.clear()
+    notes: list[str] = []
+    evaluate(config, checkpoint, device="cpu", note=notes.append)
+    return set().union(*(predicted for _, predicted in Which.seen)), notes
+
+
+def test_what_is_held_out_is_not_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    runner = Runner(coins(tmp_path), device="cpu")
+    runner.logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.INFO):
+        runner._build_training()
+    val, test = parts_of(runner)
+    assert len(val) == len(test) == 7 and not val & test
+    assert trained_on(runner) == set(range(COUNT)) - val - test
+    assert runner.steps_per_epoch == 6  # of 50 images, 8 at a time
+    (said,) = [record.getMessage() for record in caplog.records if "held out" in record.getMessage()]
+    assert "7 (val)" in said and "7 (test) of 64" in said and "50 are trained on" in said
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"split": None}, {"tasks": {"own": {"type": "Task"}}}, {"labelled": False}],
+)
+def test_a_run_trains_on_all_images_where_it_has_no_split(tmp_path: Path, changes: dict[str, Any]) -> None:
+    runner = Runner(coins(tmp_path, labelled=changes.pop("labelled", True)) | changes, device="cpu")
+    runner._build_training()
+    assert runner.split is None and trained_on(runner) == set(range(COUNT))
+
+
+def test_images_of_one_class_or_of_several_each_have_no_split() -> None:
+    assert run_split(Listed("abcdef", [0] * 6), {}) is None
+    assert run_split(Listed("abcdef", [0, 0, 0, -1, -1, -1]), {}) is None
+    several = Listed("abcdef")
+    several.labels = LabelSets(np.arange(6) % 2, np.arange(7), 2)  # type: ignore[assignment]
+    assert run_split(several, {}) is None
+    said: list[str] = []
+    assert run_split(Listed("abcdef", range(6)), {}, log=said.append) is None
+    assert len(said) == 1 and "every class has one image" in said[0]
+
+
+def test_the_section_says_which_and_neither_seed_nor_evaluators_of_the_run_do(tmp_path: Path) -> None:
+    runners = [
+        Runner(coins(tmp_path / str(number), evaluators=evaluators) | changes, device="cpu")
+        for number, (evaluators, changes) in enumerate([({}, {}), (WHICH, {"seed": 7}), (None, {"split": {"seed": 1}})])
+    ]
+    for runner in runners:
+        runner._build_training()
+    one, same, other = (parts_of(runner) for runner in runners)
+    assert one == same != other
+    expected = split(DATASETS.build({"type": "Coins"}), seed=1).held_out
+    assert other == (set(expected["val"].tolist()), set(expected["test"].tolist()))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work dir of a run that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    Which.seen.clear()
+    Runner(coins(folder), device="cpu").train()
+    return folder
+
+
+def test_a_training_watches_val_and_a_test_takes_test(whole: Path) -> None:
+    held_out = held_out_by(whole)
+    assert held_out is not None and all(predicted == set(held_out["val"]) for _, predicted in Which.seen)
+    learnt = Which.seen[0][0]
+    assert learnt and not learnt & {*held_out["val"], *held_out["test"]}
+    checkpoint = list_checkpoints(whole)[-1]
+    assert by_a_test(coins(whole), checkpoint) == (set(held_out["test"]), [])
+    assert by_a_test(coins(whole) | {"split": {"seed": 9}}, checkpoint)[0] == set(held_out["test"])
+
+
+def test_the_work_dir_names_what_is_held_out(whole: Path, tmp_path: Path) -> None:
+    written = json.loads((whole / "split.json").read_text())
+    held_out = held_out_by(whole)
+    assert written["indices"] == held_out and held_out is not None
+    assert written["names"]["val"] == [str(index) for index in held_out["val"]]
+    backbone = whole / "backbone.safetensors"
+    assert by_a_test(coins(whole) | {"split": {"seed": 9}}, backbone) == (set(held_out["test"]), [])
+    alone = shutil.copy(backbone, tmp_path)
+    assert by_a_test(coins(whole), Path(alone))[1] == [
+        f"{alone} does not say which images it was trained on; those tested here may be among them"
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"evaluators": {}}, {"split": None}, {"split": {"seed": 5, "val": 0.3}}, {"tasks": {"a": {"type": "Task"}}}],
+)
+def test_a_resumed_run_keeps_its_split_whatever_the_recipe_says_now(
+    tmp_path: Path, whole: Path, changes: dict[str, Any]
+) -> None:
+    Runner(coins(tmp_path, steps=3), device="cpu").train()
+    Runner(coins(tmp_path) | changes, resume=True, device="cpu").train()
+    assert (losses(tmp_path), held_out_by(tmp_path)) == (losses(whole), held_out_by(whole))
+    assert json.loads((tmp_path / "split.json").read_text())["indices"] == held_out_by(whole)
+
+
+def test_a_run_that_trained_on_everything_goes_on_with_everything(tmp_path: Path) -> None:
+    Runner(coins(tmp_path, steps=3) | {"split": None}, device="cpu").train()
+    assert not (tmp_path / "split.json").exists()
+    Runner(coins(tmp_path, steps=4), resume=True, device="cpu").train()
+    assert held_out_by(tmp_path) is None and len(losses(tmp_path)) == 4
+    checkpoint = list_checkpoints(tmp_path)[-1]
+    assert by_a_test(coins(tmp_path), checkpoint)[0] == set()
+
+
+@pytest.mark.parametrize("held_out", [[3, 9, 40], []])
+def test_a_checkpoint_of_commit_41b416a_keeps_what_it_held_out(tmp_path: Path, held_out: list[int]) -> None:
+    Runner(coins(tmp_path, steps=3) | {"split": None}, device="cpu").train()
+    (checkpoint,) = list_checkpoints(tmp_path)
+    state = read_checkpoint(checkpoint)
+    del state["data"]["split"]
+    state["data"]["held_out"] = torch.tensor(held_out, dtype=torch.int64)
+    state["images"] = COUNT - len(held_out)
+    write_atomically(state, checkpoint)
+    runner = Runner(coins(tmp_path, steps=4), resume=True, device="cpu")
+    runner.train()
+    assert trained_on(runner) == set(range(COUNT)) - set(held_out)
+    assert by_a_test(coins(tmp_path), checkpoint)[0] == set(held_out)
+
+
+def test_another_list_of_as_many_images_is_rejected(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, steps=3)
+    Runner(config, device="cpu").train()
+    other = config["train_dataloader"] | {"dataset": {"type": "Scenes", "split": "test", "size": 40, "seed": 1}}
+    with pytest.raises(CheckpointError, match=r"step_000000003\.pth: .* another list"):
+        Runner(config | {"train_dataloader": other}, resume=True, device="cpu").train()
+
+
+def test_a_test_matches_by_name_where_images_were_added(tmp_path: Path) -> None:
+    run, checkpoint = coins(tmp_path, steps=3), tmp_path / "checkpoints" / "step_000000003.pth"
+    run["train_dataloader"]["dataset"] = {"type": "Subset", "dataset": {"type": "Coins"}, "indices": list(range(60))}
+    Runner(run, device="cpu").train()
+    held_out = held_out_by(tmp_path)
+    assert held_out is not None
+    predicted, (note,) = by_a_test(coins(tmp_path), checkpoint)
+    assert predicted == set(held_out["test"])
+    assert "60 images than the 64" in note and "(0 of those held out are unknown)" in note
