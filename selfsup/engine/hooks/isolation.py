@@ -18,7 +18,7 @@ class FrozenFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) to features (B, D)."""
-        return self.method([images], mode="features")  # the call gathers weights that are split over processes
+        return self.method(images, mode="features")  # the call gathers weights that are split over processes
 
 
 def said_already(_: str) -> None:
