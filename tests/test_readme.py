@@ -1,16 +1,20 @@
 """What the README says can be done, can be."""
 
+import copy
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from selfsup.cli import main
 from selfsup.config import find_config, load_config
 from selfsup.engine.runner import Runner
+from selfsup.methods import Progress, SwAV
 from selfsup.weights.checkpoint import checkpoint_path
 from tests.engine.tiny_run import tiny_config
 
@@ -37,10 +41,16 @@ def test_every_named_file_and_recipe_is_there() -> None:
         assert find_config(name).is_file()
 
 
+def python_block(word: str) -> str:
+    """The only block of Python with this word."""
+    (block,) = [body for kind, body in BLOCKS if kind == "python" and word in body]
+    return block
+
+
 @pytest.mark.parametrize("command", TRAIN)
 def test_a_training_command_is_understood(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "few_prototypes.py").write_text(config_example())
+    (tmp_path / "photos.py").write_text(python_block("_base_"))
     words = [word.replace("~/photos", str(tmp_path)) for word in shlex.split(command)[1:]]
     if "--init-from" in words:  # a dry run asks whether it is there and does not open it
         earlier = checkpoint_path(words[words.index("--init-from") + 1], 1)
@@ -58,34 +68,49 @@ def test_a_command_about_components_works(
     assert capsys.readouterr().out
 
 
-def config_example() -> str:
-    (example,) = [body for kind, body in BLOCKS if kind == "python" and "_base_" in body]
-    return example
-
-
 def test_the_example_of_a_config_builds_on_its_recipe(tmp_path: Path) -> None:
-    path = tmp_path / "few_prototypes.py"
-    path.write_text(config_example())
-    expected = load_config("swav/swav_resnet50")
-    expected["model"]["prototypes"]["num_prototypes"] = 300
-    expected["train_dataloader"]["batch_size"] //= 2
+    path = tmp_path / "photos.py"
+    path.write_text(python_block("_base_"))
+    expected = load_config("simclr/simclr_resnet50")
+    expected["model"]["backbone"]["depth"] = 18
+    expected["train_dataloader"].update(batch_size=64, num_workers=2)
+    expected["train_dataloader"]["views"]["size"] = 96
+    expected["param_scheduler"]["warmup_epochs"] = 2
+    expected["auto_scale_lr"]["rule"] = "sqrt"
+    expected["train_cfg"] = {"max_epochs": 20}
     assert load_config(path) == expected
 
 
 def test_the_example_of_using_what_was_trained_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Runner(tiny_config(tmp_path / "work_dirs" / "swav_scenes", steps=1)).train()
+    Runner(tiny_config(tmp_path / "work_dirs" / "photos", steps=1)).train()
     (tmp_path / "photos").mkdir()
     cv2.imwrite("photos/one.png", np.full((40, 40, 3), 90, np.uint8))
-    (example,) = [body for kind, body in BLOCKS if kind == "python" and "trained_backbone" in body]
-    names: dict[str, object] = {}
-    exec(example, names)
-    assert names["features"].shape == (1, names["backbone"].out_dim)  # type: ignore[attr-defined]
+    names: dict[str, Any] = {}
+    exec(python_block("trained_backbone"), names)
+    assert names["features"].shape == (1, names["backbone"].out_dim)
 
 
-def test_the_example_for_notebooks_runs() -> None:
-    (example,) = [body for kind, body in BLOCKS if kind == "python" and "import torch" in body]
-    names: dict[str, object] = {}
-    exec(example, names)
-    assert names["features"].shape == (2, names["backbone"].out_dim)  # type: ignore[attr-defined]
-    assert names["assignments"].shape == (8, 3)  # type: ignore[attr-defined]
+def test_swav_on_one_screen_is_our_swav() -> None:
+    block = python_block("sizes, counts")
+    assert block.count("\n") <= 45
+    small = "sizes, counts, batch, steps, frozen = (48, 32), (2, 1), 6, 3, 2"
+    start, loop, body = re.sub(r"^sizes, counts.*$", small, block, flags=re.MULTILINE).partition("for step, samples")
+    torch.manual_seed(0)
+    names: dict[str, Any] = {}
+    exec(start, names)
+    method = SwAV(*(copy.deepcopy(names[part]) for part in ("backbone", "neck", "prototypes", "criterion")))
+    method.before_step(Progress(step=0, total_steps=3, epoch=0, steps_per_epoch=3))
+    expected = method(next(iter(names["loader"])))["loss"]
+    losses, weights = [], []
+    names["criterion"].register_forward_hook(lambda module, args, loss: losses.append(loss.detach()))
+    names["prototypes"].register_forward_hook(
+        lambda module, args, scores: weights.append(module.weight.detach().clone())
+    )
+    exec(loop + body, names)
+    assert len(losses) == 3
+    torch.testing.assert_close(losses[0], expected, rtol=1e-5, atol=0)
+    for weight in weights:
+        torch.testing.assert_close(weight.norm(dim=1), torch.ones(len(weight)))
+    torch.testing.assert_close(weights[2], weights[0], rtol=0, atol=1e-7)  # frozen in steps 0 and 1
+    assert not torch.allclose(names["prototypes"].weight, weights[2], rtol=0, atol=1e-7)

@@ -1,7 +1,7 @@
 """BYOL on the embedded scenes, a few minutes on two CPU cores.
 
 Paper: the method of Grill et al. 2020, arXiv:2006.07733, at another size; there is no number to expect but our own, in
-model_zoo.md, which also says what was tried. Data and backbone are those of simclr_scenes, and the views but for half
+model_zoo.md and docs/experiments.md. Data and backbone are those of simclr_scenes, and the views but for half
 their jitter. Both views are drawn alike: at 32 pixels there is no blur to tell them apart. The teacher keeps 0.99 of
 itself a step at first, not 0.996, and starts as a copy. SGD instead of LARS, small batches, and a constant rate for the
 predictor, as in SimSiam.

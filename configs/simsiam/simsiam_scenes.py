@@ -1,7 +1,7 @@
 """SimSiam on the embedded scenes, a few minutes on two CPU cores.
 
 Paper: the method of Chen and He 2020, arXiv:2011.10566, at another size; there is no number to expect but our own, in
-model_zoo.md, which also says what was tried. Data and backbone are those of simclr_scenes. The views have half its
+model_zoo.md and docs/experiments.md. Data and backbone are those of simclr_scenes. The views have half its
 jitter. The projection has two layers, not the paper's three, and the predictor is wider than the embedding, no
 bottleneck. SGD, and a constant rate for the predictor, as in the paper.
 

@@ -1,7 +1,7 @@
 """SwAV on the embedded scenes: SEER's recipe in small, a few minutes on two CPU cores.
 
 Paper: the method of Goyal et al. 2021, arXiv:2103.01988, at another size; there is no number to expect but our own, in
-model_zoo.md, which also says what was tried. Data, views and backbone are those of simclr_scenes. There are no small
+model_zoo.md and docs/experiments.md. Data, views and backbone are those of simclr_scenes. There are no small
 crops: in one of 20 pixels little is left of an emoji of 20. Prototypes are free after 20 steps.
 
 Sized for one process on two CPU cores.

@@ -173,6 +173,7 @@ class Runner(MMEngineRunner):
         sharded = sharding_of(self._config)
         method: Any = build_on_main(lambda: METHODS.build(model)) if sharded else METHODS.build(model)
         method.check_batch(self._config["train_dataloader"]["batch_size"], world_size())
+        method.channels_last = self.memory_format is torch.channels_last
         return method
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -236,7 +237,7 @@ class Runner(MMEngineRunner):
             started_from=self.started_from,
             taught_by=self.trained.taken,
         )
-        self.logger.info(f"backbone exported to {export_backbone(self.method.backbone, self.work_dir, card)}")
+        self.logger.info(f"backbone exported to {export_backbone(self.method.representation, self.work_dir, card)}")
         self.call_hook("after_run")
         return self.method
 
@@ -288,6 +289,7 @@ class Runner(MMEngineRunner):
             start_step=start_step,
             total_steps=self.total_steps,
             accumulate=self.accumulate,
+            collate=self.method.collate,
             device=self.device,
         )
         return TrainLoop(

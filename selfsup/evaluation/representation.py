@@ -11,11 +11,9 @@ from torch import Tensor, nn
 from selfsup.data.input_contract import InputContract
 from selfsup.errors import ConfigError
 from selfsup.evaluation.features import Features, device_of, extract, logger
-from selfsup.methods.base import Method
+from selfsup.methods.base import LAYERS, Method
 from selfsup.ops.dist import from_main
 from selfsup.ops.parts import class_name, is_sharded, whole_state
-
-LAYERS = ("pooled", "res2", "res3", "res4", "res5")
 
 
 class Representation:
@@ -50,8 +48,8 @@ class Representation:
         num_workers: int = 2,
         log: Callable[[str], None] = logger.warning,
     ) -> None:
-        if layer not in LAYERS:
-            raise ConfigError(f"layer: must be one of {', '.join(LAYERS)}, got {layer!r}")
+        if layer not in ("pooled", *LAYERS):
+            raise ConfigError(f"layer: must be one of pooled, {', '.join(LAYERS)}, got {layer!r}")
         input_contract.check_known("input_contract")
         self.backbone = backbone
         self.input_contract = input_contract
@@ -113,12 +111,12 @@ class Representation:
     def __call__(self, images: Tensor) -> Tensor:
         """Features (B, D) of uint8 images (B, 3, H, W) on the network's device."""
         if isinstance(self.backbone, Method):
-            return self.backbone([self.backbone.preprocess(images)], mode="features")
+            return self.backbone(images, mode="features", layer=self.layer)
         normalized = self.input_contract.normalize(images)
         if self.layer == "pooled":
             return self.backbone(normalized)
         network: Any = self.backbone
-        return network.feature_maps(normalized)[LAYERS.index(self.layer) - 1].mean((2, 3))
+        return network.feature_maps(normalized)[LAYERS.index(self.layer)].mean((2, 3))
 
     def remember(self, key: Any, owner: Any, make: Callable[[], Any]) -> Any:
         """What ``make`` gave when this key was first asked for; ``owner``, whose id is in the key, is kept alive."""
@@ -128,7 +126,7 @@ class Representation:
 
     @property
     def _network(self) -> nn.Module:
-        return self.backbone.backbone if isinstance(self.backbone, Method) else self.backbone
+        return self.backbone.representation if isinstance(self.backbone, Method) else self.backbone
 
 
 class Classifier(Representation):

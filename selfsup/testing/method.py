@@ -60,7 +60,7 @@ def check_method(
         views = [torch.randn(batch, 3, size, size) for size in sizes]
 
         def total(used: Any) -> Tensor:
-            parts = used([view.clone() for view in views], labels=labels, mode="loss")
+            parts = used.loss([view.clone() for view in views], labels)
             return torch.stack([value.float() for name, value in parts.items() if name.startswith("loss")]).sum()
 
         _check_names(method)
@@ -131,7 +131,7 @@ def _check_loss(method: Method, started: Method, views: Sequence[Tensor], labels
     used = copied(started)
     flags = {name: part.training for name, part in used.named_modules()}
     with promised(method, "loss(views, labels) must take the views"):
-        parts = used(list(views), labels=labels, mode="loss")
+        parts = used.loss(list(views), labels)
     moved = [name or "the method itself" for name, part in used.named_modules() if part.training != flags[name]]
     promise(not moved, method, f"loss must leave the training flags as they were, but not of {listed(moved)}")
     promise(isinstance(parts, dict), method, f"loss must return a dict, got {type(parts).__name__}")
@@ -173,7 +173,7 @@ def _check_twice_the_batch(
 ) -> None:
     views = [torch.randn(2 * batch, 3, size, size) for size in sizes]
     with promised(method, f"must take a batch of {2 * batch} as well as one of {batch}"):
-        copied(started)(views, labels=None if labels is None else torch.cat([labels, labels]), mode="loss")
+        copied(started).loss(views, None if labels is None else torch.cat([labels, labels]))
 
 
 def _check_batches(method: Method, batch: int, num_views: int) -> None:
@@ -255,7 +255,7 @@ def _step(
     """One step of plain gradient descent, on views that are a little different each time."""
     progress = Progress(step, STEPS, step // PER_EPOCH, PER_EPOCH)
     used.before_step(progress)
-    parts = used([view + 0.1 * torch.randn_like(view) for view in views], labels=labels, mode="loss")
+    parts = used.loss([view + 0.1 * torch.randn_like(view) for view in views], labels)
     used.zero_grad()
     torch.stack([value for name, value in parts.items() if name.startswith("loss")]).sum().backward()
     with torch.no_grad():
