@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from selfsup.config import dist_timeout
 from selfsup.data.input_contract import InputContract
 from selfsup.data.selection import Subset
@@ -155,7 +157,8 @@ def _built(config: Mapping[str, Any], device: Any) -> Any:
     if sharding := sharding_of(config):
         method = build_on_main(lambda: METHODS.build(config["model"]))
         return shard(method, device, min_parameters=sharding.min_parameters)
-    return METHODS.build(config["model"]).to(device)
+    layout = torch.channels_last if config.get("channels_last", True) else torch.contiguous_format
+    return METHODS.build(config["model"]).to(device).to(memory_format=layout)
 
 
 def _own_images(

@@ -48,8 +48,8 @@ class Representation:
         num_workers: int = 2,
         log: Callable[[str], None] = logger.warning,
     ) -> None:
-        if layer not in ("pooled", *LAYERS):
-            raise ConfigError(f"layer: must be one of pooled, {', '.join(LAYERS)}, got {layer!r}")
+        if layer not in LAYERS:
+            raise ConfigError(f"layer: must be one of {', '.join(LAYERS)}, got {layer!r}")
         input_contract.check_known("input_contract")
         self.backbone = backbone
         self.input_contract = input_contract
@@ -116,7 +116,7 @@ class Representation:
         if self.layer == "pooled":
             return self.backbone(normalized)
         network: Any = self.backbone
-        return network.feature_maps(normalized)[LAYERS.index(self.layer)].mean((2, 3))
+        return network.feature_maps(normalized)[LAYERS.index(self.layer) - 1].mean((2, 3))
 
     def remember(self, key: Any, owner: Any, make: Callable[[], Any]) -> Any:
         """What ``make`` gave when this key was first asked for; ``owner``, whose id is in the key, is kept alive."""

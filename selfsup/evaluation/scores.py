@@ -159,7 +159,7 @@ def bootstrap(
 
 
 def classification_scores(predictions: Predictions) -> dict[str, Score]:
-    """``top1``, ``per_class`` (mean over the classes), and of more than five classes ``top5``, where there are logits."""
+    """``top1``, ``per_class`` (mean over the classes), and ``top5`` where there are logits of over five classes."""
     scores = {
         "top1": proportion(predictions.right, predictions.groups),
         "per_class": mean_per_class(predictions.labels, predictions.right, predictions.groups),

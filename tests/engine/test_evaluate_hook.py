@@ -42,7 +42,9 @@ def config_of(work_dir: Path, *, hook: dict[str, Any] | None, labelled: bool = T
     config = tiny_config(work_dir, steps=6)
     config["train_dataloader"]["dataset"] = {"type": "FewScenes", "labelled": labelled}
     config["split"] = {"val": 0.2, "test": 0.2}
-    config["default_hooks"]["evaluate"] = hook and {"type": "EvaluateHook", "evaluators": KINDS, **hook}
+    config["default_hooks"]["evaluate"] = (
+        None if hook is None else {"type": "EvaluateHook", "evaluators": KINDS, **hook}
+    )
     return config | changes
 
 
