@@ -1,7 +1,6 @@
 """A folder of a run's own: writable, and cleared of what an earlier run left without losing any of it."""
 
 import importlib.util
-import json
 import os
 import re
 import time
@@ -14,6 +13,7 @@ from torch import nn
 from selfsup.data.splits import SPLIT_FILES
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.ops.dist import barrier, is_main
+from selfsup.ops.files import found_in_work_dir
 from selfsup.ops.parts import whole_state
 from selfsup.weights.checkpoint import EXPORTED, NAME
 from selfsup.weights.write import write_weights
@@ -54,12 +54,11 @@ def check_writable(work_dir: Path) -> None:
 
 def found_before(work_dir: Path) -> set[str]:
     """Names of what was in a work dir before its first run: the user's, and not to be moved."""
-    try:
-        told = json.loads((work_dir / "environment.json").read_text(encoding="utf-8"))
-        return set(told["found_in_work_dir"])
-    except (OSError, ValueError, KeyError):  # no run was here, or one that was killed while it wrote
-        names = {path.name for path in work_dir.iterdir()} if work_dir.is_dir() else set()
-        return names - {*RESULTS, EARLIER}
+    if (told := found_in_work_dir(work_dir)) is not None:
+        return told
+    # No run was here, or one that was killed while it wrote.
+    names = {path.name for path in work_dir.iterdir()} if work_dir.is_dir() else set()
+    return names - {*RESULTS, EARLIER}
 
 
 def archive(
