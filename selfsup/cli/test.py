@@ -11,6 +11,7 @@ from selfsup.cli.launch import is_first
 from selfsup.cli.train import add_common_arguments, placed
 from selfsup.config import load_config
 from selfsup.errors import ConfigError
+from selfsup.ops.files import WORK_DIR_MARKER
 from selfsup.planning import print_notes
 
 
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Run a config's evaluators on a checkpoint and write scores.json."""
-    from selfsup.weights.checkpoint import checkpoint_file
+    from selfsup.weights.checkpoint import Checkpoint, checkpoint_file
     from selfsup.weights.read import read_weights
 
     config = placed(load_config(chosen.config, chosen.cfg_options), chosen)
@@ -39,7 +40,8 @@ def run(chosen: argparse.Namespace) -> int:
     leave_process_group()
     if is_first(chosen.launcher):
         folder = chosen.work_dir or work_dir_of(checkpoint) or config["work_dir"]
-        step = read_weights(checkpoint, mapped=True).get("step")  # an exported backbone does not say
+        saved = Checkpoint.of(read_weights(checkpoint, mapped=True), checkpoint)
+        step = saved.step if saved is not None else None  # an exported backbone does not say
         of = {"checkpoint": str(checkpoint), "step": step, "config": chosen.config}
         path = Path(folder, "scores.json")
         try:
@@ -62,4 +64,4 @@ def run(chosen: argparse.Namespace) -> int:
 def work_dir_of(checkpoint: Path) -> Path | None:
     """The folder of the run that wrote a file of weights; None if it lies in none."""
     folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    return folder if (folder / "environment.json").is_file() else None
+    return folder if (folder / WORK_DIR_MARKER).is_file() else None

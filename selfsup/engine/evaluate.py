@@ -14,6 +14,7 @@ from selfsup.engine.splits import doubt_about_test, run_split
 from selfsup.engine.start import load_method
 from selfsup.ops.dist import Launcher, init_process_group, is_main, local_device
 from selfsup.registry import DATASETS, METHODS, TRANSFORMS
+from selfsup.weights.checkpoint import Checkpoint
 from selfsup.weights.read import read_weights
 
 
@@ -52,10 +53,10 @@ def evaluate(
     images = _own_images(judge.evaluators, loader["dataset"])
     split = doubt = None
     if images is not None:
-        state, folder = read_weights(checkpoint, mapped=True), Path(checkpoint).parent
+        saved, folder = Checkpoint.of(read_weights(checkpoint, mapped=True), checkpoint), Path(checkpoint).parent
         work_dir = folder.parent if folder.name == "checkpoints" else folder
-        split = run_split(images, config, work_dir, state, log=note)
-        doubt = doubt_about_test(split, state, images, path=checkpoint)
+        split = run_split(images, config, work_dir, saved, log=note)
+        doubt = doubt_about_test(split, saved, images, path=checkpoint)
     suite = judge.suite(images, split, "test", preprocess=method.preprocess, views=TRANSFORMS.build(loader["views"]))
     if doubt is not None and suite.uses_own and is_main():
         note(doubt)

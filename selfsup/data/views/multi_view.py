@@ -41,7 +41,7 @@ def _transformed(image: np.ndarray, transform: Transform, rng: np.random.Generat
 class MultiView:
     """Several views of one image: ``views(image, rng)`` gives a list of uint8 (h, w, 3) arrays.
 
-    The views keep the order of the pipelines, whatever their sizes. A method that treats views differently goes by their
+    Views keep the order of the pipelines, whatever their sizes. A method that treats views differently goes by their
     place: SwAV assigns prototypes to the first two, a teacher of multi-crop sees those. List the largest first.
 
     Args:
