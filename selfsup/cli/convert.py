@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Convert weights that others wrote; every tensor is accounted for."""
+    """Convert weights that others wrote; every tensor is reported."""
     out = Path(chosen.out)
     if out.suffix not in SUFFIXES or (chosen.heads and out.suffix != ".pth"):
         wanted = ".pth with --heads" if chosen.heads else " or ".join(SUFFIXES)
@@ -51,7 +51,7 @@ def run(chosen: argparse.Namespace) -> int:
         raise ConfigError("--heads: needs a config after --backbone, which says what neck and prototypes are")
     from selfsup.weights.convert import convert_file
 
-    account = convert_file(
+    report = convert_file(
         chosen.file,
         out,
         architecture=architecture,
@@ -61,7 +61,7 @@ def run(chosen: argparse.Namespace) -> int:
         key=chosen.key,
     )
     table = Table("tensors", "what", "names", title=f"{chosen.file}", title_justify="left")
-    for count, what, names in account.rows():
+    for count, what, names in report.rows():
         table.add_row(str(count), what, names)
     Console().print(table)
     print(f"written to {out}, with a card in {out.with_suffix('.json').name}")

@@ -28,10 +28,9 @@ def run(chosen: argparse.Namespace) -> int:
     from selfsup.engine.run_card import run_card
     from selfsup.engine.start import load_method
     from selfsup.registry import METHODS
-    from selfsup.weights.card import check_place
+    from selfsup.weights.card import check_place, provenance
     from selfsup.weights.checkpoint import checkpoint_file
     from selfsup.weights.export import export
-    from selfsup.weights.provenance import provenance
 
     checkpoint = checkpoint_file(chosen.checkpoint)
     check_place(Path(chosen.output), source=checkpoint)

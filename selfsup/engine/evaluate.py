@@ -25,6 +25,7 @@ from selfsup.evaluation.task import Task
 from selfsup.methods.base import Method
 from selfsup.ops.dist import Launcher, broadcast_object, init_process_group, is_main, local_device
 from selfsup.registry import DATASETS, EVALUATORS, METHODS, TASKS, TRANSFORMS
+from selfsup.weights.checkpoint import Checkpoint
 from selfsup.weights.read import read_weights
 
 OWN = "own"
@@ -168,7 +169,7 @@ def _own_images(
     if config.get("tasks"):
         return None, None
     images = DATASETS.build(config["train_dataloader"]["dataset"])
-    state = read_weights(checkpoint, mapped=True)
+    state = Checkpoint.of(read_weights(checkpoint, mapped=True), checkpoint)
     split = run_split(images, config, work_dir_of(Path(checkpoint)), state, log=note)
     if (doubt := doubt_about_test(split, state, images, path=checkpoint)) is not None:
         note(doubt)

@@ -1,39 +1,31 @@
-"""Going on with a run: which checkpoint all processes take, whether it is this run's, and what has changed since."""
+"""Resuming a run: which checkpoint all processes take, whether it is this run's, and what has changed since."""
 
 import hashlib
+import logging
 import secrets
 import zipfile
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from torch.optim import Optimizer
 
+from selfsup.config import changes
 from selfsup.engine.optim.groups import OPTIONS
+from selfsup.engine.save import Stateful, restore_rank_state
+from selfsup.engine.schedules import Schedule
 from selfsup.errors import CheckpointError
-from selfsup.ops.dist import broadcast_object, gather_objects
+from selfsup.ops.dist import broadcast_object, gather_objects, world_size
 from selfsup.ops.together import together
-from selfsup.weights.checkpoint import FORMAT, checkpoint_path, list_checkpoints, step_of
-from selfsup.weights.read import read_checkpoint
+from selfsup.weights.checkpoint import Checkpoint, checkpoint_path, list_checkpoints, step_of
+from selfsup.weights.load import load_checkpoint
 
-KEYS = ("step", "model", "optim_wrapper", "schedules", "ranks", "images", "batch", "optimizer", "schedulers")
-"""What a checkpoint holds besides its format."""
-
+NEEDED = ("step", "optim_wrapper", "schedules", "ranks", "images", "batch", "optimizer", "schedulers")
+"""What a checkpoint must have besides a model for a run to resume from it."""
+EQUAL = ("images", "optimizer", "schedulers")
+"""What must be as it was."""
 NEW_RUN = "use --init-from to start a new run from these weights"
-
-
-@dataclass(frozen=True)
-class SavedRun:
-    """What a run has come to.
-
-    Args:
-        path: the checkpoint, for messages.
-        state: what it holds.
-    """
-
-    path: Path
-    state: dict[str, Any]
 
 
 def new_run_id() -> str:
@@ -41,23 +33,22 @@ def new_run_id() -> str:
     return broadcast_object(secrets.token_hex(8))
 
 
-def newest_for_all(work_dir: str | Path, *, mapped: bool) -> SavedRun | None:
+def newest_for_all(work_dir: str | Path, *, mapped: bool) -> Checkpoint | None:
     """The newest checkpoint that process 0 sees, as each process finds it; all of them call this together.
 
     Each process reads the file of that name on its own disk. All must have the same run id and the same contents, by
-    the checksums that the file itself has of every tensor, so that checkpoints without a run id, as earlier versions
-    wrote them, are compared too.
+    the checksums that the file itself has of every tensor.
 
     Args:
         work_dir: of the run.
-        mapped: see :func:`~selfsup.weights.read.read_checkpoint`.
+        mapped: see :func:`~selfsup.weights.read.read_weights`.
 
     Returns:
         The checkpoint; None if process 0 sees none.
 
     Raises:
-        CheckpointError: if a process cannot read the file, it is of another format or no whole run's, or it is not the
-            same everywhere.
+        CheckpointError: if a process cannot read the file, a newer version wrote it, it is no whole run's, or it is
+            not the same everywhere.
     """
     found = list_checkpoints(work_dir)
     step = broadcast_object(step_of(found[-1]) if found else None)
@@ -66,36 +57,28 @@ def newest_for_all(work_dir: str | Path, *, mapped: bool) -> SavedRun | None:
     path = checkpoint_path(work_dir, step)
     with together():
         _check_complete(path)
-        state = read_checkpoint(path, mapped=mapped)
-        _check_whole(state, path)
+        checkpoint = Checkpoint.read(path, mapped=mapped)
+        if missing := [name for name in NEEDED if getattr(checkpoint, name) is None]:
+            raise CheckpointError(f"{path}: must hold what a run resumes from, got no {', '.join(missing)}; {NEW_RUN}")
         contents = _checksums(path)
-    _check_same_everywhere(path, state.get("run"), contents)
-    return SavedRun(path, state)
+    _check_same_everywhere(path, checkpoint.run, contents)
+    return checkpoint
 
 
 def _check_complete(path: Path) -> None:
-    """Reject a file whose end is missing, as a disk or a copy that failed leaves it, with the way back."""
+    """Reject a file whose end is missing, as a disk or a copy that failed leaves it, and say how to resume."""
     if not path.is_file() or zipfile.is_zipfile(path):
         return
     older = [other for other in list_checkpoints(path.parent.parent) if other < path and zipfile.is_zipfile(other)]
-    way = (
+    remedy = (
         f"the newest complete one before it is {older[-1]}: move the broken file away, and the same command with "
-        "--resume goes on from there"
+        "--resume resumes from there"
         if older
-        else "there is no complete one before it: the same command without --resume puts it aside and starts anew"
+        else "there is no complete one before it: the same command without --resume archives it and starts anew"
     )
-    raise CheckpointError(f"{path}: the file is truncated or no checkpoint at all, {path.stat().st_size} bytes; {way}")
-
-
-def _check_whole(state: Mapping[str, Any], path: Path) -> None:
-    """Reject what is no checkpoint of a run."""
-    if state.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format {state.get('format')!r}, this version reads format {FORMAT}")
-    missing = [key for key in KEYS if key not in state]
-    if missing:
-        raise CheckpointError(
-            f"{path}: holds no {', '.join(missing)}, which a run of this version needs to go on; {NEW_RUN}"
-        )
+    raise CheckpointError(
+        f"{path}: the file is truncated or no checkpoint at all, {path.stat().st_size} bytes; {remedy}"
+    )
 
 
 def _checksums(path: Path) -> str:
@@ -108,7 +91,7 @@ def _checksums(path: Path) -> str:
 
 
 def _check_same_everywhere(path: Path, run: str | None, contents: str) -> None:
-    """Reject to train weights on that differ between processes: each would be right about another model."""
+    """Reject weights that differ between processes: each would train another model."""
     everywhere = gather_objects((str(path), run, contents))
     (first, its_run, _), *_ = everywhere
     for number, (other, other_run, other_contents) in enumerate(everywhere):
@@ -116,83 +99,66 @@ def _check_same_everywhere(path: Path, run: str | None, contents: str) -> None:
             same = "" if other_run != its_run else ", with other contents"
             raise CheckpointError(
                 f"process 0 reads {first} of run {its_run or 'unknown'}, process {number} reads {other} of run "
-                f"{other_run or 'unknown'}{same}; all must go on from one: give them a work dir that they share, or "
-                "copy the right file to each"
+                f"{other_run or 'unknown'}{same}; all must resume from the same one: give them a work dir that they "
+                "share, or copy the right file to each"
             )
 
 
-def began_with(state: Mapping[str, Any]) -> str | None:
-    """The file of weights that a checkpoint's run began with; None for random weights.
-
-    Checkpoints of earlier versions do not say so themselves, but most have the config of then.
-    """
-    if "started_from" not in state:
-        return state.get("config", {}).get("load_from")
-    return state["started_from"] and state["started_from"]["file"]
-
-
-def with_beginning(config: Mapping[str, Any], file: str | None, tell: Callable[[str], object]) -> Mapping[str, Any]:
-    """Let a config say what its run began with, whatever the command that goes on with it names.
+def restore_run(
+    saved: Checkpoint,
+    parts: Stateful,
+    run: Mapping[str, Any],
+    *,
+    total_steps: int,
+    log: logging.Logger,
+) -> None:
+    """Restore a run's state, on all processes or on none.
 
     Args:
-        config: of the run as it goes on.
-        file: see :func:`began_with`.
-        tell: for a line that says that what the command names is not looked at.
-    """
-    named = config.get("load_from")
-    if named is not None:
-        began = "" if named == file else f", and began with {file or 'random weights'}"
-        tell(f"{named} (load_from, --init-from) is not looked at: the run goes on from its own checkpoint{began}")
-    return config if named == file else {**config, "load_from": file}
-
-
-def check_fits(state: Mapping[str, Any], path: Path, run: Mapping[str, Any]) -> None:
-    """Reject a checkpoint that this run cannot go on from.
-
-    Args:
-        state: what the file holds.
-        path: the file, for the messages.
-        run: what the config makes of ``images``, ``batch`` (per process, processes, accumulated), ``optimizer`` and
-            ``schedulers``.
+        saved: the checkpoint.
+        parts: receive the state.
+        run: what the checkpoint is compared with, see :func:`~selfsup.engine.save.identity_of`, and ``config``.
+        total_steps: updates of the whole run.
+        log: for what has changed since, and what could not be restored.
 
     Raises:
-        CheckpointError: if the data set, the images per update, the optimizer or the schedules are others.
+        CheckpointError: if the checkpoint is not this run's, or is past its end.
     """
-    if state["images"] != run["images"]:
-        raise CheckpointError(
-            f"{path}: the run saw {state['images']} images, the data set has {run['images']} now; {NEW_RUN}"
-        )
-    for key, what in (("optimizer", "optimizer"), ("schedulers", "learning-rate schedules")):
-        if state[key] != run[key]:
+    with together():
+        _check_fits(saved, run, total_steps)
+    changed = restore_state(saved, parts, log)
+    if saved.seed not in (None, run["seed"]):
+        changed.append(f"seed {saved.seed} -> {run['seed']}: order and views of the images are others from here on")
+    if list(saved.batch) != list(run["batch"]):
+        changed.append(f"batch {_times(saved.batch)} -> {_times(run['batch'])}")
+    what = f"; changed since: {', '.join(changed)}" if changed else ""
+    log.info(f"resumed at step {saved.step} from {saved.path}{what}")
+    if saved.config is not None and (others := changes(saved.config, run["config"])):
+        log.info(f"the config has changed since: {others}")
+
+
+def _check_fits(saved: Checkpoint, run: Mapping[str, Any], total_steps: int) -> None:
+    """Reject a checkpoint that this run cannot resume from."""
+    for name in EQUAL:
+        before, now = getattr(saved, name), run[name]
+        if before != now:
             raise CheckpointError(
-                f"{path}: the run's {what} {_named(state[key])}, the config's {_named(run[key])}; the state of one is "
-                f"nothing to the other: put the config back, or {NEW_RUN}"
+                f"{saved.path}: {name}: must be {_shown(before)} as before, got {_shown(now)}; restore the config, or "
+                f"{NEW_RUN}"
             )
-    _check_batch(state["batch"], run["batch"], path)
-
-
-def check_length_of_run(step: int, total_steps: int, path: Path) -> None:
-    """Reject to go on with a run that is past its end: what it would write would bear the wrong step.
-
-    Args:
-        step: updates done so far.
-        total_steps: updates of the whole run, by the config.
-        path: the checkpoint, for the message.
-
-    Raises:
-        CheckpointError: if there are more of the first.
-    """
-    if step > total_steps:
+    assert saved.step is not None
+    if saved.step > total_steps:  # what it would write would bear the wrong step
         raise CheckpointError(
-            f"{path}: the run has come to step {step}, and the config ends it at step {total_steps}; let it end later "
-            f"(train_cfg), look at it with `selfsup test`, or {NEW_RUN}"
+            f"{saved.path}: the run has come to step {saved.step}, and the config ends it at step {total_steps}; let "
+            f"it end later (train_cfg), evaluate it with `selfsup test`, or {NEW_RUN}"
         )
+    _check_batch(saved.batch, run["batch"], saved.path)
 
 
-def _check_batch(before: Sequence[int], now: Sequence[int], path: Path) -> None:
+def _check_batch(before: Sequence[int], now: Sequence[int], path: Path | None) -> None:
     """Steps, epochs and learning rates count updates: of other sizes they would mean something else from here on."""
-    (each, processes, accumulate), wanted = now, _product(before)
-    if _product(now) == wanted:
+    (each, processes, accumulate), wanted = now, prod(before)
+    if prod(now) == wanted:
         return
     right = NEW_RUN
     if wanted % (each * processes) == 0:
@@ -200,19 +166,57 @@ def _check_batch(before: Sequence[int], now: Sequence[int], path: Path) -> None:
     elif wanted % (processes * accumulate) == 0:
         right = f"set train_dataloader.batch_size={wanted // (processes * accumulate)}, or {right}"
     raise CheckpointError(
-        f"{path}: the run's updates are of {wanted} images ({_times(before)}), they would be of {_product(now)} "
-        f"({_times(now)}) now, and its steps and learning rates would mean something else; {right}"
+        f"{path}: images per update must be {wanted} ({_times(before)}) as before, got {prod(now)} ({_times(now)}), "
+        f"which would change what steps and learning rates mean; {right}"
     )
+
+
+def restore_state(saved: Checkpoint, parts: Stateful, log: logging.Logger) -> list[str]:
+    """The inverse of :func:`~selfsup.engine.save.collect`; the config's options of the optimizer hold from here on.
+
+    Args:
+        saved: a checkpoint that fits.
+        parts: what receives it.
+        log: is told if the run had another number of processes.
+
+    Returns:
+        What changed since it was saved.
+
+    Raises:
+        CheckpointError: if the weights do not fit the method, its backbone computes something else, other parameters
+            were trained, or others were in each group of a schedule that keeps values for each.
+    """
+    optimizer = parts.optim_wrapper.optimizer
+    mmengines = [schedule for schedule in parts.schedules if not isinstance(schedule, Schedule)]
+    if mmengines and not parts.optim_wrapper.has_groups_of(saved.optim_wrapper):
+        raise CheckpointError(
+            f"{saved.path}: optim_wrapper.param_groups sorts the parameters otherwise than the run did, and "
+            f"{type(mmengines[0]).__name__} has a value for each of its groups; restore them, or {NEW_RUN}"
+        )
+    load_checkpoint(parts.method, saved)
+    wanted = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    parts.optim_wrapper.load_state_dict(saved.optim_wrapper)
+    stateful = {schedule.param_name for schedule in mmengines}
+    stateful |= {"betas"} if "momentum" in stateful else set()  # where Adam keeps what MMEngine calls momentum
+    changed = restore_options(optimizer, wanted, stateful=stateful)
+    for schedule, state in zip(parts.schedules, saved.schedules, strict=True):
+        schedule.load_state_dict(state)
+    if not restore_rank_state(saved.ranks, parts.method, parts.device):
+        log.warning(
+            f"resumed on {world_size()} processes, saved on {len(saved.ranks)}: random states start anew, and queues "
+            "are those of process 0"
+        )
+    return changed
 
 
 def restore_options(
     optimizer: Optimizer, wanted: Sequence[Mapping[str, Any]], *, stateful: Collection[str]
 ) -> list[str]:
-    """Give parameter groups the config's options back after a state was loaded over them.
+    """Restore the config's options of parameter groups after a state was loaded over them.
 
     Args:
         optimizer: holds the checkpoint's options.
-        wanted: the config's, from :func:`options_of` before loading.
+        wanted: the config's, of every group.
         stateful: options that MMEngine's schedules change step by step, from their last value: the checkpoint's stay.
 
     Returns:
@@ -235,31 +239,25 @@ def restore_options(
     return list(dict.fromkeys(changes))
 
 
-def options_of(optimizer: Optimizer) -> list[dict[str, Any]]:
-    """The options of every parameter group."""
-    return [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+def with_beginning(config: Mapping[str, Any], saved: Checkpoint, log: logging.Logger) -> Mapping[str, Any]:
+    """Let a config say what its run began with, whatever the command that resumes it names.
+
+    Args:
+        config: of the run as it is resumed.
+        saved: its checkpoint.
+        log: is told that what the command names is not used.
+    """
+    file = saved.started_from["file"] if saved.started_from else None
+    named = config.get("load_from")
+    if named is not None:
+        began = "" if named == file else f", and began with {file or 'random weights'}"
+        log.info(f"{named} (load_from, --init-from) is not used: the run resumes from its own checkpoint{began}")
+    return config if named == file else {**config, "load_from": file}
 
 
-def batch_change(before: Sequence[int], now: Sequence[int]) -> list[str]:
-    """How an update of the same size is made up otherwise, if it is."""
-    return [] if list(before) == list(now) else [f"batch {_times(before)} -> {_times(now)}"]
-
-
-def seed_change(before: int | None, now: int) -> list[str]:
-    """What another seed means from here on; checkpoints of earlier versions do not say theirs."""
-    if before is None or before == now:
-        return []
-    return [f"seed {before} -> {now}: the order and the views of the images are others from here on"]
-
-
-def _named(names: str | Sequence[str]) -> str:
-    return f"is {names}" if isinstance(names, str) else f"are {', '.join(names) or 'none'}"
+def _shown(value: Any) -> str:
+    return ", ".join(value) or "none" if isinstance(value, list) else str(value)
 
 
 def _times(parts: Sequence[int]) -> str:
     return " x ".join(map(str, parts))
-
-
-def _product(parts: Sequence[int]) -> int:
-    each, processes, accumulate = parts
-    return each * processes * accumulate

@@ -7,8 +7,7 @@ from selfsup.data.views.sides import view_side
 from selfsup.methods.base import Method
 from selfsup.ops.parts import class_name
 from selfsup.registry import TRANSFORMS
-from selfsup.weights.card import weights_card
-from selfsup.weights.provenance import made_by
+from selfsup.weights.card import made_by, weights_card
 
 
 def run_card(
@@ -26,7 +25,7 @@ def run_card(
         config: the resolved config.
         method: what it trains.
         step: optimizer updates done; None if the file does not say.
-        started_from: the weights that the run began with, see :func:`~selfsup.weights.provenance.origin`.
+        started_from: the weights that the run began with, see :func:`~selfsup.weights.card.origin`.
         taught_by: the same of the networks that taught it, such as a distillation's teacher.
         earlier: the provenance of the file that the weights are from, which knows better where they come from.
     """

@@ -29,19 +29,13 @@ from selfsup.engine.logging.environment import write_environment
 from selfsup.engine.logging.lines import open_log
 from selfsup.engine.logging.metrics import MetricsLog
 from selfsup.engine.loop import TrainLoop
-from selfsup.engine.resume import (
-    SavedRun,
-    began_with,
-    new_run_id,
-    newest_for_all,
-    with_beginning,
-)
+from selfsup.engine.resume import new_run_id, newest_for_all, restore_run, with_beginning
 from selfsup.engine.run_card import run_card
-from selfsup.engine.save import Stateful, collect, identity_of, restore_run
+from selfsup.engine.save import Stateful, collect, export_backbone, identity_of
 from selfsup.engine.schedules.build import build_schedules
 from selfsup.engine.splits import check_images, data_state, describe_split, run_split
 from selfsup.engine.start import TrainedWeights, start_from
-from selfsup.engine.work_dir import archive, check_writable, export_backbone, found_before, sweep, unused_name
+from selfsup.engine.work_dir import archive, check_writable, found_before, sweep, unused_name
 from selfsup.methods.base import Method, Progress
 from selfsup.ops.dist import (
     Launcher,
@@ -56,9 +50,8 @@ from selfsup.ops.files import write_record
 from selfsup.ops.parts import is_sharded
 from selfsup.ops.together import together
 from selfsup.registry import HOOKS, METHODS, RUNNERS
-from selfsup.weights.checkpoint import checkpoint_path
-from selfsup.weights.provenance import origin
-from selfsup.weights.write import write_atomically
+from selfsup.weights.card import origin
+from selfsup.weights.checkpoint import Checkpoint, checkpoint_path
 
 
 @RUNNERS.register_module()
@@ -248,12 +241,12 @@ class Runner(MMEngineRunner):
             Updates done so far.
         """
         saved = newest_for_all(self.work_dir, mapped=is_sharded(self.method)) if self._resume else None
-        self.run_id = (saved and saved.state.get("run")) or new_run_id()
+        self.run_id = (saved and saved.run) or new_run_id()
         self._build_training(saved)
         self.call_hook("before_run")
         return self._load_or_resume(saved)
 
-    def _build_training(self, saved: SavedRun | None = None) -> None:
+    def _build_training(self, saved: Checkpoint | None = None) -> None:
         """Data, optimizer and schedule, in the order in which each needs the one before."""
         config = self._config
         self.trained = TrainedWeights()
@@ -263,7 +256,7 @@ class Runner(MMEngineRunner):
         if saved is not None:
             with together():
                 check_images(saved, images)
-        self.split = run_split(images, config, checkpoint=saved.state if saved else None, log=self.logger.info)
+        self.split = run_split(images, config, checkpoint=saved, log=self.logger.info)
         self._data = data_state(images, self.split)
         with together():
             self.tasks = build_tasks(config.get("tasks") or {}, images, self.split)
@@ -308,17 +301,18 @@ class Runner(MMEngineRunner):
         Raises:
             CheckpointError: if it cannot be written, on all processes together.
         """
-        state = collect(self._stateful, step=step)
+        checkpoint = collect(
+            self._stateful,
+            step=step,
+            trained=self.trained.taken,
+            unwritten=self.metrics_log.unwritten,
+            recipe=self._config.get("recipe"),
+            started_from=self.started_from,
+            **self._identity(),
+        )
         with together():
-            if state is not None:
-                state |= {
-                    "trained": self.trained.taken,
-                    "unwritten": self.metrics_log.unwritten,
-                    "recipe": self._config.get("recipe"),
-                    "started_from": self.started_from,
-                    **self._identity(),
-                }
-                write_atomically(state, checkpoint_path(self.work_dir, step))
+            if checkpoint is not None:
+                checkpoint.write(checkpoint_path(self.work_dir, step))
         self.saved_step = step
 
     @property
@@ -329,7 +323,7 @@ class Runner(MMEngineRunner):
         identity = identity_of(self._stateful, self._config, num_images=len(self.train_images))
         return {"run": self.run_id, "config": plain(self._config), "data": self._data, **identity}
 
-    def _load_or_resume(self, saved: SavedRun | None) -> int:
+    def _load_or_resume(self, saved: Checkpoint | None) -> int:
         """Give the run its state back, and its work dir.
 
         Returns:
@@ -367,12 +361,12 @@ class Runner(MMEngineRunner):
                 if self.split is not None:
                     self.split.write(self.work_dir)
 
-    def _restore(self, saved: SavedRun) -> int:
+    def _restore(self, saved: Checkpoint) -> int:
         """Take a checkpoint over on all processes, or on none."""
-        identity, tell = self._identity(), self.logger.info
-        restore_run(saved, self._stateful, identity, total_steps=self.total_steps, tell=tell, warn=self.logger.warning)
-        self.trained = TrainedWeights(saved.state.get("trained", ()))
-        self.started_from = saved.state.get("started_from")
-        self._unwritten = saved.state.get("unwritten", [])
-        self._config = with_beginning(self._config, began_with(saved.state), tell)
-        return saved.state["step"]
+        restore_run(saved, self._stateful, self._identity(), total_steps=self.total_steps, log=self.logger)
+        self.trained = TrainedWeights(saved.trained)
+        self.started_from = dict(saved.started_from) if saved.started_from is not None else None
+        self._unwritten = list(saved.unwritten)
+        self._config = with_beginning(self._config, saved, self.logger)
+        assert saved.step is not None
+        return saved.step

@@ -1,39 +1,29 @@
-"""A run's state as one dict, and back: what a checkpoint holds."""
+"""A run's state as a checkpoint, and back; the backbone that it leaves at its end."""
 
-import hashlib
-from collections.abc import Callable, Mapping
+import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from torch import Tensor, nn
 
-from selfsup.config import batch_parts, changes
-from selfsup.engine.resume import (
-    NEW_RUN,
-    SavedRun,
-    batch_change,
-    check_fits,
-    check_length_of_run,
-    options_of,
-    restore_options,
-    seed_change,
-)
-from selfsup.engine.schedules import Schedule
-from selfsup.errors import CheckpointError
+from selfsup.config import batch_parts
+from selfsup.engine.work_dir import archive_file
 from selfsup.methods.base import Method
 from selfsup.ops.dist import broadcast_object, gather_objects_on_main, is_main, rank, world_size
 from selfsup.ops.parts import class_name, whole_state
 from selfsup.ops.random_state import random_state, set_random_state
-from selfsup.ops.together import together
-from selfsup.weights.checkpoint import FORMAT
-from selfsup.weights.load import load_run
+from selfsup.weights.checkpoint import EXPORTED, Checkpoint
+from selfsup.weights.digest import fingerprint
+from selfsup.weights.write import write_weights
 
 
 @dataclass(frozen=True)
 class Stateful:
-    """The parts of a run that change as it goes.
+    """The parts of a run that change in training.
 
     Args:
         method: what is trained, without what wraps it.
@@ -49,7 +39,7 @@ class Stateful:
 
 
 def identity_of(parts: Stateful, config: Mapping[str, Any], *, num_images: int) -> dict[str, Any]:
-    """What must be the same for a checkpoint to be this run's."""
+    """What a run is compared by with the checkpoint that it is to resume from."""
     return {
         "images": num_images,
         "seed": config.get("seed", 0),
@@ -59,104 +49,33 @@ def identity_of(parts: Stateful, config: Mapping[str, Any], *, num_images: int) 
     }
 
 
-def collect(parts: Stateful, *, step: int) -> dict[str, Any] | None:
-    """Everything the parts need to go on after ``step`` updates, on the main process; called by every one."""
+def collect(parts: Stateful, *, step: int, **facts: Any) -> Checkpoint | None:
+    """All that a run needs to resume after ``step`` updates, on the main process; called by every one.
+
+    Args:
+        parts: whose state is saved.
+        step: updates done.
+        facts: other fields of the checkpoint.
+    """
     ranks = gather_rank_states(parts.method, parts.device)
     weights = whole_state(dict(parts.method.state_dict()))
     optimizer = whole_state(parts.optim_wrapper.state_dict())
     if not is_main():
         return None
-    return {
-        "format": FORMAT,
-        "step": step,
-        "method": class_name(parts.method),
-        "model": weights,
-        "optim_wrapper": optimizer,
-        "schedules": [_values_of(schedule) for schedule in parts.schedules],
-        "ranks": ranks,
-    }
+    return Checkpoint(
+        step=step,
+        method=class_name(parts.method),
+        model=weights,
+        optim_wrapper=optimizer,
+        schedules=[_values_of(schedule) for schedule in parts.schedules],
+        ranks=ranks,
+        **facts,
+    )
 
 
 def _values_of(schedule: _ParamScheduler) -> dict[str, Any]:
     """A schedule's state without functions: OneCycleLR keeps one, and a file that holds code is never loaded."""
     return {name: value for name, value in schedule.state_dict().items() if not callable(value)}
-
-
-def restore_run(
-    saved: SavedRun,
-    parts: Stateful,
-    identity: Mapping[str, Any],
-    *,
-    total_steps: int,
-    tell: Callable[[str], object],
-    warn: Callable[[str], object],
-) -> None:
-    """Give a run its state back, on all processes or on none.
-
-    Args:
-        saved: what it has come to.
-        parts: receive the state.
-        identity: of the run, see :func:`identity_of`, and its ``config``.
-        total_steps: updates of the whole run.
-        tell: for what has changed since.
-        warn: for what no longer has its state.
-
-    Raises:
-        CheckpointError: if the checkpoint is not this run's, or is past its end.
-    """
-    path, state = saved.path, saved.state
-    with together():
-        check_fits(state, path, identity)
-        check_length_of_run(state["step"], total_steps, path)
-    changed = restore_state(state, parts, source=str(path), warn=warn)
-    changed += seed_change(state.get("seed"), identity["seed"])
-    changed += batch_change(state["batch"], identity["batch"])
-    what = f"; changed since: {', '.join(changed)}" if changed else ""
-    tell(f"resumed at step {state['step']} from {path}{what}")
-    if "config" in state and (others := changes(state["config"], identity["config"])):
-        tell(f"the config has changed since: {others}")
-
-
-def restore_state(
-    state: Mapping[str, Any], parts: Stateful, *, source: str, warn: Callable[[str], object]
-) -> list[str]:
-    """The inverse of :func:`collect`; the config's options of the optimizer hold from here on.
-
-    Args:
-        state: of a checkpoint that fits.
-        parts: what receives it.
-        source: where it comes from, for messages.
-        warn: is told if the run had another number of processes.
-
-    Returns:
-        What changed since it was saved.
-
-    Raises:
-        CheckpointError: if the weights do not fit the method, its backbone computes something else, other parameters
-            were trained, or others were in each group of a schedule that keeps values for each.
-    """
-    optimizer = parts.optim_wrapper.optimizer
-    mmengines = [schedule for schedule in parts.schedules if not isinstance(schedule, Schedule)]
-    if mmengines and not parts.optim_wrapper.has_groups_of(state["optim_wrapper"]):
-        raise CheckpointError(
-            f"{source}: optim_wrapper.param_groups sorts the parameters otherwise than the run did, and "
-            f"{type(mmengines[0]).__name__} goes on from a value of each of its groups; put them back, or {NEW_RUN}"
-        )
-    load_run(parts.method, state["model"], state, source)
-    wanted = options_of(optimizer)
-    parts.optim_wrapper.load_state_dict(state["optim_wrapper"])
-    stateful = {schedule.param_name for schedule in mmengines}
-    stateful |= {"betas"} if "momentum" in stateful else set()  # where Adam keeps what MMEngine calls momentum
-    changed = restore_options(optimizer, wanted, stateful=stateful)
-    for schedule, saved in zip(parts.schedules, state["schedules"], strict=True):
-        schedule.load_state_dict(saved)
-    if not restore_rank_state(state["ranks"], parts.method, parts.device):
-        processes = "1 process" if world_size() == 1 else f"{world_size()} processes"
-        warn(
-            f"resumed on {processes}, saved on {len(state['ranks'])}: random states start anew, "
-            "and queues are those of process 0"
-        )
-    return changed
 
 
 def gather_rank_states(method: nn.Module, device: torch.device) -> list[dict[str, Any]] | None:
@@ -166,19 +85,19 @@ def gather_rank_states(method: nn.Module, device: torch.device) -> list[dict[str
     """
     buffers = dict(method.named_buffers())
     reference = broadcast_object(
-        {name: _digest(buffer) for name, buffer in buffers.items()} if world_size() > 1 else {}
+        {name: fingerprint({"": buffer}) for name, buffer in buffers.items()} if world_size() > 1 else {}
     )
     own: dict[str, Tensor] = {}
     if rank() > 0:
-        own = {name: b.detach().cpu() for name, b in buffers.items() if _digest(b) != reference.get(name)}
+        own = {name: b.detach().cpu() for name, b in buffers.items() if fingerprint({"": b}) != reference.get(name)}
     return gather_objects_on_main({"random": random_state(device), "buffers": own})
 
 
 def restore_rank_state(states: list[dict[str, Any]], method: nn.Module, device: torch.device) -> bool:
-    """Give this process its own part back.
+    """Restore what this process had of its own.
 
     Returns:
-        False if the run had another number of processes, so that there is no part of its own to give back.
+        False if the run had another number of processes, so that nothing was this one's own.
     """
     if len(states) != world_size():
         return False
@@ -191,6 +110,28 @@ def restore_rank_state(states: list[dict[str, Any]], method: nn.Module, device: 
     return True
 
 
-def _digest(tensor: Tensor) -> str:
-    plain = tensor.detach().cpu().contiguous()
-    return hashlib.sha1(plain.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+def export_backbone(backbone: nn.Module, work_dir: str | Path, card: Mapping[str, Any] | None = None) -> Path:
+    """Write the backbone's weights alone, as safetensors where that package is installed, else as a state dict.
+
+    What an earlier end of the run has left in the other of the two forms is archived: it has lost its card.
+
+    The main process writes; where the weights are split over the processes, all must call this.
+
+    Args:
+        backbone: whose weights.
+        work_dir: the folder to write into.
+        card: what the weights belong to, written beside them, see :mod:`selfsup.weights.card`.
+
+    Returns:
+        The file: ``backbone.safetensors`` or ``backbone.pth``.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    chosen, other = EXPORTED if importlib.util.find_spec("safetensors") is not None else reversed(EXPORTED)
+    path = Path(work_dir, chosen)
+    weights = whole_state(dict(backbone.state_dict()))
+    if is_main():
+        write_weights(weights, path, card)
+        archive_file(Path(work_dir, other))
+    return path

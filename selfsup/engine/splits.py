@@ -10,10 +10,11 @@ import numpy as np
 from selfsup.data.selection import Drawn
 from selfsup.data.sources.source import single_labels
 from selfsup.data.splits import MOST_CANDIDATES, Split, looks_for_copies, split
-from selfsup.engine.resume import NEW_RUN, SavedRun
+from selfsup.engine.resume import NEW_RUN
 from selfsup.errors import CheckpointError
 from selfsup.ops.dist import broadcast_object, is_main
 from selfsup.ops.together import together
+from selfsup.weights.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ def run_split(
     source: Any,
     recipe: Mapping[str, Any],
     work_dir: str | Path | None = None,
-    checkpoint: Mapping[str, Any] | None = None,
+    checkpoint: Checkpoint | None = None,
     *,
     log: Callable[[str], object] = logger.info,
 ) -> Split | None:
@@ -33,7 +34,7 @@ def run_split(
         recipe: of the run; ``split`` and ``tasks`` are read. A run has a split when it has no tasks, its images have
             one label each, and there are two classes or more; ``split=None`` switches it off.
         work_dir: of the run; its split file is read where the checkpoint does not say.
-        checkpoint: what a checkpoint of the run holds; one that was written before there were splits counts too.
+        checkpoint: of the run; one that was written before there were splits counts too.
         log: told why nothing is held out, or that copies are not looked for.
 
     Returns:
@@ -42,10 +43,10 @@ def run_split(
     Raises:
         DataError: if a split file cannot be read, or the section ``split`` is wrong.
     """
-    saved = (checkpoint or {}).get("data")
+    saved = checkpoint.data if checkpoint is not None else None
     if saved is not None and is_same_list(saved, source):
         return _from_checkpoint(saved, source)
-    if saved is None and checkpoint is not None and checkpoint.get("images") == len(source):
+    if saved is None and checkpoint is not None and checkpoint.images == len(source):
         return None  # so early a checkpoint says how many images were trained on, which were all
     found = None
     with together():
@@ -104,13 +105,13 @@ def is_same_list(saved: Mapping[str, Any], source: Any) -> bool:
     return saved["length"] == len(source) and (not known or saved["digest"] == digest)
 
 
-def check_images(saved: SavedRun, source: Any) -> None:
+def check_images(saved: Checkpoint, source: Any) -> None:
     """Reject to resume with other images than the run saw: its numbers would mean others.
 
     Raises:
         CheckpointError: if the list is another one.
     """
-    before = saved.state.get("data")
+    before = saved.data
     if before is None or is_same_list(before, source):
         return
     if before["length"] != len(source):
@@ -125,17 +126,17 @@ def check_images(saved: SavedRun, source: Any) -> None:
 
 
 def doubt_about_test(
-    found: Split | None, checkpoint: Mapping[str, Any], source: Any, *, path: str | Path
+    found: Split | None, checkpoint: Checkpoint | None, source: Any, *, path: str | Path
 ) -> str | None:
     """What to say of a test of weights on the run's own images, where these may have been trained on; None if not.
 
     Args:
         found: the split that the test goes by.
-        checkpoint: what the file of weights holds.
+        checkpoint: what the file of weights holds; None if it holds a backbone alone.
         source: the run's images by the config of the test.
         path: the file, for the message.
     """
-    saved = checkpoint.get("data")
+    saved = checkpoint.data if checkpoint is not None else None
     if saved is None:
         if found is not None and found.from_file:
             return None

@@ -13,9 +13,11 @@ from selfsup.methods.base import Method
 from selfsup.ops.dist import broadcast_object, is_main
 from selfsup.ops.parts import class_name, is_sharded
 from selfsup.ops.together import together
-from selfsup.weights.checkpoint import checkpoint_file
-from selfsup.weights.load import fill_backbone, load_run
-from selfsup.weights.provenance import digest, origin
+from selfsup.weights.card import origin
+from selfsup.weights.checkpoint import Checkpoint, checkpoint_file
+from selfsup.weights.digest import digest_of
+from selfsup.weights.load import fill_backbone, load_checkpoint
+from selfsup.weights.load_report import LoadReport
 from selfsup.weights.read import read_weights
 
 
@@ -23,7 +25,7 @@ def start_from(path: str | Path, method: Method) -> str:
     """Begin a run with the weights of an earlier one, as ``--init-from`` does.
 
     A method with ``fresh_parts`` takes what it shares with the checkpoint of whichever method, and all of that must be
-    there; any other method is filled as by :func:`~selfsup.weights.load.load_method`.
+    there; any other method is filled as by :func:`load_method`.
 
     The method is told which of its tensors were taken, see :meth:`~selfsup.methods.Method.after_init_from`.
 
@@ -33,25 +35,27 @@ def start_from(path: str | Path, method: Method) -> str:
     Raises:
         CheckpointError: if the file cannot be read or does not fit; the method is unchanged then.
     """
+    state = read_weights(path, mapped=is_sharded(method))
+    checkpoint = Checkpoint.of(state, path)
+    if method.fresh_parts is None and checkpoint is not None:
+        load_checkpoint(method, checkpoint)
+        return f"starting from the weights of {path}"
     if method.fresh_parts is None:
-        given = read_weights(path, mapped=is_sharded(method))
-        if "model" in given:
-            load_run(method, given["model"], given, path)
-            return f"starting from the weights of {path}"
-        account = fill_backbone(method, given, path)
+        report = _fill(method, state, path)
         backbone = {name for name in method.state_dict() if name.startswith("backbone.")}
-        asides = "".join(f"; left {why} ({_tensors(len(names))})" for why, names in account.aside.items())
-        took = f"took backbone ({_tensors(len(account.taken))}){asides}"
+        left = "".join(f"; left {why} ({_tensors(len(names))})" for why, names in report.ignored.items())
+        took = f"took backbone ({_tensors(len(report.loaded))}){left}"
         return f"starting from {path}: {took}; {_rest(method, backbone)}"
-    found = read_weights(path, mapped=is_sharded(method))
-    given = found["model"] if "model" in found else {f"backbone.{name}": tensor for name, tensor in found.items()}
+    if checkpoint is None:
+        given = {f"backbone.{name}": tensor for name, tensor in state.items()}
+        checkpoint = Checkpoint(model=given, path=Path(path))
     fresh = tuple(f"{part}." for part in method.fresh_parts)
     own = method.state_dict()
     kept = {name: tensor for name, tensor in own.items() if name.startswith(fresh)}
-    taken = {name: given[name] for name in own if name in given and name not in kept}
-    load_run(method, {**kept, **taken}, found, path)
-    left = [name for name in given if name not in taken]
-    return f"starting from {path}: took {_parts(taken)}; left {_parts(left)}; {_rest(method, taken)}"
+    taken = {name: checkpoint.model[name] for name in own if name in checkpoint.model and name not in kept}
+    load_checkpoint(method, checkpoint, {**kept, **taken})
+    rest = [name for name in checkpoint.model if name not in taken]
+    return f"starting from {path}: took {_parts(taken)}; left {_parts(rest)}; {_rest(method, taken)}"
 
 
 def _rest(method: Method, taken: Collection[str]) -> str:
@@ -62,11 +66,42 @@ def _rest(method: Method, taken: Collection[str]) -> str:
     return f"{copies}fresh are {_parts(name for name in method.state_dict() if name not in known)}"
 
 
+def load_method(path: str | Path, method: Method) -> int | None:
+    """Load the model part of a training checkpoint into ``method``, as ``--init-from`` and testing do.
+
+    A file that holds a backbone alone, such as an exported ``backbone.safetensors``, fills the backbone; the rest of
+    the method keeps its random weights, which testing does not look at.
+
+    Returns:
+        Optimizer updates that the weights were trained for, if the file says so.
+
+    Raises:
+        CheckpointError: if the file cannot be read or does not fit, or by its card or the config in it belongs to
+            another network.
+    """
+    state = read_weights(path, mapped=is_sharded(method))
+    if (checkpoint := Checkpoint.of(state, path)) is not None:
+        load_checkpoint(method, checkpoint)
+        return checkpoint.step
+    _fill(method, state, path)
+    return None
+
+
+def _fill(method: Method, state: Mapping[str, Any], path: str | Path) -> LoadReport:
+    """Copy the weights of a backbone alone into a method's."""
+    try:
+        return fill_backbone(method.backbone, state, Path(path))
+    except CheckpointError as error:
+        foreign = any(word in str(error) for word in ("source=", "prefix=", "key="))
+        remedy = "; `selfsup convert` makes a file of it that is taken here" if foreign else ""
+        raise CheckpointError(f"{error}{remedy}") from None
+
+
 class TrainedWeights:
     """Fills methods that another one holds, such as a teacher, from their own checkpoints, and remembers from which.
 
-    A run that goes on must be taught by the same weights. What was taken, in the order of the calls, is ``taken``: of
-    each file what :func:`~selfsup.weights.provenance.origin` says, which the run keeps in its checkpoints and its card.
+    A run that is resumed must be taught by the same weights. What was taken, in the order of the calls, is ``taken``:
+    of each file what :func:`~selfsup.weights.card.origin` says, which the run keeps in its checkpoints and its card.
 
     Args:
         before: what an earlier part of the run took, call by call.
@@ -94,13 +129,13 @@ class TrainedWeights:
         found = broadcast_object(found)
         file = Path(found["file"])
         with together():
-            state = read_weights(file)
-            if "model" not in state:
+            checkpoint = Checkpoint.of(read_weights(file), file)
+            if checkpoint is None:
                 raise CheckpointError(
-                    f"{file}: holds a backbone alone, and {class_name(module)} needs its other parts too; name a "
-                    "training checkpoint"
+                    f"{file}: must be a training checkpoint, which has all parts of {class_name(module)}, got a file "
+                    "without 'model'"
                 )
-        load_run(module, state["model"], state, file)
+        load_checkpoint(module, checkpoint)
         self.taken.append(found)
 
     def _choose(self, path: str) -> dict[str, Any]:
@@ -108,15 +143,16 @@ class TrainedWeights:
         if len(self.taken) >= len(self.before):
             return origin(checkpoint_file(path).resolve())
         expected = self.before[len(self.taken)]
-        if (file := Path(expected["file"])).is_file() and digest(file) == expected["sha256"]:
+        if (file := Path(expected["file"])).is_file() and digest_of(file) == expected["sha256"]:
             return dict(expected)
         with contextlib.suppress(CheckpointError):  # moved, perhaps
             file = checkpoint_file(path).resolve()
-            if digest(file) == expected["sha256"]:
+            if digest_of(file) == expected["sha256"]:
                 return {**expected, "file": str(file)}
         raise CheckpointError(
-            f"{path}: the run began with the weights of {expected['file']} (SHA-256 {expected['sha256'][:12]}...), "
-            "which are not there any more; put that file back, or start a new run with --init-from"
+            f"{path}: must hold the weights that the run began with, {expected['file']} (SHA-256 "
+            f"{expected['sha256'][:12]}...), which are not there any more; restore that file, or start a new run with "
+            "--init-from"
         )
 
 
@@ -128,24 +164,3 @@ def _parts(names: Iterable[str]) -> str:
 
 def _tensors(count: int) -> str:
     return f"{count} tensor{'s' if count > 1 else ''}"
-
-
-def load_method(path: str | Path, method: Method) -> int | None:
-    """Load the model part of a training checkpoint into ``method``, as ``--init-from`` and testing do.
-
-    A file that holds a backbone alone, such as an exported ``backbone.safetensors``, fills the backbone; the rest of
-    the method keeps its random weights, which testing does not look at.
-
-    Returns:
-        Optimizer updates that the weights were trained for, if the file says so.
-
-    Raises:
-        CheckpointError: if the file cannot be read or does not fit, or by its card or the config in it belongs to
-            another network.
-    """
-    state = read_weights(path, mapped=is_sharded(method))
-    if "model" in state:
-        load_run(method, state["model"], state, path)
-        return state.get("step")
-    fill_backbone(method, state, path)
-    return None

@@ -1,7 +1,5 @@
 """A folder of a run's own: writable, and cleared of what an earlier run left without losing any of it."""
 
-import importlib.util
-import json
 import os
 import re
 import time
@@ -9,20 +7,16 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from selfsup.data.splits import SPLIT_FILES
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.ops.dist import barrier, is_main
-from selfsup.ops.files import WORK_DIR_MARKER
-from selfsup.ops.parts import whole_state
-from selfsup.weights.checkpoint import EXPORTED, NAME
-from selfsup.weights.write import write_weights
+from selfsup.ops.files import WORK_DIR_MARKER, found_in_work_dir
+from selfsup.weights.checkpoint import NAME
 
 EARLIER = "earlier"
 RESULTS = (
     "config.py",
-    "environment.json",
+    WORK_DIR_MARKER,
     *SPLIT_FILES,
     "checkpoints",
     "metrics.jsonl",
@@ -55,12 +49,11 @@ def check_writable(work_dir: Path) -> None:
 
 def found_before(work_dir: Path) -> set[str]:
     """Names of what was in a work dir before its first run: the user's, and not to be moved."""
-    try:
-        told = json.loads((work_dir / "environment.json").read_text(encoding="utf-8"))
-        return set(told["found_in_work_dir"])
-    except (OSError, ValueError, KeyError):  # no run was here, or one that was killed while it wrote
-        names = {path.name for path in work_dir.iterdir()} if work_dir.is_dir() else set()
-        return names - {*RESULTS, EARLIER}
+    if (told := found_in_work_dir(work_dir)) is not None:
+        return told
+    # No run was here, or one that was killed while it wrote.
+    names = {path.name for path in work_dir.iterdir()} if work_dir.is_dir() else set()
+    return names - {*RESULTS, EARLIER}
 
 
 def archive(
@@ -76,17 +69,17 @@ def archive(
     Returns:
         The folder it was moved into, on the main process; None if there was nothing, and on the others.
     """
-    aside: Path | None = None
+    archived: Path | None = None
     if is_main():
         root = Path(work_dir).absolute()
         staying = ({*keep, *_read_from(root, config or {})} - set(RESULTS)) | {EARLIER}
         if leaving := [path for path in root.iterdir() if path.name not in staying]:
-            aside = root / EARLIER / unused_name(root / EARLIER)
-            aside.mkdir(parents=True)
+            archived = root / EARLIER / unused_name(root / EARLIER)
+            archived.mkdir(parents=True)
             for path in leaving:
-                path.rename(aside / path.name)
+                path.rename(archived / path.name)
     barrier()
-    return aside
+    return archived
 
 
 def _read_from(root: Path, value: Any) -> Iterator[str]:
@@ -127,42 +120,19 @@ def sweep(work_dir: str | Path) -> None:
             partial.unlink(missing_ok=True)
 
 
-def export_backbone(backbone: nn.Module, work_dir: str | Path, card: Mapping[str, Any] | None = None) -> Path:
-    """Write the backbone's weights alone, as safetensors where that package is installed, else as a state dict.
-
-    What an earlier end of the run has left in the other of the two forms is put aside: it has lost its card.
-
-    The main process writes; where the weights are split over the processes, all must call this.
-
-    Args:
-        backbone: whose weights.
-        work_dir: the folder to write into.
-        card: what the weights belong to, written beside them, see :mod:`selfsup.engine.card`.
-
-    Returns:
-        The file: ``backbone.safetensors`` or ``backbone.pth``.
+def archive_file(file: Path) -> None:
+    """Move a file out of the way, as the results of an earlier run are.
 
     Raises:
-        CheckpointError: if it cannot be written.
+        CheckpointError: if it cannot be moved.
     """
-    chosen, other = EXPORTED if importlib.util.find_spec("safetensors") is not None else reversed(EXPORTED)
-    path = Path(work_dir, chosen)
-    weights = whole_state(dict(backbone.state_dict()))
-    if is_main():
-        write_weights(weights, path, card)
-        _archive(Path(work_dir, other))
-    return path
-
-
-def _archive(file: Path) -> None:
-    """Move a file out of the way, as the results of an earlier run are."""
     if not file.is_file():
         return
     folder = file.parent / EARLIER
     try:
-        aside = folder / unused_name(folder)
-        aside.mkdir(parents=True)
-        file.rename(aside / file.name)
+        archived = folder / unused_name(folder)
+        archived.mkdir(parents=True)
+        file.rename(archived / file.name)
     except OSError as error:
         raise CheckpointError(f"{file}: is out of date and cannot be put into {folder} ({error.strerror})") from error
 

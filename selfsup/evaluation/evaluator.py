@@ -152,9 +152,9 @@ def fitting(
     Raises:
         ConfigError: if an evaluator is meant for a task that there is not.
     """
-    for name, task in (only or {}).items():
-        if task not in tasks:
-            raise ConfigError(f"evaluators.{name}.task: no task is called {task!r}{did_you_mean(task, tasks)}")
+    for name, wanted in (only or {}).items():
+        if wanted not in tasks:
+            raise ConfigError(f"evaluators.{name}.task: no task is called {wanted!r}{did_you_mean(wanted, tasks)}")
     for name, evaluator in evaluators.items():
         for wanted, whole in tasks.items():
             if (only or {}).get(name, wanted) != wanted:

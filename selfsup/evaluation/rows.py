@@ -70,8 +70,9 @@ class Row:
 
     def with_result(self, result: Result, seconds: float) -> "Row":
         """The row once it is computed."""
-        found = {"scores": result.scores, "chosen": dict(result.chosen), "notes": result.notes}
-        return dataclasses.replace(self, **found, seconds=round(seconds, 3))
+        return dataclasses.replace(
+            self, scores=result.scores, chosen=dict(result.chosen), notes=result.notes, seconds=round(seconds, 3)
+        )
 
     def to_json(self) -> str:
         """One line, without its end."""

@@ -1,20 +1,21 @@
-"""What would be right where a file does not fit, as far as the file tells."""
+"""What would be right where a file does not fit, as far as the file shows it."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from selfsup.errors import CheckpointError
-from selfsup.weights.families import identify
-from selfsup.weights.reading import Model, fits
+from selfsup.weights.rules.architecture import identify
 from selfsup.weights.rules.rule import HWIO_TO_OIHW, OIHW_TO_HWIO, Translation
-from selfsup.weights.rules.sources import SOURCES
+from selfsup.weights.rules.sources import SOURCES, Target
 from selfsup.weights.state_dicts import Choice, Weights
+
+FITS = "every tensor is there"
 
 
 def advice(
     state: Mapping[str, Any],
-    model: Model,
+    target: Target,
     source: str,
     prefix: str,
     chosen: Choice,
@@ -24,7 +25,7 @@ def advice(
 
     Args:
         state: what the file holds, under the key that the user says.
-        model: what wants its tensors.
+        target: what wants its tensors.
         source: who wrote the file, as the user says.
         prefix: of the names to look at, as the user says.
         chosen: which of the file's state dicts was looked at.
@@ -34,86 +35,61 @@ def advice(
         Another source, prefix or key by which every tensor would be found, or the axes of the kernels, or the networks
         that the file and the model have, or the state dicts in the file, after a semicolon; empty if nothing is known.
     """
-    for reading in _readings(state, model, source, prefix):
+    if reading := _reading(state, target, source, prefix):
         return f"; {reading}"
-    for key, tensors in chosen.beside.items():
-        if _fits(tensors, source, prefix, model):
-            return f"; with key={key!r} every tensor is there"
-    for key, tensors in chosen.beside.items():
-        for reading in _readings(tensors, model, source, prefix):
+    under_keys = {key: _reading(tensors, target, source, prefix) for key, tensors in chosen.others.items()}
+    for key, reading in sorted(under_keys.items(), key=lambda item: item[1] != FITS):
+        if reading:
             return f"; with key={key!r} {reading}"
     if translation is not None:
-        layout = _other_layout(translation, model)
-        if layout:
+        if layout := _other_layout(translation, target):
             return f"; {layout}"
-        found, wanted = identify(translation.weights), identify(model.own)
+        found, wanted = identify(translation.weights), identify(target.own)
         if found is not None and wanted is not None and found != wanted:
             return f"; the file holds a {found}, the model is a {wanted}"
-    return f"; {chosen}" if chosen.beside else ""
+    return f"; {chosen}" if chosen.others else ""
 
 
-def _fits(state: Mapping[str, Any], source: str, prefix: str, model: Model) -> bool:
-    """Whether every tensor is accounted for if this is read as the user says."""
-    with contextlib.suppress(CheckpointError):
-        return fits(SOURCES[source].tensors(state), source, prefix, model)
-    return False
-
-
-def _readings(state: Mapping[str, Any], model: Model, source: str, prefix: str) -> Iterator[str]:
-    """Sources and prefixes by which every tensor of the model would be found, the most likely first."""
+def _reading(state: Mapping[str, Any], target: Target, source: str, prefix: str) -> str:
+    """Source and prefix by which every tensor of the model would be found, the most likely; empty if there is none."""
     held: dict[str, Weights] = {}
     for name in [source, *(other for other in SOURCES if other != source)]:
         with contextlib.suppress(CheckpointError):
             held[name] = SOURCES[name].tensors(state)
-    if prefix and source in held and fits(held[source], source, "", model):
-        yield "every tensor is there if the prefix is left out"
-    around = _around(held, model)
-    for each, names in around.items():
-        if source in names:
-            yield f"every tensor is there with prefix={each!r}"
-    plain = [name for name in held if name != source and fits(held[name], name, "", model)]
-    for each, names in around.items():
-        if len(names) > len(plain):  # those that allow for a prefix would take the file too, but did not write it
-            yield f"every tensor is there with {_spelled(names)} and prefix={each!r}"
-    if plain:
-        yield f"it looks like {' or '.join(f'source={name!r}' for name in plain)}" + (
-            ", without a prefix" * bool(prefix)
-        )
-    for name, tensors in held.items():
-        said = "" if name == source else f"source={name!r} and "
-        for each in _prefixes(tensors, model):
-            if fits(tensors, name, each, model):
-                yield f"every tensor is there with {said}prefix={each!r}"
+    if source in held and target.fits(held[source], source, prefix):
+        return FITS
+    prefixes = sorted({each for tensors in held.values() for each in _prefixes(tensors, target)}, key=len)
+    found = [tensors for tensors in held.values() if tensors]
+    around = [each for each in prefixes if any(all(n.startswith(each) for n in tensors) for tensors in found)]
+    for group in (["", *around], [each for each in prefixes if each not in around]):
+        fitting = {each: [name for name in held if target.fits(held[name], name, each)] for each in group}
+        for each, names in fitting.items():
+            if source in names:
+                return f"{FITS} with prefix={each!r}" if each else f"{FITS} if the prefix is left out"
+        # where a wrapper such as DistributedDataParallel renamed all, more sources fit by its prefix than allow for it
+        each, names = max(fitting.items(), key=lambda item: len(item[1]), default=("", []))
+        if names and each:
+            others = f" (or {', '.join(map(repr, names[1:]))})" if names[1:] else ""
+            return f"{FITS} with source={names[0]!r}{others} and prefix={each!r}"
+        if names:
+            looks = " or ".join(f"source={name!r}" for name in names)
+            return f"it looks like {looks}" + ", without a prefix" * bool(prefix)
+    return ""
 
 
-def _around(held: Mapping[str, Weights], model: Model) -> dict[str, list[str]]:
-    """Sources that fit by prefixes that all names have, as wrappers such as DistributedDataParallel put there."""
-    found: dict[str, list[str]] = {}
-    for name, tensors in held.items():
-        for prefix in _prefixes(tensors, model):
-            if all(each.startswith(prefix) for each in tensors) and fits(tensors, name, prefix, model):
-                found.setdefault(prefix, []).append(name)
-    return found
-
-
-def _spelled(sources: list[str]) -> str:
-    others = f" (or {', '.join(map(repr, sources[1:]))})" if sources[1:] else ""
-    return f"source={sources[0]!r}{others}"
-
-
-def _prefixes(tensors: Weights, model: Model) -> list[str]:
+def _prefixes(tensors: Weights, target: Target) -> list[str]:
     """Beginnings of names up to a dot under which there are at least half as many tensors as the model has."""
     counts: dict[str, int] = {}
     for name in tensors:
         for end, letter in enumerate(name, start=1):
             if letter == ".":
                 counts[name[:end]] = counts.get(name[:end], 0) + 1
-    return sorted((prefix for prefix, count in counts.items() if 2 * count >= len(model.own)), key=len)
+    return [prefix for prefix, count in counts.items() if 2 * count >= len(target.own)]
 
 
-def _other_layout(translation: Translation, model: Model) -> str:
+def _other_layout(translation: Translation, target: Target) -> str:
     """A permutation of axes that makes every tensor of another shape fit."""
-    weights, own = translation.weights, model.own
+    weights, own = translation.weights, target.own
     reshaped = [name for name in own if name in weights and weights[name].shape != own[name].shape]
     for axes, turned, said, gives in (
         (HWIO_TO_OIHW, False, "(height, width, in, out), as TensorFlow and JAX store them,", "PyTorch's order"),

@@ -1,10 +1,15 @@
-"""The card of a file of weights, beside it and inside: read, compared, and never written over anything else."""
+"""The card of a file of weights, beside it and inside: which network, which input, where it comes from.
+
+Its keys: ``backbone`` (the dict that builds the network), ``out_dim``, ``parameters``, ``preprocess`` (how images must
+be shown; None is unknown), ``recipe`` (what made the weights), ``step``, ``license``, ``versions``, and ``format``
+where the file has another library's names.
+"""
 
 import contextlib
-import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +19,17 @@ from torch import nn
 import selfsup
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
-from selfsup.weights.read import read_note
+from selfsup.weights.checkpoint import Checkpoint
+from selfsup.weights.digest import digest_of
+from selfsup.weights.read import read_metadata, read_weights
 
 CARD_NOTE = "selfsup"
-"""Under which name a file of weights holds its card, as JSON."""
+"""Under which name a file of weights alone holds its card, as JSON."""
 WITHOUT_NOTE = (".onnx", ".pt2")
 """Files that have their card beside them only."""
 WITH_CARD = (".safetensors", ".pth", ".pt", *WITHOUT_NOTE)
+OWN = "yours"
+_WITHIN = ", within the terms of "
 
 
 def card_path(weights: Path) -> Path:
@@ -40,7 +49,18 @@ def read_card(weights: Path) -> dict[str, Any] | None:
 
 
 def _inside(weights: Path) -> dict[str, Any] | None:
-    note = read_note(weights, CARD_NOTE)
+    """A card in the metadata of safetensors, in a checkpoint, or an attribute of a plain state dict.
+
+    Whoever loads the weights does not meet it; tensors stay in the file.
+    """
+    note: Any = None
+    if weights.suffix == ".safetensors":
+        note = read_metadata(weights).get(CARD_NOTE)
+    elif weights.suffix != ".npz" and zipfile.is_zipfile(weights):
+        state = read_weights(weights, mapped=True)
+        if (checkpoint := Checkpoint.of(state, weights)) is not None:
+            return _if_card(checkpoint.card)
+        note = getattr(state, CARD_NOTE, None)
     try:
         return _if_card(json.loads(note)) if isinstance(note, str) else None
     except (ValueError, RecursionError) as error:
@@ -61,7 +81,10 @@ def _beside(weights: Path) -> dict[str, Any] | None:
 
 
 def _if_card(found: Any) -> dict[str, Any] | None:
-    return found if isinstance(found, dict) and isinstance(found.get("backbone"), dict) else None
+    """What was found, if it is a card; earlier versions spelled ``license`` otherwise."""
+    if not (isinstance(found, dict) and isinstance(found.get("backbone"), dict)):
+        return None
+    return {"license" if key == "licence" else key: value for key, value in found.items()}
 
 
 def check_place(out: Path, *, source: Path) -> None:
@@ -77,15 +100,10 @@ def check_place(out: Path, *, source: Path) -> None:
     if out.exists() and source.exists() and os.path.samefile(out, source):
         raise CheckpointError(f"{out}: is the file that is read; choose another name")
     beside = card_path(out)
-    try:
-        foreign = beside.exists() and _beside(out) is None
-    except CheckpointError:
-        foreign = True
-    if foreign:
-        raise CheckpointError(
-            f"{beside}: is in the way of the card of {out.name} and no card itself; choose another name, or move it "
-            "away"
-        )
+    with contextlib.suppress(CheckpointError):
+        if not beside.exists() or _beside(out) is not None:
+            return
+    raise CheckpointError(f"{beside}: the card of {out.name} would replace it, and it is no card; choose another name")
 
 
 def check_card(out: Path, card: Mapping[str, Any], *, source: Path | None = None) -> None:
@@ -94,52 +112,33 @@ def check_card(out: Path, card: Mapping[str, Any], *, source: Path | None = None
     Args:
         out: the file of weights to write.
         card: what is to lie beside it.
-        source: the file that the weights come from, if what lies beside it may be of an earlier ``out`` alone.
+        source: the file that the weights come from; its own card, if it has one, is inside it.
 
     Raises:
         CheckpointError: if it says something else than the card that the other file has.
     """
-    wanted = _said(card)
-    for other in _namesakes(out):
-        theirs = _card_of_its_own(other, out, source)
-        if theirs is not None and _said(theirs) != wanted:
+    if not out.parent.is_dir():
+        return
+    for other in sorted(out.parent.iterdir()):
+        if other.suffix not in WITH_CARD or other.name == out.name or card_path(other) != card_path(out):
+            continue
+        inside = None
+        if other.suffix not in WITHOUT_NOTE:
+            with contextlib.suppress(CheckpointError):  # somebody else's
+                inside = _inside(other)
+            if inside is None and (out.exists() or (source is not None and os.path.samefile(other, source))):
+                continue  # the card that lies there is of an earlier ``out``
+        theirs = _beside(out) or inside
+        if theirs is not None and _said(theirs) != _said(card):
             raise CheckpointError(
                 f"{card_path(out)}: is where the card of {other.name} is too, and that of {out.name} would say "
-                f"something else; choose another name, such as {_free(out)}"
+                "something else; choose another name"
             )
-
-
-def _namesakes(out: Path) -> list[Path]:
-    """Other files of weights with the same place for a card."""
-    if not out.parent.is_dir():
-        return []
-    return sorted(
-        path
-        for path in out.parent.iterdir()
-        if path.suffix in WITH_CARD and path.name != out.name and card_path(path) == card_path(out) and path.is_file()
-    )
-
-
-def _card_of_its_own(other: Path, out: Path, source: Path | None) -> dict[str, Any] | None:
-    """The card that belongs to a file; None if the one beside it is of ``out`` alone, as far as can be told."""
-    inside = None
-    if other.suffix not in WITHOUT_NOTE:
-        with contextlib.suppress(CheckpointError):  # somebody else's
-            inside = _inside(other)
-        if inside is None and (out.exists() or (source is not None and os.path.samefile(other, source))):
-            return None
-    return _beside(out) or inside
 
 
 def _said(card: Mapping[str, Any]) -> Any:
     """What a card says of the weights, as JSON brings it back."""
     return json.loads(json.dumps({key: value for key, value in card.items() if key != "versions"}))
-
-
-def _free(out: Path) -> Path:
-    """A similar name, under which there is neither weights nor card."""
-    names = (out.with_name(f"{out.stem}_{number}{out.suffix}") for number in itertools.count(2))
-    return next(name for name in names if not (name.exists() or card_path(name).exists() or _namesakes(name)))
 
 
 def weights_card(
@@ -151,7 +150,7 @@ def weights_card(
     size: int | None,
     recipe: Mapping[str, Any],
     step: int | None,
-    licence: str,
+    license: str,
 ) -> dict[str, Any]:
     """The card of a backbone's weights, as JSON holds it.
 
@@ -164,7 +163,7 @@ def weights_card(
         size: side in pixels of the square images that the network is used to; None if unknown.
         recipe: what made the weights.
         step: optimizer updates they were trained for; None if unknown.
-        licence: under which terms they are.
+        license: under which terms they are.
     """
     described = {**architecture, "type": _name(architecture["type"])}
     if hasattr(backbone, "set_eps"):
@@ -184,8 +183,8 @@ def weights_card(
         },
         "recipe": dict(recipe),
         "step": step,
-        "licence": licence,
-        "versions": {"selfsup": selfsup.__version__, "torch": torch.__version__},
+        "license": license,
+        "versions": {"selfsup": selfsup.__version__, "torch": str(torch.__version__)},
     }
 
 
@@ -199,3 +198,71 @@ def _name(kind: Any) -> str:
 
 def _rounded(values: Sequence[float] | None) -> list[float] | None:
     return None if values is None else [round(float(value), 6) for value in values]
+
+
+def made_by(
+    name: str | None, method: str, started_from: Mapping[str, Any] | None, taught_by: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """What a card says of how weights were made, and under which terms they are: ``recipe`` and ``license``.
+
+    Args:
+        name: the config's; None if it has none.
+        method: the class that was trained.
+        started_from: what the run began with, see :func:`origin`; None for random weights.
+        taught_by: the same of each network that was trained already and taught this one.
+    """
+    recipe: dict[str, Any] = {"config": name, "method": method}
+    if started_from is not None:
+        recipe["started_from"] = _without_license(started_from)
+    if taught_by:
+        recipe["taught_by"] = [_without_license(teacher) for teacher in taught_by]
+    used = [*([] if started_from is None else [started_from]), *taught_by]
+    return {"recipe": recipe, "license": license_of(used)}
+
+
+def license_of(used: Iterable[Mapping[str, Any]]) -> str:
+    """The terms of what a run has made: those of the weights that it used bind it, unless they were its owner's too.
+
+    Args:
+        used: what is known of each file of weights, see :func:`origin`.
+    """
+    terms = dict.fromkeys(term for weights in used if (term := _terms(weights)))
+    return f"{OWN}{_WITHIN}{' and of '.join(terms)}" if terms else OWN
+
+
+def _terms(weights: Mapping[str, Any]) -> str:
+    license, file = weights.get("license"), weights["file"]
+    if license is None:
+        return str(file)
+    return license.removeprefix(OWN).removeprefix(_WITHIN) if license.startswith(OWN) else f"{file}: {license}"
+
+
+def _without_license(weights: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in weights.items() if key != "license"}
+
+
+def provenance(file: Path) -> dict[str, Any] | None:
+    """What is known of a file of weights: ``recipe``, ``step`` and ``license``; None if nothing is.
+
+    Its card says it, and a checkpoint of ours by itself.
+
+    Raises:
+        CheckpointError: if the file or its card cannot be read.
+    """
+    known: Mapping[str, Any] | None = read_card(file)
+    if known is None:
+        checkpoint = Checkpoint.of(read_weights(file, mapped=True), file)
+        if checkpoint is None or checkpoint.method is None:
+            return None
+        made = made_by(checkpoint.recipe, checkpoint.method, checkpoint.started_from, checkpoint.trained)
+        known = {**made, "step": checkpoint.step}
+    return {key: known[key] for key in ("recipe", "step", "license") if key in known}
+
+
+def origin(file: str | Path) -> dict[str, Any]:
+    """What a run that uses a file of weights remembers of it: path, digest, and its provenance.
+
+    Raises:
+        CheckpointError: if the file cannot be read.
+    """
+    return {"file": str(file), "sha256": digest_of(Path(file)), **(provenance(Path(file)) or {})}

@@ -1,14 +1,172 @@
-"""Files of checkpoints and weights: where they lie, written whole or not at all."""
+"""What a checkpoint holds, read and written in one place; where checkpoints lie and which one a path means."""
 
+import contextlib
+import json
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from selfsup.errors import CheckpointError
+from selfsup.ops.files import reason, remedy, settle
+from selfsup.weights.read import read_weights
 
 EXPORTED = ("backbone.safetensors", "backbone.pth")
 """What a run calls the backbone that it writes at its end."""
-FORMAT = 1  # raised when a newer version writes what an older one cannot read
+VERSION = 2
+"""Raised when a newer version writes what an older one cannot read."""
 NAME = re.compile(r"step_(\d+)\.pth")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A run after some optimizer updates, or the weights of a whole method; what the file does not say is None.
+
+    Args:
+        model: the method's state dict.
+        method: name of its class.
+        step: updates done.
+        optim_wrapper: state of the optimizer's wrapper.
+        schedules: state of each schedule.
+        ranks: what each process has of its own: random states and buffers that differ from those of process 0.
+        run: identifies the run, over every resume.
+        recipe: name of the config.
+        config: the resolved config.
+        data: which images there were, and which were held out.
+        images: how many were trained on.
+        seed: of the run.
+        batch: images per process, processes, accumulated steps.
+        optimizer: name of its class.
+        schedulers: names of the schedules' classes.
+        started_from: the weights that the run began with, see :func:`~selfsup.weights.card.origin`.
+        trained: the same of networks that the method took trained, such as a teacher.
+        unwritten: metrics that the disk has not taken yet.
+        card: of weights that were converted, see :mod:`selfsup.weights.card`.
+        extra: what else a run keeps, by name.
+        version: of this schema.
+        path: the file it was read from.
+
+    The number of versions that can be read grows; each older one is translated in :func:`_upgraded`.
+    """
+
+    model: Mapping[str, Tensor]
+    method: str | None = None
+    step: int | None = None
+    optim_wrapper: Any = None
+    schedules: Any = None
+    ranks: Any = None
+    run: str | None = None
+    recipe: str | None = None
+    config: Mapping[str, Any] | None = None
+    data: Mapping[str, Any] | None = None
+    images: int | None = None
+    seed: int | None = None
+    batch: Any = None
+    optimizer: str | None = None
+    schedulers: Any = None
+    started_from: Mapping[str, Any] | None = None
+    trained: Sequence[Mapping[str, Any]] = ()
+    unwritten: Sequence[dict[str, Any]] = ()
+    card: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    version: int = VERSION
+    path: Path | None = None
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any], path: str | Path) -> "Checkpoint | None":
+        """The checkpoint that a file holds; None if it is another kind of file of weights.
+
+        Args:
+            state: what the file holds.
+            path: the file.
+
+        Raises:
+            CheckpointError: if a newer version wrote it.
+        """
+        if "model" not in state:
+            return None
+        return cls(path=Path(path), **_upgraded(state, path))
+
+    @classmethod
+    def read(cls, path: str | Path, *, mapped: bool = False) -> "Checkpoint":
+        """Read a file that holds tensors and plain values alone, see :func:`~selfsup.weights.read.read_weights`.
+
+        Raises:
+            CheckpointError: if it cannot be read or is no checkpoint.
+        """
+        state = read_weights(path, mapped=mapped, stand_ins=False)
+        if (checkpoint := cls.of(state, path)) is None:
+            raise CheckpointError(f"{path}: no checkpoint: holds no 'model', its keys are {', '.join(map(str, state))}")
+        return checkpoint
+
+    def write(self, path: Path) -> None:
+        """Write the file whole or not at all.
+
+        Raises:
+            CheckpointError: if it cannot be written; whatever stood at ``path`` before is untouched.
+        """
+        kept = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("version", "path")}
+        try:
+            save({"format": self.version, **kept}, path)
+        except (OSError, RuntimeError) as error:
+            if not NAME.fullmatch(path.name):
+                raise unwritable(path, error) from error
+            older = list_checkpoints(path.parent.parent)
+            newest = f"the newest complete one is {older[-1]}" if older else "there is no complete one before it"
+            raise CheckpointError(
+                f"{path}: the checkpoint could not be written ({reason(error, path)}); {newest}; {remedy(error)} and "
+                "run the same command with --resume"
+            ) from error
+
+
+def _upgraded(state: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """The fields of a checkpoint of any version: 1 was written up to commit 41b416a; others' files have none."""
+    version = state.get("format")
+    names = {each.name for each in fields(Checkpoint)} - {"version", "path"}
+    if version is None:
+        names = {"model", "step", "config"}
+    elif version not in (1, VERSION):
+        raise CheckpointError(f"{path}: format: must be 1 to {VERSION}, got {version!r}; a newer version wrote it")
+    known = {name: state[name] for name in names if name in state}
+    if version == 1 and "selfsup" in state:
+        known["card"] = json.loads(state["selfsup"])
+    if version == 1:  # spelled "licence" then
+        known["trained"] = [_respelled(each) for each in known.get("trained", ())]
+        known["started_from"] = known.get("started_from") and _respelled(known["started_from"])
+    began = (known.get("config") or {}).get("load_from") if version == 1 and "started_from" not in state else None
+    return known | ({"started_from": {"file": began}} if began else {})
+
+
+def _respelled(origin: Mapping[str, Any]) -> dict[str, Any]:
+    return {"license" if key == "licence" else key: value for key, value in origin.items()}
+
+
+def save(state: Any, path: Path) -> None:
+    """Write what ``torch.save`` can beside its final place, flush it to the disk and rename it.
+
+    Raises:
+        OSError: if it cannot be written (disk full, no permission).
+        RuntimeError: likewise: torch's zip writer reports a full disk so. Nothing is left of the file in either case.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            torch.save(state, file)
+        settle(partial, path)
+    except (OSError, RuntimeError):
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def unwritable(path: Path, error: Exception) -> CheckpointError:
+    """The error for a file of weights that the disk does not take."""
+    return CheckpointError(f"{path}: could not be written ({reason(error, path)})")
 
 
 def checkpoint_path(work_dir: str | Path, step: int) -> Path:

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from selfsup.backbones import Timm
 from selfsup.registry import BACKBONES, METHODS
-from selfsup.weights.account import Account
-from selfsup.weights.architecture import check_architecture
-from selfsup.weights.card import CARD_NOTE, check_card, check_place, read_card, weights_card
-from selfsup.weights.checkpoint import FORMAT
+from selfsup.weights.card import check_card, check_place, read_card, weights_card
+from selfsup.weights.checkpoint import Checkpoint
+from selfsup.weights.load_report import LoadReport
 from selfsup.weights.read import read_weights
 from selfsup.weights.rules.bit import adapt
 from selfsup.weights.rules.sources import SOURCES
-from selfsup.weights.translate import convert
-from selfsup.weights.write import write_atomically, write_card, write_weights
+from selfsup.weights.settings import check_settings
+from selfsup.weights.translate import find_weights
+from selfsup.weights.write import write_card, write_weights
 
 
 def convert_file(
@@ -31,7 +31,7 @@ def convert_file(
     source: str,
     prefix: str = "",
     key: str = "",
-) -> Account:
+) -> LoadReport:
     """Convert weights to a file that ``selfsup test`` and ``selfsup train --init-from`` take.
 
     Args:
@@ -47,7 +47,7 @@ def convert_file(
         Where every tensor went and came from.
 
     Raises:
-        CheckpointError: if the file cannot be read, the account does not balance, or ``out`` would replace the file
+        CheckpointError: if the file cannot be read, a tensor does not find its place, or ``out`` would replace the file
             itself, or its card a file that is no card, or one that another file of weights has; nothing is written
             then.
         ConfigError: if the network cannot be built.
@@ -56,23 +56,17 @@ def convert_file(
     check_place(out, source=path)
     with torch.device("meta"):
         model: Any = BACKBONES.build(dict(architecture)) if method is None else METHODS.build(dict(method))
-    own = model.state_dict()
     state = read_weights(path, mapped=True)
-    weights, account = convert(
-        state,
-        own,
-        source=source,
-        prefix=prefix,
-        key=key,
-        whole=method is not None,
-        file=str(path),
-        model=type(model).__name__,
-        classifier=getattr(model, "classifier_tensors", None),
+    weights, report = find_weights(
+        state, model, file=path, source=source, prefix=prefix, key=key, whole=method is not None
     )
-    weights |= {name: _as_built(own[name]) for name in account.kept}
+    own = model.state_dict()
+    weights |= {name: torch.zeros_like(own[name], device="cpu") for name in report.kept}  # counters and queues
     backbone = model if method is None else model.backbone
-    theirs = check_architecture(path, state, backbone, source=source, adapting=True)
-    account = replace(account, adapted=adapt(backbone, theirs.get("eps")))
+    checkpoint = Checkpoint.of(state, path) if source == "selfsup" else None
+    config = checkpoint.config if checkpoint is not None else None
+    theirs = check_settings(path, backbone, config=config, source=source, adapting=True)
+    report = replace(report, changed=adapt(backbone, theirs.get("eps")))
     mean, std, size = _input_of(path, backbone, source)
     card = weights_card(
         architecture,
@@ -82,17 +76,16 @@ def convert_file(
         size=size,
         recipe={"converted_from": path.name, "source": source} | ({"key": key} if key else {}),
         step=None,
-        licence="that of the file it was converted from",
+        license="that of the file it was converted from",
     )
     check_card(out, card, source=path)
     if method is None:
         write_weights(weights, out, card)
     else:
-        model_state = {name: tensor.contiguous() for name, tensor in weights.items()}
-        state = {"format": FORMAT, "method": type(model).__name__, "model": model_state, CARD_NOTE: json.dumps(card)}
-        write_atomically(state, out)
+        whole = {name: tensor.contiguous() for name, tensor in weights.items()}
+        Checkpoint(model=whole, method=type(model).__name__, card=json.loads(json.dumps(card))).write(out)
         write_card(card, out)
-    return account
+    return report
 
 
 def _input_of(path: Path, backbone: nn.Module, source: str) -> tuple[Any, Any, Any]:
@@ -104,8 +97,3 @@ def _input_of(path: Path, backbone: nn.Module, source: str) -> tuple[Any, Any, A
     if source == "timm" and isinstance(backbone, Timm):
         mean, std = backbone.normalization
     return mean, std, None
-
-
-def _as_built(tensor: Tensor) -> Tensor:
-    """Counters and queues begin at zero."""
-    return torch.zeros_like(tensor, device="cpu")

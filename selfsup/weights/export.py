@@ -1,4 +1,4 @@
-"""A trained backbone in the formats of other programs, each run beside the original before it counts as written."""
+"""A trained backbone in the formats of other programs, each compared with the original before it counts as written."""
 
 import copy
 import importlib
@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from selfsup.errors import CheckpointError, SelfsupError, did_you_mean
 from selfsup.registry import BACKBONES
 from selfsup.weights.card import check_card
-from selfsup.weights.outward import counterpart
 from selfsup.weights.read import read_weights
+from selfsup.weights.rules import bit, regnet, resnet, vit
+from selfsup.weights.rules.architecture import identify
+from selfsup.weights.rules.counterpart import Build, timm_itself
+from selfsup.weights.rules.rule import renamed
 from selfsup.weights.write import write_card, write_weights
 
 SUFFIXES: dict[str, tuple[str, ...]] = {
@@ -54,7 +57,7 @@ def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, fo
 
     Args:
         backbone: what is written; it is put into eval mode.
-        card: see :func:`~selfsup.engine.card.weights_card`; written beside the file as ``.json``.
+        card: see :func:`~selfsup.weights.card.weights_card`; written beside the file as ``.json``.
         path: the file.
         format: ``'safetensors'`` (our names), ``'torchvision'`` or ``'timm'`` (their names, without classifier),
             ``'onnx'`` or ``'torch-export'`` (the network itself, for any batch size).
@@ -129,6 +132,50 @@ def _other_size(backbone: Any, side: int, format: str) -> str:
         f"its positions are made for {made_for} px: train on views of that size (or with model.backbone.image_size="
         f"{side}), or "
     )
+
+
+def counterpart(backbone: nn.Module, library: str) -> tuple[dict[str, Tensor], nn.Module, str]:
+    """The same network as ``library`` builds it.
+
+    Args:
+        backbone: one of ours.
+        library: ``'torchvision'`` or ``'timm'``.
+
+    Returns:
+        The weights under the library's names, the library's model without classifier, not loaded yet, and the code
+        that makes it.
+
+    Raises:
+        CheckpointError: if the library has no such network.
+    """
+    own = backbone.state_dict()
+    architecture = identify(own)
+    found = None
+    if library == "timm" and type(backbone).__name__ == "Timm":
+        found = timm_itself(backbone)
+    elif architecture is not None and (build := _COUNTERPARTS[library].get(architecture.family)):
+        found = build(architecture, backbone)
+    weights = renamed(own, found.rules) if found is not None else {}
+    if found is None or _shapes(weights) != _shapes(found.model.state_dict()):
+        raise CheckpointError(
+            f"{library}: has no network like the {architecture or type(backbone).__name__}; choose format safetensors, "
+            "onnx or torch-export"
+        )
+    return weights, found.model, found.code
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in weights.items()}
+
+
+_COUNTERPARTS: dict[str, dict[str, Build]] = {
+    "torchvision": {
+        "RegNet": regnet.in_torchvision,
+        "ResNet": resnet.in_torchvision,
+        "ViT": vit.in_torchvision,
+    },
+    "timm": {"RegNet": regnet.in_timm, "ResNet": resnet.in_timm, "BiTResNet": bit.in_timm, "ViT": vit.in_timm},
+}
 
 
 def _safetensors(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:

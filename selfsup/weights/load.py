@@ -7,118 +7,28 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from selfsup.errors import CheckpointError
-from selfsup.ops.parts import class_name, split_state
-from selfsup.weights.account import Account, misfit
-from selfsup.weights.architecture import check_architecture
-from selfsup.weights.checkpoint import checkpoint_file
+from selfsup.config import validate_component
+from selfsup.errors import CheckpointError, at_place
+from selfsup.ops.parts import split_state
+from selfsup.registry import BACKBONES
+from selfsup.weights.card import card_path, read_card
+from selfsup.weights.checkpoint import EXPORTED, Checkpoint, checkpoint_file, list_checkpoints, step_of
+from selfsup.weights.load_report import LoadReport, compare
 from selfsup.weights.read import read_weights
 from selfsup.weights.rules.bit import adapt
-from selfsup.weights.translate import convert
-
-
-def _check_weights(module: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
-    """Reject weights of which not every tensor finds its place in a module.
-
-    Args:
-        module: what is to receive the weights.
-        weights: a state dict.
-        source: where the weights come from, for the error message.
-
-    Raises:
-        CheckpointError: if tensors are missing, left over, of another shape or kind.
-    """
-    if not isinstance(weights, Mapping) or not all(map(_is_named_tensor, weights.items())):
-        raise CheckpointError(f"{source}: expected tensors by name as the model's weights, got {_kind(weights)}")
-    own = module.state_dict()
-    missing = sorted(own.keys() - weights.keys())
-    left_over = sorted(weights.keys() - own.keys())
-    reshaped = [
-        f"{name}: {tuple(weights[name].shape)} where {tuple(own[name].shape)} is needed"
-        for name in sorted(own.keys() & weights.keys())
-        if weights[name].shape != own[name].shape
-    ]
-    unlike = [
-        f"{name}: {why}"
-        for name in sorted(own.keys() & weights.keys())
-        if weights[name].shape == own[name].shape and (why := misfit(weights[name], own[name]))
-    ]
-    kinds = (
-        ("missing", missing),
-        ("left over", left_over),
-        ("of another shape", reshaped),
-        ("of another kind", unlike),
-    )
-    problems = [
-        f"{len(names)} {what}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-        for what, names in kinds
-        if names
-    ]
-    if problems:
-        raise CheckpointError(
-            f"{source}: the weights belong to another model than {class_name(module)}; " + "; ".join(problems)
-        )
-
-
-def load_run(module: nn.Module, weights: Mapping[str, Tensor], state: Mapping[str, Any], file: str | Path) -> None:
-    """Copy weights of a training checkpoint into a method whose backbone computes the same.
-
-    Args:
-        module: what receives the weights.
-        weights: a state dict, of what the file holds or made from it.
-        state: what the file holds.
-        file: its path, for messages.
-
-    Raises:
-        CheckpointError: if a tensor does not find its place, or the backbone is another by the card or the config in
-            the file; nothing is changed then.
-    """
-    _check_weights(module, weights, source=str(file))
-    if isinstance(backbone := getattr(module, "backbone", None), nn.Module):
-        check_architecture(file, state, backbone)
-    module.load_state_dict(split_state(weights, module))
-
-
-def _is_named_tensor(item: tuple[Any, Any]) -> bool:
-    return isinstance(item[0], str) and isinstance(item[1], Tensor)
-
-
-def _kind(weights: Any) -> str:
-    if not isinstance(weights, Mapping):
-        return type(weights).__name__
-    name, value = next(item for item in weights.items() if not _is_named_tensor(item))
-    return f"a {type(value).__name__} under {name!r}"
-
-
-def fill_backbone(method: Any, state: Mapping[str, Any], file: str | Path) -> Account:
-    """Copy the weights of a backbone alone into a method's.
-
-    Args:
-        method: whose backbone.
-        state: what the file holds.
-        file: its path, for messages.
-
-    Returns:
-        Where every tensor went and came from.
-
-    Raises:
-        CheckpointError: if a tensor does not find its place, or the backbone is another by the card; nothing is
-            changed then.
-    """
-    try:
-        return _load_converted(state, method.backbone, source="selfsup", file=Path(file))
-    except CheckpointError as error:
-        foreign = any(word in str(error) for word in ("source=", "prefix=", "key="))
-        way = "; `selfsup convert` makes a file of it that is taken here" if foreign else ""
-        raise CheckpointError(f"{error}{way}") from None
+from selfsup.weights.rules.rule import Translation
+from selfsup.weights.rules.sources import SOURCES
+from selfsup.weights.settings import check_settings, without_fetching
+from selfsup.weights.state_dicts import named
+from selfsup.weights.translate import find_weights, mismatch
 
 
 def load_backbone(
     path: str | Path, backbone: nn.Module, source: str = "selfsup", *, prefix: str = "", key: str = ""
-) -> Account:
-    """Load pretrained weights into a backbone; nothing is changed unless every tensor is accounted for.
+) -> LoadReport:
+    """Load pretrained weights into a backbone; nothing is changed unless every tensor has its place.
 
-    A BiTResNet also takes the eps of the network that the weights are from, which the account says.
+    A BiTResNet also takes the eps of the network that the weights are from, which the report says.
 
     Args:
         path: a file of weights, read without running code, or a work dir, whose newest checkpoint is taken.
@@ -128,44 +38,132 @@ def load_backbone(
             ``'byol'`` (its PyTorch ports) or ``'bit'`` (``.npz``).
         prefix: of the names to look at, taken off first, for files that put the network into something larger.
         key: which of several state dicts in the file is wanted, such as ``'state_dict_ema'``, with a dot between the
-            names of dicts that lie in one another. Without it the usual one is taken, and the account has the others.
+            names of dicts that lie in one another. Without it the usual one is taken, and the report has the others.
 
     Returns:
         Where every tensor went and came from.
 
     Raises:
         CheckpointError: if the source is unknown, the file cannot be read, nothing stands under the key, or a tensor is
-            missing, left over, of another shape or kind, not finite, or no number at all; the message says which
+            missing, unexpected, of another shape or type, not finite, or no number at all; the message says which
             source, prefix or key would fit, if one does. Also if the file or its source states an argument that no
             tensor shows, such as a ViT's heads, and the backbone has another.
     """
     file = checkpoint_file(path) if Path(path).expanduser().is_dir() else Path(path)
-    return _load_converted(
-        read_weights(file), backbone, source=source, prefix=prefix, key=key, file=file, adapting=True
-    )
+    return fill_backbone(backbone, read_weights(file), file, source, prefix=prefix, key=key, adapting=True)
 
 
-def _load_converted(
-    state: Mapping[str, Any],
+def fill_backbone(
     backbone: nn.Module,
+    state: Mapping[str, Any],
+    file: Path,
+    source: str = "selfsup",
     *,
-    source: str,
     prefix: str = "",
     key: str = "",
-    file: Path,
     adapting: bool = False,
-) -> Account:
-    own = backbone.state_dict()
-    weights, account = convert(
-        state,
-        own,
-        source=source,
-        prefix=prefix,
-        key=key,
-        file=str(file),
-        model=class_name(backbone),
-        classifier=getattr(backbone, "classifier_tensors", None),
-    )
-    theirs = check_architecture(file, state, backbone, source=source, adapting=adapting)
-    backbone.load_state_dict(split_state({**own, **weights}, backbone))
-    return replace(account, adapted=adapt(backbone, theirs.get("eps")))
+) -> LoadReport:
+    """:func:`load_backbone` from what a file holds.
+
+    Args:
+        backbone: what receives the weights.
+        state: what the file holds.
+        file: its path, for messages and its card.
+        source: who wrote it.
+        prefix: see :func:`load_backbone`.
+        key: likewise.
+        adapting: whether the network takes over settings of the weights' network, such as eps.
+
+    Raises:
+        CheckpointError: see :func:`load_backbone`.
+    """
+    weights, report = find_weights(state, backbone, file=file, source=source, prefix=prefix, key=key)
+    checkpoint = Checkpoint.of(state, file) if source == "selfsup" else None
+    config = checkpoint.config if checkpoint is not None else None
+    theirs = check_settings(file, backbone, config=config, source=source, adapting=adapting)
+    backbone.load_state_dict(split_state({**backbone.state_dict(), **weights}, backbone))
+    return replace(report, changed=adapt(backbone, theirs.get("eps")))
+
+
+def load_checkpoint(module: nn.Module, checkpoint: Checkpoint, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Copy the weights of a checkpoint into a whole method whose backbone computes the same.
+
+    Args:
+        module: what receives the weights.
+        checkpoint: read from a file.
+        weights: what is copied, if it is not the checkpoint's ``model`` as it is.
+
+    Raises:
+        CheckpointError: if a tensor does not find its place, or the backbone is another by the card or the config in
+            the file; nothing is changed then.
+    """
+    weights = checkpoint.model if weights is None else weights
+    tensors = named(weights)
+    if not isinstance(weights, Mapping) or len(tensors) < len(weights):
+        raise CheckpointError(f"{checkpoint.path}: model: must be a state dict, tensors by name")
+    report = compare(Translation(weights=tensors), module.state_dict(), dispensable=None)
+    if not report.complete:
+        raise CheckpointError(mismatch(checkpoint.path, module, report))
+    if isinstance(backbone := getattr(module, "backbone", None), nn.Module) and checkpoint.path is not None:
+        check_settings(checkpoint.path, backbone, config=checkpoint.config)
+    module.load_state_dict(split_state(weights, module))
+
+
+def trained_backbone(path: str | Path) -> nn.Module:
+    """Build the network of a file of weights by its card, and load it.
+
+    The card decides which network is built, and nothing else: it can only name a registered backbone.
+
+    Args:
+        path: the work dir of a finished run, or a file with its card, as training, ``selfsup convert`` and
+            ``selfsup export`` write them.
+
+    Returns:
+        The backbone in eval mode, on the CPU. It takes normalized images; the card says range, mean and std.
+
+    Raises:
+        CheckpointError: if there is no such file or no card, if the run has been resumed since it wrote the file, or
+            if the weights do not fit.
+        ConfigError: if the card describes no backbone that can be built here.
+    """
+    file = exported_file(Path(path).expanduser())
+    card = read_card(file)
+    if card is None:
+        raise CheckpointError(
+            f"{card_path(file)}: no card that says which network the weights of {file.name} belong to; build it and "
+            "use load_backbone(path, backbone)"
+        )
+    place = f"{card_path(file)}: backbone"
+    architecture = without_fetching(card["backbone"])
+    validate_component(architecture, "backbone", source=place)
+    with at_place(place, architecture):
+        backbone: nn.Module = BACKBONES.build(architecture)
+    written_as = card.get("format")
+    load_backbone(file, backbone, written_as if written_as in SOURCES else "selfsup")
+    return backbone.eval()
+
+
+def exported_file(path: Path) -> Path:
+    """The file of weights that a path means: itself, or what a run has left in its work dir.
+
+    Raises:
+        CheckpointError: if there is none, or a checkpoint of the work dir is of a later step.
+    """
+    if not path.is_dir():
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such file or work dir")
+        return path
+    file = next((path / name for name in EXPORTED if (path / name).is_file()), None)
+    checkpoints = list_checkpoints(path)
+    if file is None:
+        unfinished = "the run has not come to its end; let it finish (--resume), or " if checkpoints else ""
+        raise CheckpointError(
+            f"{path}: holds no {' or '.join(EXPORTED)}; {unfinished}name a file of weights with its card"
+        )
+    step = (read_card(file) or {}).get("step")
+    if checkpoints and isinstance(step, int) and step_of(checkpoints[-1]) > step:
+        raise CheckpointError(
+            f"{path}: {file.name} is of step {step}, and the run has come to step {step_of(checkpoints[-1])} since; "
+            f"let it finish (--resume), or name {file}"
+        )
+    return file

@@ -1,10 +1,16 @@
-"""Weight files, read without running anybody's code."""
+"""Files of weights, read without running anybody's code.
+
+PyTorch's safe loader rejects every name outside its list. Training scripts also save numbers of NumPy, options and
+config dicts. None of it is needed here, so each such name is answered with an object of ours that forgets what it is
+given: nothing of the named packages is called, or even imported. A name that is not listed here is still rejected.
+"""
 
 import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,153 +19,85 @@ import numpy as np
 import torch
 
 from selfsup.errors import CheckpointError
-from selfsup.weights.stand_ins import STAND_INS
 
 
-def read_checkpoint(path: str | Path, *, mapped: bool = False) -> dict[str, Any]:
-    """Read a checkpoint of ours onto the CPU, with PyTorch's allow-list of harmless types.
+class Inert:
+    """Stands where a file has an object of another program."""
+
+    def __new__(cls, *_ignored: Any) -> "Inert":
+        """Whatever it was made from."""
+        return super().__new__(cls)
+
+    def __init__(self, *_ignored: Any) -> None:
+        pass
+
+    def __setstate__(self, _ignored: Any) -> None:
+        """Whatever it held."""
+
+
+def _empty_mapping(*_ignored: Any) -> OrderedDict[Any, Any]:
+    """Stands where a file calls something to make a dict, which it then fills."""
+    return OrderedDict()
+
+
+_OBJECTS = (
+    *(f"{core}.multiarray.{name}" for core in ("numpy.core", "numpy._core") for name in ("scalar", "_reconstruct")),
+    *("numpy.ndarray", "numpy.dtype", "argparse.Namespace", "types.SimpleNamespace", "pathlib.PosixPath"),
+    *("builtins.dict", "builtins.list", "builtins.int", "builtins.float"),
+)
+_MAPPINGS = (  # the loader fills only exact dicts and OrderedDicts
+    "vissl.config.attr_dict.AttrDict",
+    "vissl.utils.hydra_config.AttrDict",
+    "easydict.EasyDict",
+    "yacs.config.CfgNode",
+)
+STAND_INS: tuple[tuple[Callable[..., Any], str], ...] = (
+    *((Inert, name) for name in _OBJECTS),
+    *((OrderedDict, name) for name in _MAPPINGS),
+    (_empty_mapping, "collections.defaultdict"),
+)
+"""For ``torch.serialization.safe_globals``."""
+
+
+def read_weights(path: str | Path, *, mapped: bool = False, stand_ins: bool = True) -> dict[str, Any]:
+    """Whatever a file of weights holds, on the CPU: ``.safetensors``, ``.npz``, or what ``torch.save`` wrote.
 
     Args:
         path: the file.
         mapped: leave tensors in the file until they are looked at, so that processes which take different parts of
-            them need no memory for the rest.
+            them need no memory for the rest; safetensors are always read that way.
+        stand_ins: whether objects that other training programs are known to save are read as empty ones; otherwise
+            they are rejected like any other.
 
     Raises:
-        CheckpointError: if the file is missing, truncated, or holds anything but tensors and plain values, or tensors
-            without numbers.
-    """
-    return _read_pickle(Path(path), stand_ins=(), mapped=mapped)
-
-
-def read_weights(path: str | Path, *, mapped: bool = False) -> dict[str, Any]:
-    """Whatever a file of weights holds: ``.safetensors``, ``.npz``, or what ``torch.save`` wrote.
-
-    Of the last, objects that other training programs are known to save are read as empty ones, see
-    :mod:`selfsup.weights.stand_ins`.
-
-    Args:
-        path: the file.
-        mapped: see :func:`read_checkpoint`; safetensors are always read that way.
-
-    Raises:
-        CheckpointError: if the file cannot be read, or could run code when read.
+        CheckpointError: if the file is missing, truncated, of another kind than its name says, could run code when
+            read, or holds tensors without numbers.
     """
     path = Path(path)
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    if path.suffix == ".npz":
-        return _read_npz(path)
-    return _read_pickle(path, stand_ins=STAND_INS, mapped=mapped)
-
-
-def read_note(path: str | Path, name: str) -> Any:
-    """What a file of weights holds beside the weights, in the place that each kind of file has for it.
-
-    That is the metadata of safetensors; of what ``torch.save`` wrote, a key beside ``model``, or an attribute of a
-    plain state dict, which whoever loads it does not meet. Tensors stay in the file.
-
-    Args:
-        path: the file.
-        name: of the note.
-
-    Returns:
-        None if there is none.
-
-    Raises:
-        CheckpointError: if the file cannot be read.
-    """
-    path = Path(path)
-    if path.suffix == ".safetensors":
-        with _safetensors(path) as file:
-            return (file.metadata() or {}).get(name)
-    if path.suffix == ".npz" or not zipfile.is_zipfile(path):
-        return None
-    state = _read_pickle(path, stand_ins=STAND_INS, mapped=True)
-    return state.get(name) if "model" in state else getattr(state, name, None)
-
-
-def _read_pickle(path: Path, *, stand_ins: tuple, mapped: bool) -> dict[str, Any]:
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint file")
-    try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(list(stand_ins)):
-            warnings.simplefilter("ignore")  # a strange pickle is evaluated by what it holds, below
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
-    except (
-        RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError, pickle.UnpicklingError
-    ) as error:  # fmt: skip
-        raise _rejection(path, error) from None
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: expected a dict of states, got {type(state).__name__}")
-    empty = _without_numbers(state)
-    if empty:
-        raise CheckpointError(
-            f"{path}: {len(empty)} tensors have a shape and no numbers, as on PyTorch's meta device: "
-            f"{', '.join(empty[:3])}{', ...' if len(empty) > 3 else ''}; save the network once it has its weights"
-        )
-    return state
-
-
-def _without_numbers(state: Mapping[Any, Any]) -> list[str]:
-    """The names of tensors that are on the meta device, however deep."""
-    found: list[str] = []
-    inside: list[Any] = [state]
-    seen: set[int] = set()
-    while inside:
-        held = inside.pop()
-        if id(held) in seen:
-            continue
-        seen.add(id(held))
-        for name, value in held.items() if isinstance(held, Mapping) else enumerate(held):
-            if isinstance(value, torch.Tensor):
-                found += [str(name)] if value.is_meta else []
-            elif isinstance(value, Mapping | list | tuple):
-                inside.append(value)
-    return found
-
-
-def _rejection(path: Path, error: Exception) -> CheckpointError:
-    if misnamed := _misnamed(path, ".pth"):
-        return misnamed
-    forbidden = re.search(r"unsupported (?:global|class|operand):?\s+(?:global\s+)?([\w.]+)", str(error), re.IGNORECASE)
-    if forbidden and _starts_like_a_pickle(path):
-        what = "" if forbidden.group(1).isdigit() else f" ({forbidden.group(1)})"  # a bare number is an opcode
-        if forbidden.group(1).startswith(("jax", "haiku", "dill", "byol")):
-            return CheckpointError(
-                f"{path}: the file is a pickle of JAX objects{what}, which only their own code can read; use a "
-                "conversion of it to PyTorch with source='byol'"
-            )
-        return CheckpointError(
-            f"{path}: the file holds more than tensors and plain values{what} and could run code when loaded, so it "
-            "was not loaded; ask whoever made it for a safetensors file or a plain state dict, or, if you trust them, "
-            "take its state dict out where nothing can be harmed"
-        )
-    if _is_whole_zip(path):
-        return CheckpointError(
-            f"{path}: the file is whole, but holds something that cannot be put together ({_reason(error)}); ask "
-            "whoever made it for a safetensors file or a plain state dict"
-        )
-    return CheckpointError(
-        f"{path}: the file is truncated or no checkpoint at all, {path.stat().st_size} bytes ({_reason(error)}); use "
-        "an older one"
-    )
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, without the advice that torch puts around it."""
-    said = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0].strip()
-    return f"{type(error).__name__}: {said[:80]}" if said else type(error).__name__
-
-
-def _misnamed(path: Path, read_as: str) -> CheckpointError | None:
-    """The error for a file that is of another kind by its content than it was read as; None if that does not tell."""
+        raise CheckpointError(f"{path}: no such file")
     kind = _kind(path)
-    if kind in ("", read_as):
-        return None
-    return CheckpointError(f"{path}: is a {kind} file by its content; rename it to {path.with_suffix(kind).name}")
+    read_as = path.suffix if path.suffix in (".safetensors", ".npz") else ".pth"
+    if kind not in ("", read_as):
+        raise CheckpointError(f"{path}: is a {kind} file by its content; rename it to {path.with_suffix(kind).name}")
+    if read_as == ".safetensors":
+        with _safetensors(path) as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    return _read_npz(path) if read_as == ".npz" else _read_pickle(path, mapped=mapped, stand_ins=stand_ins)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts that a safetensors file holds beside the weights.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
+    with _safetensors(path) as file:
+        return file.metadata() or {}
 
 
 def _kind(path: Path) -> str:
+    """The suffix that a file should have by its content; empty if that does not show it."""
     with path.open("rb") as file:
         start = file.read(9)
     if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
@@ -174,29 +112,71 @@ def _kind(path: Path) -> str:
     return ".npz" if names and all(name.endswith(".npy") for name in names) else ""
 
 
-def _starts_like_a_pickle(path: Path) -> bool:
+def _read_pickle(path: Path, *, mapped: bool, stand_ins: bool) -> dict[str, Any]:
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(list(STAND_INS if stand_ins else ())):
+            warnings.simplefilter("ignore")  # a strange pickle is evaluated by what it holds, below
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
+    except (
+        RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError, pickle.UnpicklingError
+    ) as error:  # fmt: skip
+        raise CheckpointError(f"{path}: {_unreadable(path, error)}") from None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: expected a dict of states, got {type(state).__name__}")
+    if empty := next(_without_numbers(state, set()), None):
+        raise CheckpointError(
+            f"{path}: {empty} has a shape and no numbers, as on PyTorch's meta device; save the network once it has "
+            "its weights"
+        )
+    return state
+
+
+def _without_numbers(held: Any, seen: set[int]) -> Iterator[str]:
+    """The names of tensors that are on the meta device, however deep."""
+    if id(held) in seen:
+        return
+    seen.add(id(held))
+    for name, value in held.items() if isinstance(held, Mapping) else enumerate(held):
+        if isinstance(value, torch.Tensor) and value.is_meta:
+            yield str(name)
+        elif isinstance(value, Mapping | list | tuple):
+            yield from _without_numbers(value, seen)
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """Why a pickle was not read, and what helps, without the advice that torch puts around it."""
+    said = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0].strip()
+    reason = f"{type(error).__name__}: {said[:80]}" if said else type(error).__name__
+    forbidden = re.search(r"unsupported (?:global|class|operand):?\s+(?:global\s+)?([\w.]+)", str(error), re.IGNORECASE)
     with path.open("rb") as file:
         start = file.read(3)
-    return len(start) == 3 and start[:1] in (b"P", b"\x80")  # a zip archive, or a bare pickle
+    if forbidden and len(start) == 3 and start[:1] in (b"P", b"\x80"):  # a zip archive, or a bare pickle
+        what = "" if forbidden.group(1).isdigit() else f" ({forbidden.group(1)})"  # a bare number is an opcode
+        if forbidden.group(1).startswith(("jax", "haiku", "dill", "byol")):
+            return (
+                f"the file is a pickle of JAX objects{what}, which only their own code can read; use a conversion of "
+                "it to PyTorch with source='byol'"
+            )
+        return (
+            f"the file holds more than tensors and plain values{what} and could run code when loaded, so it was not "
+            "loaded; ask whoever made it for a safetensors file or a plain state dict, or, if you trust them, take its "
+            "state dict out where nothing can be harmed"
+        )
+    if is_complete(path):
+        return (
+            f"the file is whole, but holds something that cannot be put together ({reason}); ask whoever made it for a "
+            "safetensors file or a plain state dict"
+        )
+    return f"the file is truncated or no checkpoint at all, {path.stat().st_size} bytes ({reason}); use an older one"
 
 
-def _is_whole_zip(path: Path) -> bool:
-    """Whether the file is a zip archive with all its contents, as ``torch.save`` writes it."""
+def is_complete(path: Path) -> bool:
+    """Whether a file is a zip archive with all its contents, as ``torch.save`` writes it."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
     except (OSError, ValueError, zipfile.BadZipFile):
         return False
-
-
-def _starts_like_a_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    with _safetensors(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
 
 
 @contextmanager
@@ -206,28 +186,19 @@ def _safetensors(path: Path) -> Iterator[Any]:
         from safetensors import safe_open
     except ImportError:
         raise CheckpointError(f"{path}: reading it needs the package safetensors (pip install selfsup[eval])") from None
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
     try:
         with safe_open(path, framework="pt") as file:
             yield file
     except Exception as error:  # safetensors raises its own type for a damaged header
-        unreadable = CheckpointError(f"{path}: not a readable safetensors file ({error})")
-        raise _misnamed(path, ".safetensors") or unreadable from None
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from None
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    if misnamed := _misnamed(path, ".npz"):
-        raise misnamed
-    if not _starts_like_a_zip(path):
-        raise CheckpointError(f"{path}: not a readable .npz file, {path.stat().st_size} bytes")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(np.asarray(arrays[name], order="C")) for name in arrays.files}
     except Exception as error:  # zipfile, zlib and NumPy each have errors of their own
-        if "allow_pickle" in str(error):
+        if "allow_pickle" in str(error) and zipfile.is_zipfile(path):
             raise CheckpointError(
                 f"{path}: the file holds Python objects, which could run code when loaded, so it was not loaded; "
                 "save plain arrays with numpy.savez"

@@ -1,4 +1,4 @@
-"""The state dicts in what a training script has saved: which one is taken, and which stand beside it."""
+"""The state dicts in what a training script has saved: which one is taken, and which others there are."""
 
 import re
 from collections.abc import Mapping
@@ -21,74 +21,71 @@ class Choice:
     """Which state dict of a file was taken.
 
     Args:
-        taken: the names under which the tensors that were taken stand in the file; empty if they stand there by
-            themselves.
-        beside: the other state dicts by such names, a dot between the names of dicts that lie in one another.
+        taken: the keys of what was taken; empty if the tensors stand under no key.
+        others: the other state dicts by key, a dot between the keys of dicts that lie in one another.
     """
 
     taken: tuple[str, ...] = ()
-    beside: Mapping[str, Weights] = field(default_factory=dict)
+    others: Mapping[str, Weights] = field(default_factory=dict)
 
-    def aside(self) -> dict[str, list[str]]:
-        """The names of the tensors that stand beside, by where they are and how to have them."""
+    def ignored(self) -> dict[str, list[str]]:
+        """The names of the other tensors, by where they are and how to have them."""
         than = f" beside {' and '.join(self.taken)}" if self.taken else ""
-        return {f"{key}{than} (key={key!r} takes it)": list(tensors) for key, tensors in self.beside.items()}
+        return {f"{key}{than} (key={key!r} takes it)": list(tensors) for key, tensors in self.others.items()}
 
     def __str__(self) -> str:
-        names = [*self.taken, *self.beside]
-        if len(names) == 1:
-            return f"it holds a state dict under {names[0]!r}, which key={names[0]!r} takes"
-        return f"it holds {', '.join(names)}; name one with key="
+        keys = [*self.taken, *self.others]
+        if len(keys) == 1:
+            return f"it holds a state dict under {keys[0]!r}, which key={keys[0]!r} takes"
+        return f"it holds {', '.join(keys)}; name one with key="
 
 
 def unwrapped(state: Mapping[str, Any]) -> Weights:
     """The tensors of a state dict, whatever the training script wrapped it into."""
-    for wrapper in _WRAPPERS:
-        inside = state.get(wrapper)
-        if isinstance(inside, Mapping) and any(isinstance(value, Tensor) for value in inside.values()):
-            return named(inside)
-    return named(state)
+    return next((inside for wrapper in _WRAPPERS if (inside := named(state.get(wrapper)))), None) or named(state)
 
 
-def named(held: Mapping[Any, Any]) -> Weights:
-    """The tensors that a dict holds by name."""
+def named(held: Any) -> Weights:
+    """The tensors that something holds by name; none if it is no dict."""
+    if not isinstance(held, Mapping):
+        return {}
     return {name: value for name, value in held.items() if isinstance(name, str) and isinstance(value, Tensor)}
 
 
 def under_key(state: Mapping[str, Any], key: str) -> Weights:
-    """The state dict that stands under a name.
+    """The state dict that stands under a key.
 
     Args:
         state: what a file holds.
-        key: the name, with a dot between the names of dicts that lie in one another.
+        key: with a dot between the keys of dicts that lie in one another.
 
     Raises:
         CheckpointError: if there is none.
     """
     found = _state_dicts(state)
     if key not in found:
-        way = did_you_mean(key, found) or "; its tensors stand under no key" * bool(named(state))
-        raise CheckpointError(f"no state dict stands under key={key!r}{way}")
+        right = did_you_mean(key, found) or "; its tensors stand under no key" * bool(named(state))
+        raise CheckpointError(f"no state dict stands under key={key!r}{right}")
     return found[key]
 
 
 def choice(state: Mapping[str, Any], taken: Weights) -> Choice:
     """Which of a file's state dicts have been taken.
 
-    Those beside have tensors that are named by the path of a module; other dicts of tensors are no weights.
+    The others have tensors that are named by the path of a module; other dicts of tensors are no weights.
 
     Args:
         state: what the file holds.
         taken: the tensors that were found in it, under whatever names.
     """
     used = {id(tensor) for tensor in taken.values()}
-    whole, beside = [], {}
+    whole, others = [], {}
     for key, tensors in _state_dicts(state).items():
         if all(id(tensor) in used for tensor in tensors.values()):
             whole.append(key)
         elif any("." in name for name in tensors):
-            beside[key] = tensors
-    return Choice(tuple(whole), beside)
+            others[key] = tensors
+    return Choice(tuple(whole), others)
 
 
 def _state_dicts(state: Mapping[str, Any]) -> dict[str, Weights]:

@@ -48,12 +48,12 @@ def test_a_backbone_is_converted_and_accounted_for(backbone: str, out: str, caps
     assert main(["convert", "seer.torch", out, "--source", "vissl", "--backbone", backbone]) == 0
     said = " ".join(capsys.readouterr().out.split())
     count = len(BACKBONES.build({"type": "RegNet", **TINY}).state_dict())
-    assert f"{count} │ taken" in said and "7 │ left aside: heads" in said
+    assert f"{count} │ loaded" in said and "7 │ ignored: heads" in said
     assert f"written to {out}, with a card in ours.json" in said
     card = json.loads(Path("ours.json").read_text())
     assert card["backbone"]["widths"] == [16, 24, 32, 48]
     assert card["recipe"] == {"converted_from": "seer.torch", "source": "vissl"}
-    assert card["preprocess"]["std"] == [0.229, 0.224, 0.225] and card["licence"].startswith("that of the file")
+    assert card["preprocess"]["std"] == [0.229, 0.224, 0.225] and card["license"].startswith("that of the file")
     expected, actual = (BACKBONES.build(card["backbone"]) for _ in range(2))
     load_backbone("seer.torch", expected, "vissl")
     load_backbone(out, actual)
@@ -83,7 +83,7 @@ def test_a_seer_checkpoint_is_trained_on_and_exported(capsys: pytest.CaptureFixt
         "step": None,
     }
     assert card["step"] == 1 and card["recipe"] == {"config": "mine.py", "method": "SwAV", "started_from": began}
-    assert card["licence"] == "yours, within the terms of whole.pth: that of the file it was converted from"
+    assert card["license"] == "yours, within the terms of whole.pth: that of the file it was converted from"
     capsys.readouterr()
     assert main(["export", "mine.py", "work", "--format", "torchvision", "--output", "out/theirs.pth"]) == 0
     said = capsys.readouterr().out
@@ -94,8 +94,8 @@ def test_a_seer_checkpoint_is_trained_on_and_exported(capsys: pytest.CaptureFixt
     assert json.loads(Path("out/theirs.json").read_text())["step"] == 1
     assert main(["export", "mine.py", "work/backbone.safetensors", "--output", "again.safetensors"]) == 0
     again = json.loads(Path("again.json").read_text())
-    assert {key: again[key] for key in ("recipe", "step", "licence")} == {
-        key: card[key] for key in ("recipe", "step", "licence")
+    assert {key: again[key] for key in ("recipe", "step", "license")} == {
+        key: card[key] for key in ("recipe", "step", "license")
     }
     Path("work/backbone.json").unlink()
     assert main(["export", "mine.py", "work/backbone.safetensors", "--output", "again.safetensors"]) == 0
@@ -220,7 +220,7 @@ def test_nothing_of_somebody_else_s_is_written_over(capsys: pytest.CaptureFixtur
     for mine in ('{"mine": 1}', "{", "[]"):
         Path("scores.json").write_text(mine)
         assert convert_resnet("scores.pth") == 2
-        assert "scores.json: is in the way of the card of scores.pth and no card itself" in capsys.readouterr().err
+        assert "scores.json: the card of scores.pth would replace it" in capsys.readouterr().err
         assert Path("scores.json").read_text() == mine and not Path("scores.pth").exists()
     assert convert_resnet("o.pth") == 0 == convert_resnet("o.pth")
     capsys.readouterr()
@@ -247,17 +247,13 @@ def test_a_card_is_not_taken_from_another_file_of_weights(capsys: pytest.Capture
     before = Path("ex/z.json").read_bytes()
     capsys.readouterr()
     assert exported("ex/z.pt2", "torch-export") == 2
-    assert " ".join(capsys.readouterr().err.split()).endswith(
-        "ex/z.json: is where the card of z.safetensors is too, and that of z.pt2 would say something else; choose "
-        "another name, such as ex/z_2.pt2"
-    )
+    assert "ex/z.json: is where the card of z.safetensors is too" in " ".join(capsys.readouterr().err.split())
     assert sorted(path.name for path in Path("ex").iterdir()) == ["z.json", "z.safetensors"]
     assert Path("ex/z.json").read_bytes() == before
     trained_backbone("ex/z.safetensors")
     assert exported("ex/z_2.pt2", "torch-export") == 0
     assert exported("ex/z_2.safetensors", "torchvision") == 2  # a traced file holds no card itself
-    said = " ".join(capsys.readouterr().err.split())
-    assert "card of z_2.pt2 is too" in said and said.endswith("such as ex/z_2_2.safetensors")
+    assert "card of z_2.pt2 is too" in " ".join(capsys.readouterr().err.split())
     Path("ex/z.json").unlink()
     assert exported("ex/z.pt2", "torch-export") == 2  # what z.safetensors holds itself would not be looked at
     assert exported("ex/z.pth", "timm") == 2

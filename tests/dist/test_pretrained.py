@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfsup.weights.checkpoint import checkpoint_path
-from selfsup.engine.work_dir import export_backbone
-from selfsup.weights.write import write_atomically
+from selfsup.weights.checkpoint import Checkpoint, checkpoint_path
+from selfsup.engine.save import export_backbone
 from selfsup.engine.start import TrainedWeights, start_from
 from selfsup.ops.parts import is_sharded
 from selfsup.engine.distributed import shard
@@ -46,7 +45,7 @@ def _file(folder: Path, step: int) -> tuple[Path, torch.Tensor]:
     torch.manual_seed(step)
     teacher = _teacher()
     path = checkpoint_path(folder, step)
-    write_atomically({"model": teacher.state_dict()}, path)
+    Checkpoint(model=teacher.state_dict()).write(path)
     return path, teacher.classifier.weight.detach()
 
 

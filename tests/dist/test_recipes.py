@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from selfsup.config import load_config
-from selfsup.weights.checkpoint import list_checkpoints
-from selfsup.weights.read import read_checkpoint
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.layers import SyncBatchNorm
@@ -100,5 +99,5 @@ def test_its_first_step_is_that_of_one_process_with_the_whole_batch(
     folder, _ = results
     run(tmp_path, name, 8)
     assert losses(folder / name)[0] == pytest.approx(losses(tmp_path / name)[0], rel=1e-5)
-    saved = [read_checkpoint(list_checkpoints(place / name)[-1])["batch"] for place in (folder, tmp_path)]
+    saved = [Checkpoint.read(list_checkpoints(place / name)[-1]).batch for place in (folder, tmp_path)]
     assert saved == [[4, 2, 1], [8, 1, 1]]

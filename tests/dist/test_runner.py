@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from selfsup.weights.checkpoint import list_checkpoints
-from selfsup.weights.read import read_checkpoint
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.engine.logging.metrics import read_metrics
 from tests.dist.two_processes import run_in_processes
 from tests.engine.tiny_run import tiny_config
@@ -61,7 +60,7 @@ def one_step(work_dir: Path, batch: int) -> None:
 
 
 def momentum(work_dir: Path) -> list[Tensor]:
-    state = read_checkpoint(list_checkpoints(work_dir)[-1])["optim_wrapper"]["state"]
+    state = Checkpoint.read(list_checkpoints(work_dir)[-1]).optim_wrapper["state"]
     return [state[number]["momentum_buffer"] for number in sorted(state)]
 
 
@@ -97,7 +96,7 @@ def test_a_resumed_run_on_two_processes_is_bitwise_with_queues_and_statistics_of
     run_in_processes(unsynchronized, tmp_path / "whole")
     run_in_processes(first_part_then_rest, tmp_path / "cut", 3)
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
-    saved = read_checkpoint(list_checkpoints(tmp_path / "cut")[-1])
-    assert len(saved["ranks"]) == 2
-    assert any("queue" in name for name in saved["ranks"][1]["buffers"])
-    assert any("running_mean" in name for name in saved["ranks"][1]["buffers"])
+    saved = Checkpoint.read(list_checkpoints(tmp_path / "cut")[-1])
+    assert len(saved.ranks) == 2
+    assert any("queue" in name for name in saved.ranks[1]["buffers"])
+    assert any("running_mean" in name for name in saved.ranks[1]["buffers"])

@@ -10,8 +10,7 @@ import pytest
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
-from selfsup.weights.checkpoint import list_checkpoints
-from selfsup.weights.read import read_checkpoint
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import DecodeError, SelfsupError
@@ -184,8 +183,8 @@ def test_a_full_disk_of_the_main_process_stops_both_with_all_steps_saved(
     first, second = said(results, "numbers")
     assert re.fullmatch(
         rf"RecordError: {folder}/numbers/metrics\.jsonl: could not be written \(File too large; [\d,.]+ MiB are free "
-        r"there\); let files grow larger \(ulimit -f\); all 4 steps so far are saved, and the same command with --resume "
-        "goes on from there",
+        r"there\); let files grow larger \(ulimit -f\); all 4 steps so far are saved; "
+        r"resume with the same command and --resume",
         first,
     )
     assert second == first.replace("RecordError: ", "RecordError: process 0: ")
@@ -209,15 +208,15 @@ def test_a_loss_that_is_not_finite_on_one_process_stops_both_with_its_message(
     first, second = said(results, name)
     images = r"(noise/\d+\.png(, )?){%d}" % (2 if "part" in name else 4)
     assert re.fullmatch(
-        rf"NonFiniteError: step 5: loss\S* is (nan|inf|-inf); images {images}; the weights are untouched by this step and "
-        r"the last checkpoint is good: lower the learning rate, clip gradients \(optim_wrapper\.clip_grad\), or use "
-        r"optim_wrapper\.precision='fp32', and go on with --resume",
+        rf"NonFiniteError: step 5: loss\S* is (nan|inf|-inf); images {images}; the weights are those before this "
+        r"step and the last checkpoint is good: lower the learning rate, clip gradients \(optim_wrapper\.clip_grad\), or use "
+        r"optim_wrapper\.precision='fp32', and resume with --resume",
         second,
     )
     assert first == second.replace("NonFiniteError: ", "NonFiniteError: process 1: ")
     (checkpoint,) = list_checkpoints(folder / name)
     assert checkpoint.name == "step_000000003.pth"
-    assert all(tensor.isfinite().all() for tensor in read_checkpoint(checkpoint)["model"].values())
+    assert all(tensor.isfinite().all() for tensor in Checkpoint.read(checkpoint).model.values())
 
 
 def test_a_gradient_that_is_not_finite_on_one_process_stops_both(results: list[dict[str, Any]]) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from selfsup.engine.runner import Runner
-from selfsup.weights.checkpoint import list_checkpoints
-from selfsup.weights.read import read_checkpoint
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.engine.tiny_run import tiny_config
 
 
@@ -31,4 +30,4 @@ def test_short_epochs_do_not_each_end_in_a_checkpoint(
     }  # three steps an epoch
     config["default_hooks"]["checkpoint"] = {"max_keep": 9, **changes}
     Runner(config).train()
-    assert [read_checkpoint(path)["step"] for path in list_checkpoints(tmp_path)] == saved
+    assert [Checkpoint.read(path).step for path in list_checkpoints(tmp_path)] == saved

@@ -17,8 +17,7 @@ from selfsup.engine.logging.tensorboard import Board
 from selfsup.engine.runner import Runner
 from selfsup.errors import DecodeError
 from selfsup.registry import DATASETS
-from selfsup.weights.checkpoint import list_checkpoints
-from selfsup.weights.read import read_checkpoint
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.engine.tiny_run import tiny_config
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
@@ -108,7 +107,7 @@ runner.train()
     path = tmp_path / "cut" / "metrics.jsonl"
     assert re.fullmatch(
         rf"RecordError: {path}: could not be written \(File too large; {ROOM}\); let files grow larger \(ulimit -f\); "
-        rf"all {steps} steps so far are saved, and the same command with --resume goes on from there",
+        rf"all {steps} steps so far are saved; resume with the same command and --resume",
         line,
     )
     assert "Traceback" not in wrong
@@ -199,7 +198,7 @@ with limited(600_000):
     (line,), _ = said_by(run, tmp_path)
     assert re.fullmatch(
         rf"RecordError: {tmp_path}/bad_images\.txt: could not be written \(File too large; {ROOM}\); let files grow "
-        r"larger \(ulimit -f\); the one step so far is saved, and the same command with --resume goes on from there",
+        r"larger \(ulimit -f\); the one step so far is saved; resume with the same command and --resume",
         line,
     )
     assert (tmp_path / "bad_images.txt").read_bytes() == b""
@@ -218,12 +217,12 @@ runner.train()
     (log,) = tmp_path.rglob("rank0.log")
     (line,) = [line for line in log.read_text().splitlines() if "tensorboard" in line]
     assert re.search(
-        rf" WARNING {tmp_path}/tensorboard/events\S+: could not be written \(File too large; {ROOM}\); TensorBoard is "
-        r"not shown the rest of this run, which goes on; metrics\.jsonl has all of it$",
+        rf" WARNING {tmp_path}/tensorboard/events\S+: could not be written \(File too large; {ROOM}\); TensorBoard "
+        r"does not show the rest of this run; metrics\.jsonl has all of it$",
         line,
     )
     assert {line["step"] for line in lines_of(tmp_path)} == set(range(1, 6))
-    assert read_checkpoint(list_checkpoints(tmp_path)[-1])["step"] == 5
+    assert Checkpoint.read(list_checkpoints(tmp_path)[-1]).step == 5
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
@@ -257,7 +256,7 @@ print("went on")
     said, wrong = said_by(run, tmp_path)
     assert said == ["went on"]
     assert re.fullmatch(
-        rf"{tmp_path}/rank0\.log: could not be written \(File too large; {ROOM}\); the run goes on\n", wrong
+        rf"{tmp_path}/rank0\.log: could not be written \(File too large; {ROOM}\); the run continues\n", wrong
     )
 
 

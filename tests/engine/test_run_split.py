@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,9 +19,7 @@ from selfsup.engine.runner import Runner
 from selfsup.engine.splits import run_split
 from selfsup.errors import CheckpointError
 from selfsup.registry import DATASETS, EVALUATORS
-from selfsup.weights.checkpoint import list_checkpoints
-from selfsup.weights.read import read_checkpoint
-from selfsup.weights.write import write_atomically
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.data.listed import Listed
 from tests.engine.tiny_run import tiny_config
 
@@ -87,7 +86,7 @@ def parts_of(runner: Runner) -> tuple[set[int], set[int]]:
 
 def held_out_by(work_dir: Path) -> dict[str, list[int]] | None:
     """What the newest checkpoint says."""
-    state = read_checkpoint(list_checkpoints(work_dir)[-1])["data"]["split"]
+    state = Checkpoint.read(list_checkpoints(work_dir)[-1]).data["split"]
     return None if state is None else {part: state[part].tolist() for part in ("val", "test", "copies")}
 
 
@@ -208,11 +207,11 @@ def test_a_run_that_trained_on_everything_goes_on_with_everything(tmp_path: Path
 def test_a_checkpoint_of_commit_41b416a_keeps_what_it_held_out(tmp_path: Path, held_out: list[int]) -> None:
     Runner(coins(tmp_path, steps=3) | {"split": None}, device="cpu").train()
     (checkpoint,) = list_checkpoints(tmp_path)
-    state = read_checkpoint(checkpoint)
-    del state["data"]["split"]
-    state["data"]["held_out"] = torch.tensor(held_out, dtype=torch.int64)
-    state["images"] = COUNT - len(held_out)
-    write_atomically(state, checkpoint)
+    saved = Checkpoint.read(checkpoint)
+    assert saved.data is not None
+    known = {name: saved.data[name] for name in ("length", "digest")}
+    data = {**known, "held_out": torch.tensor(held_out, dtype=torch.int64)}
+    replace(saved, data=data, images=COUNT - len(held_out)).write(checkpoint)
     runner = Runner(coins(tmp_path, steps=4), resume=True, device="cpu")
     runner.train()
     assert trained_on(runner) == set(range(COUNT)) - set(held_out)

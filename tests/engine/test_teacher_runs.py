@@ -8,8 +8,7 @@ import torch
 from mmengine.hooks import Hook
 
 from selfsup.engine.runner import Runner
-from selfsup.weights.checkpoint import list_checkpoints
-from selfsup.weights.read import read_checkpoint
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.engine.test_runner import PoweredOff, losses, power_off, run_until
 from tests.engine.tiny_run import tiny_config
 
@@ -36,7 +35,7 @@ def test_a_run_that_was_switched_off_goes_on_bitwise_with_teacher_queue_and_poin
         run_until(4, power_off, moco_config(tmp_path / "cut"))
     Runner(moco_config(tmp_path / "cut"), resume=True).train()
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
-    whole, cut = (read_checkpoint(list_checkpoints(tmp_path / name)[-1])["model"] for name in ("whole", "cut"))
+    whole, cut = (Checkpoint.read(list_checkpoints(tmp_path / name)[-1]).model for name in ("whole", "cut"))
     assert {name.split(".")[0] for name in whole} == {"backbone", "neck", "teacher", "queue"}
     assert int(whole["queue.pointer"]) == 8 * 8 % 24
     for name, tensor in whole.items():

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from selfsup.engine.start import load_method
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
-from selfsup.weights import convert
 from selfsup.weights.card import weights_card
 from selfsup.weights.convert import convert_file
-from selfsup.weights.export import _same_function, export
+from selfsup.weights.export import _same_function, counterpart, export
 from selfsup.weights.load import load_backbone
-from selfsup.weights.outward import counterpart
+from selfsup.weights.translate import find_weights
 from tests.weights import official
 from tests.weights.networks import assert_relatively_close, randomized
 
@@ -43,9 +42,9 @@ def test_a_released_file_gives_the_features_that_timm_gets_from_it(timm: ModuleT
     reference = timm.create_model("resnetv2_50x1_bit", num_classes=5)
     reference.load_pretrained(str(tmp_path / "BiT-M-R50x1.npz"))
     model = bit(depth=50)
-    account = load_backbone(tmp_path / "BiT-M-R50x1.npz", model, "bit")
-    assert account.aside == {"classifier": ("resnet/head/conv2d/kernel", "resnet/head/conv2d/bias")}
-    assert len(account.taken) == len(model.state_dict())
+    report = load_backbone(tmp_path / "BiT-M-R50x1.npz", model, "bit")
+    assert report.ignored == {"classifier": ("resnet/head/conv2d/kernel", "resnet/head/conv2d/bias")}
+    assert len(report.loaded) == len(model.state_dict())
     assert_same_as_timm(model, reference.eval())
 
 
@@ -53,8 +52,8 @@ def test_timm_s_bit_and_back(timm: ModuleType, tmp_path: Path) -> None:
     reference = randomized(timm.create_model("resnetv2_50x1_bit", num_classes=5))
     torch.save(reference.state_dict(), tmp_path / "x.pth")
     model = bit(depth=50)
-    account = load_backbone(tmp_path / "x.pth", model, "timm")
-    assert account.aside == {"classifier": ("head.fc.weight", "head.fc.bias")}
+    report = load_backbone(tmp_path / "x.pth", model, "timm")
+    assert report.ignored == {"classifier": ("head.fc.weight", "head.fc.bias")}
     assert_same_as_timm(model, reference)
     weights, again, code = counterpart(model, "timm")
     again.load_state_dict(weights, strict=True)
@@ -77,9 +76,9 @@ def test_a_deep_network_with_small_kernels_is_the_same_both_ways(timm: ModuleTyp
     reference = small_kernels(randomized(timm.create_model("resnetv2_101x1_bit", num_classes=5)))
     torch.save(reference.state_dict(), tmp_path / "x.pth")
     model = bit(depth=101)
-    account = load_backbone(tmp_path / "x.pth", model, "timm")
-    assert account.adapted == ("eps 1e-10 -> 1e-08, which the weights' network has; build it with eps=1e-08",)
-    assert (0, "changed in the network", account.adapted[0]) in account.rows()
+    report = load_backbone(tmp_path / "x.pth", model, "timm")
+    assert report.changed == ("eps 1e-10 -> 1e-08, which the weights' network has; build it with eps=1e-08",)
+    assert (0, "changed in the network", report.changed[0]) in report.rows()
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = reference.forward_head(reference.forward_features(images), pre_logits=True).flatten(1)
@@ -98,7 +97,7 @@ def test_a_deep_network_with_small_kernels_is_the_same_both_ways(timm: ModuleTyp
 def test_a_deep_network_is_exported_to_timm(timm: ModuleType, tmp_path: Path, depth: int, width: int) -> None:
     torch.manual_seed(0)
     model = bit(depth=depth, width=width)
-    arguments = {"mean": None, "std": None, "size": 64, "recipe": {}, "step": None, "licence": ""}
+    arguments = {"mean": None, "std": None, "size": 64, "recipe": {}, "step": None, "license": ""}
     card = weights_card({"type": "BiTResNet", "depth": depth, "width": width}, model, **arguments)
     written = export(model, card, tmp_path / "x.pth", format="timm")
     assert written.difference < 2e-4 and "setattr(part, 'eps', 1e-10)" in written.usage
@@ -127,8 +126,8 @@ def test_the_card_of_converted_weights_has_the_eps_they_need(
     reference = randomized(timm.create_model("resnetv2_50x1_bit", num_classes=5))
     torch.save(reference.state_dict(), tmp_path / "x.pth")
     architecture = {"type": "BiTResNet", "depth": 50}
-    account = convert_file(tmp_path / "x.pth", tmp_path / out, architecture=architecture, source="timm")
-    assert account.adapted
+    report = convert_file(tmp_path / "x.pth", tmp_path / out, architecture=architecture, source="timm")
+    assert report.changed
     assert json.loads((tmp_path / "o.json").read_text())["backbone"] == {**architecture, "eps": 1e-8}
     if alone:  # as files are copied
         (tmp_path / "o.json").unlink()
@@ -147,11 +146,9 @@ def test_every_tensor_of_the_largest_has_a_place_both_ways(timm: ModuleType) -> 
     with torch.device("meta"):
         reference = timm.create_model("resnetv2_152x4_bit", num_classes=5)
         model = bit(depth=152, width=4)
-        weights, account = convert(
-            reference.state_dict(), model.state_dict(), source="timm", file="152x4", model="BiTResNet"
-        )
+        weights, report = find_weights(reference.state_dict(), model, source="timm", file="152x4")
         theirs, again, _ = counterpart(model, "timm")
-    assert list(weights) == list(model.state_dict()) and account.balanced
+    assert list(weights) == list(model.state_dict()) and report.complete
     assert len(weights) + 2 == len(reference.state_dict())
     assert {name: t.shape for name, t in theirs.items()} == {name: t.shape for name, t in again.state_dict().items()}
 
@@ -163,7 +160,7 @@ def test_a_file_of_another_size_is_explained(timm: ModuleType, tmp_path: Path) -
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(
         CheckpointError,
-        match=r"153 left over: resnet/block3/unit.*; the file holds a BiTResNet with 3-4-23-3 blocks",
+        match=r"153 unexpected: resnet/block3/unit.*; the file holds a BiTResNet with 3-4-23-3 blocks",
     ):
         load_backbone(tmp_path / "x.npz", bit(depth=50), "bit")
 
@@ -174,7 +171,7 @@ def test_kernels_in_pytorch_s_order_are_recognized(timm: ModuleType, tmp_path: P
     np.savez(tmp_path / "x.npz", **turned)
     with pytest.raises(
         CheckpointError,
-        match=r"conv1\.weight: \(7, 7, 64, 3\) where \(64, 3, 7, 7\) is needed, .*; kernels are \(out, in, height, "
+        match=r"conv1\.weight: \(7, 7, 64, 3\), expected \(64, 3, 7, 7\), .*; kernels are \(out, in, height, "
         r"width\), PyTorch's order, here; permute\(2, 3, 1, 0\) gives the one that such files have$",
     ):
         load_backbone(tmp_path / "x.npz", bit(depth=50), "bit")

@@ -38,7 +38,7 @@ def card(backbone: nn.Module) -> dict[str, Any]:
         size=64,
         recipe={},
         step=3,
-        licence="yours",
+        license="yours",
     )
 
 
@@ -246,6 +246,6 @@ def test_the_card_of_a_run_says_what_its_config_says(tmp_path: Path) -> None:
         "size": 32,
         "interpolation": "bilinear",
     }
-    assert card["recipe"] == {"config": "tiny", "method": "SwAV"} and card["step"] == 8 and card["licence"] == "yours"
+    assert card["recipe"] == {"config": "tiny", "method": "SwAV"} and card["step"] == 8 and card["license"] == "yours"
     assert card["parameters"] == sum(parameter.numel() for parameter in method.backbone.parameters())
     assert np.array_equal(card["backbone"]["widths"], (8, 16, 24, 32)) and card["out_dim"] == 32

@@ -10,9 +10,10 @@ from torch import nn
 
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
-from selfsup.weights import convert, identify
+from selfsup.weights.export import counterpart
 from selfsup.weights.load import load_backbone
-from selfsup.weights.outward import counterpart
+from selfsup.weights.rules.architecture import identify
+from selfsup.weights.translate import find_weights
 from tests.weights.networks import TINY, assert_same_features, randomized, resnet, tiny_regnet
 
 REGNET_STAGES = [f"trunk_output.block{number}" for number in (1, 2, 3, 4)]
@@ -48,9 +49,9 @@ def test_timm_s_regnets(timm: ModuleType, file: Any, arch: str) -> None:
     name = {"y_8gf": "regnety_080", "y_16gf": "regnety_160", "y_32gf": "regnety_320"}[arch]
     reference = save(randomized(timm.create_model(name, num_classes=5)), file)
     model = build(type="RegNet", arch=arch)
-    account = load_backbone(file, model, "timm")
-    assert account.aside == {"classifier": ("head.fc.weight", "head.fc.bias")}
-    assert len(account.taken) == len(model.state_dict())
+    report = load_backbone(file, model, "timm")
+    assert report.ignored == {"classifier": ("head.fc.weight", "head.fc.bias")}
+    assert len(report.loaded) == len(model.state_dict())
     assert_same_features(
         model, reference, TIMM_STAGES, lambda x: reference.forward_head(reference.forward_features(x), pre_logits=True)
     )
@@ -62,9 +63,9 @@ def test_timm_s_regnets(timm: ModuleType, file: Any, arch: str) -> None:
 def test_every_tensor_of_timm_s_large_regnets_has_a_place(timm: ModuleType, arch: str, name: str) -> None:
     with torch.device("meta"):
         reference, model = timm.create_model(name, num_classes=5), build(type="RegNet", arch=arch)
-    weights, account = convert(reference.state_dict(), model.state_dict(), source="timm", file=name, model=arch)
+    weights, report = find_weights(reference.state_dict(), model, source="timm", file=name)
     assert list(weights) == list(model.state_dict())
-    assert account.balanced and account.aside == {"classifier": ("head.fc.weight", "head.fc.bias")}
+    assert report.complete and report.ignored == {"classifier": ("head.fc.weight", "head.fc.bias")}
     assert len(weights) + 2 == len(reference.state_dict())
 
 
@@ -81,8 +82,8 @@ def test_torchvision_s_regnets(file: Any, arguments: dict, name: str | None) -> 
     built = getattr(torchvision.models, name)(num_classes=5) if name else tiny_regnet()
     reference = save(randomized(built), file)
     model = build(type="RegNet", **arguments)
-    account = load_backbone(file, model, "torchvision")
-    assert account.aside == {"classifier": ("fc.weight", "fc.bias")}
+    report = load_backbone(file, model, "torchvision")
+    assert report.ignored == {"classifier": ("fc.weight", "fc.bias")}
     assert_same_features(model, reference, REGNET_STAGES, pooled(reference))
 
 
@@ -92,12 +93,12 @@ def test_torchvision_s_8gf_is_another_network_and_the_error_says_which(file: Any
         model = build(type="RegNet", arch="y_8gf")
     with pytest.raises(
         CheckpointError,
-        match=r"tv: the weights belong to another model than RegNet; \d+ of another shape: .*; the file holds a RegNet "
+        match=r"tv: the weights belong to another model than RegNet; \d+ shape mismatch: .*; the file holds a RegNet "
         r"with 2-4-10-1 blocks of width 224-448-896-2016 in groups of 56-56-56-56 after a 3x3 stem of 32, "
         r"squeezed to 8 in the first block, the model is "
         r"a RegNet with 2-4-10-1 blocks of width 168-448-896-2016",
     ):
-        convert(reference.state_dict(), model.state_dict(), source="torchvision", file="tv", model="RegNet")
+        find_weights(reference.state_dict(), model, source="torchvision", file="tv")
 
 
 @pytest.mark.parametrize("depth", [18, 50, 101])
@@ -107,7 +108,7 @@ def test_resnets(timm: ModuleType, file: Any, depth: int, source: str) -> None:
     make["timm"] = lambda: timm.create_model(f"resnet{depth}", num_classes=5)
     reference = save(randomized(make[source]()), file)
     model = build(type="ResNet", depth=depth)
-    assert load_backbone(file, model, source).aside == {"classifier": ("fc.weight", "fc.bias")}
+    assert load_backbone(file, model, source).ignored == {"classifier": ("fc.weight", "fc.bias")}
     assert_same_features(model, reference, LAYERS, pooled(reference))
 
 
@@ -116,8 +117,8 @@ def test_old_files_without_counters_are_taken(file: Any) -> None:
     state = {name: tensor for name, tensor in reference.state_dict().items() if "num_batches" not in name}
     torch.save(state, file)
     model = build(type="ResNet", depth=50)
-    account = load_backbone(file, model, "torchvision")
-    assert len(account.kept) == 53 and all(name.endswith("num_batches_tracked") for name in account.kept)
+    report = load_backbone(file, model, "torchvision")
+    assert len(report.kept) == 53 and all(name.endswith("num_batches_tracked") for name in report.kept)
     assert_same_features(model, reference, LAYERS, pooled(reference))
 
 

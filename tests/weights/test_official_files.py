@@ -12,9 +12,9 @@ from torch import nn
 from selfsup.engine.start import load_method
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES, METHODS
+from selfsup.weights.checkpoint import Checkpoint
 from selfsup.weights.convert import convert_file
 from selfsup.weights.load import load_backbone
-from selfsup.weights.read import read_checkpoint
 from tests.weights import official
 from tests.weights.networks import TINY, assert_same_features, resnet, tiny_regnet
 
@@ -70,9 +70,9 @@ def test_a_resnet_checkpoint(name: str, legacy: bool, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pth.tar"
     torch.save(layout(reference), path, _use_new_zipfile_serialization=not legacy)
     model = BACKBONES.build(RESNET)
-    account = load_backbone(path, model, source)
-    assert {why: len(names) for why, names in account.aside.items()} == aside
-    assert len(account.taken) == len(model.state_dict()) and not account.kept
+    report = load_backbone(path, model, source)
+    assert {why: len(names) for why, names in report.ignored.items()} == aside
+    assert len(report.loaded) == len(model.state_dict()) and not report.kept
     assert_same_features(model, reference, LAYERS, without_classifier(reference))
 
 
@@ -91,8 +91,8 @@ def test_a_seer_checkpoint(variant: str, tmp_path: Path) -> None:
         model_part["trunk"] = official.prefixed("base_model.", names)
     torch.save(checkpoint, tmp_path / "seer.torch")
     model = BACKBONES.build(REGNET)
-    account = load_backbone(tmp_path / "seer.torch", model, "vissl")
-    assert {why: len(aside) for why, aside in account.aside.items()} == {"heads": 7}
+    report = load_backbone(tmp_path / "seer.torch", model, "vissl")
+    assert {why: len(aside) for why, aside in report.ignored.items()} == {"heads": 7}
     stages = [f"trunk_output.block{number}" for number in (1, 2, 3, 4)]
     assert_same_features(model, reference, stages, without_classifier(reference))
 
@@ -104,8 +104,8 @@ def test_a_seer_trunk_alone(prefix: str, wrapped: bool, tmp_path: Path) -> None:
     state = official.prefixed(prefix, official.vissl_names(reference))
     torch.save({"model_state_dict": state} if wrapped else state, tmp_path / "trunk.torch")
     model = BACKBONES.build(REGNET)
-    account = load_backbone(tmp_path / "trunk.torch", model, "vissl")
-    assert not account.aside
+    report = load_backbone(tmp_path / "trunk.torch", model, "vissl")
+    assert not report.ignored
     stages = [f"trunk_output.block{number}" for number in (1, 2, 3, 4)]
     assert_same_features(model, reference, stages, without_classifier(reference))
 
@@ -155,14 +155,14 @@ def test_training_can_restore_run_from_the_whole_method(source: str, tmp_path: P
     torch.save(checkpoint, tmp_path / "theirs.pth")
     seer = source == "vissl"
     config = swav_config(REGNET if seer else RESNET, seer=seer)
-    account = convert_file(
+    report = convert_file(
         tmp_path / "theirs.pth",
         tmp_path / "ours.pth",
         architecture=config["backbone"],
         method=config,
         source=source,
     )
-    assert account.kept == ("queue.rows", "queue.filled") and not account.aside
+    assert report.kept == ("queue.rows", "queue.filled") and not report.ignored
     method = METHODS.build(config)
     load_method(tmp_path / "ours.pth", method)
     images = torch.randn(2, 3, 64, 64)
@@ -180,26 +180,24 @@ def test_training_can_restore_run_from_the_whole_method(source: str, tmp_path: P
         method.eval()
         actual = method.prototypes(method.neck(method.backbone(images)))
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
-    assert read_checkpoint(tmp_path / "ours.pth")["model"]["queue.rows"].abs().sum() == 0
+    assert Checkpoint.read(tmp_path / "ours.pth").model["queue.rows"].abs().sum() == 0
 
 
 def test_heads_of_another_size_are_rejected(tmp_path: Path) -> None:
     torch.save(official.vissl(official.vissl_names(tiny_regnet()), 48), tmp_path / "theirs.pth")
     config = swav_config(REGNET, seer=True, prototypes=7)
-    with pytest.raises(
-        CheckpointError, match=r"1 of another shape: prototypes\.weight: \(6, 12\) where \(7, 12\) is needed"
-    ):
+    with pytest.raises(CheckpointError, match=r"1 shape mismatch: prototypes\.weight: \(6, 12\), expected \(7, 12\)"):
         convert_file(tmp_path / "theirs.pth", tmp_path / "o.pth", architecture=REGNET, method=config, source="vissl")
     assert not (tmp_path / "o.pth").exists()
 
 
-def test_a_second_head_is_left_over(tmp_path: Path) -> None:
+def test_a_second_head_is_unexpected(tmp_path: Path) -> None:
     checkpoint = official.vissl(official.vissl_names(tiny_regnet()), 48)
     heads = checkpoint["classy_state_dict"]["base_model"]["model"]["heads"]
     heads |= {"1.projection_head.0.bias": torch.zeros(20), "0.prototypes1.weight": torch.zeros(6, 12)}
     torch.save(checkpoint, tmp_path / "theirs.pth")
     with pytest.raises(
-        CheckpointError, match=r"2 left over: heads\.1\.projection_head\.0\.bias, heads\.0\.prototypes1\.weight$"
+        CheckpointError, match=r"2 unexpected: heads\.1\.projection_head\.0\.bias, heads\.0\.prototypes1\.weight$"
     ):
         convert_file(
             tmp_path / "theirs.pth",

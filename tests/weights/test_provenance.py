@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,8 @@ import pytest
 from selfsup.cli import main
 from selfsup.config import config_name, find_config, load_config
 from selfsup.engine.runner import Runner
-from selfsup.weights.checkpoint import list_checkpoints
-from selfsup.weights.provenance import licence_of, provenance
-from selfsup.weights.read import read_checkpoint
-from selfsup.weights.write import write_atomically
+from selfsup.weights.card import license_of, provenance
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.engine.test_pretrained import distillation, supervised
 from tests.engine.tiny_run import tiny_config
 
@@ -58,7 +57,7 @@ def test_a_run_s_config_keeps_its_name_and_what_builds_on_it_has_its_own(
 def test_a_run_begun_with_a_run_of_one_s_own_carries_its_card_on(tmp_path: Path) -> None:
     Runner(tiny_config(tmp_path / "first", steps=3, recipe="swav/one")).train()
     begun_with = list_checkpoints(tmp_path / "first")[-1]
-    assert card(tmp_path / "first")["licence"] == "yours"
+    assert card(tmp_path / "first")["license"] == "yours"
     config = tiny_config(tmp_path / "second", steps=3, recipe="swav/two", load_from=str(begun_with))
     Runner(config).train()
     expected = {
@@ -71,9 +70,9 @@ def test_a_run_begun_with_a_run_of_one_s_own_carries_its_card_on(tmp_path: Path)
             "step": 3,
         },
     }
-    assert card(tmp_path / "second")["recipe"] == expected and card(tmp_path / "second")["licence"] == "yours"
+    assert card(tmp_path / "second")["recipe"] == expected and card(tmp_path / "second")["license"] == "yours"
     newest = list_checkpoints(tmp_path / "second")[-1]
-    assert provenance(newest) == {"recipe": expected, "step": 3, "licence": "yours"}
+    assert provenance(newest) == {"recipe": expected, "step": 3, "license": "yours"}
     begun_with.unlink()
     del config["load_from"]
     Runner({**config, "train_cfg": {"max_steps": 5}}, resume=True).train()
@@ -90,14 +89,14 @@ def test_a_run_begun_with_a_run_of_one_s_own_carries_its_card_on(tmp_path: Path)
     ],
 )
 def test_the_terms_of_what_a_run_began_with_stay(earlier: str | None, now: str) -> None:
-    assert licence_of([{"file": "w.pth", "licence": earlier}]) == now
-    assert licence_of([]) == "yours"
+    assert license_of([{"file": "w.pth", "license": earlier}]) == now
+    assert license_of([]) == "yours"
 
 
 def test_the_terms_of_all_that_a_run_used_stay_each_once() -> None:
-    teacher = {"file": "teacher.pth", "licence": "yours, within the terms of seer.pth: CC-BY-NC 4.0"}
-    student = {"file": "student.pth", "licence": "Apache-2.0"}
-    assert licence_of([student, teacher, {"file": "own.pth", "licence": "yours"}, teacher]) == (
+    teacher = {"file": "teacher.pth", "license": "yours, within the terms of seer.pth: CC-BY-NC 4.0"}
+    student = {"file": "student.pth", "license": "Apache-2.0"}
+    assert license_of([student, teacher, {"file": "own.pth", "license": "yours"}, teacher]) == (
         "yours, within the terms of student.pth: Apache-2.0 and of seer.pth: CC-BY-NC 4.0"
     )
 
@@ -114,9 +113,9 @@ def test_a_student_s_card_names_its_teacher_and_carries_its_card_on(tmp_path: Pa
         "step": 3,
     }
     expected = {"config": "simclr/two", "method": "Distillation", "taught_by": [teacher]}
-    assert card(tmp_path / "student")["recipe"] == expected and card(tmp_path / "student")["licence"] == "yours"
+    assert card(tmp_path / "student")["recipe"] == expected and card(tmp_path / "student")["license"] == "yours"
     newest = list_checkpoints(tmp_path / "student")[-1]
-    assert provenance(newest) == {"recipe": expected, "step": 3, "licence": "yours"}
+    assert provenance(newest) == {"recipe": expected, "step": 3, "license": "yours"}
     moved = file.rename(tmp_path / "moved.pth")
     config["model"] = config["model"] | {"teacher_checkpoint": str(moved)}
     Runner({**config, "train_cfg": {"max_steps": 4}}, resume=True).train()
@@ -126,11 +125,10 @@ def test_a_student_s_card_names_its_teacher_and_carries_its_card_on(tmp_path: Pa
 def test_the_terms_of_a_teacher_bind_its_student(tmp_path: Path) -> None:
     Runner(supervised(tmp_path / "teacher", steps=3)).train()
     (file,) = list_checkpoints(tmp_path / "teacher")
-    state = read_checkpoint(file)
-    state["started_from"] = {"file": "seer.pth", "sha256": "0", "licence": "CC-BY-NC 4.0"}
-    write_atomically(state, file)
+    began = {"file": "seer.pth", "sha256": "0", "license": "CC-BY-NC 4.0"}
+    replace(Checkpoint.read(file), started_from=began).write(file)
     Runner(distillation(tmp_path / "student", file, steps=3)).train()
-    assert card(tmp_path / "student")["licence"] == "yours, within the terms of seer.pth: CC-BY-NC 4.0"
+    assert card(tmp_path / "student")["license"] == "yours, within the terms of seer.pth: CC-BY-NC 4.0"
 
 
 def test_the_export_of_a_checkpoint_has_the_recipe_of_its_run(
@@ -138,7 +136,7 @@ def test_the_export_of_a_checkpoint_has_the_recipe_of_its_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Runner(tiny_config(Path("run"), steps=2, recipe="swav/tiny")).train()
-    assert read_checkpoint(list_checkpoints("run")[-1])["started_from"] is None
+    assert Checkpoint.read(list_checkpoints("run")[-1]).started_from is None
     assert main(["export", "run/config.py", "run", "--output", "out.safetensors"]) == 0
     assert "load it with: selfsup.weights.trained_backbone('out.safetensors')" in capsys.readouterr().out
     exported = json.loads(Path("out.json").read_text())

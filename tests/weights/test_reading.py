@@ -15,9 +15,9 @@ import safetensors.torch
 import torch
 
 from selfsup.errors import CheckpointError
+from selfsup.weights.checkpoint import Checkpoint
 from selfsup.weights.load import load_backbone
-from selfsup.weights.read import read_checkpoint, read_weights
-from selfsup.weights.stand_ins import Inert
+from selfsup.weights.read import Inert, read_weights
 
 TENSOR = torch.arange(6.0).view(2, 3)
 
@@ -71,7 +71,7 @@ def test_what_training_scripts_save_beside_tensors_is_passed_over(
 def test_our_own_checkpoints_may_hold_none_of_it(tmp_path: Path) -> None:
     torch.save({"args": argparse.Namespace(lr=0.1)}, tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=r"more than tensors and plain values \(argparse\.Namespace\)"):
-        read_checkpoint(tmp_path / "x.pth")
+        Checkpoint.read(tmp_path / "x.pth")
 
 
 @pytest.mark.parametrize("writer", ["torch", "pickle"])

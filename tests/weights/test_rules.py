@@ -2,13 +2,13 @@
 
 import torch
 
-from selfsup.weights.account import balance
+from selfsup.weights.load_report import compare
 from selfsup.weights.rules.rule import Layout, Rule, into, translate, under
 
 TABLE = (
     Rule(r"(w\d)", r"\1.weight"),
     Rule(r"k(\d)", lambda match: f"w{int(match[1]) + 5}.weight", hwio=True),
-    Rule(r"head\..+", aside="classifier"),
+    Rule(r"head\..+", ignored="classifier"),
 )
 KERNEL = torch.arange(120.0).view(2, 3, 4, 5)
 
@@ -18,11 +18,11 @@ def tensors(*names: str) -> dict[str, torch.Tensor]:
 
 
 def test_the_first_layout_whose_marker_is_there_is_the_file_s() -> None:
-    layouts = (Layout(r"a\..+", (Rule(r".+", aside="first"),)), Layout(r"w\d", TABLE))
+    layouts = (Layout(r"a\..+", (Rule(r".+", ignored="first"),)), Layout(r"w\d", TABLE))
     result = translate(tensors("w1", "k2", "head.x", "w10"), layouts)
     assert result is not None
     assert list(result.weights) == ["w1.weight", "w7.weight"]
-    assert result.aside == {"classifier": ["head.x"]} and result.left_over == ["w10"]
+    assert result.ignored == {"classifier": ["head.x"]} and result.unexpected == ["w10"]
     assert translate(tensors("ww1"), layouts) is None
 
 
@@ -39,31 +39,26 @@ def test_prefixes_are_taken_off_and_put_on() -> None:
     result = translate(tensors("module.w1", "k2", "module.head.x"), (Layout(r".+", rules),))
     assert result is not None
     assert list(result.weights) == ["backbone.w1.weight", "backbone.w7.weight"]
-    assert result.aside == {"classifier": ["module.head.x"]}
+    assert result.ignored == {"classifier": ["module.head.x"]}
 
 
-def test_two_tensors_for_one_place_do_not_balance() -> None:
+def test_two_tensors_for_one_place_do_not_compare() -> None:
     result = translate(tensors("w7", "k2"), (Layout(r".+", TABLE),))
-    assert result is not None and result.left_over == ["k2"]
-    account = balance(result, {"w7.weight": KERNEL})
-    assert account.taken == ("w7.weight",) and not account.balanced
+    assert result is not None and result.unexpected == ["k2"]
+    report = compare(result, {"w7.weight": KERNEL})
+    assert report.loaded == ("w7.weight",) and not report.complete
 
 
 def test_the_account_has_a_line_for_everything() -> None:
     result = translate(tensors("w1", "w2", "w3", "head.x", "what"), (Layout(r".+", TABLE),))
     own = {"w1.weight": KERNEL, "w2.weight": KERNEL[0], "w4.weight": KERNEL, "bn.num_batches_tracked": torch.zeros(())}
     assert result is not None
-    account = balance(result, own)
-    assert account.rows() == [
-        (1, "taken", "w1.weight"),
-        (1, "left aside: classifier", "head.x"),
+    report = compare(result, own)
+    assert report.rows() == [
+        (1, "loaded", "w1.weight"),
+        (1, "ignored: classifier", "head.x"),
         (1, "not in the file, kept as built", "bn.num_batches_tracked"),
         (1, "missing", "w4.weight"),
-        (2, "left over", "what, w3"),
-        (1, "of another shape", "w2.weight"),
-    ]
-    assert account.problems() == [
-        "1 missing: w4.weight",
-        "2 left over: what, w3",
-        "1 of another shape: w2.weight: (2, 3, 4, 5) where (3, 4, 5) is needed",
+        (2, "unexpected", "what, w3"),
+        (1, "shape mismatch", "w2.weight: (2, 3, 4, 5), expected (3, 4, 5)"),
     ]

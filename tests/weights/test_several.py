@@ -1,4 +1,4 @@
-"""A file may hold several state dicts: one is taken, the others are told of, and a key names another."""
+"""A file may hold several state dicts: one is loaded, the others are told of, and a key names another."""
 
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from selfsup.engine.start import load_method
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
-from selfsup.weights import convert
 from selfsup.weights.load import load_backbone
+from selfsup.weights.translate import find_weights
 from tests.weights import official
 from tests.weights.networks import TINY, resnet, tiny_regnet
 
@@ -64,19 +64,19 @@ def test_a_second_state_dict_is_told_of_and_taken_by_its_key(
     trained: State, averaged: State, backbone: nn.Module, tmp_path: Path
 ) -> None:
     state = {"state_dict": trained, "state_dict_ema": averaged, **optimizer(trained)}
-    account = loaded(state, backbone, tmp_path)
+    report = loaded(state, backbone, tmp_path)
     assert torch.equal(backbone.conv1.weight, trained["conv1.weight"])
-    assert account.aside == {
+    assert report.ignored == {
         "classifier": ("fc.weight", "fc.bias"),
         "state_dict_ema beside state_dict (key='state_dict_ema' takes it)": tuple(averaged),
     }
-    assert repr(account) == (
-        "<Account: 120 taken, 2 left aside: classifier, 122 left aside: state_dict_ema beside state_dict "
+    assert repr(report) == (
+        "<LoadReport: 120 loaded, 2 ignored: classifier, 122 ignored: state_dict_ema beside state_dict "
         "(key='state_dict_ema' takes it)>"
     )
-    account = loaded(state, backbone, tmp_path, key="state_dict_ema")
+    report = loaded(state, backbone, tmp_path, key="state_dict_ema")
     assert torch.equal(backbone.conv1.weight, averaged["conv1.weight"])
-    assert list(account.aside) == ["classifier", "state_dict beside state_dict_ema (key='state_dict' takes it)"]
+    assert list(report.ignored) == ["classifier", "state_dict beside state_dict_ema (key='state_dict' takes it)"]
 
 
 def test_which_one_is_taken_without_a_key_does_not_depend_on_their_order(
@@ -86,9 +86,9 @@ def test_which_one_is_taken_without_a_key_does_not_depend_on_their_order(
         {"model": averaged, "state_dict": trained, "ema": {"shadow": averaged}},
         {"ema": {"shadow": averaged}, "state_dict": trained, "model": averaged},
     ):
-        account = loaded(state, backbone, tmp_path)
+        report = loaded(state, backbone, tmp_path)
         assert torch.equal(backbone.conv1.weight, trained["conv1.weight"])
-        assert {why: len(names) for why, names in account.aside.items() if "key" in why} == {
+        assert {why: len(names) for why, names in report.ignored.items() if "key" in why} == {
             "model beside state_dict (key='model' takes it)": 122,
             # the same tensors as in model, which are written once
             "ema.shadow beside state_dict (key='ema.shadow' takes it)": 122,
@@ -100,26 +100,26 @@ def test_which_one_is_taken_without_a_key_does_not_depend_on_their_order(
 def test_one_beside_tensors_without_a_key_is_told_of(
     trained: State, averaged: State, backbone: nn.Module, tmp_path: Path
 ) -> None:
-    account = loaded({**trained, "ema": averaged}, backbone, tmp_path)
-    assert account.aside["ema (key='ema' takes it)"] == tuple(averaged)
+    report = loaded({**trained, "ema": averaged}, backbone, tmp_path)
+    assert report.ignored["ema (key='ema' takes it)"] == tuple(averaged)
 
 
 def test_names_and_prefixes_are_those_under_the_key(trained: State, backbone: nn.Module, tmp_path: Path) -> None:
     state = {"state_dict": {"w.x": torch.zeros(1)}, "ema": official.prefixed("module.", trained)}
     message = rejected(state, backbone, tmp_path, key="ema")
     assert message.endswith("; every tensor is there with prefix='module.'")
-    assert loaded(state, backbone, tmp_path, key="ema", prefix="module.").balanced
+    assert loaded(state, backbone, tmp_path, key="ema", prefix="module.").complete
 
 
 def test_vissl_s_trunk_and_heads_are_one(tmp_path: Path) -> None:
     backbone = BACKBONES.build({"type": "RegNet", **TINY})
     trunk = official.vissl_names(tiny_regnet())
-    account = loaded(official.vissl(trunk, 48), backbone, tmp_path, source="vissl")
-    assert list(account.aside) == ["heads"]
+    report = loaded(official.vissl(trunk, 48), backbone, tmp_path, source="vissl")
+    assert list(report.ignored) == ["heads"]
     averaged = {name: tensor + 1 for name, tensor in trunk.items()}
-    account = loaded(official.vissl(trunk, 48, ema=averaged), backbone, tmp_path, source="vissl")
+    report = loaded(official.vissl(trunk, 48, ema=averaged), backbone, tmp_path, source="vissl")
     model = "classy_state_dict.base_model.model"
-    assert list(account.aside) == ["heads", f"ema beside {model}.trunk and {model}.heads (key='ema' takes it)"]
+    assert list(report.ignored) == ["heads", f"ema beside {model}.trunk and {model}.heads (key='ema' takes it)"]
     loaded(official.vissl(trunk, 48, ema=averaged), backbone, tmp_path, source="vissl", key="ema")
     first = backbone.state_dict()["stem.conv.weight"]
     assert torch.equal(first, averaged["_feature_blocks.conv1.stem.0.weight"])
@@ -149,9 +149,9 @@ def test_the_one_that_fits_is_named_where_the_usual_one_does_not(
     other = {"attention.weight": torch.zeros(2, 2)}
     message = rejected({"state_dict": other, "student": {"a.b": torch.zeros(1)}, "model": trained}, backbone, tmp_path)
     assert message.startswith("the weights belong to another model than ResNet; 100 missing: ")
-    assert message.endswith("; 1 left over: attention.weight; with key='model' every tensor is there")
+    assert message.endswith("; 1 unexpected: attention.weight; with key='model' every tensor is there")
     message = rejected({"state_dict": other, "student": {"a.b": torch.zeros(1)}}, backbone, tmp_path)
-    assert message.endswith("; 1 left over: attention.weight; it holds state_dict, student; name one with key=")
+    assert message.endswith("; 1 unexpected: attention.weight; it holds state_dict, student; name one with key=")
 
 
 def test_a_key_under_which_nothing_stands_is_answered_with_those_that_are_there(
@@ -167,14 +167,13 @@ def test_a_key_under_which_nothing_stands_is_answered_with_those_that_are_there(
     )
     assert rejected(trained, backbone, tmp_path, key="model") == f"{said}'model'; its tensors stand under no key"
     assert rejected({"epoch": 1}, backbone, tmp_path, key="model") == f"{said}'model'"
-    assert rejected(state, backbone, tmp_path, key=None) == "a key must be a string, '' for none, got None"
 
 
 def test_a_dict_that_holds_itself_is_no_riddle(trained: State, backbone: nn.Module) -> None:
     state: dict[str, Any] = {"state_dict": trained, "notes": {}}
     state["notes"]["again"] = state
-    _, account = convert(state, backbone.state_dict(), source="timm", file="x", model="ResNet")
-    assert list(account.aside) == ["classifier"]
+    _, report = find_weights(state, backbone, source="timm", file="x")
+    assert list(report.ignored) == ["classifier"]
 
 
 def test_a_method_s_file_is_told_the_key_and_the_way(trained: State, tmp_path: Path) -> None:

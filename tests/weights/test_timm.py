@@ -10,10 +10,11 @@ from torch import nn
 
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
-from selfsup.weights import Account, convert, trained_backbone
+from selfsup.weights import LoadReport, trained_backbone
 from selfsup.weights.card import weights_card
 from selfsup.weights.export import export
 from selfsup.weights.load import load_backbone
+from selfsup.weights.translate import find_weights
 from tests.weights.networks import assert_relatively_close, randomized
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -43,35 +44,29 @@ def test_only_the_classifier_of_this_network_is_left_aside(
     reference: Any = randomized(timm.create_model(name, num_classes=5, **model_args))
     torch.save(reference.state_dict(), tmp_path / "theirs.pth")
     model = build(name, model_args).eval()
-    account = load_backbone(tmp_path / "theirs.pth", model, "timm")
-    assert {f"model.{kept}.weight", f"model.{kept}.bias"} <= set(account.taken)
-    assert sorted(account.aside["classifier"]) == [f"{each}.{part}" for each in aside for part in ("bias", "weight")]
+    report = load_backbone(tmp_path / "theirs.pth", model, "timm")
+    assert {f"model.{kept}.weight", f"model.{kept}.bias"} <= set(report.loaded)
+    assert sorted(report.ignored["classifier"]) == [f"{each}.{part}" for each in aside for part in ("bias", "weight")]
     features = reference.forward_head(reference.forward_features(IMAGES), pre_logits=True)
     assert_relatively_close(model(IMAGES), features)
 
     architecture = {"type": "Timm", "name": name, "model_args": model_args}
-    card = weights_card(architecture, model, mean=None, std=None, size=64, recipe={}, step=None, licence="yours")
+    card = weights_card(architecture, model, mean=None, std=None, size=64, recipe={}, step=None, license="yours")
     written = export(model, card, tmp_path / "ours.pth", format="timm")
     names: dict[str, Any] = {"torch": torch, "timm": timm}
     exec(written.usage, names)
     assert_relatively_close(names["model"].eval()(IMAGES), features)
     again = build(name, model_args).eval()
-    account = load_backbone(tmp_path / "ours.pth", again, "timm")
-    assert account.balanced and not account.aside
+    report = load_backbone(tmp_path / "ours.pth", again, "timm")
+    assert report.complete and not report.ignored
     for network in (again, trained_backbone(tmp_path / "ours.pth")):
         assert torch.equal(network(IMAGES), model(IMAGES))
 
 
-def accounted(whole: nn.Module, model: Any, **changes: Any) -> Account:
+def reported(whole: nn.Module, model: Any, **changes: Any) -> LoadReport:
     state = {**whole.state_dict(), **changes}
-    return convert(
-        {name: tensor for name, tensor in state.items() if tensor is not None},
-        model.state_dict(),
-        source="timm",
-        file="x.pth",
-        model="Timm",
-        classifier=model.classifier_tensors,
-    )[1]
+    kept = {name: tensor for name, tensor in state.items() if tensor is not None}
+    return find_weights(kept, model, source="timm", file="x.pth")[1]
 
 
 @pytest.mark.parametrize(
@@ -89,9 +84,9 @@ def accounted(whole: nn.Module, model: Any, **changes: Any) -> Account:
 def test_classifiers_have_many_names(timm: ModuleType, name: str, aside: list[str], num_classes: int) -> None:
     with torch.device("meta"):
         whole, model = timm.create_model(name, num_classes=num_classes), build(name)
-    account = accounted(whole, model)
-    assert set(account.aside["classifier"]) == {f"{each}.{part}" for each in aside for part in ("weight", "bias")}
-    assert account.taken == tuple(model.state_dict())
+    report = reported(whole, model)
+    assert set(report.ignored["classifier"]) == {f"{each}.{part}" for each in aside for part in ("weight", "bias")}
+    assert report.loaded == tuple(model.state_dict())
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
@@ -99,20 +94,20 @@ def test_a_second_classifier_that_is_built_without_rows_stays_so(timm: ModuleTyp
     with torch.device("meta"):
         whole = timm.create_model("inception_v3", aux_logits=True)
         model = build("inception_v3", {"aux_logits": True})
-    account = accounted(whole, model)
-    assert sorted(account.aside["classifier"]) == ["AuxLogits.fc.bias", "AuxLogits.fc.weight", "fc.bias", "fc.weight"]
-    assert account.kept == ("model.AuxLogits.fc.weight", "model.AuxLogits.fc.bias")
+    report = reported(whole, model)
+    assert sorted(report.ignored["classifier"]) == ["AuxLogits.fc.bias", "AuxLogits.fc.weight", "fc.bias", "fc.weight"]
+    assert report.kept == ("model.AuxLogits.fc.weight", "model.AuxLogits.fc.bias")
 
 
 def test_what_is_no_classifier_of_this_network_is_rejected(timm: ModuleType) -> None:
     with torch.device("meta"):
         whole, model = timm.create_model("test_convnext"), build("test_convnext")
     with pytest.raises(CheckpointError) as caught:
-        accounted(
+        reported(
             whole, model, **{"head.norm.weight": None, "fc.weight": torch.zeros(2), "head.fc.scale": torch.ones(1)}
         )
     assert str(caught.value) == (
-        "x.pth: the weights belong to another model than Timm; 1 missing: model.head.norm.weight; 2 left over: "
+        "x.pth: the weights belong to another model than Timm; 1 missing: model.head.norm.weight; 2 unexpected: "
         "fc.weight, head.fc.scale"
     )
 
@@ -125,7 +120,7 @@ def test_bounds_that_do_not_bind_are_infinite(timm: ModuleType, tmp_path: Path) 
     model = build("gemma4_vit_167m_enc", model_args)
     name = "blocks.0.attn.q_proj.input_max"
     assert (
-        state[name] == float("inf") and f"model.{name}" in load_backbone(tmp_path / "theirs.pth", model, "timm").taken
+        state[name] == float("inf") and f"model.{name}" in load_backbone(tmp_path / "theirs.pth", model, "timm").loaded
     )
     torch.save({**state, name: torch.tensor(float("nan"))}, tmp_path / "theirs.pth")
     with pytest.raises(CheckpointError, match=rf"numbers that are not finite in model\.{name}; the training"):
@@ -147,6 +142,6 @@ def test_every_file_of_networks_that_timm_has(timm: ModuleType) -> None:
     for name in first.values():
         with torch.device("meta"):
             whole, model = timm.create_model(name, num_classes=10), build(name)
-        account = accounted(whole, model)
-        assert account.taken == tuple(model.state_dict()), name
-        assert len(account.taken) + len(account.aside.get("classifier", ())) == len(whole.state_dict()), name
+        report = reported(whole, model)
+        assert report.loaded == tuple(model.state_dict()), name
+        assert len(report.loaded) + len(report.ignored.get("classifier", ())) == len(whole.state_dict()), name

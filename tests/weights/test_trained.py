@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 from selfsup.engine.runner import Runner
-from selfsup.engine.work_dir import export_backbone
+from selfsup.engine.save import export_backbone
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.registry import BACKBONES
 from selfsup.weights import load_backbone, trained_backbone
-from selfsup.weights.account import Account
 from selfsup.weights.card import read_card, weights_card
-from selfsup.weights.checkpoint import checkpoint_path
+from selfsup.weights.checkpoint import Checkpoint, checkpoint_path
 from selfsup.weights.export import export
-from selfsup.weights.write import write_atomically, write_weights
+from selfsup.weights.load_report import LoadReport
+from selfsup.weights.write import write_weights
 from tests.engine.tiny_run import tiny_config
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
@@ -30,7 +30,7 @@ def written(path: Path, architecture: dict[str, Any], **changes: Any) -> nn.Modu
     """A network whose weights and card are at a path."""
     torch.manual_seed(5)
     backbone = BACKBONES.build(dict(architecture)).eval()
-    card = weights_card(architecture, backbone, mean=None, std=None, size=None, recipe={}, step=None, licence="yours")
+    card = weights_card(architecture, backbone, mean=None, std=None, size=None, recipe={}, step=None, license="yours")
     write_weights(backbone.state_dict(), path, {**card, **changes})
     return backbone
 
@@ -44,7 +44,7 @@ def test_a_work_dir_gives_the_network_that_was_trained_there(tmp_path: Path) -> 
     runner = Runner(tiny_config(tmp_path, steps=2))
     runner.train()
     by_hand = BACKBONES.build(runner._config["model"]["backbone"])
-    assert load_backbone(tmp_path, by_hand).balanced
+    assert load_backbone(tmp_path, by_hand).complete
     for backbone in (trained_backbone(tmp_path), trained_backbone(tmp_path / "backbone.safetensors"), by_hand.eval()):
         assert not backbone.training
         for name, tensor in runner.method.backbone.state_dict().items():
@@ -89,7 +89,7 @@ def test_the_card_s_json_is_enough_for_every_family(architecture: dict[str, Any]
 def test_an_export_under_another_library_s_names_is_read_back(tmp_path: Path) -> None:
     architecture = {"type": "ResNet", "depth": 18, "width": 1}
     backbone = BACKBONES.build(dict(architecture)).eval()
-    card = weights_card(architecture, backbone, mean=None, std=None, size=64, recipe={}, step=1, licence="yours")
+    card = weights_card(architecture, backbone, mean=None, std=None, size=64, recipe={}, step=1, license="yours")
     export(backbone, card, tmp_path / "tv.pth", format="torchvision")
     torch.testing.assert_close(trained_backbone(tmp_path / "tv.pth")(IMAGES), backbone(IMAGES))
     (tmp_path / "tv.json").unlink()  # as where the file was copied alone
@@ -129,11 +129,11 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         trained_backbone(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"holds no backbone\.safetensors or backbone\.pth; name a file of"):
         trained_backbone(tmp_path)
-    write_atomically({"model": {}}, checkpoint_path(tmp_path, 7))
+    Checkpoint(model={}).write(checkpoint_path(tmp_path, 7))
     with pytest.raises(CheckpointError, match=r"the run has not come to its end; let it finish \(--resume\), or name"):
         trained_backbone(tmp_path)
     written(tmp_path / "backbone.safetensors", REGNET, step=5)
-    with pytest.raises(CheckpointError, match="is of step 5, and the run has gone on to step 7 since"):
+    with pytest.raises(CheckpointError, match="is of step 5, and the run has come to step 7"):
         trained_backbone(tmp_path)
     assert trained_backbone(tmp_path / "backbone.safetensors").out_dim == 32
     (tmp_path / "backbone.json").unlink()
@@ -152,13 +152,15 @@ def test_weights_of_another_network_than_the_card_s_are_rejected(tmp_path: Path)
 
 def test_an_account_is_short_to_look_at_and_whole_in_print() -> None:
     names = tuple(f"layer.{number}.weight" for number in range(5))
-    account = Account(taken=names, aside={"classifier": ("fc.bias",)}, kept=("queue.rows",), adapted=("eps 1 -> 2",))
-    assert repr(account) == (
-        "<Account: 5 taken, 1 left aside: classifier, 1 not in the file, kept as built, eps 1 -> 2>"
+    report = LoadReport(
+        loaded=names, ignored={"classifier": ("fc.bias",)}, kept=("queue.rows",), changed=("eps 1 -> 2",)
     )
-    assert str(account) == (
-        "5 taken: layer.0.weight, layer.1.weight, layer.2.weight, layer.3.weight, layer.4.weight\n"
-        "1 left aside: classifier: fc.bias\n1 not in the file, kept as built: queue.rows\n"
+    assert repr(report) == (
+        "<LoadReport: 5 loaded, 1 ignored: classifier, 1 not in the file, kept as built, eps 1 -> 2>"
+    )
+    assert str(report) == (
+        "5 loaded: layer.0.weight, layer.1.weight, layer.2.weight, layer.3.weight, layer.4.weight\n"
+        "1 ignored: classifier: fc.bias\n1 not in the file, kept as built: queue.rows\n"
         "changed in the network: eps 1 -> 2"
     )
-    assert repr(Account()) == "<Account: no tensors>"
+    assert repr(LoadReport()) == "<LoadReport: no tensors>"

@@ -11,8 +11,8 @@ from torchvision.models import VisionTransformer
 
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
+from selfsup.weights.export import counterpart
 from selfsup.weights.load import load_backbone
-from selfsup.weights.outward import counterpart
 from tests.weights import official
 from tests.weights.networks import assert_relatively_close, randomized
 
@@ -42,8 +42,8 @@ def test_timm_s_vit(timm: ModuleType, tmp_path: Path) -> None:
     reference: Any = of_timm(timm)
     torch.save(reference.state_dict(), tmp_path / "x.pth")
     model = vit()
-    account = load_backbone(tmp_path / "x.pth", model, "timm")
-    assert account.aside == {"classifier": ("head.weight", "head.bias")}
+    report = load_backbone(tmp_path / "x.pth", model, "timm")
+    assert report.ignored == {"classifier": ("head.weight", "head.bias")}
     reference.reset_classifier(0)
     assert_same(model, reference)
 
@@ -52,8 +52,8 @@ def test_torchvision_s_vit_and_back(tmp_path: Path) -> None:
     reference: Any = of_torchvision()
     torch.save(reference.state_dict(), tmp_path / "x.pth")
     model = vit()
-    account = load_backbone(tmp_path / "x.pth", model, "torchvision")
-    assert account.aside == {"classifier": ("heads.head.weight", "heads.head.bias")}
+    report = load_backbone(tmp_path / "x.pth", model, "torchvision")
+    assert report.ignored == {"classifier": ("heads.head.weight", "heads.head.bias")}
     reference.heads = nn.Identity()
     assert_same(model, reference)
     weights, again, _ = counterpart(model, "torchvision")
@@ -75,8 +75,8 @@ def test_moco_v3_s_vit(timm: ModuleType, tmp_path: Path) -> None:
     reference: Any = of_timm(timm, num_heads=12)
     torch.save(official.moco_v3(reference, "head."), tmp_path / "vit.pth.tar")
     model = vit(num_heads=12)
-    account = load_backbone(tmp_path / "vit.pth.tar", model, "moco")
-    assert sorted(account.aside) == ["predictor", "projection head", "teacher"]
+    report = load_backbone(tmp_path / "vit.pth.tar", model, "moco")
+    assert sorted(report.ignored) == ["predictor", "projection head", "teacher"]
     reference.reset_classifier(0)
     assert_same(model, reference)
 
@@ -107,7 +107,7 @@ def test_another_number_of_positions_is_explained(tmp_path: Path) -> None:
     torch.save(of_torchvision().state_dict(), tmp_path / "x.pth")
     with pytest.raises(
         CheckpointError,
-        match=r"1 of another shape: pos_embed: \(1, 17, 48\) where \(1, 65, 48\) is needed; the file holds a ViT with "
+        match=r"1 shape mismatch: pos_embed: \(1, 17, 48\), expected \(1, 65, 48\); the file holds a ViT with "
         r"3 blocks of width 48, patches of 8 px and 17 positions, the model is a ViT with .* 65 positions",
     ):
         load_backbone(tmp_path / "x.pth", vit(image_size=64), "torchvision")

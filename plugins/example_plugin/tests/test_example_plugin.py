@@ -71,9 +71,7 @@ def test_the_hook_keeps_its_promises() -> None:
 
 def test_the_evaluator_keeps_its_promises() -> None:
     train, test = (Scenes(split, 16, variants=1) for split in ("val", "test"))
-    check_evaluator(
-        NearestMean(), Task(train=train, test=test), input_contract=InputContract(size=16, resize="none")
-    )
+    check_evaluator(NearestMean(), Task(train=train, test=test), input_contract=InputContract(size=16, resize="none"))
 
 
 def test_the_evaluator_does_as_scikit_learn() -> None:

@@ -82,7 +82,7 @@ class PictureHook(Hook):
             if not is_main():
                 return
             images = [runner.input_contract.view(source.image(index)) for index in found.index.tolist()]
-            classes = found.classes
+            classes = None if found.classes is None else list(found.classes)
 
             def embedding(_: Any, path: Path) -> None:
                 draw_embedding_map(

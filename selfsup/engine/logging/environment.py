@@ -15,7 +15,7 @@ import torchvision
 
 import selfsup
 from selfsup.ops.dist import world_size
-from selfsup.ops.files import write_record
+from selfsup.ops.files import WORK_DIR_MARKER, write_record
 
 
 def write_environment(
@@ -52,7 +52,7 @@ def write_environment(
         "found_in_work_dir": sorted(found),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    write_record(Path(work_dir, "environment.json"), json.dumps(environment, indent=2) + "\n")
+    write_record(Path(work_dir, WORK_DIR_MARKER), json.dumps(environment, indent=2) + "\n")
 
 
 def commit_of(checkout: Path) -> str | None:

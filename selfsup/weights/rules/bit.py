@@ -4,8 +4,11 @@ Source: google-research/big_transfer, bit_pytorch/models.py. Kernels are (height
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
+from selfsup.weights.rules.architecture import Architecture
+from selfsup.weights.rules.counterpart import Counterpart, from_timm
 from selfsup.weights.rules.rule import Layout, Rule
 
 TIMM_EPS = 1e-8  # timm/models/resnetv2.py, _create_resnetv2_bit
@@ -34,7 +37,7 @@ NPZ = (
                 lambda match: f"{_block(match)}.norm{_LAYER[match[3]]}.{_GAMMA[match[4]]}",
             ),
             Rule(r"(?:resnet/)?group_norm/(gamma|beta)", lambda match: f"norm.{_GAMMA[match[1]]}"),
-            Rule(r"(?:resnet/)?head/.+", aside="classifier"),
+            Rule(r"(?:resnet/)?head/.+", ignored="classifier"),
         ),
     ),
 )
@@ -47,7 +50,7 @@ TIMM = (
             Rule(r"stages\.(\d)\.blocks\.(\d+)\.downsample\.conv\.weight", lambda m: _stage(m, "downsample.weight")),
             Rule(r"stages\.(\d)\.blocks\.(\d+)\.((?:conv|norm)[123]\.\w+)", lambda match: _stage(match, match[3])),
             Rule(r"(norm\.\w+)", r"\1"),
-            Rule(r"head\..+", aside="classifier"),
+            Rule(r"head\..+", ignored="classifier"),
         ),
     ),
 )
@@ -60,7 +63,7 @@ TO_TIMM = (
 
 
 def adapt(network: Any, eps: float | None) -> tuple[str, ...]:
-    """Let a BiT network standardize its kernels as the one does that the weights are from: no tensor tells how.
+    """Let a BiT network standardize its kernels as the one does that the weights are from: no tensor shows how.
 
     The smaller the kernels' variance and the deeper the network, the more its features depend on eps: by more than
     rounding from 101 layers on.
@@ -85,3 +88,24 @@ def _stage(match: re.Match[str], name: str) -> str:
 
 def _timm(match: re.Match[str], name: str) -> str:
     return f"stages.{int(match[1]) - 1}.blocks.{match[2]}.{name}"
+
+
+_FROM_TIMM = from_timm(
+    tuple(f"resnetv2_{size}_bit" for size in ("50x1", "50x3", "101x1", "101x3", "152x2", "152x4")),
+    TO_TIMM,
+    TIMM[0].rules,
+)
+
+
+def in_timm(architecture: Architecture, backbone: Any) -> Counterpart | None:
+    """timm's BiT with the backbone's eps, which no tensor shows."""
+    found = _FROM_TIMM(architecture, backbone)
+    if found is None or backbone.eps == TIMM_EPS:
+        return found
+    import timm
+
+    for part in found.model.modules():
+        if isinstance(part, timm.layers.StdConv2d):
+            part.eps = backbone.eps
+    standardized = "for part in model.modules() if isinstance(part, timm.layers.StdConv2d)"
+    return replace(found, code=f"{found.code}; [setattr(part, 'eps', {backbone.eps!r}) {standardized}]")

@@ -11,13 +11,13 @@ from selfsup.weights.rules.facebook import HEAD, TEACHER
 from selfsup.weights.rules.rule import Layout, Rule, under
 
 _BEFORE = r"(?:module\.)?(?:learner\.)?"
-_HEAD = Rule(r"(?:fc|projet?c?tion|projector)\..+", aside=HEAD)
+_HEAD = Rule(r"(?:fc|projet?c?tion|projector)\..+", ignored=HEAD)
 _AROUND = under(
     _BEFORE,
     (
-        Rule(r"target_(?:network|encoder)\..+", aside=TEACHER),
-        Rule(r"(?:online_)?predictor\..+", aside="predictor"),
-        Rule(r"augment[12]\..+", aside="constants of the augmentation"),
+        Rule(r"target_(?:network|encoder)\..+", ignored=TEACHER),
+        Rule(r"(?:online_)?predictor\..+", ignored="predictor"),
+        Rule(r"augment[12]\..+", ignored="constants of the augmentation"),
     ),
 )
 
@@ -27,7 +27,7 @@ BYOL = (
         (
             *under(_BEFORE + r"online_encoder\.net\.", (*resnet.TRUNK, _HEAD)),
             *under(_BEFORE + r"online_encoder\.", (_HEAD,)),
-            Rule(_BEFORE + r"net\..+", aside="the encoder under its second name"),
+            Rule(_BEFORE + r"net\..+", ignored="the encoder under its second name"),
             *_AROUND,
         ),
     ),

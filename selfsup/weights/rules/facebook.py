@@ -10,15 +10,15 @@ from selfsup.weights.rules.rule import Layout, Rule, into, under
 HEAD, TEACHER = "projection head", "teacher"
 _DDP = r"(?:module\.)?"
 _TRUNK = (*resnet.TRUNK, *vit.TRUNK)
-_FC = (Rule(r"fc\..+", aside=HEAD), Rule(r"head\..+", aside=HEAD))
+_FC = (Rule(r"fc\..+", ignored=HEAD), Rule(r"head\..+", ignored=HEAD))
 
 
 def _encoder(name: str) -> tuple[Rule, ...]:
     return under(rf"{_DDP}{name}\.", (*_TRUNK, *_FC))
 
 
-def _aside(pattern: str, why: str) -> Rule:
-    return Rule(_DDP + pattern, aside=why)
+def _skip(pattern: str, why: str) -> Rule:
+    return Rule(_DDP + pattern, ignored=why)
 
 
 SWAV = (
@@ -26,8 +26,8 @@ SWAV = (
         _DDP + r"conv1\.weight",
         (
             *under(_DDP, resnet.TRUNK),
-            _aside(r"projection_head\..+", HEAD),
-            _aside(r"prototypes\..+", "prototypes"),
+            _skip(r"projection_head\..+", HEAD),
+            _skip(r"prototypes\..+", "prototypes"),
         ),
     ),
 )
@@ -46,12 +46,16 @@ SWAV_METHOD = (
 MOCO = (
     Layout(  # v1 and v2
         _DDP + r"encoder_q\..+",
-        (*_encoder("encoder_q"), _aside(r"encoder_k\..+", TEACHER), _aside(r"queue(?:_ptr)?", "queue")),
+        (*_encoder("encoder_q"), _skip(r"encoder_k\..+", TEACHER), _skip(r"queue(?:_ptr)?", "queue")),
     ),
     Layout(  # v3
         _DDP + r"base_encoder\..+",
-        (*_encoder("base_encoder"), _aside(r"momentum_encoder\..+", TEACHER), _aside(r"predictor\..+", "predictor")),
+        (
+            *_encoder("base_encoder"),
+            _skip(r"momentum_encoder\..+", TEACHER),
+            _skip(r"predictor\..+", "predictor"),
+        ),
     ),
 )
 MOCO_NETWORK = {"type": "ViT", "num_heads": 12, "pool": "token"}  # moco-v3/vits.py: its ViT-S too
-SIMSIAM = (Layout(_DDP + r"encoder\.conv1\.weight", (*_encoder("encoder"), _aside(r"predictor\..+", "predictor"))),)
+SIMSIAM = (Layout(_DDP + r"encoder\.conv1\.weight", (*_encoder("encoder"), _skip(r"predictor\..+", "predictor"))),)

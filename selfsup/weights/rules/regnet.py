@@ -4,7 +4,12 @@ Source: classy_vision/models/anynet.py and torchvision/models/regnet.py. Their b
 """
 
 import re
+from typing import Any
 
+from torch import nn
+
+from selfsup.weights.rules.architecture import Architecture
+from selfsup.weights.rules.counterpart import Counterpart, from_timm
 from selfsup.weights.rules.rule import Rule
 
 CLASSY = {
@@ -69,3 +74,27 @@ TO_TORCHVISION = (
     Rule(r"stem\.bn\.(\w+)", r"stem.1.\1"),
     *(_to_torchvision(ours, theirs) for ours, theirs in TORCHVISION.items()),
 )
+
+
+def in_torchvision(architecture: Architecture, backbone: Any) -> Counterpart:
+    """torchvision's RegNet of the same stages."""
+    from torchvision.models.regnet import BlockParams, RegNet
+
+    arguments = {
+        "depths": list(architecture.depths),
+        "widths": list(architecture.widths),
+        "group_widths": list(architecture.group_widths),
+        "bottleneck_multipliers": [1.0] * 4,
+        "strides": [2] * 4,
+        "se_ratio": architecture.squeeze_width / architecture.stem_width or None,
+    }
+    model = RegNet(BlockParams(**arguments), stem_width=architecture.stem_width)
+    model.fc = nn.Identity()
+    stated = ", ".join(f"{name}={value}" for name, value in arguments.items())
+    made = f"RegNet(BlockParams({stated}), stem_width={architecture.stem_width})"
+    code = f"from torchvision.models.regnet import BlockParams, RegNet; model = {made}; model.fc = torch.nn.Identity()"
+    return Counterpart(model, code, TO_TORCHVISION)
+
+
+_TIMM = ("004", "008", "016", "032", "040", "080", "160", "320", "640", "1280", "2560")
+in_timm = from_timm(tuple(f"regnety_{size}" for size in _TIMM))

@@ -1,4 +1,4 @@
-"""Name maps: tables of rules that say, for every tensor of a file, what it is called here or why it is not needed."""
+"""Name maps: tables of rules that say, for every tensor of a file, what it is called here or why it is ignored."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,14 +17,18 @@ class Rule:
     Args:
         pattern: regular expression that the whole name must match.
         becomes: the new name, as ``re.sub`` takes it, or a function of the match.
-        aside: why tensors of such names are not needed; they have no new name then.
+        ignored: why tensors of such names are not needed; they have no new name then.
         hwio: whether kernels are (height, width, in, out), as TensorFlow and JAX store them.
     """
 
     pattern: str
     becomes: str | Callable[[re.Match[str]], str] = ""
-    aside: str = ""
+    ignored: str = ""
     hwio: bool = False
+
+    def new_name(self, match: re.Match[str]) -> str:
+        """What a tensor of a matching name is called here."""
+        return self.becomes(match) if callable(self.becomes) else match.expand(self.becomes)
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Layout:
 
     Args:
         marker: regular expression; a file is of this kind if the whole of some name matches.
-        rules: tried in order, the first that matches decides; a name that none matches is left over.
+        rules: tried in order, the first that matches decides; a name that none matches is unexpected.
     """
 
     marker: str
@@ -47,15 +51,15 @@ class Translation:
     Args:
         weights: by our name.
         names: the file's name of each.
-        aside: the file's names of what is not needed, by reason.
-        left_over: the file's names that no rule knows.
+        ignored: the file's names of what is not needed, by reason.
+        unexpected: the file's names that no rule knows.
         turned: our names of kernels whose axes were put into PyTorch's order.
     """
 
     weights: dict[str, Tensor] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
-    aside: dict[str, list[str]] = field(default_factory=dict)
-    left_over: list[str] = field(default_factory=list)
+    ignored: dict[str, list[str]] = field(default_factory=dict)
+    unexpected: list[str] = field(default_factory=list)
     turned: set[str] = field(default_factory=set)
 
 
@@ -75,28 +79,29 @@ def translate(tensors: Mapping[str, Tensor], layouts: Iterable[Layout]) -> Trans
     return nearest if tensors and 2 * len(nearest.weights) >= len(tensors) else None
 
 
+def renamed(weights: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, Tensor]:
+    """The weights under other names; every name must have a rule."""
+    return _apply(weights, rules).weights
+
+
 def _apply(tensors: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translation:
     result = Translation()
     for name, tensor in tensors.items():
-        for rule in rules:
-            match = re.fullmatch(rule.pattern, name)
-            if match is None:
-                continue
-            if rule.aside:
-                result.aside.setdefault(rule.aside, []).append(name)
-                break
-            ours = rule.becomes(match) if callable(rule.becomes) else match.expand(rule.becomes)
-            if ours in result.weights:  # a second head, say: which one is meant cannot be told
-                result.left_over.append(name)
-                break
-            if rule.hwio and tensor.ndim == 4:
-                tensor = tensor.permute(HWIO_TO_OIHW)
-                result.turned.add(ours)
-            result.weights[ours] = tensor
-            result.names[ours] = name
-            break
-        else:
-            result.left_over.append(name)
+        rule, match = next(
+            ((rule, match) for rule in rules if (match := re.fullmatch(rule.pattern, name))), (None, None)
+        )
+        if rule is not None and rule.ignored:
+            result.ignored.setdefault(rule.ignored, []).append(name)
+            continue
+        ours = rule.new_name(match) if rule is not None and match is not None else None
+        if rule is None or ours is None or ours in result.weights:  # a second head, say: nobody can tell which is meant
+            result.unexpected.append(name)
+            continue
+        if rule.hwio and tensor.ndim == 4:
+            tensor = tensor.permute(HWIO_TO_OIHW)
+            result.turned.add(ours)
+        result.weights[ours] = tensor
+        result.names[ours] = name
     return result
 
 
@@ -108,7 +113,7 @@ def under(prefix: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
 def into(prefix: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
     """The same rules for a model that has ``prefix`` before every name."""
 
-    def longer(becomes: str | Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
-        return lambda match: prefix + (becomes(match) if callable(becomes) else match.expand(becomes))
+    def longer(rule: Rule) -> Callable[[re.Match[str]], str]:
+        return lambda match: prefix + rule.new_name(match)
 
-    return tuple(rule if rule.aside else replace(rule, becomes=longer(rule.becomes)) for rule in rules)
+    return tuple(rule if rule.ignored else replace(rule, becomes=longer(rule)) for rule in rules)

@@ -13,6 +13,7 @@ from torch import Tensor
 from selfsup.errors import CheckpointError
 from selfsup.weights.rules import regnet, resnet
 from selfsup.weights.rules.rule import Layout, Rule, into, under
+from selfsup.weights.state_dicts import named
 
 HEADS = "heads"
 _TRUNK = r"(?:trunk\.)?(?:base_model\.)?_feature_blocks\."
@@ -26,7 +27,7 @@ _SWAV_HEAD = under(
     (
         Rule(r"projection_head\.(.+)", r"neck.mlp.\1"),
         Rule(r"prototypes0\.weight", "prototypes.weight"),
-        Rule(r"clf\..+", aside="classifier"),
+        Rule(r"clf\..+", ignored="classifier"),
     ),
 )
 
@@ -35,7 +36,7 @@ def tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors of a VISSL checkpoint, under ``trunk.`` and ``heads.``; those of any other file by its own names.
 
     Raises:
-        CheckpointError: if the file holds a share of each tensor or the names of other files, as FSDP writes them.
+        CheckpointError: if the file holds a part of each tensor or the names of other files, as FSDP writes them.
     """
     kind = state.get("type", "consolidated")
     if isinstance(kind, str) and kind != "consolidated":
@@ -47,23 +48,15 @@ def tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
     for key in ("classy_state_dict", "base_model", "model"):
         model = model.get(key) if isinstance(model, Mapping) else None
     if not isinstance(model, Mapping):  # a trunk alone, or no file of VISSL's
-        return {_plain(name): value for name, value in _named(state.get("model_state_dict", state)).items()}
+        return {_plain(name): value for name, value in named(state.get("model_state_dict", state)).items()}
     heads = model.get("heads")
     if isinstance(heads, (list, tuple)):  # as FSDP keeps them
-        heads = {f"{number}.{name}": value for number, head in enumerate(heads) for name, value in _named(head).items()}
-    named = {
-        f"{part}.{name}": value
+        heads = {f"{number}.{name}": value for number, head in enumerate(heads) for name, value in named(head).items()}
+    return {
+        _plain(f"{part}.{name}"): value
         for part, held in (("trunk", model.get("trunk")), (HEADS, heads))
-        for name, value in _named(held).items()
+        for name, value in named(held).items()
     }
-    return {_plain(name): value for name, value in named.items()}
-
-
-def _named(held: Any) -> dict[str, Tensor]:
-    """The tensors that something holds by name; none if it is no dict."""
-    if not isinstance(held, Mapping):
-        return {}
-    return {name: value for name, value in held.items() if isinstance(name, str) and isinstance(value, Tensor)}
 
 
 def _plain(name: str) -> str:
@@ -71,11 +64,11 @@ def _plain(name: str) -> str:
     return name.replace("_fsdp_wrapped_module.", "").replace("_fpw_module.", "")
 
 
-_ASIDE = (Rule(r"heads\..+", aside=HEADS),)
+_IGNORED = (Rule(r"heads\..+", ignored=HEADS),)
 BACKBONE = (
-    Layout(_TRUNK + r"conv1\.stem\.0\.weight", (*_REGNET, *_ASIDE)),
-    Layout(_TRUNK + r"layer1\..+", (*_RESNET, *_ASIDE)),
+    Layout(_TRUNK + r"conv1\.stem\.0\.weight", (*_REGNET, *_IGNORED)),
+    Layout(_TRUNK + r"layer1\..+", (*_RESNET, *_IGNORED)),
 )
 METHOD = tuple(
-    Layout(layout.marker, (*into("backbone.", layout.rules[: -len(_ASIDE)]), *_SWAV_HEAD)) for layout in BACKBONE
+    Layout(layout.marker, (*into("backbone.", layout.rules[: -len(_IGNORED)]), *_SWAV_HEAD)) for layout in BACKBONE
 )

@@ -1,5 +1,11 @@
 """Names of ViT's tensors: ours are timm's, which MoCo v3 uses too; torchvision has names of its own."""
 
+from typing import Any
+
+from torch import nn
+
+from selfsup.weights.rules.architecture import Architecture
+from selfsup.weights.rules.counterpart import Counterpart, from_timm, num_heads
 from selfsup.weights.rules.rule import Layout, Rule
 
 TRUNK = (Rule(r"(cls_token|pos_embed|(?:patch_embed|blocks|norm)\..+)", r"\1"),)
@@ -37,7 +43,7 @@ TORCHVISION = (
                 for parts in (_INSIDE, _OLD_MLP)
                 for ours, theirs in parts.items()
             ),
-            Rule(r"heads\..+", aside="classifier"),
+            Rule(r"heads\..+", ignored="classifier"),
         ),
     ),
 )
@@ -49,3 +55,23 @@ TO_TORCHVISION = (
         for ours, theirs in _INSIDE.items()
     ),
 )
+
+
+def in_torchvision(architecture: Architecture, backbone: Any) -> Counterpart | None:
+    """torchvision's ViT of the same sizes; it has the class token's features only."""
+    from torchvision.models import VisionTransformer
+
+    heads = num_heads(backbone)
+    if heads is None or getattr(backbone, "pool", None) != "token":
+        return None
+    side = round((architecture.tokens - 1) ** 0.5) * architecture.stem
+    (depth,), (width,) = architecture.depths, architecture.widths
+    made = f"image_size={side}, patch_size={architecture.stem}, num_layers={depth}, num_heads={heads}, "
+    made += f"hidden_dim={width}, mlp_dim={4 * width}"
+    model = VisionTransformer(side, architecture.stem, depth, heads, width, 4 * width)
+    model.heads = nn.Identity()  # type: ignore[assignment]
+    code = f"model = torchvision.models.VisionTransformer({made}); model.heads = torch.nn.Identity()"
+    return Counterpart(model, code, TO_TORCHVISION)
+
+
+in_timm = from_timm(tuple(f"vit_{size}_patch16_224" for size in ("small", "base", "large")))

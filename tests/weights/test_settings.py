@@ -22,12 +22,12 @@ from selfsup.losses import CrossEntropyLoss, NTXentLoss
 from selfsup.methods import SimCLR, Supervised
 from selfsup.necks import ProjectionNeck
 from selfsup.registry import BACKBONES
+from selfsup.weights import trained_backbone
 from selfsup.weights.card import weights_card
 from selfsup.weights.convert import convert_file
 from selfsup.weights.load import load_backbone
-from selfsup.weights.outward import rename
 from selfsup.weights.rules import bit
-from selfsup.weights.trained import trained_backbone
+from selfsup.weights.rules.rule import renamed
 from selfsup.weights.write import write_weights
 from tests.engine.tiny_run import tiny_config
 from tests.weights import official
@@ -104,7 +104,7 @@ def written(path: Path, architecture: dict[str, Any]) -> nn.Module:
     """A network whose weights and card are at a path."""
     torch.manual_seed(5)
     backbone = BACKBONES.build(dict(architecture)).eval()
-    card = weights_card(architecture, backbone, mean=None, std=None, size=None, recipe={}, step=None, licence="yours")
+    card = weights_card(architecture, backbone, mean=None, std=None, size=None, recipe={}, step=None, license="yours")
     write_weights(backbone.state_dict(), path, card)
     return backbone
 
@@ -193,7 +193,7 @@ def test_a_network_that_was_built_by_its_class_is_compared_too(tmp_path: Path) -
 
 def test_shapes_are_told_before_what_they_do_not_show(tmp_path: Path) -> None:
     written(tmp_path / "w.pth", VIT)
-    with pytest.raises(CheckpointError, match=r"the weights belong to another model than ViT; .* of another shape"):
+    with pytest.raises(CheckpointError, match=r"the weights belong to another model than ViT; .* shape mismatch"):
         load_backbone(tmp_path / "w.pth", BACKBONES.build({**VIT, "embed_dim": 48, "num_heads": 6}))
 
 
@@ -221,11 +221,7 @@ def test_the_config_in_somebody_else_s_file_is_not_ours(tmp_path: Path) -> None:
 def test_a_card_that_cannot_be_compared_is_rejected_with_the_way_out(tmp_path: Path, wrong: dict[str, Any]) -> None:
     written(tmp_path / "w.pth", VIT)
     (tmp_path / "w.json").write_text(json.dumps({"backbone": {**VIT, **wrong}}))
-    with pytest.raises(
-        CheckpointError,
-        match=r"w\.pth: the network that its card describes cannot be built here, .*; put a card of what it is now "
-        r"beside it, as w\.json$",
-    ):
+    with pytest.raises(CheckpointError, match=r"w\.pth: .* its card describes cannot be built here .* as w\.json$"):
         load_backbone(tmp_path / "w.pth", BACKBONES.build(dict(VIT)))
 
 
@@ -316,11 +312,11 @@ def test_what_a_card_says_of_an_exported_layout_comes_before_the_source(tmp_path
         load_backbone(tmp_path / "w.pth", BACKBONES.build(dict(VIT)), "timm")
     deep = written(tmp_path / "b.pth", BIT)
     card = json.loads((tmp_path / "b.json").read_text()) | {"format": "timm"}
-    write_weights(rename(deep.state_dict(), bit.TO_TIMM), tmp_path / "b.pth", card)
+    write_weights(renamed(deep.state_dict(), bit.TO_TIMM), tmp_path / "b.pth", card)
     again: Any = trained_backbone(tmp_path / "b.pth")
     assert again.eps == 1e-10 and torch.equal(again(IMAGES), deep(IMAGES))
     (tmp_path / "b.json").unlink()
-    write_weights(rename(deep.state_dict(), bit.TO_TIMM), tmp_path / "b.pth")
+    write_weights(renamed(deep.state_dict(), bit.TO_TIMM), tmp_path / "b.pth")
     with pytest.raises(
         CheckpointError, match="by source='timm' the weights' network has num_groups=32, and this one 8"
     ):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network, as far as its tensors tell.
+    """A network, as far as its tensors show it.
 
     Args:
         family: ``'RegNet'``, ``'ResNet'``, ``'BiTResNet'`` or ``'ViT'``.
@@ -34,16 +34,13 @@ class Architecture:
     selective: bool = False
 
     def __str__(self) -> str:
-        facts = f"{self.family} with {self._numbers('block', self.depths)} of width {_joined(self.widths)}"
+        facts = f"{self.family} with {_joined(self.depths)} blocks of width {_joined(self.widths)}"
         facts += f" in groups of {_joined(self.group_widths)}" if self.group_widths else ""
         if self.family == "ViT":
             return f"{facts}, patches of {self.stem} px and {self.tokens} positions"
         facts += f" after a {self.stem}x{self.stem} stem of {self.stem_width}"
         facts += f", squeezed to {self.squeeze_width} in the first block" if self.squeeze_width else ""
         return f"{facts}, with selective kernels" if self.selective else facts
-
-    def _numbers(self, what: str, numbers: tuple[int, ...]) -> str:
-        return f"{_joined(numbers)} {what}s"
 
 
 def _joined(numbers: tuple[int, ...]) -> str:

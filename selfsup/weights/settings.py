@@ -1,6 +1,6 @@
-"""Whether weights fit a network where no tensor tells: attention heads, pooling, groups, eps.
+"""Whether weights fit a network where no tensor shows it: attention heads, pooling, groups, eps.
 
-Names and shapes say most of an architecture. The rest is stated by the card of a file, by the config in a checkpoint,
+Names and shapes show most of an architecture. The rest is stated by the card of a file, by the config in a checkpoint,
 or by what its source always writes; a network must agree with it. Without a statement shapes decide alone.
 """
 
@@ -18,17 +18,17 @@ from selfsup.config.signatures import signature_of
 from selfsup.errors import CheckpointError, RegistryError
 from selfsup.ops.parts import class_of
 from selfsup.registry import BACKBONES
-from selfsup.weights.account import shown
 from selfsup.weights.card import card_path, read_card
+from selfsup.weights.load_report import shown
 from selfsup.weights.rules.sources import SOURCES
 
 FETCHING = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
 """Arguments by which timm gets weights from elsewhere: not wanted here, and a card must not say what is opened."""
 
-_CLASS = re.compile(r"<class '([\w.]+)'>")
-
 ADAPTABLE = ("eps",)
-"""Settings that a network may take over from weights, see :func:`selfsup.weights.adapt`."""
+"""Settings that a network may take over from weights, see :func:`selfsup.weights.rules.bit.adapt`."""
+
+_CLASS = re.compile(r"<class '([\w.]+)'>")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _Statement:
     Args:
         by: who says it, for messages.
         described: as a backbone's dict, as far as it is stated.
-        settings: what of it no tensor tells.
+        settings: what of it no tensor shows.
         whole: whether that is all that could be said of the network at hand.
     """
 
@@ -48,8 +48,13 @@ class _Statement:
     whole: bool
 
 
-def check_architecture(
-    file: str | Path, state: Mapping[str, Any], backbone: nn.Module, *, source: str = "selfsup", adapting: bool = False
+def check_settings(
+    file: str | Path,
+    backbone: nn.Module,
+    *,
+    config: Mapping[str, Any] | None = None,
+    source: str = "selfsup",
+    adapting: bool = False,
 ) -> dict[str, Any]:
     """Reject weights that are stated to belong to a network that computes something else.
 
@@ -57,9 +62,9 @@ def check_architecture(
 
     Args:
         file: the weights.
-        state: what the file holds.
         backbone: what is to receive them.
-        source: who wrote them, a key of :data:`selfsup.weights.SOURCES`.
+        config: the one in the file, if it is a checkpoint of ours.
+        source: who wrote them, a key of :data:`selfsup.weights.rules.sources.SOURCES`.
         adapting: let settings differ that the network can take over.
 
     Returns:
@@ -70,7 +75,7 @@ def check_architecture(
             be built to be compared.
     """
     kind = class_of(backbone)
-    statement = _statement(Path(file), state, kind, source)
+    statement = _statement(Path(file), config, kind, source)
     if statement is None:
         return {}
     theirs, own = statement.settings, _settings(kind, backbone)
@@ -92,11 +97,10 @@ def without_fetching(architecture: Mapping[str, Any]) -> dict[str, Any]:
     return {**architecture, "model_args": {key: item for key, item in arguments.items() if key not in FETCHING}}
 
 
-def _statement(file: Path, state: Mapping[str, Any], kind: type, source: str) -> _Statement | None:
+def _statement(file: Path, config: Mapping[str, Any] | None, kind: type, source: str) -> _Statement | None:
     """What is said of the weights' network, if it is related to one of the kind at hand; a file knows best."""
     card = read_card(file)
-    ours = source == "selfsup"  # the config of any other file is somebody else's
-    described = card["backbone"] if card is not None else _in_config(state) if ours else None
+    described = card["backbone"] if card is not None else _in_config(config)
     by = "the config in it" if card is None else "its card"
     component = _component(described.get("type"), kind) if described is not None else None
     if described is not None and component is not None and (issubclass(component, kind) or issubclass(kind, component)):
@@ -110,12 +114,11 @@ def _statement(file: Path, state: Mapping[str, Any], kind: type, source: str) ->
     return _Statement(f"source={source!r}", settings, settings, whole=False)
 
 
-def _in_config(state: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _in_config(config: Any) -> Mapping[str, Any] | None:
     """The backbone's dict of the config in a training checkpoint."""
-    described: Any = state.get("config")
     for key in ("model", "backbone"):
-        described = described.get(key) if isinstance(described, Mapping) else None
-    return described if isinstance(described, Mapping) else None
+        config = config.get(key) if isinstance(config, Mapping) else None
+    return config if isinstance(config, Mapping) else None
 
 
 def _component(name: Any, kind: type) -> type | None:
@@ -144,9 +147,8 @@ def _as_described(file: Path, described: Mapping[str, Any], component: type, by:
             return BACKBONES.build({"type": component, **arguments})
     except Exception as error:  # the arguments may be of another version, and the class somebody else's
         raise CheckpointError(
-            f"{file}: the network that {by} describes cannot be built here, so that weights might be taken for what "
-            f"they are not ({type(error).__name__}: {error}); put a card of what it is now beside it, as "
-            f"{card_path(file).name}"
+            f"{file}: the network that {by} describes cannot be built here ({type(error).__name__}: {error}), so "
+            f"nothing shows whether it is this one; put a card of what it is beside it, as {card_path(file).name}"
         ) from None
 
 
@@ -173,7 +175,7 @@ def _plain(value: Any) -> Any:
 def _difference(statement: _Statement, own: Mapping[str, Any], names: list[str], kind: type) -> str:
     theirs = [f"{name}={statement.settings.get(name)!r}" for name in names]
     ours = [repr(own.get(name)) for name in names]
-    way = f"with {', '.join(theirs)}"
+    right = f"with {', '.join(theirs)}"
     if not signature_of(kind).arguments.keys() >= set(names):  # inside the network, which the whole dict makes so
-        way = f"as dict({', '.join(f'{name}={value!r}' for name, value in statement.described.items())})"
-    return f"by {statement.by} the weights' network has {shown(theirs)}, and this one {shown(ours)}; build it {way}"
+        right = f"as dict({', '.join(f'{name}={value!r}' for name, value in statement.described.items())})"
+    return f"by {statement.by} the weights' network has {shown(theirs)}, and this one {shown(ours)}; build it {right}"
