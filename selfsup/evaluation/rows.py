@@ -111,7 +111,8 @@ def row_of(representation: Representation, task: Task, name: str, evaluator: Any
 
 def parameters_of(evaluator: Any) -> dict[str, Any]:
     """The arguments of an evaluator, which it keeps as attributes of the same names."""
-    return {name: value for name, value in sorted(vars(evaluator).items()) if not name.startswith("_")}
+    known = {name: value for name, value in sorted(vars(evaluator).items()) if not name.startswith("_")}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in known.items()}
 
 
 def described(task: Task) -> dict[str, Any]:
