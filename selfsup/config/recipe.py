@@ -405,8 +405,8 @@ PLACES: dict[str, Place] = {
     ),
     "optimizer": Place(registry.OPTIMIZERS, supplied=("params",)),
     "param_scheduler": Place(registry.PARAM_SCHEDULERS, supplied=("optimizer", "steps_per_epoch", "total_steps")),
-    "tasks": Place(registry.TASKS, named=True),
-    "evaluators": Place(registry.EVALUATORS, supplied=("train", "test", "preprocess", "size", "resize"), named=True),
+    "tasks": Place(registry.TASKS, supplied=("name",), named=True),
+    "evaluators": Place(registry.EVALUATORS, extra=(("task", str | None),), named=True),
     "custom_hooks": Place(registry.HOOKS),
     "default_hooks": Place(registry.HOOKS, named=True, members=DEFAULT_HOOKS),
 }

@@ -1,6 +1,7 @@
 """What a run trains with, from its config: images, lengths, optimizer, batches; each needs those before."""
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -73,6 +74,7 @@ def build_batches(
     start_step: int,
     total_steps: int,
     accumulate: int,
+    collate: Callable[..., Any],
     device: torch.device,
 ) -> DataLoader:
     """This process's micro-batches in order, from the first one of a step on.
@@ -83,6 +85,7 @@ def build_batches(
         start_step: updates done so far.
         total_steps: updates of the whole run.
         accumulate: micro-batches per update.
+        collate: the method's.
         device: where they are used.
     """
     loader = recipe.train_dataloader
@@ -98,7 +101,12 @@ def build_batches(
     )
     workers = min(loader.num_workers, os.cpu_count() or 1)  # more would only wait for each other
     return build_loader(
-        view_dataset, sampler, num_workers=workers, prefetch_factor=loader.prefetch_factor, device=device
+        view_dataset,
+        sampler,
+        num_workers=workers,
+        prefetch_factor=loader.prefetch_factor,
+        collate=collate,
+        device=device,
     )
 
 

@@ -85,7 +85,10 @@ def try_out(
     trial.optimizer(recipe, method)
     if trial.is_sound("default_hooks"):
         for path, hook in recipe.hooks.items():
-            trial.component(path, HOOKS, hook)
+            without: dict[str, Any] = (
+                {"evaluators": {}} if "evaluators" in hook else {}
+            )  # which are tried by themselves
+            trial.component(path, HOOKS, {**hook, **without})
     for number, hook in enumerate(recipe.custom_hooks or ()):
         trial.component(f"custom_hooks.{number}", HOOKS, hook)
     for kind, registry, given in (("tasks", TASKS, recipe.tasks), ("evaluators", EVALUATORS, recipe.evaluators)):
@@ -186,8 +189,9 @@ def _build_on_blanks(registry: Registry, given: Mapping[str, Any]) -> Any:
     """An evaluator or a task, without its images."""
     takes = signature_of(registry.find(given["type"])).arguments
     blanks: dict[str, Any] = {name: _Blank() for name in ("train", "test") if name in takes}
+    arguments = {name: value for name, value in given.items() if name != "task"}
     try:
-        return registry.build({**given, **blanks})
+        return registry.build({**arguments, **blanks, **({"name": "blank"} if "name" in takes else {})})
     except DataError:
         return None  # it wants more of its images than two gray ones: only the data can tell
 
