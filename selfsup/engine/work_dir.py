@@ -51,8 +51,8 @@ def check_writable(work_dir: Path) -> None:
 def found_before(work_dir: Path) -> set[str]:
     """Names of what was in a work dir before its first run: the user's, and not to be moved."""
     try:
-        told = json.loads((work_dir / WORK_DIR_MARKER).read_text(encoding="utf-8"))
-        return set(told["found_in_work_dir"])
+        environment = json.loads((work_dir / WORK_DIR_MARKER).read_text(encoding="utf-8"))
+        return set(environment["found_in_work_dir"])
     except (OSError, ValueError, KeyError):  # no run was here, or one that was killed while it wrote
         names = {path.name for path in work_dir.iterdir()} if work_dir.is_dir() else set()
         return names - {*RESULTS, EARLIER}

@@ -10,7 +10,7 @@ from selfsup.methods.simclr import SimCLR
 from selfsup.methods.simsiam import SimSiam
 from selfsup.methods.supervised import Supervised
 from selfsup.methods.swav import SwAV
-from selfsup.methods.teacher import Teacher
+from selfsup.methods.teacher import Teacher, copy_student
 
 __all__ = [
     "BYOL",
@@ -24,5 +24,6 @@ __all__ = [
     "Supervised",
     "SwAV",
     "Teacher",
+    "copy_student",
     "forward_by_size",
 ]
