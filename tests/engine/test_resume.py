@@ -44,7 +44,7 @@ def config_of(work_dir: Path, steps: int = 12, **changes: Any) -> dict[str, Any]
     config["train_dataloader"]["dataset"] = {"type": "Subset", "dataset": scenes, "count": 24}
     config["default_hooks"]["checkpoint"] = {"every_epochs": 1, "min_steps": 1}
     config["optim_wrapper"] = {"optimizer": dict(SGD)}
-    return config | {"param_scheduler": None} | changes
+    return config | {"param_scheduler": None, "split": None} | changes
 
 
 def rows(work_dir: Path) -> list[tuple[int, float, float]]:
