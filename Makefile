@@ -48,7 +48,7 @@ bench: $(VENV)/.ready  ## side-by-side timings; keep the machine otherwise idle
 	@$(BIN)/python -m benchmarks.views
 	@$(BIN)/python -m benchmarks.train_step
 
-bench-scenes: $(VENV)/.ready  ## every method on the embedded scenes, three seeds; goes on where it was stopped
+bench-scenes: $(VENV)/.ready  ## every method on the embedded scenes, three seeds; continues where it was stopped
 	@$(BIN)/python -m benchmarks.scenes
 
 bench-seer: $(VENV)/.ready  ## real SEER steps: ten minutes, 22 GiB of memory, 17 GB of disk

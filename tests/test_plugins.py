@@ -14,7 +14,7 @@ from selfsup.cli import main
 from selfsup.config import config_name, config_names, find_config, load_config, plugin_configs
 from selfsup.errors import ConfigError, RegistryError
 from selfsup.plugins import provider_of
-from selfsup.registry import BACKBONES, HOOKS, METHODS, load_plugins
+from selfsup.registry import BACKBONES, HOOKS, load_plugins
 from tests.config.small import RECIPE, write
 from tests.installed import BACKBONE, install
 
@@ -148,21 +148,6 @@ def test_a_config_finds_a_plugins_component_where_another_kind_is_usual(site: Pa
     install(site, "other_parts", BACKBONE.format(name="OtherThing").replace("BACKBONES", "TRANSFORMS"))
     text = RECIPE.replace("backbone=", "preprocess=dict(type='OtherThing', out_dim=3), backbone=")
     assert load_config(write(tmp_path, text))["model"]["preprocess"] == {"type": "OtherThing", "out_dim": 3}
-
-
-def test_a_backbone_that_returns_another_width_is_named_where_it_is_first_used(site: Path) -> None:
-    install(site, "other_nets", BACKBONE.format(name="OtherNet"))
-    method = METHODS.build(
-        {
-            "type": "SimCLR",
-            "backbone": {"type": "OtherNet", "out_dim": 5},
-            "neck": {"type": "ProjectionNeck", "hidden_dims": (), "out_dim": 2},
-            "loss": {"type": "NTXentLoss"},
-        }
-    )
-    with pytest.raises(ConfigError) as caught:
-        method.loss([torch.rand(3, 3, 8, 8), torch.rand(3, 3, 8, 8)])
-    assert str(caught.value) == "model.backbone: OtherNet must return (B, out_dim) = (6, 5), got (6, 4)"
 
 
 def with_configs(site: Path, **files: str) -> Path:

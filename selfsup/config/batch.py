@@ -8,7 +8,18 @@ from typing import Any
 from selfsup.config.recipe import Recipe
 from selfsup.errors import ConfigError
 
-ABSOLUTE_RATES = ("lr", "start_lr", "peak_lr", "end_lr", "min_lr", "warmup_lr", "final_lr", "eta_min", "eta_max")
+ABSOLUTE_RATES = (
+    "lr",
+    "start_lr",
+    "peak_lr",
+    "end_lr",
+    "min_lr",
+    "warmup_lr",
+    "final_lr",
+    "eta_min",
+    "eta_max",
+    "end_value",
+)
 """Arguments of schedules that are learning rates themselves, not factors, by convention of name."""
 
 

@@ -73,6 +73,7 @@ class ParamGroup:
         lr_scale: factor on the optimizer's learning rate.
         fixed_lr: schedules leave the learning rate alone.
         weight_decay: replaces the optimizer's.
+        fixed_weight_decay: schedules leave the weight decay alone.
         adapt: False takes the parameters out of LARS's adaptation.
         momentum: replaces the optimizer's.
         nesterov: replaces the optimizer's.
@@ -87,6 +88,7 @@ class ParamGroup:
     lr_scale: float | None = None
     fixed_lr: bool | None = None
     weight_decay: float | None = None
+    fixed_weight_decay: bool | None = None
     adapt: bool | None = None
     momentum: float | None = None
     nesterov: bool | None = None

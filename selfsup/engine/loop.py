@@ -2,7 +2,8 @@
 
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from selfsup.engine.interrupt import Interrupted, InterruptWatch
-from selfsup.errors import CheckpointError, ConfigError, DataError, NonFiniteError, RecordError, UnreadableError
+from selfsup.engine.schedules.build import scheduled_options
+from selfsup.errors import CheckpointError, DataError, NonFiniteError, RecordError, UnreadableError
 from selfsup.methods.base import Progress
-from selfsup.methods.promises import check_parts
+from selfsup.methods.first_step import check_losses, checked_parts
 from selfsup.ops.dist import all_reduce_max, all_reduce_sum, world_size
 from selfsup.ops.together import together
 
@@ -45,6 +47,7 @@ class TrainLoop(BaseLoop):
         self.max_epochs = -(-total_steps // steps_per_epoch)
         self.start_step = start_step
         self.iter = start_step
+        runner.optim_wrapper.steps_per_epoch = steps_per_epoch
         self._fault: DataError | RecordError | None = None
 
     @property
@@ -62,9 +65,9 @@ class TrainLoop(BaseLoop):
 
         Raises:
             Interrupted: after Ctrl-C, once the state is saved.
-            ConfigError: if the method's loss is no sum of numbers, or has no gradient.
-            DataError: if the images are at fault, on all processes together, once the state is saved.
-            RecordError: if what the run has to leave on record cannot be written, likewise.
+            ConfigError: if a part of the method gives something else than it says, in the first step.
+            DataError: if images cannot be read, on all processes together, once the state is saved.
+            RecordError: if metrics or names of unreadable images cannot be written, likewise.
             NonFiniteError: at the first loss or gradient that is not finite, on all processes together; the weights are
                 those before the step.
         """
@@ -89,7 +92,7 @@ class TrainLoop(BaseLoop):
         self._stop_if_needed(False)
 
     def _fetch(self, batches: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The micro-batches of a step; images that end the run because none around them can be read are named first."""
+        """The micro-batches of a step; none if unreadable images end the run, which are handed to the hooks."""
         if self._fault is not None:
             return []
         try:
@@ -101,25 +104,25 @@ class TrainLoop(BaseLoop):
             return []
 
     def _stop_if_needed(self, asked: bool, number: int = signal.SIGINT) -> None:
-        """Between two steps: save and stop if any process was asked to, or has found images or disk at fault."""
+        """Between two steps: save and stop if any process was asked to, cannot read images or cannot write records."""
         fault = self._fault or self.runner.metrics_log.fault
         found = [fault is not None, isinstance(fault, RecordError), asked]
         if world_size() > 1:
             votes = torch.tensor(found, dtype=torch.float32, device=self.runner.device)
             found = [bool(vote) for vote in all_reduce_sum(votes).tolist()]
-        at_fault, unrecorded, asked_to_stop = found
-        if at_fault:
-            how_to_restore_run = self._save_for_later(again=unrecorded)
+        faulty, unrecorded, asked_to_stop = found
+        if faulty:
+            how_to_resume = self._save_for_later(again=unrecorded)
             with together():
                 if fault is not None:
                     kind = RecordError if isinstance(fault, RecordError) else DataError
-                    raise kind(f"{fault}; {how_to_restore_run}") from fault
+                    raise kind(f"{fault}; {how_to_resume}") from fault
         if asked_to_stop:
             self._save()
             raise Interrupted(self.iter, number)
 
     def _save_for_later(self, *, again: bool) -> str:
-        """Save, and say how to go on; ``again`` if what the last checkpoint holds of this step is not all."""
+        """Save, and say how to resume; ``again`` saves even if this step's checkpoint exists."""
         if self.iter == 0:
             return "no step was done yet"
         try:
@@ -128,7 +131,7 @@ class TrainLoop(BaseLoop):
         except CheckpointError as error:
             return str(error)
         done = "the one step so far is" if self.iter == 1 else f"all {self.iter} steps so far are"
-        return f"{done} saved, and the same command with --resume goes on from there" + (
+        return f"{done} saved; resume with the same command and --resume" + (
             "" if again else ", as long as the data set has as many images as before"
         )
 
@@ -140,15 +143,14 @@ class TrainLoop(BaseLoop):
         """One update.
 
         Returns:
-            What the method reports, as means over micro-batches and processes, the highest learning rate that a
-            schedule moves, and the norm of the gradients.
+            What the method reports, as means over micro-batches and processes, the learning rate and whatever else
+            schedules move, and the norm of the gradients.
         """
         runner = self.runner
         runner.model.train()
         progress = self.progress
         runner.method.before_step(progress)
-        groups = runner.optim_wrapper.optimizer.param_groups
-        rates = [group["lr"] for group in groups if not group.get("fixed_lr")] or [group["lr"] for group in groups]
+        options = scheduled_options(runner.param_schedulers or (), runner.optim_wrapper.optimizer)
         sums: dict[str, Tensor] = {}
         runner.call_hook("before_train_iter", batch_idx=self.iter, data_batch=micro_batches)
         for number in range(runner.accumulate):
@@ -159,7 +161,7 @@ class TrainLoop(BaseLoop):
         for scheduler in runner.param_schedulers or ():
             if hasattr(scheduler, "observe"):
                 scheduler.observe(outputs["loss"])
-        outputs["lr"] = max(rates)
+        outputs |= options
         if runner.optim_wrapper.last_grad_norm is not None:
             outputs["grad_norm"] = float(runner.optim_wrapper.last_grad_norm)
         return outputs
@@ -174,9 +176,9 @@ class TrainLoop(BaseLoop):
                 self._call("after_train_epoch", hooks)
 
     def _call(self, event: str, hooks: Sequence[Hook], **arguments: Any) -> None:
-        """Call all hooks that know of an event; one that finds images or disk at fault stops the run once it is over.
+        """Call all hooks that have an event; one that raises DataError or RecordError stops the run after the step.
 
-        The others are called in any case, as they are in the other processes, with which they may have to talk.
+        The others are called in any case, because they may have to communicate with those of other processes.
         """
         for hook in hooks:
             try:
@@ -192,11 +194,13 @@ class TrainLoop(BaseLoop):
             where = {"device": runner.device, "memory_format": runner.memory_format, "non_blocking": True}
             views = runner.method.preprocess([view.to(**where) for view in batch["views"]])
             labels = batch["label"].to(runner.device, non_blocking=True) if "label" in batch else None
-            parts = runner.model(views, labels=labels, mode="loss")
-            check_parts(runner.method, parts)
+            first = self.iter == self.start_step
+            with checked_parts(runner.method) if first else nullcontext():
+                parts = runner.model(views, labels=labels, mode="loss")
+            if first:
+                check_losses(runner.method, parts)
             losses = {name: value.float() for name, value in parts.items() if name.startswith("loss")}
             loss = torch.stack(list(losses.values())).sum()
-        _check_gradient(runner.method, losses, loss)
         self._check_finite([*losses.items(), ("loss", loss)], batch)
         try:
             runner.optim_wrapper.update_params(loss)
@@ -222,24 +226,15 @@ class TrainLoop(BaseLoop):
         names = ", ".join(self.runner.train_images.name(index) for index in images[:SHOWN_IMAGES])
         more = f" and {len(images) - SHOWN_IMAGES} more" if len(images) > SHOWN_IMAGES else ""
         return (
-            f"step {self.iter + 1}: {fault}; images {names}{more}; the weights are untouched by this step and the last "
+            f"step {self.iter + 1}: {fault}; images {names}{more}; the weights are those before this step and the last "
             "checkpoint is good: lower the learning rate, clip gradients (optim_wrapper.clip_grad), or use "
-            "optim_wrapper.precision='fp32', and go on with --resume"
+            "optim_wrapper.precision='fp32', and resume with --resume"
         )
 
     def _mean_over_processes(self, sums: dict[str, Tensor]) -> dict[str, float]:
         stacked = torch.stack([value.double() for value in sums.values()])
         means = all_reduce_sum(stacked) / world_size()
         return dict(zip(sums, means.tolist(), strict=True))
-
-
-def _check_gradient(method: Any, losses: Mapping[str, Tensor], loss: Tensor) -> None:
-    """Reject a sum of losses that nothing can be learned from."""
-    if not loss.requires_grad:
-        raise ConfigError(
-            f"model: {type(method).__name__}.loss must return a loss with a gradient, got {', '.join(losses)} without; "
-            "neither the method nor its loss may detach it or compute it under torch.no_grad()"
-        )
 
 
 def _around_checkpoint(hooks: Sequence[Hook]) -> tuple[list[Hook], list[Hook]]:

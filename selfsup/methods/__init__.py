@@ -1,6 +1,14 @@
-"""Methods: a backbone, a neck, a loss, and the state their paper needs."""
+"""Methods: a backbone, a neck, a loss, and the state their paper needs; and what authors build their own from."""
 
-from selfsup.methods.base import Method, Progress
+from selfsup.methods.base import (
+    Method,
+    Progress,
+    build_loss,
+    build_part,
+    build_predictor,
+    check_view_count,
+    check_views,
+)
 from selfsup.methods.byol import BYOL
 from selfsup.methods.distillation import Distillation
 from selfsup.methods.moco import MoCo
@@ -10,7 +18,7 @@ from selfsup.methods.simclr import SimCLR
 from selfsup.methods.simsiam import SimSiam
 from selfsup.methods.supervised import Supervised
 from selfsup.methods.swav import SwAV
-from selfsup.methods.teacher import Teacher, copy_student
+from selfsup.methods.teacher import Teacher, check_momentum, copy_student
 
 __all__ = [
     "BYOL",
@@ -24,6 +32,12 @@ __all__ = [
     "Supervised",
     "SwAV",
     "Teacher",
+    "build_loss",
+    "build_part",
+    "build_predictor",
+    "check_momentum",
+    "check_view_count",
+    "check_views",
     "copy_student",
     "forward_by_size",
 ]

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError, at_place
-from selfsup.methods.promises import GivesOneNumber, GivesVectors, watched
 from selfsup.registry import BACKBONES, LOSSES, NECKS, TRANSFORMS, Registry
 
 
@@ -48,7 +47,7 @@ class Method(BaseModel):
             takes :class:`~selfsup.data.preprocess.Preprocess` with its defaults.
 
     Raises:
-        ConfigError: if the backbone has no ``out_dim``, and when called, if it returns another shape than it says.
+        ConfigError: if the backbone has no ``out_dim``.
 
     Attributes:
         num_views: views of each image that ``loss`` takes; None leaves it open, or to :meth:`check_num_views`.
@@ -57,6 +56,8 @@ class Method(BaseModel):
         fresh_parts: names of the submodules that start fresh in a run that begins with the weights of another method's
             checkpoint: all others must be found there, and what else it holds is left behind. None, the default,
             stands for a method that only begins with a checkpoint of its own kind, tensor by tensor.
+        uniform_loss: the loss of a method that cannot tell its images apart, such as ln K for K prototypes; a run warns
+            when its loss stays there. None where no such number is known.
         own_batch_norm: whether batch norm is meant to see the images of one process alone; a run that sets ``sync_bn``
             all the same is told so.
     """
@@ -65,6 +66,7 @@ class Method(BaseModel):
     num_views: int | None = None
     entry_points: tuple[str, ...] = ()
     fresh_parts: tuple[str, ...] | None = None
+    uniform_loss: float | None = None
     own_batch_norm: bool = False
 
     def __init__(self, backbone: nn.Module | dict[str, Any], preprocess: Preprocess | dict[str, Any] | None = None):
@@ -74,7 +76,6 @@ class Method(BaseModel):
             raise ConfigError(
                 f"model.backbone: {type(self.backbone).__name__} has no 'out_dim' (int), the number of pooled features"
             )
-        watched(self.backbone, GivesVectors("model.backbone", self.backbone.out_dim))
         if preprocess is None:
             preprocess = Preprocess()
         if isinstance(preprocess, dict):
@@ -212,8 +213,7 @@ def build_part(registry: Registry, part: nn.Module | dict[str, Any], place: str,
         source: where they come from, for the error message.
 
     Raises:
-        ConfigError: if the part takes another number of features, does not say how many it gives, or rejects a value;
-            and when called, if it gives another number.
+        ConfigError: if the part takes another number of features, does not say how many it gives, or rejects a value.
     """
     module = _built(registry, part, place, in_dim=in_dim)
     if not isinstance(getattr(module, "out_dim", None), int):
@@ -223,7 +223,7 @@ def build_part(registry: Registry, part: nn.Module | dict[str, Any], place: str,
         raise ConfigError(
             f"{place}.in_dim: must be {source} = {in_dim}, got {wanted}; it may be left out of the config"
         )
-    return watched(module, GivesVectors(place, module.out_dim))
+    return module
 
 
 def build_predictor(predictor: nn.Module | dict[str, Any], neck: Any) -> Any:
@@ -234,7 +234,7 @@ def build_predictor(predictor: nn.Module | dict[str, Any], neck: Any) -> Any:
         neck: what embeds, with ``out_dim``.
 
     Raises:
-        ConfigError: if the predictor takes or gives another number of features, when called too, or rejects a value.
+        ConfigError: if the predictor takes or gives another number of features, or rejects a value.
     """
     module = _built(NECKS, predictor, "model.predictor", in_dim=neck.out_dim, out_dim=neck.out_dim)
     for name in ("in_dim", "out_dim"):
@@ -243,7 +243,7 @@ def build_predictor(predictor: nn.Module | dict[str, Any], neck: Any) -> Any:
                 f"model.predictor.{name}: must be neck.out_dim = {neck.out_dim}, got {got}; it may be left out of the "
                 "config"
             )
-    return watched(module, GivesVectors("model.predictor", neck.out_dim))
+    return module
 
 
 def build_loss(loss: nn.Module | dict[str, Any], place: str, given: Sequence[str] | Mapping[str, Sequence[str]]) -> Any:
@@ -260,8 +260,7 @@ def build_loss(loss: nn.Module | dict[str, Any], place: str, given: Sequence[str
             what each of them is handed.
 
     Raises:
-        ConfigError: if the loss takes something else, or rejects a value; and when called, if it gives anything but
-            one number.
+        ConfigError: if the loss takes something else, or rejects a value.
     """
     module = _built(LOSSES, loss, place)
     name = type(module).__name__
@@ -277,7 +276,7 @@ def build_loss(loss: nn.Module | dict[str, Any], place: str, given: Sequence[str
                 f"{needed}, and {name} takes ({takes}); choose another loss, or give the parameters of your own these "
                 "names"
             )
-    return watched(module, GivesOneNumber(place))
+    return module
 
 
 _STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}

@@ -83,6 +83,11 @@ class SwAV(Method):
         self._epoch = 0
 
     @property
+    def uniform_loss(self) -> float:  # type: ignore[override]
+        """ln K: the loss where all samples look alike."""
+        return math.log(self.prototypes.out_dim)
+
+    @property
     def _num_needed(self) -> int:
         """The fewest views of an image that can be trained with."""
         return max(2, *(view + 1 for view in self.criterion.assign_views))
@@ -111,7 +116,7 @@ class SwAV(Method):
               are not balanced.
             - ``dead_prototypes``: share of the K prototypes that have the largest score for none of those views, in
               [0, 1). It is at least 1 - samples / K; a collapsed model has 1 - 1 / K.
-            - ``below_uniform``: ln K - loss. A collapsed model, for which all samples look alike, has 0.
+            - ``below_uniform``: ln K - loss; 0 where all samples look alike.
 
         Raises:
             ConfigError: if there are fewer views than the loss assigns, or the queue is shorter than the global batch.
@@ -126,7 +131,7 @@ class SwAV(Method):
         assignments = self.criterion.assign(scores, queue_scores)
         loss = self.criterion.predict(scores, assignments)
         usage = _prototype_usage(torch.cat([scores[view].detach() for view in assign_views]), torch.cat(assignments))
-        return {"loss": loss, **usage, "below_uniform": math.log(scores[0].shape[1]) - loss.detach()}
+        return {"loss": loss, **usage, "below_uniform": self.uniform_loss - loss.detach()}
 
     @torch.no_grad()
     def prototype_scores(self, features: Tensor) -> Tensor:

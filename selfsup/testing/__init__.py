@@ -1,8 +1,8 @@
-"""What every component promises, as checks that any package can run on its own.
+"""The contract of every kind of component, as checks that any package can run on its own.
 
-Each check takes a built component and raises an AssertionError with one sentence that names the promise it breaks.
-Networks, losses, transforms and hooks are used through copies and are the same afterwards. An evaluator is used itself:
-what it keeps from one call to the next is there afterwards. Ours pass the same checks.
+Each check takes a built component and raises an AssertionError with one sentence that names the rule it breaks.
+Networks, losses, transforms and hooks are used through copies and are the same afterwards; evaluators and sources are
+used themselves. Ours pass the same checks.
 """
 
 from selfsup.testing.backbone import check_backbone
@@ -11,6 +11,7 @@ from selfsup.testing.hook import check_hook
 from selfsup.testing.loss import check_loss
 from selfsup.testing.method import check_method
 from selfsup.testing.neck import check_neck
+from selfsup.testing.source import check_source
 from selfsup.testing.transform import check_transform
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "check_loss",
     "check_method",
     "check_neck",
+    "check_source",
     "check_transform",
 ]

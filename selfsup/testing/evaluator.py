@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from selfsup.testing.modules import state_of
-from selfsup.testing.promise import (
+from selfsup.testing.contract import (
     fits_any,
     global_random_state,
     listed,
+    must,
     own_random_numbers,
-    promise,
-    promised,
+    require,
     same_values,
 )
+from selfsup.testing.modules import state_of
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks")
 SWITCHES: dict[str, Callable[[Any], Any]] = {
@@ -65,9 +65,9 @@ def check_evaluator(
         seed: of the untrained backbone.
 
     Raises:
-        AssertionError: naming the first promise that is broken.
+        AssertionError: naming the first rule that is broken.
     """
-    promise(callable(getattr(evaluator, "evaluate", None)), evaluator, "must have evaluate(backbone)")
+    require(callable(getattr(evaluator, "evaluate", None)), evaluator, "must have evaluate(backbone)")
     with own_random_numbers(seed), _own_switches():
         evaluated = SmallBackbone() if backbone is None else copy.deepcopy(backbone)
         evaluated.train()
@@ -75,35 +75,35 @@ def check_evaluator(
         next(evaluated.parameters()).requires_grad_(False)
         before, state = _settings(evaluated), state_of(evaluated)
         random_state, switches = global_random_state(), _switches()
-        with promised(evaluator, "evaluate(backbone) must not raise"):
+        with must(evaluator, "evaluate(backbone) must not raise"):
             scores = evaluator.evaluate(evaluated)
         _check_scores(evaluator, scores, unbounded)
         flags, trained, hooks = (
             [name for name in old if new[name] != old[name]]
             for old, new in zip(before, _settings(evaluated), strict=True)
         )
-        promise(not flags, evaluator, f"must leave the training flags as they were, but not of {listed(flags)}")
-        promise(not trained, evaluator, f"must leave requires_grad as it was, but not of {listed(trained)}")
-        promise(not hooks, evaluator, f"must leave no hooks behind, but does on {listed(hooks)}")
-        promise(
+        require(not flags, evaluator, f"must leave the training flags as they were, but not of {listed(flags)}")
+        require(not trained, evaluator, f"must leave requires_grad as it was, but not of {listed(trained)}")
+        require(not hooks, evaluator, f"must leave no hooks behind, but does on {listed(hooks)}")
+        require(
             same_values(state_of(evaluated), state), evaluator, "must not change the backbone's weights or statistics"
         )
-        promise(global_random_state() == random_state, evaluator, "must not draw from a global random generator")
+        require(global_random_state() == random_state, evaluator, "must not draw from a global random generator")
         for name, now in _switches().items():
-            promise(
+            require(
                 now == switches[name],
                 evaluator,
                 f"must leave PyTorch's switches as they were, but torch.{name}() is {now} instead of {switches[name]}",
             )
         asked = [name for name, parameter in evaluated.named_parameters() if parameter.grad is not None]
-        promise(not asked, evaluator, f"must leave no gradients behind, but does in {listed(asked)}")
+        require(not asked, evaluator, f"must leave no gradients behind, but does in {listed(asked)}")
         _check_judgement(evaluator, evaluated, scores)
 
 
 def _check_judgement(evaluator: Any, evaluated: nn.Module, scores: dict[str, float]) -> None:
     for time in ("second", "third"):
         again = evaluator.evaluate(evaluated.eval())
-        promise(
+        require(
             _same_scores(again, scores),
             evaluator,
             f"must give the same scores again, and for a backbone in eval mode, but the {time} time they are {again} "
@@ -118,7 +118,7 @@ def _check_judgement(evaluator: Any, evaluated: nn.Module, scores: dict[str, flo
         others.append(evaluator.evaluate(other))
         if not _same_scores(others[-1], scores):
             return
-    promise(False, evaluator, f"must look at the backbone, but {OTHERS} others have the same scores: {scores}")
+    require(False, evaluator, f"must look at the backbone, but {OTHERS} others have the same scores: {scores}")
 
 
 @contextmanager
@@ -149,18 +149,18 @@ def _settings(evaluated: nn.Module) -> tuple[dict[str, Any], ...]:
 
 
 def _check_scores(evaluator: Any, scores: Any, unbounded: Collection[str]) -> None:
-    promise(isinstance(scores, dict), evaluator, f"evaluate must return a dict, got {type(scores).__name__}")
-    promise(bool(scores), evaluator, "evaluate must return at least one score")
+    require(isinstance(scores, dict), evaluator, f"evaluate must return a dict, got {type(scores).__name__}")
+    require(bool(scores), evaluator, "evaluate must return at least one score")
     for name, value in scores.items():
-        promise(isinstance(name, str), evaluator, f"names of scores must be text, got {name!r}")
-        promise(
+        require(isinstance(name, str), evaluator, f"names of scores must be text, got {name!r}")
+        require(
             isinstance(value, float),
             evaluator,
             f"score {name!r} must be a float, got {type(value).__name__}: {value!r}",
         )
-        promise(bool(np.isfinite(value)), evaluator, f"score {name!r} must be finite, got {value}")
+        require(bool(np.isfinite(value)), evaluator, f"score {name!r} must be finite, got {value}")
         if not fits_any(name, unbounded):
-            promise(
+            require(
                 0 <= value <= 1, evaluator, f"score {name!r} must be a fraction in [0, 1], got {value}; or be unbounded"
             )
 

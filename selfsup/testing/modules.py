@@ -1,4 +1,4 @@
-"""Promises that every network makes, backbone, neck or method."""
+"""Rules that every network keeps: backbone, neck, loss or method."""
 
 import copy
 from collections.abc import Callable, Collection
@@ -7,16 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selfsup.testing.promise import (
+from selfsup.testing.contract import (
     close,
     fits_any,
     global_random_state,
     greatest_difference,
     listed,
-    promise,
-    promised,
+    must,
+    require,
     same_values,
-    seeded_by,
+    seed_everything,
 )
 
 BF16_TOLERANCE = 0.1
@@ -26,10 +26,12 @@ BF16_ALIGNMENT = 0.9
 LEAST_DIFFERENCE = 1e-6
 """Of the greatest output: images whose outputs differ by less are told apart by rounding alone."""
 
+Run = Callable[[Any], Tensor]
+
 
 def copied(module: nn.Module) -> Any:
     """A deep copy, as teachers are made."""
-    with promised(module, "must be copyable, as teachers are deep copies"):
+    with must(module, "must be copyable, as teachers are deep copies"):
         return copy.deepcopy(module)
 
 
@@ -39,19 +41,72 @@ def state_of(module: nn.Module) -> dict[str, Any]:
     return {name: value.clone() if isinstance(value, Tensor) else value for name, value in state.items()}
 
 
+def snapshot(module: nn.Module) -> dict[str, Any]:
+    """All that using a part could change, by what it is called in a sentence."""
+    return {
+        "its state": state_of(module),
+        "its training flags": {name: part.training for name, part in module.named_modules()},
+        "requires_grad": {name: parameter.requires_grad for name, parameter in module.named_parameters()},
+        "the global random generators": global_random_state(),
+    }
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What differs between two snapshots."""
+    return [name for name in before if not same_values(before[name], after[name])]
+
+
+def check_use(component: object, used: nn.Module, call: Callable[[Any, Any], Any], inputs: Any, *, what: str) -> Any:
+    """Call a part, in eval mode twice: it must leave its inputs and everything else as they were.
+
+    In training mode its state may change and it may draw random numbers.
+
+    Args:
+        component: whose rules they are.
+        used: the part, or a copy of it.
+        call: of the part and the inputs.
+        inputs: tensors.
+        what: the call is called in sentences.
+
+    Returns:
+        The output.
+    """
+    training = used.training
+    mode = "training" if training else "eval"
+    given, before = copy.deepcopy(inputs), snapshot(used)
+    with must(component, f"{what} must take its inputs in {mode} mode"):
+        output = call(used, inputs)
+    require(same_values(inputs, given), component, f"{what} must not write to its inputs, but does in {mode} mode")
+    wrong = changes(before, snapshot(used))
+    if training:
+        wrong = [name for name in wrong if name in ("its training flags", "requires_grad")]
+    require(not wrong, component, f"{what} must not change {listed(wrong)} in {mode} mode")
+    if not training:
+        require(same_values(call(used, inputs), output), component, f"{what} must give the same twice in eval mode")
+    return output
+
+
+def check_seeds_nothing(component: object, run: Callable[[], Any]) -> None:
+    """Reject what leaves a global generator in the same state, whatever it was before."""
+    after = []
+    for seed in (1, 2):
+        seed_everything(seed)
+        run()
+        after.append(global_random_state())
+    seeded = [name for name, state in after[0].items() if state == after[1][name]]
+    require(not seeded, component, f"must not seed a global random generator, but seeds {listed(seeded)}")
+
+
 def check_kind(module: Any) -> None:
     """A network, and not a function, a class or a config of one."""
-    promise(isinstance(module, nn.Module), module, "must be a torch.nn.Module")
+    require(isinstance(module, nn.Module), module, "must be a torch.nn.Module")
 
 
 def check_size(module: Any, name: str) -> int:
     """``out_dim`` and the like: a whole number above 0, known without a forward pass."""
     size = getattr(module, name, None)
-    promise(
-        isinstance(size, int) and not isinstance(size, bool) and size > 0,
-        module,
-        f"{name} must be an int > 0, known before the first forward pass, got {size!r}",
-    )
+    fits = isinstance(size, int) and not isinstance(size, bool) and size > 0
+    require(fits, module, f"{name} must be an int > 0, known before the first forward pass, got {size!r}")
     return int(size)  # type: ignore[arg-type]
 
 
@@ -62,17 +117,14 @@ def check_nothing_outside_the_state(module: nn.Module) -> None:
         f"{name}.{attribute}".lstrip(".")
         for name, part in module.named_modules()
         for attribute, value in vars(part).items()
-        if attribute not in _REGISTERED and any(id(each) not in inside for each in _held(value))
+        if attribute not in ("_parameters", "_buffers", "_modules") and any(id(x) not in inside for x in _held(value))
     ]
-    promise(
+    require(
         not outside,
         module,
-        "tensors must be parameters or buffers, and layers submodules, or they are neither saved nor moved to a "
-        f"device; {listed(outside)} {'is' if len(outside) == 1 else 'are'} neither",
+        "tensors must be parameters or buffers, and layers submodules, to be saved and moved to a device; "
+        f"{listed(outside)} {'is' if len(outside) == 1 else 'are'} neither",
     )
-
-
-_REGISTERED = ("_parameters", "_buffers", "_modules")
 
 
 def _held(value: Any) -> list[Any]:
@@ -84,22 +136,12 @@ def _held(value: Any) -> list[Any]:
     return [found for each in value for found in _held(each)] if isinstance(value, (list, tuple)) else []
 
 
-def flags_of(module: nn.Module) -> dict[str, bool]:
-    """Whether each part trains, by its name."""
-    return {name or "the module itself": part.training for name, part in module.named_modules()}
-
-
-def moved_flags(module: nn.Module, before: dict[str, bool]) -> list[str]:
-    """The parts whose flag is not what it was."""
-    return [name for name, part in zip(before, module.modules(), strict=True) if part.training != before[name]]
-
-
-def check_output(module: nn.Module, output: Any, shape: tuple[int, ...], what: str) -> Tensor:
-    """A finite float32 tensor of the promised shape."""
-    promise(isinstance(output, Tensor), module, f"{what} must be a tensor, got {type(output).__name__}")
-    promise(tuple(output.shape) == shape, module, f"{what} must have shape {shape}, got {tuple(output.shape)}")
-    promise(output.dtype == torch.float32, module, f"{what} must be float32 as the input, got {output.dtype}")
-    promise(bool(output.isfinite().all()), module, f"{what} must be finite for normal inputs")
+def check_output(component: object, output: Any, shape: tuple[int, ...], what: str) -> Tensor:
+    """A finite float32 tensor of the right shape."""
+    require(isinstance(output, Tensor), component, f"{what} must be a tensor, got {type(output).__name__}")
+    require(tuple(output.shape) == shape, component, f"{what} must have shape {shape}, got {tuple(output.shape)}")
+    require(output.dtype == torch.float32, component, f"{what} must be float32 as the input, got {output.dtype}")
+    require(bool(output.isfinite().all()), component, f"{what} must be finite for normal inputs")
     return output
 
 
@@ -110,9 +152,10 @@ def check_forward(
     *,
     what: str,
     tolerance: float,
-    component: nn.Module | None = None,
+    component: object = None,
+    run: Callable[[Any, Tensor], Any] = lambda used, inputs: used(inputs),
 ) -> None:
-    """Shape; that the input matters; and that nothing is written to: no input, no flag, nor the state in eval mode.
+    """Shape; that the input matters; that in eval mode a row does not depend on the others.
 
     Args:
         module: is copied.
@@ -120,65 +163,30 @@ def check_forward(
         width: of the output, which is (B, width).
         what: the output is called.
         tolerance: of the greatest output.
-        component: whose promises they are, where that is not the module itself.
+        component: whose rules they are, where that is not the module itself.
+        run: of the copy and inputs, to the output.
     """
     maker = module if component is None else component
-    given = inputs.clone()
     for training in (True, False):
         used = copied(module).train(training)
-        mode = "training" if training else "eval"
-        flags = flags_of(used)
-        before, random_before = state_of(used), global_random_state()  # of the first call: some act only then
-        with promised(maker, f"must take inputs of shape {tuple(inputs.shape)} in {mode} mode"):
-            output = used(inputs)
-        check_output(maker, output, (len(inputs), width), f"{what} in {mode} mode")
-        promise(torch.equal(inputs, given), maker, f"must not write to its input, but does in {mode} mode")
-        moved = listed(moved_flags(used, flags))
-        promise(not moved, maker, f"must leave the training flags as they were, but in {mode} mode not of {moved}")
+        output = check_use(maker, used, run, inputs, what=what)
+        check_output(maker, output, (len(inputs), width), what)
+    different = not close(output, output[:1].expand_as(output), LEAST_DIFFERENCE)
+    require(different, maker, f"{what} of different inputs must differ in eval mode, but they are the same")
     with torch.no_grad():
-        first, again = used(inputs), used(inputs)
-        promise(
-            same_values(state_of(used), before),
-            maker,
-            "must leave its state alone in eval mode, or an evaluation would change the training",
-        )
-        promise(torch.equal(first, again), maker, "must give the same output twice in eval mode")
-        promise(
-            global_random_state() == random_before, maker, "must leave the global random generators alone in eval mode"
-        )
-        promise(
-            not close(first, first[:1].expand_as(first), LEAST_DIFFERENCE),
-            maker,
-            f"{what} of different inputs must differ in eval mode, but they are the same",
-        )
-        alone = torch.cat([used(row.unsqueeze(0)) for row in inputs])
-    promise(
-        close(alone, first, tolerance),
+        alone = torch.cat([run(used, row.unsqueeze(0)) for row in inputs])
+    require(
+        close(alone, output, tolerance),
         maker,
-        "the output for an image must not depend on the others of its batch in eval mode, but differs by "
-        f"{greatest_difference(alone, first)}",
+        f"{what} of an image must not depend on the others of its batch in eval mode, but differ by "
+        f"{greatest_difference(alone, output)}",
     )
-
-    def train_once() -> None:
-        with torch.no_grad():
-            copied(module).train()(inputs)
-
-    seeded = seeded_by(train_once)
-    promise(
-        not seeded,
-        maker,
-        f"must not seed a global random generator, but in training mode {listed(seeded)} is in the same state "
-        "afterwards, whatever it was before",
-    )
+    with torch.no_grad():
+        check_seeds_nothing(maker, lambda: run(copied(module).train(), inputs))
 
 
 def check_gradients(
-    module: nn.Module,
-    run: Callable[[Any], Tensor],
-    *,
-    untrained: Collection[str] = (),
-    training: bool = True,
-    purpose: str = "training",
+    module: nn.Module, run: Run, *, untrained: Collection[str] = (), training: bool = True, purpose: str = "training"
 ) -> None:
     """Every trainable parameter gets a finite gradient; DistributedDataParallel waits for all of them.
 
@@ -197,18 +205,27 @@ def check_gradients(
     if value.requires_grad:  # otherwise no gradient reaches anything
         value.backward()
     without = [name for name, p in trainable.items() if p.grad is None and not fits_any(name, untrained)]
-    promise(
+    require(
         not without,
         module,
         f"a gradient must reach every trainable parameter in {purpose}, or several processes wait for each other for "
         f"ever; none reaches {listed(without)}",
     )
-    wrong = [name for name, p in trainable.items() if p.grad is not None and not p.grad.isfinite().all()]
-    promise(not wrong, module, f"gradients must be finite in {purpose}; that of {listed(wrong)} is not")
-    reached = [name for name, p in trainable.items() if p.grad is not None and fits_any(name, untrained)]
-    promise(not reached, module, f"no gradient should reach {listed(reached)}, named as untrained, but one does")
-    moved = [name for name, p in trainable.items() if p.grad is not None and p.grad.any()]
-    promise(bool(moved), module, f"nothing is learnt in {purpose}: the gradient of every parameter is zero")
+    gradients = {name: p.grad for name, p in trainable.items() if p.grad is not None}
+    wrong = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
+    require(not wrong, module, f"gradients must be finite in {purpose}; that of {listed(wrong)} is not")
+    reached = [name for name in gradients if fits_any(name, untrained)]
+    require(not reached, module, f"no gradient should reach {listed(reached)}, named as untrained, but one does")
+    learns = any(bool(gradient.any()) for gradient in gradients.values())
+    require(learns, module, f"nothing is learned in {purpose}: the gradient of every parameter is zero")
+
+
+def reaches(value: Tensor, leaves: list[Tensor]) -> bool:
+    """Whether any of some leaves has a gradient of a value that is not zero."""
+    if not value.requires_grad:
+        return False
+    gradients = torch.autograd.grad(value, leaves, retain_graph=True, allow_unused=True)
+    return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
 
 
 def check_halves(module: nn.Module, inputs: Tensor, weights: Tensor, *, what: str, to_inputs: bool = False) -> None:
@@ -228,25 +245,21 @@ def check_halves(module: nn.Module, inputs: Tensor, weights: Tensor, *, what: st
         "every second": slice(0, width, 2),
         "every other second": slice(1, width, 2),
     }
+    used = copied(module).train()
+    watched = inputs.clone().requires_grad_(to_inputs)
+    leaves = [watched] if to_inputs else [parameter for parameter in used.parameters() if parameter.requires_grad]
+    products = used(watched) * weights
     for name, half in halves.items():
-        used = copied(module).train()
-        watched = inputs.clone().requires_grad_(to_inputs)
-        leaves = [watched] if to_inputs else [parameter for parameter in used.parameters() if parameter.requires_grad]
-        if not leaves or not weights[:, half].numel():
-            continue
-        value = (used(watched) * weights)[:, half].sum()
-        gradients: tuple[Tensor | None, ...] = ()
-        if value.requires_grad:
-            gradients = torch.autograd.grad(value, leaves, allow_unused=True)
-        promise(
-            any(gradient is not None and bool(gradient.any()) for gradient in gradients),
-            module,
-            f"a gradient must reach {'its input' if to_inputs else 'parameters'} from all of {what}, but none does "
-            f"from {name} of their dimensions",
-        )
+        if leaves and weights[:, half].numel():
+            require(
+                reaches(products[:, half].sum(), leaves),
+                module,
+                f"a gradient must reach {'its input' if to_inputs else 'parameters'} from all of {what}, but none does "
+                f"from {name} of their dimensions",
+            )
 
 
-def check_state_dict(module: nn.Module, run: Callable[[Any], Tensor], *, another: nn.Module | None = None) -> None:
+def check_state_dict(module: nn.Module, run: Run, *, another: nn.Module | None = None) -> None:
     """What the state dict holds is all that the output depends on, and a copy has all of it for itself.
 
     Args:
@@ -258,7 +271,7 @@ def check_state_dict(module: nn.Module, run: Callable[[Any], Tensor], *, another
     check_nothing_outside_the_state(module)
     own = {_place(tensor) for tensor in (*module.parameters(), *module.buffers())} - {None}
     shared = [name for name, tensor in copied(module).state_dict(keep_vars=True).items() if _place(tensor) in own]
-    promise(not shared, module, f"a copy must share no tensor with it, but does share {listed(shared)}")
+    require(not shared, module, f"a copy must share no tensor with it, but does share {listed(shared)}")
     trained, fresh = copied(module).train(), copied(module if another is None else another)
     with torch.no_grad():
         for _ in range(2):
@@ -266,7 +279,7 @@ def check_state_dict(module: nn.Module, run: Callable[[Any], Tensor], *, another
         for tensor in fresh.state_dict().values():
             if isinstance(tensor, Tensor) and tensor.is_floating_point():
                 tensor.uniform_(0.5, 1.5)
-    with promised(module, "its state dict must load into another of its kind"):
+    with must(module, "its state dict must load into another of its kind"):
         fresh.load_state_dict(trained.state_dict())
     for training in (False, True):
         outputs = []
@@ -274,7 +287,7 @@ def check_state_dict(module: nn.Module, run: Callable[[Any], Tensor], *, another
             torch.manual_seed(0)
             with torch.no_grad():
                 outputs.append(run(used.train(training)))
-        promise(
+        require(
             torch.equal(*outputs),
             module,
             "must give the same output once its state dict is loaded into another of its kind, but not in "
@@ -291,9 +304,9 @@ def check_half_precision(module: nn.Module, inputs: Tensor) -> None:
     """Works under bfloat16 autocast, forward and backward."""
     exact, halved = copied(module).eval(), copied(module).eval()
     expected = exact(inputs)
-    with promised(module, "must work under bfloat16 autocast"), torch.autocast("cpu", torch.bfloat16):
+    with must(module, "must work under bfloat16 autocast"), torch.autocast("cpu", torch.bfloat16):
         output = halved(inputs)
-    promise(
+    require(
         close(output, expected, BF16_TOLERANCE),
         module,
         f"must give nearly the same under bfloat16 autocast, but is off by {greatest_difference(output, expected)} "
@@ -312,7 +325,7 @@ def check_half_precision(module: nn.Module, inputs: Tensor) -> None:
             (found.float() * direction).sum().backward()
             gradients.append(torch.cat([p.grad.flatten() for p in used.parameters() if p.grad is not None]))
         cosine = float(nn.functional.cosine_similarity(gradients[0], gradients[1], dim=0))
-        promise(
+        require(
             cosine > BF16_ALIGNMENT,
             module,
             f"gradients under bfloat16 autocast must point where those of float32 do, but their cosine is {cosine:.3g}",

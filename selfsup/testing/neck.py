@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from selfsup.testing.contract import own_random_numbers, require
 from selfsup.testing.modules import (
     check_forward,
     check_gradients,
@@ -12,8 +13,8 @@ from selfsup.testing.modules import (
     check_size,
     check_state_dict,
     copied,
+    reaches,
 )
-from selfsup.testing.promise import own_random_numbers, promise
 
 
 def check_neck(
@@ -21,11 +22,9 @@ def check_neck(
 ) -> None:
     """Check what the methods ask of a neck.
 
-    It is a torch.nn.Module; ``in_dim`` and ``out_dim`` are known beforehand; features (B, in_dim) give finite float32
-    embeddings (B, out_dim), others for other features; inputs, training flags and global random generators, and in eval
-    mode the state, are left alone; in eval mode an embedding does not depend on its batch; the state dict holds
-    everything, and a copy shares nothing; gradients reach every trainable parameter, and from all of the embeddings the
-    features; bfloat16 autocast works, with gradients of nearly the same direction.
+    It is a torch.nn.Module; ``in_dim`` and ``out_dim`` are known beforehand; features (B, in_dim) give embeddings (B,
+    out_dim), from all of which gradients reach the features. All else is as for
+    :func:`~selfsup.testing.check_backbone`.
 
     Args:
         neck: built; it is the same afterwards.
@@ -35,7 +34,7 @@ def check_neck(
         seed: of the features.
 
     Raises:
-        AssertionError: naming the first promise that is broken.
+        AssertionError: naming the first rule that is broken.
     """
     check_kind(neck)
     with own_random_numbers(seed):
@@ -45,15 +44,8 @@ def check_neck(
         weights = torch.randn(batch, width)
         check_gradients(neck, lambda used: (used(features) * weights).sum())
         watched = features.clone().requires_grad_()
-        embeddings = copied(neck).train()(watched)
-        gradient = None
-        if embeddings.requires_grad:
-            (gradient,) = torch.autograd.grad((embeddings * weights).sum(), watched, allow_unused=True)
-        promise(
-            gradient is not None and bool(gradient.any()),
-            neck,
-            "a gradient must reach its input, or no backbone learns behind it",
-        )
+        value = (copied(neck).train()(watched) * weights).sum()
+        require(reaches(value, [watched]), neck, "a gradient must reach its input, or no backbone learns behind it")
         check_halves(neck, features, weights, what="the embeddings", to_inputs=True)
         check_state_dict(neck, lambda used: used(features), another=another)
         check_half_precision(neck, features)

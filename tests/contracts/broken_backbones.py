@@ -1,4 +1,4 @@
-"""Backbones that each break one promise."""
+"""Backbones that each break one rule."""
 
 import threading
 from functools import partial
@@ -8,48 +8,37 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.contracts.rejection import Broken
+from tests.contracts.rejection import Broken, changed
 from tests.contracts.sound import Net
 
 ONE_MAP: dict[str, Any] = {"sizes": (32, (48, 32)), "strides": (4,), "pools_last_map": True}
 
 
-class Raises(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        assert images.shape[2] > 100
-        return super().forward(images)
+def net(forward: Any) -> type:
+    """``forward`` of the backbone and the images."""
+    return changed(Net, forward=forward)
 
 
-class Locked(Net):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lock = threading.Lock()
+def gives(change: Any) -> type:
+    """Features are changed."""
+    return changed(Net, forward=lambda self, images: change(Net.forward(self, images)))
 
 
-class Pair(Net):
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        return super().forward(images), images
+def maps(change: Any) -> type:
+    """Every feature map is changed."""
+    return changed(Net, feature_maps=lambda self, images: [change(each) for each in Net.feature_maps(self, images)])
 
 
-class Double(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images).double()
+def holds(**attributes: Any) -> Any:
+    """Has more attributes."""
 
+    def make() -> Net:
+        made = Net()
+        for name, value in attributes.items():
+            setattr(made, name, value())
+        return made
 
-class Infinite(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images) / 0
-
-
-class Writes(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images.sub_(0.5))
-
-
-class MovesInEval(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        self.bn.running_mean += 1
-        return super().forward(images)
+    return make
 
 
 class Counts(Net):
@@ -68,48 +57,15 @@ class Counts(Net):
     def factor(self) -> float:
         return 1.0 + self.calls
 
-
-class CountsInTraining(Counts):
-    modes = (True,)
-
-
-class CountsForTraining(CountsInTraining):
-    def factor(self) -> float:
-        return 1.0 + self.calls * self.training
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        self.calls += self.modes == ()
+        return [each * self.factor() for each in super().feature_maps(images)]
 
 
-class DrawsInEval(Net):
+class MovesInEval(Net):
     def forward(self, images: Tensor) -> Tensor:
-        torch.rand(1)
+        self.bn.running_mean += 1
         return super().forward(images)
-
-
-class Seeds(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        if self.training:
-            torch.manual_seed(0)
-        return super().forward(images)
-
-
-class Constant(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images * 0)
-
-
-class LooksAtTheBatch(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        features = super().forward(images)
-        return features - features.mean(dim=0)
-
-
-class OneSize(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images.view(-1, 3, 32, 32))
-
-
-class Squares(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images)[:, : 6 if images.shape[2] == images.shape[3] else 5]
 
 
 class Settles(Net):
@@ -125,43 +81,11 @@ class HalfDetached(Net):
         return torch.cat([first, last.detach()], dim=1)
 
 
-class EverySecondDetached(Net):
+class Seeds(Net):
     def forward(self, images: Tensor) -> Tensor:
-        features = super().forward(images)
-        return torch.where(torch.arange(6, device=images.device) % 2 == 0, features.detach(), features)
-
-
-class Unused(Net):
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(6, 2)
-
-
-class FrozenInEval(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images) if self.training else super().forward(images).detach()
-
-
-class InfiniteGradient(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images) + (0 * self.bn.bias).sqrt().sum()
-
-
-class LearnsNothing(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images).detach() + 0 * torch.stack([p.sum() for p in self.parameters()]).sum()
-
-
-class Outside(Net):
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = torch.ones(6)
-
-
-class Listed(Net):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = [nn.Linear(6, 6)]
+        if self.training:
+            torch.manual_seed(0)
+        return super().forward(images)
 
 
 class SharesWeights(Net):
@@ -188,107 +112,94 @@ class RandomConstant(Net):
         return [each * self.scale[:, None, None] for each in super().feature_maps(images)]
 
 
-class LooksAtStrides(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images) * (1.0 if images.is_contiguous() else 2.0)
+def autocast(change: Any) -> type:
+    """Features are changed under autocast."""
+    return gives(lambda features: change(features) if torch.is_autocast_enabled("cpu") else features)
 
 
-class Exact(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        if torch.is_autocast_enabled("cpu"):
-            raise TypeError("float32 only")
-        return super().forward(images)
-
-
-class Coarse(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images) * (1.0 if not torch.is_autocast_enabled("cpu") else 1.5)
-
-
-class Backwards(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        features = super().forward(images)
-        return 2 * features.detach() - features if torch.is_autocast_enabled("cpu") else features
-
-
-class Looks(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images) * (2.0 if float(images.abs().sum()) < 0 else 1.0)
-
-
-class NarrowWithoutMemory(Net):
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images)[:, : 3 if images.is_meta else 6]
+def _float32_only(features: Tensor) -> Tensor:
+    raise TypeError("float32 only")
 
 
 BROKEN = [
     Broken(partial(SimpleNamespace, out_dim=6), "must be a torch.nn.Module"),
     Broken(lambda: Net(None), "out_dim must be an int > 0, known before the first forward pass, got None"),
     Broken(lambda: Net(True), "out_dim must be an int > 0, known before the first forward pass, got True"),
-    Broken(Raises, "must take inputs of shape (3, 3, 32, 32) in training mode: AssertionError: "),
-    Broken(Locked, "must be copyable, as teachers are deep copies: TypeError: cannot pickle '_thread.lock' object"),
-    Broken(Pair, "the features in training mode must be a tensor, got tuple"),
-    Broken(lambda: Net(5), "the features in training mode must have shape (3, 5), got (3, 6)"),
-    Broken(Double, "the features in training mode must be float32 as the input, got torch.float64"),
-    Broken(Infinite, "the features in training mode must be finite for normal inputs"),
-    Broken(Writes, "must not write to its input, but does in training mode"),
+    Broken(net(lambda self, images: images[:, :, 100]), "must take its inputs in training mode: IndexError"),
+    Broken(holds(lock=threading.Lock), "must be copyable"),
+    Broken(gives(lambda features: (features, features)), "must be a tensor, got tuple"),
+    Broken(lambda: Net(5), "must have shape (3, 5), got (3, 6)"),
+    Broken(gives(Tensor.double), "must be float32 as the input, got torch.float64"),
+    Broken(gives(lambda features: features / 0), "must be finite"),
+    Broken(net(lambda self, images: Net.forward(self, images.sub_(0.5))), "must not write to its input"),
+    Broken(Settles, "must not change its training flags in training mode"),
+    Broken(MovesInEval, "must not change its state in eval mode"),
+    Broken(gives(lambda features: features + 0 * torch.rand(1)), "must not change the global random generators"),
+    Broken(Counts, "must give the same twice in eval mode"),
+    Broken(Seeds, "must not seed a global random generator, but seeds PyTorch's"),
+    Broken(net(lambda self, images: Net.forward(self, images * 0)), "different inputs must differ"),
+    Broken(gives(lambda features: features - features.mean(dim=0)), "must not depend on the others of its batch"),
+    Broken(net(lambda self, images: Net.forward(self, images.view(-1, 3, 32, 32))), "must take images of 48 x 32"),
     Broken(
-        Settles,
-        "must leave the training flags as they were, but in training mode not of the module itself, conv, bn",
+        net(lambda self, images: Net.forward(self, images)[:, : 6 if images.shape[2] == images.shape[3] else 5]),
+        "features of images of 48 x 32 pixels have shape (3, 5)",
     ),
-    Broken(MovesInEval, "must leave its state alone in eval mode, or an evaluation would change the training"),
-    Broken(Counts, "must give the same output twice in eval mode"),
-    Broken(DrawsInEval, "must leave the global random generators alone in eval mode"),
-    Broken(Seeds, "must not seed a global random generator, but in training mode PyTorch's is in the same state "),
-    Broken(Constant, "the features of different inputs must differ in eval mode, but they are the same"),
+    Broken(holds(head=lambda: nn.Linear(6, 2)), "trainable parameter in training, .* reaches head.weight, head.bias"),
     Broken(
-        LooksAtTheBatch,
-        "the output for an image must not depend on the others of its batch in eval mode, but differs by ",
-    ),
-    Broken(OneSize, "must take images of 48 x 32 pixels after those of 32: RuntimeError: "),
-    Broken(Squares, "features of images of 48 x 32 pixels have shape (3, 5)"),
-    Broken(
-        Unused,
-        "a gradient must reach every trainable parameter in training, or several processes wait for each other for "
-        "ever; none reaches head.weight, head.bias",
-    ),
-    Broken(FrozenInEval, "a gradient must reach every trainable parameter in eval mode, or several processes wait "),
-    Broken(InfiniteGradient, "gradients must be finite in training; that of bn.bias is not"),
-    Broken(LearnsNothing, "nothing is learnt in training: the gradient of every parameter is zero"),
-    Broken(
-        HalfDetached,
-        "a gradient must reach parameters from all of the features, but none does from the last half of their "
-        "dimensions",
+        net(lambda self, x: Net.forward(self, x) if self.training else Net.forward(self, x).detach()),
+        "trainable parameter in eval mode",
     ),
     Broken(
-        EverySecondDetached,
-        "a gradient must reach parameters from all of the features, but none does from every second of their "
-        "dimensions",
+        net(lambda self, images: Net.forward(self, images) + (0 * self.bn.bias).sqrt().sum()),
+        "gradients must be finite in training; that of bn.bias",
     ),
     Broken(
-        Outside,
-        "tensors must be parameters or buffers, and layers submodules, or they are neither saved nor moved to a "
-        "device; scale is neither",
+        net(lambda self, x: Net.forward(self, x).detach() + 0 * sum(p.sum() for p in self.parameters())),
+        "the gradient of every parameter is zero",
     ),
-    Broken(Listed, "tensors must be parameters or buffers, and layers submodules, or they are neither saved nor "),
+    Broken(HalfDetached, "none does from the last half"),
+    Broken(
+        gives(lambda x: torch.where(torch.arange(6, device=x.device) % 2 == 0, x.detach(), x)),
+        "none does from every second of",
+    ),
+    Broken(holds(scale=lambda: torch.ones(6)), "must be parameters or buffers.*; scale is neither"),
+    Broken(holds(layers=lambda: [nn.Linear(6, 6)]), "layers submodules.*; layers is neither"),
     Broken(SharesWeights, "a copy must share no tensor with it, but does share conv.weight"),
-    Broken(Unloadable, "its state dict must load into another of its kind: KeyError: 'conv.kernel'"),
+    Broken(Unloadable, "must load into another of its kind: KeyError: 'conv.kernel'"),
+    Broken(changed(Counts, modes=(True,)), "not in eval mode"),
     Broken(
-        CountsInTraining,
-        "must give the same output once its state dict is loaded into another of its kind, but not in eval mode",
+        changed(Counts, modes=(True,), factor=lambda self: 1.0 + self.calls * self.training),
+        "not in training mode",
     ),
     Broken(
-        CountsForTraining,
-        "must give the same output once its state dict is loaded into another of its kind, but not in training mode",
+        net(lambda self, images: Net.forward(self, images) * (1.0 if images.is_contiguous() else 2.0)),
+        "must give the same for channels-last images",
     ),
-    Broken(LooksAtStrides, "must give the same for channels-last images, but differs by "),
-    Broken(Exact, "must work under bfloat16 autocast: TypeError: float32 only"),
-    Broken(Coarse, "must give nearly the same under bfloat16 autocast, but is off by "),
-    Broken(Backwards, "gradients under bfloat16 autocast must point where those of float32 do, but their cosine is -"),
-    Broken(Looks, "must run on the meta device, where --dry-run counts its multiply-adds: "),
-    Broken(NarrowWithoutMemory, "features have shape (3, 3) on the meta device"),
+    Broken(autocast(_float32_only), "must work under bfloat16 autocast: TypeError: float32 only"),
+    Broken(autocast(lambda features: 1.5 * features), "nearly the same under bfloat16 autocast"),
+    Broken(autocast(lambda features: 2 * features.detach() - features), "their cosine is -"),
+    Broken(
+        net(lambda self, images: Net.forward(self, images) * (2.0 if float(images.abs().sum()) < 0 else 1.0)),
+        "must run on the meta device",
+    ),
+    Broken(
+        net(lambda self, images: Net.forward(self, images)[:, : 3 if images.is_meta else 6]),
+        "have shape (3, 3) on the meta device",
+    ),
 ]
 """Each is checked with ``ONE_MAP``, where its own options say nothing else."""
+
+FEATURE_MAPS = [
+    Broken(changed(Net, feature_maps=None), "must have feature_maps(images)"),
+    Broken(Net, "must be a list of 2 tensors, got 1", options={"strides": (4, 8)}),
+    Broken(Net, "feature map 0 must have shape (3, 6, 4, 4), got (3, 6, 8, 8)", options={"strides": (8,)}),
+    Broken(maps(lambda each: each + torch.randn_like(each)), "feature_maps must not change the global random"),
+    Broken(changed(Counts, modes=()), "feature_maps must give the same twice in eval mode"),
+    Broken(maps(lambda each: each[0]), "feature map 0 must have shape (3, 1, 8, 8), got (6, 8, 8)"),
+    Broken(maps(Tensor.detach), "a gradient must reach parameters from feature map 0"),
+    Broken(maps(lambda each: each - each.mean(dim=0)), "must not depend on the others of its batch"),
+    Broken(maps(lambda each: 2 * each), "the features must be the mean of the last map"),
+]
 
 
 def random_constant() -> tuple[nn.Module, nn.Module]:

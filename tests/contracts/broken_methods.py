@@ -1,40 +1,72 @@
-"""Methods that each break one promise."""
+"""Methods that each break one rule."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from selfsup.errors import ConfigError
-from selfsup.methods import Progress
-from tests.contracts.rejection import Broken
+from selfsup.methods import Progress, Teacher
+from tests.contracts.rejection import Broken, changed
 from tests.contracts.sound import Sound
 
 Parts = dict[str, Any]
 LABELS = torch.tensor([2, 0, 1, 1])
 
 
-class MisspeltEntry(Sound):
-    entry_points = ("scores",)
+def logs(more: Callable[..., Parts]) -> type:
+    """``more`` of the loss, the method and the views, beside the loss."""
+
+    def loss(self: Any, views: list[Tensor], labels: Tensor | None = None) -> Parts:
+        value = Sound.loss(self, views)["loss"]
+        return {"loss": value, **more(value, self, views)}
+
+    return changed(Sound, loss=loss)
 
 
-class MisspeltPart(Sound):
-    fresh_parts = ("clasifier",)
+class TrainedCopy(Sound):
+    """A teacher under another name, which a gradient reaches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow = copy.deepcopy(self.backbone)
+
+    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
+        return {"loss": super().loss(views)["loss"] + self.slow(views[0]).mean()}
 
 
 class TrainedTeacher(Sound):
     def __init__(self) -> None:
         super().__init__()
-        self.teacher = copy.deepcopy(self.backbone)
+        self.teacher = nn.Linear(6, 1)
 
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
-        return {"loss": super().loss(views)["loss"] + self.teacher(views[0]).mean()}
+        return {"loss": super().loss(views)["loss"] + self.teacher(self.backbone(views[0])).mean()}
 
 
-class Unprepared(Sound):
-    def before_step(self, progress: Progress) -> None:
-        raise KeyError("momentum")
+class StillTeacher(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher = Teacher.copy_of(self.backbone, self.neck)
+
+
+class Center(Sound):
+    """Subtracts a running mean, as DINO does."""
+
+    in_eval = False
+    reduce: Any = staticmethod(lambda center: center)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("center", torch.zeros(6))
+
+    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
+        if self.training or self.in_eval:
+            mean = self.backbone(views[0]).detach().float().mean(dim=0)
+            self.center.mul_(0.9).add_(self.reduce(mean), alpha=0.1)
+        return {"loss": super().loss(views)["loss"] + (self.backbone(views[0]) * self.center).sum()}
 
 
 class TwoEpochs(Sound):
@@ -51,45 +83,6 @@ class OneView(Sound):
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
         (view,) = views
         return super().loss([view, view])
-
-
-class Bare(Sound):
-    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Any:
-        return super().loss(views)["loss"]
-
-
-class NoLoss(Sound):
-    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
-        return {"objective": super().loss(views)["loss"]}
-
-
-class Vector(Sound):
-    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
-        return {"loss": super().loss(views)["loss"], "features_mean": views[0].mean((1, 2, 3))}
-
-
-class Whole(Sound):
-    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
-        return {"loss": super().loss(views)["loss"], "images": torch.tensor(len(views[0]))}
-
-
-class Infinite(Sound):
-    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
-        return {"loss": super().loss(views)["loss"], "ratio": torch.tensor(float("inf"))}
-
-
-class Hoards(Sound):
-    """What is logged keeps the graph of its step."""
-
-    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
-        loss = super().loss(views)["loss"]
-        return {"loss": loss, "perplexity": loss.exp()}
-
-
-class NoGraph(Sound):
-    @torch.no_grad()
-    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
-        return super().loss(views)
 
 
 class Settles(Sound):
@@ -117,11 +110,6 @@ class Idle(Sound):
         self.predictor = nn.Linear(4, 4)
 
 
-class LearnsNothing(Sound):
-    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
-        return {"loss": 0 * super().loss(views)["loss"]}
-
-
 class OneBatch(Sound):
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
         return super().loss([view.view(4, 3, 32, 32) for view in views])
@@ -130,17 +118,16 @@ class OneBatch(Sound):
 class Picky(Sound):
     def check_batch(self, per_process: int, processes: int) -> None:
         if per_process % 8:
-            raise ConfigError(f"model.queue_length: must be a multiple of {per_process}, got 8; the nearest is 0")
+            raise ConfigError("model.queue_length: must be a multiple of 8")
 
 
 class Miscounts(Sound):
     def check_num_views(self, num_views: int) -> None:
-        if num_views != 3:
-            raise ConfigError(f"train_dataloader.views: Miscounts needs 3 views, got {num_views}")
+        raise ConfigError("train_dataloader.views: Miscounts needs 3 views")
 
 
 class Weighs(Sound):
-    """Looks at weights where there may be none."""
+    """Reads weights where there may be none."""
 
     def check_batch(self, per_process: int, processes: int) -> None:
         if processes > 1:
@@ -157,17 +144,6 @@ class Exact(Sound):
 class Overflows(Sound):
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
         return {"loss": super().loss(views)["loss"] * (float("inf") if torch.is_autocast_enabled("cpu") else 1.0)}
-
-
-class Narrow(Sound):
-    def features(self, images: Tensor) -> Tensor:
-        return super().features(images)[:, :3]
-
-
-class Unpicklable(Sound):
-    def __init__(self) -> None:
-        super().__init__()
-        self.rule = lambda step: step
 
 
 class Unloadable(Sound):
@@ -190,56 +166,44 @@ class Remembers(Sound):
 
 
 METHODS = [
-    Broken(int, "must be a selfsup.methods.Method"),
     Broken(lambda: nn.Linear(3, 3), "must be a selfsup.methods.Method"),
-    Broken(MisspeltEntry, "entry_points must be names of its methods, but it has no scores"),
-    Broken(
-        MisspeltPart,
-        "fresh_parts must be names of its parts, or a run cannot begin with another method's weights; it has no clasif",
-    ),
-    Broken(
-        TrainedTeacher,
-        "a teacher follows and is not trained: requires_grad must be off, but is on for teacher.conv.weight, teacher.",
-    ),
-    Broken(Unprepared, "before_step(progress) must not raise, but does in epoch 0: KeyError: 'momentum'"),
-    Broken(TwoEpochs, "after_step(progress) must not raise, but does in epoch 2: IndexError: "),
-    Broken(SeedsAfterSteps, "must not seed a global random generator, but after a step PyTorch's is in the same state"),
-    Broken(OneView, "loss(views, labels) must take the views: ValueError: "),
-    Broken(Bare, "loss must return a dict, got Tensor"),
-    Broken(NoLoss, "loss must return an entry whose name starts with 'loss', got ['objective']"),
-    Broken(Vector, "'features_mean' of the loss must be a tensor of shape (), got (4,)"),
-    Broken(Whole, "'images' of the loss must be floating point, got torch.int64"),
-    Broken(Infinite, "'ratio' of the loss must be finite, got inf"),
-    Broken(Hoards, "'perplexity' of the loss is only logged and must be detached, or the graph of every step stays "),
-    Broken(NoGraph, "the loss must have a gradient, but loss has none: detached, or computed under torch.no_grad()"),
-    Broken(Settles, "loss must leave the training flags as they were, but not of backbone, backbone.conv, backbone.bn"),
-    Broken(Normalizes, "must not write to the views"),
-    Broken(Relabels, "must not write to the labels", options={"labels": LABELS}),
-    Broken(
-        Idle,
-        "a gradient must reach every trainable parameter in training, or several processes wait for each other for "
-        "ever; none reaches predictor.weight, predictor.bias",
-    ),
-    Broken(LearnsNothing, "nothing is learnt in training: the gradient of every parameter is zero"),
+    Broken(changed(Sound, entry_points=("scores",)), "entry_points must be names of its methods, but it has no scores"),
+    Broken(changed(Sound, fresh_parts=("clasifier",)), "fresh_parts must be names of its parts, but it has no clasif"),
+    Broken(TrainedTeacher, "requires_grad must be off.*on for teacher.weight, teacher.bias"),
+    Broken(TrainedCopy, "requires_grad must be off.*on for slow.conv.weight"),
+    Broken(StillTeacher, "the teacher must follow its student"),
+    Broken(changed(Center, in_eval=True, reduce=lambda self, mean: mean), "must not change its state in eval mode"),
+    Broken(Center, "loss changes center by the images of its own process alone"),
+    Broken(TwoEpochs, "after_step(progress) must not raise, but does in epoch 2: IndexError"),
+    Broken(SeedsAfterSteps, "must not seed a global random generator, but seeds PyTorch's"),
+    Broken(OneView, "loss must take its inputs in training mode: ValueError"),
+    Broken(changed(Sound, loss=lambda self, views, labels=None: Sound.loss(self, views)["loss"]), "must return a dict"),
+    Broken(changed(Sound, loss=lambda self, views, labels=None: {"goal": views[0].mean()}), "got ['goal']"),
+    Broken(logs(lambda loss, self, views: {"mean": views[0].mean((1, 2, 3))}), "tensor of shape (), got (4,)"),
+    Broken(logs(lambda loss, self, views: {"images": torch.tensor(4)}), "must be floating point, got torch.int64"),
+    Broken(logs(lambda loss, self, views: {"ratio": torch.tensor(float("inf"))}), "must be finite, got inf"),
+    Broken(logs(lambda loss, self, views: {"perplexity": loss.exp()}), "'perplexity' of the loss is only logged"),
+    Broken(logs(lambda loss, self, views: {"loss": loss.detach()}), "the loss must have a gradient"),
+    Broken(Settles, "loss must not change its training flags in training mode"),
+    Broken(Normalizes, "must not write to its inputs"),
+    Broken(Relabels, "must not write to its inputs", options={"labels": LABELS}),
+    Broken(Idle, "a gradient must reach every trainable parameter.*predictor.weight, predictor.bias"),
+    Broken(logs(lambda loss, self, views: {"loss": 0 * loss}), "the gradient of every parameter is zero"),
     Broken(
         Sound,
-        "no gradient should reach neck.mlp.3.weight, neck.mlp.3.bias, named as untrained, but one does",
+        "no gradient should reach neck.mlp.3.weight, neck.mlp.3.bias",
         options={"untrained": ("neck.mlp.3.*",)},
     ),
-    Broken(OneBatch, "must take a batch of 8 as well as one of 4: RuntimeError: "),
-    Broken(Picky, "check_batch(4, 1) must not reject a batch that loss takes: ConfigError: model.queue_length: "),
-    Broken(
-        Miscounts,
-        "check_num_views(2) must not reject the views that loss takes: ConfigError: train_dataloader.views: Miscounts ",
-    ),
-    Broken(Weighs, "check_batch(5, 3) must raise nothing but a ConfigError, without weights or process group: "),
+    Broken(OneBatch, "must take a batch of 8 as well as one of 4: RuntimeError"),
+    Broken(Picky, "check_batch(4, 1) must not reject a batch that loss takes: ConfigError"),
+    Broken(Miscounts, "check_num_views(2) must not reject the views that loss takes: ConfigError"),
+    Broken(Weighs, "check_batch(5, 3) must raise nothing but a ConfigError"),
     Broken(Exact, "must work under bfloat16 autocast: TypeError: float32 only"),
-    Broken(Overflows, "the loss must be finite under bfloat16 autocast, got inf"),
-    Broken(Narrow, "the features in training mode must have shape (4, 6), got (4, 3)"),
-    Broken(Unpicklable, "must survive pickle, as worker processes need; define its parts at the top of a module: "),
-    Broken(Unloadable, "its state dict must load into a method that has not trained: KeyError: 'queue'"),
+    Broken(Overflows, "must be finite under bfloat16 autocast, got inf"),
     Broken(
-        Remembers,
-        "after 3 steps, one that has not trained, with its state dict loaded, must give exactly the next loss; 'loss' ",
+        changed(Sound, features=lambda self, images: Sound.features(self, images)[:, :3]),
+        "the features must have shape (4, 6), got (4, 3)",
     ),
+    Broken(Unloadable, "its state dict must load into a method that has not trained: KeyError: 'queue'"),
+    Broken(Remembers, "with its state dict loaded, must give exactly the next loss, but not so loss"),
 ]

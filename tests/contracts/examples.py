@@ -95,7 +95,7 @@ METHODS = {
     "BYOL": Example({"backbone": TINY, "neck": NECK, "predictor": PREDICTOR, "loss": {"type": "CosineLoss"}}),
     "Distillation": Example(
         {"backbone": TINY, "teacher": CLASSIFIER, "loss": {"type": "DistillationLoss"}, "teacher_checkpoint": "none"},
-        options={"another": None, "sizes": (32,)},  # another would have another teacher
+        options={"another": None, "sizes": (32,), "teacher_moves": False},  # another would have another teacher
     ),
     "MoCo": Example(
         {"backbone": TINY, "neck": NECK, "loss": {"type": "InfoNCELoss", "temperature": 0.2}, "queue_length": 16}
@@ -125,7 +125,7 @@ METHODS = {
             "queue_length": 8,
             "queue_start_epoch": 0,
         },
-        options={"sizes": (32, 32, 24)},
+        options={"sizes": (32, 32, 24), "per_process": ("queue.rows",)},
     ),
 }
 _DRAWS, _DRAWS_NOTHING = {"varies": True}, {"varies": False}

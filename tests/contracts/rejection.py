@@ -1,4 +1,4 @@
-"""How a kit rejects: broken components, the sentence each is rejected with, and the line of the kit that says so."""
+"""How a kit rejects: broken components, what is said of each, and the line of the kit that says so."""
 
 import ast
 import traceback
@@ -16,11 +16,11 @@ Site = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class Broken:
-    """A component that breaks a promise.
+    """A component that breaks a rule.
 
     Args:
-        make: makes it, called by the name of its class.
-        sentence: the beginning of what the kit says after that name.
+        make: makes it.
+        sentence: part of what the kit says.
         inputs: of a loss.
         options: of the kit.
     """
@@ -29,6 +29,11 @@ class Broken:
     sentence: str
     inputs: tuple[Any, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+
+
+def changed(base: type, **methods: Any) -> type:
+    """A class in which some methods are others."""
+    return type("Broken", (base,), methods)
 
 
 @cache
@@ -42,17 +47,17 @@ def rejection(check: Callable[..., None], broken: Broken) -> tuple[str, Site]:
     try:
         check(component, *broken.inputs, **broken.options)
     except AssertionError as error:
-        calls = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == KITS]
-        said_by = [frame for frame in calls if Path(frame.filename).name != "promise.py"][-1]
-        return str(error), (Path(said_by.filename).name, int(said_by.lineno or 0))
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == KITS]
+        site = [frame for frame in frames if Path(frame.filename).name != "contract.py"][-1]
+        return str(error), (Path(site.filename).name, int(site.lineno or 0))
     raise AssertionError(f"{type(component).__name__} passes; it should be told that it {broken.sentence!r}")
 
 
-def promises() -> dict[Site, range]:
-    """Every call of ``promise`` and ``promised`` in the kits, with its lines."""
+def rules() -> dict[Site, range]:
+    """Every call of ``require`` and ``must`` in the kits, with its lines."""
     found = {}
     for file in sorted(KITS.glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("promise", "promised"):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("require", "must"):
                 found[file.name, node.lineno] = range(node.lineno, (node.end_lineno or node.lineno) + 1)
     return found

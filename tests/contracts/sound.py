@@ -1,4 +1,4 @@
-"""Components that keep every promise; the broken ones derive from them and break one each."""
+"""Components that keep every rule; the broken ones derive from them and break one each."""
 
 from typing import Any
 
@@ -63,6 +63,23 @@ class TwoCrops:
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
         return [np.resize(image // np.uint8(1 + rng.integers(3)), (4, 4, 3)) for _ in range(2)]
+
+
+class Images:
+    """An image source."""
+
+    labels: Any = (0, -1, 1)
+    classes: Any = ("ant", "bee")
+    groups: Any = (7, 7, 9)
+
+    def __len__(self) -> int:
+        return 3
+
+    def image(self, index: int) -> np.ndarray:
+        return np.full((4, 5, 3), index, np.uint8)
+
+    def name(self, index: int) -> str:
+        return f"photos/{index}.jpg"
 
 
 class Evaluate:

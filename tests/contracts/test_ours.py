@@ -1,4 +1,4 @@
-"""Every component of ours keeps the promises of its kind."""
+"""Every component of ours keeps the rules of its kind."""
 
 import copy
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from selfsup import testing
-from selfsup.registry import KINDS
+from selfsup.registry import DATASETS, KINDS
 from tests.contracts.examples import ELSEWHERE, EXAMPLES
 
 CHECKS: dict[str, Callable[..., None]] = {
@@ -53,9 +53,7 @@ def _needs_timm(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.parametrize(("kind", "case"), CASES)
-def test_it_keeps_the_promises_of_its_kind(
-    kind: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_keeps_the_rules_of_its_kind(kind: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     example, component = EXAMPLES[kind][case], built(kind, case)
     if kind == "losses":
@@ -92,6 +90,12 @@ def test_a_copy_of_a_backbone_shares_nothing_with_the_original(case: str) -> Non
         for tensor in (*backbone.parameters(), *backbone.buffers()):
             tensor.zero_()
         assert torch.equal(duplicate(images), expected)
+
+
+def test_our_data_sets_keep_the_rules_of_image_sources() -> None:
+    scenes = DATASETS.build({"type": "Scenes", "split": "test", "size": 16, "variants": 1})
+    testing.check_source(scenes)
+    testing.check_source(DATASETS.build({"type": "Subset", "dataset": scenes, "count": 5}))
 
 
 @pytest.mark.parametrize(("kind", "case"), [("methods", "SwAV"), ("backbones", "RegNet"), ("losses", "SwAVLoss")])

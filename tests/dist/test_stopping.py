@@ -183,8 +183,8 @@ def test_a_full_disk_of_the_main_process_stops_both_with_all_steps_saved(
     first, second = said(results, "numbers")
     assert re.fullmatch(
         rf"RecordError: {folder}/numbers/metrics\.jsonl: could not be written \(File too large; [\d,.]+ MiB are free "
-        r"there\); let files grow larger \(ulimit -f\); all 4 steps so far are saved, and the same command with --resume "
-        "goes on from there",
+        r"there\); let files grow larger \(ulimit -f\); all 4 steps so far are saved; "
+        r"resume with the same command and --resume",
         first,
     )
     assert second == first.replace("RecordError: ", "RecordError: process 0: ")
@@ -208,9 +208,9 @@ def test_a_loss_that_is_not_finite_on_one_process_stops_both_with_its_message(
     first, second = said(results, name)
     images = r"(noise/\d+\.png(, )?){%d}" % (2 if "part" in name else 4)
     assert re.fullmatch(
-        rf"NonFiniteError: step 5: loss\S* is (nan|inf|-inf); images {images}; the weights are untouched by this step and "
-        r"the last checkpoint is good: lower the learning rate, clip gradients \(optim_wrapper\.clip_grad\), or use "
-        r"optim_wrapper\.precision='fp32', and go on with --resume",
+        rf"NonFiniteError: step 5: loss\S* is (nan|inf|-inf); images {images}; the weights are those before this "
+        r"step and the last checkpoint is good: lower the learning rate, clip gradients \(optim_wrapper\.clip_grad\), or use "
+        r"optim_wrapper\.precision='fp32', and resume with --resume",
         second,
     )
     assert first == second.replace("NonFiniteError: ", "NonFiniteError: process 1: ")

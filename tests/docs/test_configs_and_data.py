@@ -2,10 +2,13 @@
 
 import ast
 import dataclasses
+import importlib
 import re
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from selfsup.config import load_config
@@ -13,9 +16,11 @@ from selfsup.config.default_hooks import DEFAULT_HOOKS
 from selfsup.config.recipe import DEFAULT_WRAPPER, SECTIONS, Recipe
 from selfsup.config.signatures import Signature, signature_of
 from selfsup.config.validate import find_problems
+from selfsup.data import ImageSource, split
 from selfsup.data.sources.image_list import EXTENSIONS, ImageList
 from selfsup.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
 from tests.config.small import RECIPE
+from tests.docs.pages import Page
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 CONFIGS = (DOCS / "configs.md").read_text(encoding="utf-8")
@@ -78,7 +83,7 @@ def test_every_argument_of_an_image_list_is_there_with_its_default() -> None:
 
 
 def test_the_example_of_evaluators_is_valid() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", DATA, flags=re.DOTALL)
+    (example,) = [text for text in Page("data.md").snippets if "evaluators =" in text]
     config: dict[str, Any] = {}
     exec(RECIPE, config)
     names: dict[str, Any] = {}
@@ -86,6 +91,22 @@ def test_the_example_of_evaluators_is_valid() -> None:
     keys = set(Recipe.__dataclass_fields__)
     assert find_problems({key: value for key, value in config.items() if key in keys}) == []
     assert find_problems({key: value for key, value in {**config, **names}.items() if key in keys}) == []
+
+
+def test_the_example_of_a_source_is_one(tmp_path: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Page("data.md").write(site)
+    folders = [tmp_path / "day", tmp_path / "night"]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        for group in range(10 * number, 10 * number + 10):
+            for view in "ab":
+                cv2.imwrite(str(folder / f"{group}_{view}.png"), np.full((4, 5, 3), group, np.uint8))
+    source = importlib.import_module("two_folders").TwoFolders(*folders)
+    assert isinstance(source, ImageSource)
+    assert source.image(21).shape == (4, 5, 3) and source.name(21) == str(folders[1] / "10_b.png")
+    parts = split(source)
+    assert len(parts.test) == 4  # of either class one group
+    assert len(set(parts.test.groups) & set(parts.train.groups)) == 0
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)

@@ -1,4 +1,5 @@
 import logging
+import math
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_blind_backbone_is_noticed_once_and_again_at_the_end(
     for symptom in (
         "the features are collapsing",
         "only 1.0 of 12 prototypes are in use",
-        "from ln(number of prototypes), where guessing is",
+        "is that of guessing",
     ):
         told = [warning.split(": ")[0] for warning in warnings if symptom in warning]
         assert told == ["step 2", "at the end"]
@@ -81,14 +82,21 @@ def test_watching_does_not_change_the_training(tmp_path: Path, caplog: pytest.Lo
 
 
 def test_each_symptom_is_told_from_health() -> None:
-    watch = CollapseWatchHook()
-    healthy = {"dead_prototypes": 0.6, "below_uniform": 0.5}
-    assert watch.symptoms(HEALTHY, healthy, num_prototypes=300) == {}
-    assert set(watch.symptoms({**HEALTHY, "feature_std_share": 0.002}, healthy, num_prototypes=300)) == {"std"}
-    assert set(watch.symptoms(HEALTHY, {**healthy, "dead_prototypes": 1 - 1 / 300}, num_prototypes=300)) == {"dead"}
+    def found(scores: dict[str, float] = HEALTHY, dead: float = 0.6, loss: float = 5.2) -> set[str]:
+        means = {"dead_prototypes": dead, "loss": loss}
+        return set(CollapseWatchHook().symptoms(scores, means, uniform_loss=math.log(300)))
+
+    assert found() == set()
+    assert found(scores={**HEALTHY, "feature_std_share": 0.002}) == {"std"}
+    assert found(dead=1 - 1 / 300) == {"dead"}
     for gain in (-2.0, 0.0, 0.003):
-        assert set(watch.symptoms(HEALTHY, {**healthy, "below_uniform": gain}, num_prototypes=300)) == {"uniform"}
-    assert watch.symptoms(HEALTHY, {}, num_prototypes=None) == {}
+        assert found(loss=math.log(300) - gain) == {"uniform"}
+
+
+def test_a_method_that_says_nothing_of_itself_is_watched_by_its_features() -> None:
+    watch = CollapseWatchHook()
+    assert watch.symptoms(HEALTHY, {"loss": 9.0}, uniform_loss=None) == {}
+    assert set(watch.symptoms({**HEALTHY, "feature_std_share": 0.0}, {"loss": 9.0}, uniform_loss=None)) == {"std"}
 
 
 @pytest.mark.parametrize(

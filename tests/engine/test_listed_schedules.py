@@ -1,4 +1,4 @@
-"""Every schedule that `selfsup list schedules` names can be written in a config, trains, and goes on where it was."""
+"""Every schedule that `selfsup list schedules` names can be written in a config, trains and resumes exactly."""
 
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 """What MMEngine's need, by the name without what they move."""
 
 OURS: dict[str, dict[str, Any]] = {
+    "Cosine": {"param_name": "lr", "end_value": 0.01},
     "MultiStep": {"steps": (1, 2)},
     "HalveOnPlateau": {"window": 1, "patience_steps": 1, "min_improvement": 100.0},
     "WarmupCosine": {"warmup_steps": 2},
@@ -87,6 +88,6 @@ def test_a_cycle_by_epochs_that_ends_before_the_run_is_rejected_once_epochs_can_
     with pytest.raises(ConfigError) as caught:
         Runner(config).train()
     assert str(caught.value) == (
-        "param_scheduler.total_steps: must be at least 6, the epochs of the run, got 1: OneCycleLR does not go on "
+        "param_scheduler.total_steps: must be at least 6, the epochs of the run, got 1: OneCycleLR does not continue "
         "after its cycle"
     )

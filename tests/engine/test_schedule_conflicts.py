@@ -49,10 +49,24 @@ def test_a_fixed_rate_that_a_schedule_would_move_is_rejected(tmp_path: Path) -> 
     groups = [{"kinds": "bias", "weight_decay": 0.0}, {"kinds": "norm", "fixed_lr": True}]
     fixed = {"optim_wrapper.param_groups": groups}
     assert rejection(tmp_path, {"type": "PolyLR", "end": 5}, **fixed) == (
-        "param_scheduler: PolyLR moves the learning rate of every group, also that of optim_wrapper.param_groups.1 "
-        "with fixed_lr; use one of ours, such as WarmupCosine"
+        "param_scheduler: PolyLR moves the lr of every group, also that of optim_wrapper.param_groups.1 with "
+        "fixed_lr; use one of ours, such as WarmupCosine"
     )
     describe(load_config(write(tmp_path), {"param_scheduler": WARMUP, **fixed}))
+
+
+def test_a_weight_decay_of_zero_that_a_schedule_would_lift_is_rejected(tmp_path: Path) -> None:
+    groups = {
+        "optim_wrapper.optimizer.weight_decay": 0.04,
+        "optim_wrapper.param_groups": [{"kinds": "bias", "weight_decay": 0.0}],
+    }
+    lifts = {"type": "CosineAnnealingParamScheduler", "param_name": "weight_decay", "T_max": 5, "eta_min": 0.4}
+    assert rejection(tmp_path, lifts, **groups) == (
+        "param_scheduler: CosineAnnealingParamScheduler moves the weight_decay of every group, also that of "
+        "optim_wrapper.param_groups.0 with weight_decay=0; use one of ours, such as Cosine"
+    )
+    ours = {"type": "Cosine", "param_name": "weight_decay", "end_value": 0.4}
+    describe(load_config(write(tmp_path), {"param_scheduler": [WARMUP, ours], **groups}))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +82,7 @@ def test_a_fixed_rate_that_a_schedule_would_move_is_rejected(tmp_path: Path) -> 
         ),
         (
             {"type": "StepLR", "step_size": 1, "last_step": 3},
-            "param_scheduler.last_step: must be left out; --resume goes on from a checkpoint",
+            "param_scheduler.last_step: must be left out; --resume continues from a checkpoint",
         ),
         (
             {"type": "CosineAnnealingLR", "by_epoch": False, "begin": 5},
@@ -90,8 +104,8 @@ def test_a_fixed_rate_that_a_schedule_would_move_is_rejected(tmp_path: Path) -> 
         ),
         (
             {"type": "OneCycleLR", "eta_max": 0.1, "total_steps": 50, "by_epoch": False},
-            "param_scheduler.total_steps: must be at least 100, the steps of the run, got 50: OneCycleLR does not go "
-            "on after its cycle",
+            "param_scheduler.total_steps: must be at least 100, the steps of the run, got 50: OneCycleLR does not "
+            "continue after its cycle",
         ),
     ],
 )

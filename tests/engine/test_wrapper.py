@@ -101,6 +101,24 @@ def test_frozen_parameters_rest_without_decay_and_momentum_for_exactly_that_many
     assert not torch.equal(weight, start)
 
 
+def test_parameters_can_be_frozen_for_epochs() -> None:
+    model, wrapper = setting(freeze={"prototypes": "1.5 epochs"})
+    with pytest.raises(RuntimeError, match="set steps_per_epoch"):
+        update(model, wrapper, images(0))
+    wrapper.steps_per_epoch = 2
+    start = model.prototypes.weight.detach().clone()
+    moved = []
+    for number in range(4):
+        update(model, wrapper, images(number))
+        moved.append(not torch.equal(model.prototypes.weight, start))
+    assert moved == [False, False, False, True]
+
+
+def test_the_groups_of_the_wrapper_are_those_of_the_optimizer() -> None:
+    _, wrapper = setting()
+    assert wrapper.param_groups == wrapper.optimizer.param_groups
+
+
 def test_a_frozen_gradient_is_no_part_of_the_norm() -> None:
     model, wrapper = setting(freeze={"prototypes": 1})
     twin = copy.deepcopy(model)
@@ -270,6 +288,8 @@ def test_a_state_of_other_parameters_is_rejected_by_name() -> None:
         ({"clip_grad": {"max_nrom": 1.0}}, r"clip_grad: unknown key 'max_nrom'; did you mean 'max_norm'\?"),
         ({"clip_grad": {"max_norm": 0}}, r"clip_grad\.max_norm: must be > 0, got 0"),
         ({"clip_grad": {}}, r"clip_grad\.max_norm: must be > 0, got None"),
+        ({"freeze": {"prototypes": -5}}, r"freeze\.prototypes: must be a number of updates >= 0, .* got -5"),
+        ({"freeze": {"prototypes": "an epoch"}}, r"freeze\.prototypes: .* or text such as '1 epoch', got 'an epoch'"),
         (
             {"freeze": {"prototype.": 3}},
             r"no parameter's name holds 'prototype\.'; did you mean 'prototypes'\?",

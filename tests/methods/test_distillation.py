@@ -8,6 +8,7 @@ from torch import Tensor
 from selfsup.errors import ConfigError
 from selfsup.losses import CrossEntropyLoss, DistillationLoss
 from selfsup.methods import Distillation, Supervised
+from selfsup.methods.first_step import checked_parts
 from selfsup.necks import HiddenLayers
 from tests.methods.tiny import TinyBackbone, images
 from tests.reference.cross_entropy import cross_entropy_by_the_definition, softmax_by_the_definition
@@ -123,7 +124,8 @@ def test_what_is_wrong_with_the_teacher_is_told_with_its_place() -> None:
     method = _tiny()
     method.teacher.backbone.conv = torch.nn.Conv2d(3, 7, 3)  # it says 8
     method.teacher.backbone.bn = torch.nn.Identity()
-    with pytest.raises(ConfigError, match=r"^model\.teacher\.backbone: .*\(4, 8\).*\(4, 7\)"):
+    said = r"^model\.teacher\.backbone: .*\(4, 8\).*\(4, 7\)"
+    with pytest.raises(ConfigError, match=said), checked_parts(method):
         method([images(8)[0]])
 
 

@@ -13,8 +13,8 @@ from selfsup.ops.dist import broadcast_object, gather_objects, is_main, world_si
 from selfsup.ops.files import WholeAppends, unrecorded
 from selfsup.registry import HOOKS
 
-# Where half of the allowed share of 1 % is bad, 100 of the first 10,000 are: 7 standard deviations from a false stop.
-_FEWEST_JUDGED = 10_000
+# If half of the allowed 1 % is bad, 100 of the first 10,000 images are 7 standard deviations from a false stop.
+_FEWEST_SEEN = 10_000
 
 _ONE_LINE = {number: f"\\x{number:02x}" for number in range(32)}
 
@@ -23,12 +23,11 @@ _ONE_LINE = {number: f"\\x{number:02x}" for number in range(32)}
 class BadImagesHook(Hook):
     """Write every file that could not be decoded to ``bad_images.txt``, once: name, reason and index, a tab between.
 
-    The share is that of the images seen so far, so that a run over a billion does not go on for days among broken ones;
-    less than 10,000 images (or the data set, if it is smaller) are not judged by what they happen to hold. Which files
-    are known takes a bit an image, from the first bad one on.
+    The fraction is that of the images seen so far, counted as 10,000 (or the data set, if it is smaller) where they are
+    fewer. Memory for the files that are known is a bit an image, from the first bad one on.
 
     Args:
-        max_share: share of the images seen that may be unreadable, in [0, 1]; a single bad file never stops a run.
+        max_share: fraction of the images seen that may be unreadable, in [0, 1]; a single bad file never stops a run.
         every_steps: steps between exchanges among processes, > 0; one process looks at every step.
 
     Raises:
@@ -50,7 +49,7 @@ class BadImagesHook(Hook):
         self._images_per_step = 0
 
     def before_train(self, runner: Any) -> None:
-        """Take up what an earlier part of the run has found."""
+        """Read what an earlier part of the run has found."""
         path = self._path(runner)
         earlier: list[int] = []
         if is_main() and path.is_file():
@@ -61,25 +60,26 @@ class BadImagesHook(Hook):
             self._note(index, len(runner.train_images))
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:  # type: ignore[no-untyped-def]
-        """Collect the batch's bad files, and judge the share."""
+        """Collect the batch's bad files, and stop if there are too many."""
         batches = data_batch or ()
         self._images_per_step = sum(len(batch["index"]) for batch in batches) * world_size()
         for batch in batches:
             self._new |= {index: (name, reason) for index, name, reason in self._unknown(batch.get("bad", ()))}
         due = world_size() == 1 or (runner.iter + 1) % self.every_steps == 0
         if due and self._exchange(runner):
-            self._judge(runner, seen=min((runner.iter + 1) * self._images_per_step, len(runner.train_images)))
+            self._check_share(runner, seen=min((runner.iter + 1) * self._images_per_step, len(runner.train_images)))
 
     def on_unreadable(self, runner: Any, bad: Sequence[tuple[int, str, str]]) -> None:
-        """Name the images whose neighbors are unreadable too; the run stops after this, perhaps on one process."""
+        """Name the images that end the run because those around them are unreadable too."""
         self._append(runner, self._unknown(bad))
 
     def after_train(self, runner: Any) -> None:
         """Write what is left, and say how many there were."""
         self._exchange(runner)
         if self._count:
-            images = "image" if self._count == 1 else "images"
-            runner.logger.warning(f"{self._count} {images} could not be decoded: {self._path(runner)}")
+            runner.logger.warning(
+                f"{self._count} image{'' if self._count == 1 else 's'} could not be decoded: {self._path(runner)}"
+            )
 
     def _path(self, runner: Any) -> Path:
         return Path(runner.work_dir) / "bad_images.txt"
@@ -120,8 +120,8 @@ class BadImagesHook(Hook):
             self._append(runner, fresh)
         return bool(fresh)
 
-    def _judge(self, runner: Any, *, seen: int) -> None:
-        if self._count > max(1, self.max_share * min(max(seen, _FEWEST_JUDGED), len(runner.train_images))):
+    def _check_share(self, runner: Any, *, seen: int) -> None:
+        if self._count > max(1, self.max_share * min(max(seen, _FEWEST_SEEN), len(runner.train_images))):
             raise DataError(
                 f"{self._count:,} of the {seen:,} images seen so far could not be decoded, more than the allowed share "
                 f"of {self.max_share:.2%}; they are named in {self._path(runner)}; repair or remove them, or raise "

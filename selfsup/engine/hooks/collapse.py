@@ -1,5 +1,6 @@
-"""Watching for representations that say the same about every image."""
+"""Watching for representations that are the same for every image."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,30 +8,32 @@ from mmengine.hooks import Hook
 
 from selfsup.data.selection import Subset
 from selfsup.data.views.sides import view_side
-from selfsup.engine.hooks.isolation import FrozenFeatures, said_already
+from selfsup.engine.hooks.isolation import FrozenFeatures
 from selfsup.errors import ConfigError
 from selfsup.ops.random_state import isolated_random_state
 from selfsup.registry import EVALUATORS, HOOKS
 
-WATCHED = ("dead_prototypes", "below_uniform")
+WATCHED = ("loss", "dead_prototypes")
 
 
 @HOOKS.register_module()
 class CollapseWatchHook(Hook):
     """Measure how spread out the features of a few training images are, and warn in one line when they collapse.
 
-    Writes ``features/rankme``, ``features/feature_std`` and their shares of the greatest possible value to the metrics
-    log. Needs no labels and leaves training as it was. Each warning is given once, again after it had ceased to hold,
-    and at the end if it holds then.
+    Writes ``features/rankme``, ``features/feature_std`` and their fractions of the greatest possible value to the
+    metrics log. Needs no labels and does not change the training. The spread of the features is watched whatever the
+    method; the loss where the method says its :attr:`~selfsup.methods.Method.uniform_loss`; the use of prototypes where
+    the method logs ``dead_prototypes``. Each warning is given once, again after it had ceased to hold, and at the end
+    if it holds then.
 
     Args:
         every_steps: optimizer updates between two looks, > 0.
         num_images: training images looked at, the same ones throughout, > 1.
-        min_std: warn when the features' standard deviation is below this share of an even sphere's 1 / sqrt(D).
+        min_std: warn when the features' standard deviation is below this fraction of an even sphere's 1 / sqrt(D).
         min_used: warn when, on average between two looks, fewer prototypes than this are the nearest of any image of a
             batch; a collapsed model uses one.
-        min_gain: warn when, on average between two looks, the loss is not by this much, in nats, below ln K, the loss
-            of a method that cannot tell its images apart.
+        min_gain: warn when, on average between two looks, the loss is not by this much, in nats, below the method's
+            ``uniform_loss``.
         seed: of the choice of images.
 
     Raises:
@@ -87,29 +90,29 @@ class CollapseWatchHook(Hook):
             return
         with isolated_random_state(runner.device):
             (source,) = self._evaluator.sources
-            scores = self._evaluator.score(source.extract(FrozenFeatures(runner.method), log=said_already))
+            scores = self._evaluator.score(source.extract(FrozenFeatures(runner.method), log=runner.logger.debug))
         runner.metrics_log.write(runner.iter + 1, {f"features/{name}": value for name, value in scores.items()})
         means = {name: total / self._seen for name, total in self._sums.items()}
         self._sums, self._seen = {}, 0
-        found = self.symptoms(scores, means, num_prototypes=_num_prototypes(runner.method))
+        found = self.symptoms(scores, means, uniform_loss=runner.method.uniform_loss)
         for name in sorted(found.keys() - self._found.keys()):
             runner.logger.warning(f"step {runner.iter + 1}: {found[name]}")
         self._found = found
 
     def after_train(self, runner: Any) -> None:
-        """Say what held at the last look: whoever comes back to a finished run should not have to scroll."""
+        """Repeat what held at the last look, so that it stands at the end of the log."""
         for sentence in self._found.values():
             runner.logger.warning(f"at the end: {sentence}")
 
     def symptoms(
-        self, scores: Mapping[str, float], means: Mapping[str, float], *, num_prototypes: int | None
+        self, scores: Mapping[str, float], means: Mapping[str, float], *, uniform_loss: float | None
     ) -> dict[str, str]:
-        """What speaks for a collapse, one sentence each.
+        """What indicates a collapse, one sentence each.
 
         Args:
             scores: of the features, by the names of :class:`selfsup.evaluation.Spread`.
             means: of what the method reports, since the last look.
-            num_prototypes: K, where the method has prototypes.
+            uniform_loss: of the method.
         """
         found = {}
         if scores["feature_std_share"] < self.min_std:
@@ -117,21 +120,16 @@ class CollapseWatchHook(Hook):
                 f"the features are collapsing: their standard deviation is {scores['feature_std_share']:.2%} of an "
                 f"even sphere's (RankMe {scores['rankme']:.1f}); lower the learning rate, or compare with the recipe"
             )
-        if num_prototypes and "dead_prototypes" in means:
-            used = (1 - means["dead_prototypes"]) * num_prototypes
+        if uniform_loss is not None and "dead_prototypes" in means:
+            used = (1 - means["dead_prototypes"]) * math.exp(uniform_loss)
             if used < self.min_used:
                 found["dead"] = (
-                    f"only {used:.1f} of {num_prototypes} prototypes are in use in a batch: all images look alike; "
-                    "lower the learning rate, or compare temperature and epsilon with the recipe"
+                    f"only {used:.1f} of {math.exp(uniform_loss):.0f} prototypes are in use in a batch: all images "
+                    "look alike; lower the learning rate, or compare temperature and epsilon with the recipe"
                 )
-        if "below_uniform" in means and means["below_uniform"] < self.min_gain:
+        if uniform_loss is not None and means["loss"] > uniform_loss - self.min_gain:
             found["uniform"] = (
-                f"the loss is {-means['below_uniform']:+.4f} from ln(number of prototypes), where guessing is: nothing "
-                "is learned yet; if this lasts, lengthen the warm-up, lower the learning rate, or look at views.png"
+                f"the loss is {means['loss']:.4f}, and {uniform_loss:.4f} is that of guessing: nothing is learned yet; "
+                "if this lasts, lengthen the warm-up, lower the learning rate, or look at views.png"
             )
         return found
-
-
-def _num_prototypes(method: Any) -> int | None:
-    prototypes = getattr(method, "prototypes", None)
-    return None if prototypes is None else prototypes.out_dim

@@ -1,1 +1,1 @@
-"""What a run leaves on record: lines, numbers, the machine."""
+"""What a run records: lines, numbers, the machine."""

@@ -11,19 +11,19 @@ from selfsup.ops.files import reason
 
 
 class _LogFile(logging.FileHandler):
-    """A file of lines; that the disk does not take them is said once, where logging itself says so of each."""
+    """A file of lines; a full disk is reported once, where logging itself reports it for each line."""
 
-    _told = False
+    _reported = False
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)
-        elif not self._told:
-            self._told = True
+        elif not self._reported:
+            self._reported = True
             with contextlib.suppress(OSError):  # it may be the same disk
-                said = reason(error, Path(self.baseFilename))
-                print(f"{self.baseFilename}: could not be written ({said}); the run goes on", file=sys.stderr)
+                cause = reason(error, Path(self.baseFilename))
+                print(f"{self.baseFilename}: could not be written ({cause}); the run continues", file=sys.stderr)
 
 
 def open_log(name: str, *, level: int | str, file: str | Path, to_terminal: bool) -> logging.Logger:

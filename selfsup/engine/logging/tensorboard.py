@@ -1,7 +1,7 @@
-"""Scalars for TensorBoard: a copy of the metrics log, without which a run goes on.
+"""Scalars for TensorBoard: a copy of the metrics log.
 
-Written here and not by PyTorch's ``SummaryWriter``, whose thread ends with a traceback on a full disk, and which would
-keep up to two minutes of scalars from whoever looks.
+PyTorch's ``SummaryWriter`` is not used: its thread ends with a traceback on a full disk, and it writes only every two
+minutes.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ class Board:
             folder.mkdir(exist_ok=True)
             self._file = WholeAppends(self._path)
         except OSError as error:
-            self._give_up(error)
+            self._stop(error)
             return
         self._records = RecordWriter(self._file)
         self._append(file_version="brain.Event:2")
@@ -66,10 +66,10 @@ class Board:
         except OSError as error:
             with contextlib.suppress(OSError):
                 self.close()
-            self._give_up(error)
+            self._stop(error)
 
-    def _give_up(self, error: OSError) -> None:
+    def _stop(self, error: OSError) -> None:
         self._warn(
-            f"{self._path}: could not be written ({reason(error, self._path)}); TensorBoard is not shown the rest of "
-            "this run, which goes on; metrics.jsonl has all of it"
+            f"{self._path}: could not be written ({reason(error, self._path)}); TensorBoard does not show the rest "
+            "of this run; metrics.jsonl has all of it"
         )

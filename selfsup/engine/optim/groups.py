@@ -16,6 +16,7 @@ OPTIONS = (
     "lr_scale",
     "fixed_lr",
     "weight_decay",
+    "fixed_weight_decay",
     "adapt",
     "momentum",
     "nesterov",
@@ -35,7 +36,7 @@ def parameter_groups(
     pattern or several for the parameter's whole name, such as ``'predictor.*'``. A rule with both applies where both
     hold. Rules apply in order and a later one wins, option by option. The options are those of the optimizer and
 
-    - ``fixed_lr=True``: schedules leave the learning rate as it is (SimSiam's predictor);
+    - ``fixed_lr=True``, ``fixed_weight_decay=True``: schedules leave it as it is (SimSiam's predictor);
     - ``lr_scale``: factor on ``lr``, instead of a learning rate of the group's own;
     - ``adapt=False``: plain momentum SGD in LARS.
 

@@ -1,5 +1,6 @@
 """One optimizer update: precision, accumulation, frozen parameters, clipping, and a guard against bad gradients."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Self
@@ -36,9 +37,9 @@ class PrecisionOptimWrapper(OptimWrapper):
             gradients overflow while the scale adapts.
         accumulative_counts: losses per update, >= 1; each is divided by it.
         clip_grad: ``dict(max_norm=..., norm_type=2.0)``, or None.
-        freeze: part of a parameter's name -> number of updates in which such parameters have no gradient, and so get
-            neither weight decay nor momentum. SwAV freezes its prototypes for 313 updates at batch 4096: one epoch and
-            one iteration.
+        freeze: part of a parameter's name -> how long such parameters have no gradient, and so get neither weight
+            decay nor momentum: a number of updates, or ``'1 epoch'``. SwAV freezes its prototypes for 313 updates at
+            batch 4096: one epoch and one iteration.
         cache_casts: keep each weight's low-precision copy from its first use to the end of the forward pass. Off by
             default: with activation checkpointing, and more than one forward pass per update, the copies of all weights
             stay alive for little gain.
@@ -47,6 +48,7 @@ class PrecisionOptimWrapper(OptimWrapper):
 
     Attributes:
         updates: updates so far, skipped ones included.
+        steps_per_epoch: updates in one pass over the data, which the training loop sets; needed to freeze for epochs.
         last_grad_norm: norm of all gradients at the last update, before clipping, without frozen ones; a tensor, so
             that reading it is up to the caller.
 
@@ -63,7 +65,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         precision: Precision = "fp32",
         accumulative_counts: int = 1,
         clip_grad: Mapping[str, float] | None = None,
-        freeze: Mapping[str, int] | None = None,
+        freeze: Mapping[str, int | str] | None = None,
         cache_casts: bool = False,
         check_finite: bool = True,
     ) -> None:
@@ -74,9 +76,11 @@ class PrecisionOptimWrapper(OptimWrapper):
         if accumulative_counts < 1:
             raise ConfigError(f"optim_wrapper.accumulative_counts: must be >= 1, got {accumulative_counts}")
         super().__init__(optimizer, accumulative_counts=accumulative_counts)
+        self.base_param_settings = None  # MMEngine's own, which would show as one more parameter group
         self.precision = precision
         self.clipping = _checked_clipping(clip_grad)
-        self.freeze = dict(freeze or {})
+        self.freeze = {key: _length(key, given) for key, given in (freeze or {}).items()}
+        self.steps_per_epoch: int | None = None
         self.cache_casts = cache_casts
         self.check_finite = check_finite
         self.updates = 0
@@ -196,6 +200,7 @@ class PrecisionOptimWrapper(OptimWrapper):
             )
         self.updates = state.pop("updates")
         self._inner_count = self.updates * self._accumulative_counts
+        state.pop("base_param_settings", None)  # of earlier versions
         scaler = state.pop("scaler")
         if scaler:
             self.scaler.load_state_dict(scaler)
@@ -236,7 +241,10 @@ class PrecisionOptimWrapper(OptimWrapper):
             yield from group["params"]
 
     def _drop_frozen_gradients(self) -> None:
-        frozen = [key for key, updates in self.freeze.items() if self.updates < updates]
+        if any(unit == "epochs" for _, unit in self.freeze.values()) and self.steps_per_epoch is None:
+            raise RuntimeError("PrecisionOptimWrapper.freeze counts epochs: set steps_per_epoch before training")
+        steps = {"updates": 1, "epochs": self.steps_per_epoch or 0}
+        frozen = [key for key, (number, unit) in self.freeze.items() if self.updates < number * steps[unit]]
         if not frozen:
             return
         if self._names is None:
@@ -251,6 +259,18 @@ class PrecisionOptimWrapper(OptimWrapper):
         name = self.first_non_finite_gradient()
         fault = "the norm of all gradients overflows" if name is None else f"the gradient of {name} is not finite"
         raise NonFiniteError(f"{fault} (norm {float(self.last_grad_norm or 0):g})")
+
+
+def _length(key: str, given: int | str) -> tuple[float, str]:
+    """How long a parameter is frozen: number and unit, ``'updates'`` or ``'epochs'``."""
+    if isinstance(given, int) and given >= 0:
+        return given, "updates"
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) epochs?", str(given))
+    if match is None:
+        raise ConfigError(
+            f"optim_wrapper.freeze.{key}: must be a number of updates >= 0, or text such as '1 epoch', got {given!r}"
+        )
+    return float(match[1]), "epochs"
 
 
 def _checked_clipping(clip_grad: Mapping[str, float] | None) -> dict[str, float]:

@@ -1,9 +1,10 @@
-"""A config's schedules, built, and held against each other and against the run they are for."""
+"""A config's schedules, built, and compared with each other and with the run they are for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmengine.optim.scheduler.param_scheduler import INF, ConstantParamScheduler, OneCycleParamScheduler
+from torch.optim import Optimizer
 
 from selfsup.config.batch import schedules_of
 from selfsup.config.signatures import signature_of
@@ -24,7 +25,7 @@ def build_schedule(schedule: Mapping[str, Any], optimizer: Any, *, steps: int, s
         ConfigError: if it rejects its arguments, or moves an option that the optimizer does not have.
     """
     if schedule.get("last_step", -1) != -1:
-        raise ConfigError(f"{schedule['type']}.last_step: must be left out; --resume goes on from a checkpoint")
+        raise ConfigError(f"{schedule['type']}.last_step: must be left out; --resume continues from a checkpoint")
     option = schedule.get("param_name")
     if option is not None and option not in optimizer.defaults:
         kind = type(optimizer).__name__
@@ -63,7 +64,7 @@ def build_schedules(config: Mapping[str, Any], optimizer: Any, *, steps: int, st
 def conflicts(
     config: Mapping[str, Any], built: Mapping[str, Any], *, steps: int | None, epochs: int | None
 ) -> list[str]:
-    """What each schedule for itself cannot see: others that overwrite it, fixed rates, and the length of the run.
+    """What no schedule can see by itself: others that overwrite it, groups to be left alone, the length of the run.
 
     Args:
         config: a resolved config.
@@ -73,34 +74,51 @@ def conflicts(
     """
     problems = []
     groups: Sequence[Mapping[str, Any]] = config["optim_wrapper"].get("param_groups") or ()
-    fixed = next((number for number, group in enumerate(groups) if group.get("fixed_lr")), None)
+    first_of: dict[str, str] = {}
     for path, schedule in built.items():
-        name = type(schedule).__name__
-        if fixed is not None and schedule.param_name == "lr" and not _from_step_alone(schedule):
+        name, option = type(schedule).__name__, schedule.param_name
+        first = first_of.setdefault(option, path)
+        if first != path and (_from_step_alone(schedule) or _from_step_alone(built[first])):
             problems.append(
-                f"{path}: {name} moves the learning rate of every group, also that of "
-                f"optim_wrapper.param_groups.{fixed} with fixed_lr; use one of ours, such as WarmupCosine"
+                f"{path}: {name} and {first} ({type(built[first]).__name__}) both set the {option} of every step, and "
+                "one would overwrite the other; keep one of them"
             )
+        if _from_step_alone(schedule):
+            continue
+        for number, group in enumerate(groups):
+            lifted = group.get(option) == 0 and getattr(schedule, "eta_min", 0)
+            if group.get(f"fixed_{option}") or lifted:
+                fixed = f"{option}=0" if lifted else f"fixed_{option}"
+                ours = "WarmupCosine" if option == "lr" else "Cosine"
+                problems.append(
+                    f"{path}: {name} moves the {option} of every group, also that of "
+                    f"optim_wrapper.param_groups.{number} with {fixed}; use one of ours, such as {ours}"
+                )
         length = getattr(schedule, "T_max", None) or getattr(schedule, "total_iters", 0)
         if not isinstance(schedule, ConstantParamScheduler) and length >= INF - schedule.begin - 1:
             given = "end or T_max" if hasattr(schedule, "T_max") else "end"
             problems.append(f"{path}: {given} is missing; without it {name} takes a billion steps and hardly moves")
         if isinstance(schedule, OneCycleParamScheduler):
             problems += _cycle(path, schedule, epochs if schedule.by_epoch else steps)
-    moved: dict[str, str] = {}
-    for path, schedule in built.items():
-        option = schedule.param_name
-        first = moved.setdefault(option, path)
-        if first != path and (_from_step_alone(schedule) or _from_step_alone(built[first])):
-            problems.append(
-                f"{path}: {type(schedule).__name__} and {first} ({type(built[first]).__name__}) both set the {option} "
-                "of every step, and one would overwrite the other; keep one of them"
-            )
     return problems
 
 
+def scheduled_options(schedules: Iterable[Any], optimizer: Optimizer) -> dict[str, float]:
+    """What the optimizer's next update uses: each scheduled option, and ``lr``, in the group where it is highest.
+
+    Groups that keep their own (``fixed_lr``, ...) are left out, unless all do.
+    """
+    options = {}
+    for name in dict.fromkeys(["lr", *(schedule.param_name for schedule in schedules)]):
+        groups = [group for group in optimizer.param_groups if name in group]
+        moved = [group[name] for group in groups if not group.get(f"fixed_{name}")] or [group[name] for group in groups]
+        if moved:
+            options[name] = max(moved)
+    return options
+
+
 def _from_step_alone(schedule: Any) -> bool:
-    """Whether a schedule sets its option anew in every step, whatever it was, rather than changing what it finds."""
+    """Whether a schedule sets its option whatever it was, rather than changing what it finds."""
     return bool(getattr(schedule, "from_step_alone", False))
 
 
@@ -116,6 +134,6 @@ def _cycle(path: str, schedule: Any, length: int | None) -> list[str]:
         unit = "epochs" if schedule.by_epoch else "steps"
         return [
             f"{path}.total_steps: must be at least {moves}, the {unit} of the run, got {schedule.total_steps}: "
-            f"{name} does not go on after its cycle"
+            f"{name} does not continue after its cycle"
         ]
     return []

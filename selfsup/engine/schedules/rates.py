@@ -1,7 +1,4 @@
-"""The papers' learning rates as functions of the step: warm-ups, cosines, milestones.
-
-A step is one optimizer update; step 0 is the first.
-"""
+"""The papers' learning rates as functions of the step; step 0 is the first update."""
 
 import math
 from collections.abc import Sequence
@@ -10,17 +7,19 @@ from typing import Literal
 CosineStart = Literal["rebased", "vissl_fixed"]
 
 
-def warm_up(step: int, *, start: float, peak: float, steps: int, inclusive: bool = False) -> float:
-    """Rise in a straight line from ``start`` towards ``peak``.
+def warm_up(step: int, *, peak: float, start: float = 0.0, warmup_steps: int = 0, inclusive: bool = False) -> float:
+    """Rise in a straight line from ``start`` at step 0 to ``peak`` at ``warmup_steps``, and stay there.
 
     Args:
-        step: 0 <= step < steps.
-        start: value at step 0.
-        peak: value at step ``steps``; at ``steps - 1`` if ``inclusive``.
-        steps: length of the rise.
-        inclusive: reach the peak within the rise, as SwAV's ``np.linspace`` does.
+        step: updates done.
+        peak: the highest value.
+        start: value at step 0, if there is a warm-up.
+        warmup_steps: length of the rise.
+        inclusive: reach the peak one step earlier, within the rise, as SwAV's ``np.linspace`` does.
     """
-    length = steps - 1 if inclusive else steps
+    if step >= warmup_steps:
+        return peak
+    length = warmup_steps - 1 if inclusive else warmup_steps
     return start + (peak - start) * step / length if length else start
 
 
@@ -40,39 +39,39 @@ def warmup_cosine(
     start: float = 0.0,
     end: float = 0.0,
     warmup_steps: int = 0,
-    warmup_inclusive: bool = False,
+    inclusive: bool = False,
     seam: CosineStart = "rebased",
 ) -> float:
-    """Linear warm-up, then a cosine to ``end``.
+    """Linear warm-up as in :func:`warm_up`, then a cosine that reaches ``end`` at ``total_steps``.
 
     Args:
         step: updates done.
         peak: the highest value.
-        total_steps: updates of the whole run, at which ``end`` is reached.
+        total_steps: updates of the whole run.
         start: value at step 0, if there is a warm-up.
         end: the last value.
         warmup_steps: length of the warm-up.
-        warmup_inclusive: reach the peak in the warm-up's last step and not after it.
-        seam: ``'rebased'`` starts the cosine after the warm-up; ``'vissl_fixed'`` reads it at the run's progress, so
-            that the value drops where the two meet.
+        inclusive: see :func:`warm_up`.
+        seam: ``'rebased'`` starts the cosine after the warm-up; ``'vissl_fixed'`` at step 0, so that the value drops
+            when the warm-up ends.
 
     Source: Goyal et al. 2021, arXiv:2103.01988, section 3 (rebased); VISSL's SEER configs, interval scaling
         [rescaled, fixed] (vissl_fixed); SwAV's main_swav.py (inclusive).
     """
     if step < warmup_steps:
-        return warm_up(step, start=start, peak=peak, steps=warmup_steps, inclusive=warmup_inclusive)
+        return warm_up(step, peak=peak, start=start, warmup_steps=warmup_steps, inclusive=inclusive)
     first = warmup_steps if seam == "rebased" else 0
     return cosine((step - first) / max(total_steps - first, 1), peak=peak, end=end)
 
 
-def epoch_cosine(step: int, *, peak: float, steps_per_epoch: int, epochs: int, end: float = 0.0) -> float:
-    """A cosine that moves once per epoch.
+def epoch_cosine(step: int, *, peak: float, steps_per_epoch: int, total_steps: int, end: float = 0.0) -> float:
+    """A cosine that moves once per epoch; a part of an epoch counts as one.
 
     Source: MoCo's main_moco.py and SimSiam's main_simsiam.py, adjust_learning_rate.
     """
-    return cosine((step // steps_per_epoch) / epochs, peak=peak, end=end)
+    return cosine((step // steps_per_epoch) / math.ceil(total_steps / steps_per_epoch), peak=peak, end=end)
 
 
-def multi_step(step: int, *, peak: float, milestones: Sequence[int], factor: float = 0.1) -> float:
-    """``peak`` times ``factor`` for each milestone that ``step`` has reached."""
-    return peak * factor ** sum(step >= milestone for milestone in milestones)
+def decayed(step: int, *, milestones: Sequence[int], factor: float) -> float:
+    """``factor`` to the power of the number of milestones that ``step`` has reached."""
+    return factor ** sum(step >= milestone for milestone in milestones)
