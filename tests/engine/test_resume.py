@@ -324,23 +324,28 @@ def began(work_dir: Path) -> str | None:
     return load_config(work_dir / "config.py").get("load_from")
 
 
+def without_split(work_dir: Path, steps: int, **changes: Any) -> dict[str, Any]:
+    """A config that a file can hold."""
+    return {name: value for name, value in config_of(work_dir, steps, **changes).items() if name != "split"}
+
+
 @pytest.mark.parametrize("began_otherwise", [True, False])
 def test_a_resumed_run_does_not_use_other_weights_and_its_config_stays_true(
     began_otherwise: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Runner(config_of(tmp_path / "first", 1)).train()
+    Runner(without_split(tmp_path / "first", 1)).train()
     weights = str(list_checkpoints(tmp_path / "first")[-1])
     start = {"load_from": weights} if began_otherwise else {}
     for folder in ("run", "plain"):
-        Runner(config_of(tmp_path / folder, 3, **start)).train()
+        Runner(without_split(tmp_path / folder, 3, **start)).train()
     capsys.readouterr()
-    Runner(config_of(tmp_path / "run", 6, load_from="gone.pth"), resume=True).train()
+    Runner(without_split(tmp_path / "run", 6, load_from="gone.pth"), resume=True).train()
     said = [line.partition(" ")[2] for line in capsys.readouterr().out.splitlines() if "gone.pth" in line]
     assert said == [
         "gone.pth (load_from, --init-from) is not used: the run resumes from its own checkpoint, and began with "
         f"{weights if began_otherwise else 'random weights'}"
     ]
-    Runner(config_of(tmp_path / "plain", 6), resume=True).train()
+    Runner(without_split(tmp_path / "plain", 6), resume=True).train()
     assert rows(tmp_path / "run") == rows(tmp_path / "plain")
     for folder in ("run", "plain"):
         assert began(tmp_path / folder) == start.get("load_from")
