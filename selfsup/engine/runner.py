@@ -23,7 +23,7 @@ from selfsup.engine.build import (
     lengths,
 )
 from selfsup.engine.distributed import build_on_main, sharding_of, wrap
-from selfsup.engine.hooks.evaluate import EvaluateHook
+from selfsup.engine.evaluate import build_tasks, run_contract
 from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.logging.environment import write_environment
 from selfsup.engine.logging.lines import open_log
@@ -258,9 +258,10 @@ class Runner(MMEngineRunner):
                 check_images(saved, images)
         self.split = run_split(images, config, checkpoint=saved, log=self.logger.info)
         self._data = data_state(images, self.split)
-        for hook in self.hooks:
-            if isinstance(hook, EvaluateHook):
-                hook.prepare(images, self.split, preprocess=self.method.preprocess, views=views, device=self.device)
+        with together():
+            self.tasks = build_tasks(config.get("tasks") or {}, images, self.split)
+            self.input_contract = run_contract(config.get("input_contract"), self.method, views)
+        self.layer = config.get("layer") or "pooled"
         if self.split is not None:
             self.logger.info(describe_split(self.split))
             images = self.split.train

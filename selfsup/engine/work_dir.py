@@ -135,3 +135,10 @@ def archive_file(file: Path) -> None:
         file.rename(archived / file.name)
     except OSError as error:
         raise CheckpointError(f"{file}: is out of date and cannot be put into {folder} ({error.strerror})") from error
+
+
+def work_dir_of(weights: Path) -> Path | None:
+    """The folder of the run that wrote a file of weights; None if it lies in none."""
+    folder = weights if weights.is_dir() else weights.parent
+    folder = folder.parent if folder.name == "checkpoints" else folder
+    return folder if (folder / WORK_DIR_MARKER).is_file() else None
