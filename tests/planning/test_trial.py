@@ -126,7 +126,7 @@ def test_what_reading_and_what_building_rejects_is_one_list(tmp_path: Path) -> N
         "model.loss.temperature": -1.0,
         "optim_wrapper.optimizer.lr": -1.0,
         "train_dataloader.views.size": -3,
-        "evaluators": {"knn": {"type": "KNN", "k": 0}, "linear": {"type": "LinearProbe", "max_images": 1}},
+        "evaluators": {"knn": {"type": "KNN", "k": 0}, "linear": {"type": "LinearProbe", "max_iterations": 0}},
     }
     with pytest.raises(ConfigError) as caught:
         load_config(path, options)
@@ -142,16 +142,16 @@ def test_what_reading_and_what_building_rejects_is_one_list(tmp_path: Path) -> N
         "  train_dataloader.views.size: must be > 0, got -3",
         "  optim_wrapper.optimizer: Invalid learning rate: -1.0",
         "  evaluators.knn.k: must be > 0, got 0",
-        "  evaluators.linear.max_images: must be > 1, got 1",
+        "  evaluators.linear.max_iterations: must be > 0, got 0",
     ]
 
 
-def test_evaluators_are_tried_without_opening_their_images(tmp_path: Path) -> None:
+def test_tasks_and_evaluators_are_tried_without_opening_their_images(tmp_path: Path) -> None:
     absent = {"type": "ImageList", "root": str(tmp_path / "absent"), "labels": "folder"}
-    knn = {"type": "KNN", "k": 3, "train": absent, "test": absent}
-    describe(load_config(write(tmp_path), {"evaluators": {"knn": knn}}))
+    tasks = {"own": {"type": "Task", "train": absent, "test": absent}}
+    describe(load_config(write(tmp_path), {"tasks": tasks, "evaluators": {"knn": {"type": "KNN", "k": 3}}}))
     with pytest.raises(ConfigError, match=r"^evaluators.knn.temperature: must be > 0, got 0"):
-        describe(load_config(write(tmp_path), {"evaluators": {"knn": {**knn, "temperature": 0.0}}}))
+        describe(load_config(write(tmp_path), {"evaluators": {"knn": {"type": "KNN", "temperature": 0.0}}}))
 
 
 @pytest.mark.parametrize(
