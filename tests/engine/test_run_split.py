@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from selfsup.config import Recipe
 from selfsup.data import LabelSets, split
@@ -19,6 +18,7 @@ from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.engine.splits import run_split
 from selfsup.errors import CheckpointError
+from selfsup.evaluation import Representation, Result, Score, Task
 from selfsup.registry import DATASETS, EVALUATORS
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.data.listed import Listed
@@ -49,19 +49,17 @@ class Coins:
 
 @EVALUATORS.register_module()
 class Which:
-    """Scores that tell which images it was given; the numbers themselves are in ``seen``, call by call."""
+    """Notes which images it learns from and predicts, in ``seen``, call by call."""
 
     seen: ClassVar[list[tuple[set[int], ...]]] = []
+    protocol, needs = "which/1", frozenset({"labels", "train"})
 
-    def __init__(self, train: Any, test: Any) -> None:
-        self.train, self.test = train, test
-
-    def evaluate(self, backbone: nn.Module) -> dict[str, float]:
-        self.seen.append(
-            tuple({int(part.name(index)) for index in range(len(part))} for part in (self.train, self.test))
+    def evaluate(self, representation: Representation, task: Task) -> Result:
+        train, test = (
+            [int(part.name(index)) for index in range(len(part))] for part in (task.parts.train, task.parts.test)
         )
-        numbers = [int(part.name(index)) for part in (self.train, self.test) for index in range(len(part))]
-        return {"number": float(len(numbers)), "order": float(np.dot(numbers, np.arange(len(numbers))))}
+        self.seen.append((set(train), set(test)))
+        return Result({"number": Score(float(len(train) + len(test)))})
 
 
 WHICH = {"which": {"type": "Which"}}
