@@ -61,7 +61,7 @@ class InputContract:
             raise ConfigError.at("std", "must be > 0", got=self.std)
 
     @classmethod
-    def for_side(cls, size: int, **stated: Any) -> "InputContract":
+    def for_side(cls, size: int, /, **stated: Any) -> "InputContract":
         """The usual way to show images to a network that was trained on views of a side.
 
         Args:
