@@ -37,9 +37,9 @@ def check_backbone(
     - Images (B, 3, H, W) of every size give finite float32 features (B, out_dim), others for other images; in eval mode
       an image's features do not depend on its batch. Channels-last images give the same.
     - Inputs, training flags and, in eval mode, state and global random generators are left alone.
-    - The state dict holds everything, and a copy shares nothing.
+    - The state dict holds everything.
     - Gradients reach every trainable parameter, in eval mode too, and come from all features.
-    - bfloat16 autocast works, with gradients of nearly the same direction, and so does the meta device.
+    - bfloat16 autocast gives nearly the same, and the meta device works.
     - Feature maps have the given strides and keep the rules of features.
 
     Args:

@@ -49,26 +49,23 @@ def check_method(
 ) -> None:
     """Check what the engine asks of a method.
 
-    - It is a Method. ``loss`` returns a dict of finite numbers, under bfloat16 autocast too: those named ``loss*`` have
-      a gradient, the others, which are only logged, keep no graph. Views, labels and training flags are left alone, and
-      in eval mode the state. A batch twice as large is taken.
-    - ``check_batch`` needs no weights, raises ConfigErrors alone, and does not reject these batches, nor
-      ``check_num_views`` these views. ``entry_points`` and ``fresh_parts`` name what is there.
-    - Gradients reach every trainable parameter, so that DistributedDataParallel works without looking for unused ones,
-      and not all are zero. A teacher, called ``teacher`` or a copy under any other name, is not trained, and moves.
+    - ``loss`` returns finite numbers, under bfloat16 autocast too: those named ``loss*`` have a gradient, the others
+      keep no graph. It leaves views, labels and training flags alone, and in eval mode the state.
+    - ``check_batch`` and ``check_num_views`` accept what ``loss`` takes; ``entry_points`` and ``fresh_parts`` name what
+      is there; ``before_step`` and ``after_step`` can be called in every epoch.
+    - Gradients reach every trainable parameter, as DistributedDataParallel needs. A teacher, called ``teacher`` or a
+      copy under any other name, is not trained, and moves.
     - Features have the backbone's width and do not depend on the batch in eval mode.
-    - ``before_step`` and ``after_step`` can be called in every epoch; a step seeds no global random generator.
     - State that ``loss`` changes, other than batch-norm statistics, depends on the images of all processes; a second
       one is simulated.
-    - After a few steps the state dict, loaded into a method that has not trained, gives exactly the next loss; so does
-      a copy.
+    - After a few steps a copy, and a new method with its state dict, give exactly the next loss.
 
     Args:
         method: built; it is the same afterwards.
         another: the same built once more, as in :func:`~selfsup.testing.check_backbone`.
         sizes: sides in pixels of the views it is given, one each.
         labels: classes, shape (batch,), for methods that learn from them.
-        batch: images at a time, > 1.
+        batch: images at a time, > 1; twice as many are tried, too.
         untrained: shell patterns for trainable parameters that get no gradient by design.
         teacher_moves: False for a teacher that is given and stays as it is, as in distillation.
         per_process: shell patterns for buffers that each process keeps for itself by design.

@@ -1,4 +1,4 @@
-"""Every hook and every optimizer that `selfsup list` names trains and goes on in the middle of an epoch."""
+"""Every hook and every optimizer that `selfsup list` names trains and resumes in the middle of an epoch."""
 
 import json
 from pathlib import Path

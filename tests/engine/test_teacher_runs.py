@@ -1,4 +1,4 @@
-"""Runs of a method with teacher and queue: they go on bitwise, and the teacher moves once per update."""
+"""Runs of a method with teacher and queue: they resume bitwise, and the teacher moves once per update."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def moco_config(work_dir: Path, **changes: Any) -> dict[str, Any]:
     return config
 
 
-def test_a_run_that_was_switched_off_goes_on_bitwise_with_teacher_queue_and_pointer(tmp_path: Path) -> None:
+def test_a_run_that_was_switched_off_resumes_bitwise_with_teacher_queue_and_pointer(tmp_path: Path) -> None:
     Runner(moco_config(tmp_path / "whole")).train()
     with pytest.raises(PoweredOff):
         run_until(4, power_off, moco_config(tmp_path / "cut"))

@@ -276,7 +276,7 @@ def test_a_state_of_other_parameters_is_rejected_by_name() -> None:
     )
     with pytest.raises(CheckpointError, match=says.format(r"1 missing: prototypes\.weight")):
         wrapper.load_state_dict(some.state_dict())
-    with pytest.raises(CheckpointError, match=says.format(r"1 left over: prototypes\.weight")):
+    with pytest.raises(CheckpointError, match=says.format(r"1 unexpected: prototypes\.weight")):
         some.load_state_dict(wrapper.state_dict())
 
 

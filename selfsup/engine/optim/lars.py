@@ -86,7 +86,7 @@ class LARS(Optimizer):
         """Update every parameter that has a gradient; the others keep their weights and their momentum.
 
         Args:
-            closure: computes the loss and its gradients anew.
+            closure: computes the loss and its gradients.
 
         Returns:
             What ``closure`` returned.
