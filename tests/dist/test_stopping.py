@@ -167,7 +167,7 @@ def test_images_that_one_process_cannot_read_stop_both_with_all_steps_saved(
 
 def test_a_checkpoint_that_one_process_cannot_see_stops_both(results: list[dict[str, Any]], folder: Path) -> None:
     first, second = said(results, "not there")
-    assert second == f"CheckpointError: {folder}/node1/checkpoints/step_000000003.pth: no such checkpoint file"
+    assert second == f"CheckpointError: {folder}/node1/checkpoints/step_000000003.pth: no such file"
     assert first == "CheckpointError: process 1: " + second.removeprefix("CheckpointError: ")
     assert len([line for line in read_metrics(folder / "node0" / "metrics.jsonl") if "loss" in line]) == 3
 

@@ -88,6 +88,6 @@ def test_a_cycle_by_epochs_that_ends_before_the_run_is_rejected_once_epochs_can_
     with pytest.raises(ConfigError) as caught:
         Runner(config).train()
     assert str(caught.value) == (
-        "param_scheduler.total_steps: must be at least 6, the epochs of the run, got 1: OneCycleLR does not continue "
+        "param_scheduler.total_steps: must be at least 12, the epochs of the run, got 1: OneCycleLR does not continue "
         "after its cycle"
     )
