@@ -36,40 +36,37 @@ import torch
 from torch import nn
 
 from selfsup.config import config_names, load_config
-from selfsup.data.preprocess import Preprocess
-from selfsup.evaluation import RawPixels
-from selfsup.registry import BACKBONES, EVALUATORS
+from selfsup.data import InputContract, Scenes
+from selfsup.evaluation import KNN, LinearProbe, RawPixels, Representation, Task, evaluate_tasks
+from selfsup.registry import BACKBONES
 from selfsup.weights.checkpoint import checkpoint_file
 from selfsup.weights.load import load_backbone
 
 LEVELS = {"category": ("train", "test", 1), "subcategory": ("train", "test", 1), "emoji": ("test", "test", 2)}
 """For each level the split that is learned from, the one that is evaluated, and the seed of the evaluated scenes."""
 
-PROBES: dict[str, dict[str, Any]] = {
-    "knn": dict(type="KNN", k=20, temperature=0.07),
-    "linear": dict(type="LinearProbe"),
-}
+PROBES: dict[str, Any] = {"knn": KNN(k=20, temperature=0.07), "linear": LinearProbe()}
 COLUMNS = [f"{level}/{probe}" for level in LEVELS for probe in PROBES]
 FLOORS = ("raw pixels", "untrained")
 
 
-def evaluators() -> dict[str, dict[str, Any]]:
-    """Both probes at every level."""
+def tasks() -> dict[str, Task]:
+    """The emoji at every level."""
     found = {}
     for level, (learned, evaluated, seed) in LEVELS.items():
-        scenes = dict(type="Scenes", size=32, background="flat", scale=(0.6, 1.0), level=level)
-        train = dict(scenes, split=learned, variants=2, seed=1)
-        test = dict(scenes, split=evaluated, variants=2 if seed == 1 else 1, seed=seed)
-        for name, probe in PROBES.items():
-            found[f"{level}/{name}"] = dict(probe, train=train, test=test, size=32, resize=32)
+        scenes = dict(size=32, background="flat", scale=(0.6, 1.0), level=level)
+        train = Scenes(learned, variants=2, seed=1, **scenes)
+        test = Scenes(evaluated, variants=2 if seed == 1 else 1, seed=seed, **scenes)
+        val = Scenes("val", variants=2, seed=1, **scenes) if learned != evaluated else 0.2
+        found[level] = Task(level, train=train, val=val, test=test)
     return found
 
 
-def evaluated(backbone: nn.Module, preprocess: Any) -> dict[str, float]:
+def evaluated(backbone: nn.Module, scaling: Mapping[str, Any]) -> dict[str, float]:
     """Accuracy of a backbone in %, by level and probe."""
-    suite = EVALUATORS.build({"type": "Suite", "evaluators": evaluators(), "preprocess": preprocess})
-    scores = suite.evaluate(backbone.eval())
-    return {column: 100 * scores[f"{column}/top1"] for column in COLUMNS}
+    contract = InputContract(size=32, resize="none", **scaling)
+    findings = evaluate_tasks(Representation(backbone.eval(), contract), tasks(), PROBES)
+    return {f"{found.task.name}/{found.evaluator}": 100 * found.result.scores["top1"].value for found in findings}
 
 
 STARTS = {
@@ -139,22 +136,21 @@ def run(name: str, seed: int, work_dir: Path, budget: float | None = None) -> di
     folder = place(name, seed, work_dir, budget)
     model = load_config(name)["model"]
     scaling = model["preprocess"] if "preprocess" in model else model["teacher"]["preprocess"]  # a student's is that
-    preprocess = Preprocess(**scaling)
 
     def trained() -> dict[str, float]:
         length = within(name, budget, work_dir) if budget else []
         train(name, folder, seed, [*length, *started(name, seed, work_dir, budget)])
         backbone = BACKBONES.build(model["backbone"])
         load_backbone(folder / "backbone.safetensors", backbone)
-        return evaluated(backbone, preprocess)
+        return evaluated(backbone, scaling)
 
     def untrained() -> dict[str, float]:
         torch.manual_seed(seed)
-        return evaluated(BACKBONES.build(model["backbone"]), preprocess)
+        return evaluated(BACKBONES.build(model["backbone"]), scaling)
 
     floors = work_dir / "floors"
     scores = {
-        "raw pixels": kept(floors / f"{digest(scaling)}.json", lambda: evaluated(RawPixels(), preprocess)),
+        "raw pixels": kept(floors / f"{digest(scaling)}.json", lambda: evaluated(RawPixels(), scaling)),
         "untrained": kept(floors / f"{digest(model['backbone'], scaling, seed)}.json", untrained),
         "trained": kept(folder / "scores.json", trained),
     }

@@ -20,7 +20,7 @@ Command: tools/dist_train.sh configs/simclr/simclr_v2_finetune_resnet50.py 8 --i
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.evals.imagenet import evaluators
+    from .._base_.evals.imagenet import evaluators, tasks
     from .._base_.runtime import default_hooks
 
 processes = 8

@@ -14,7 +14,7 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.data.scenes import scenes
-    from .._base_.evals.scenes import evaluators
+    from .._base_.evals.scenes import evaluators, input_contract, tasks
     from .._base_.models.scenes_backbone import backbone
     from .._base_.optim.scenes_sgd import optim_wrapper
     from .._base_.runtime import default_hooks

@@ -16,7 +16,7 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.data.imagenet import imagenet
-    from .._base_.evals.imagenet import evaluators
+    from .._base_.evals.imagenet import evaluators, tasks
     from .._base_.runtime import default_hooks
 
 processes = 8

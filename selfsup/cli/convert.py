@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heads",
         action="store_true",
-        help="the config's whole method, neck and prototypes too, to go on training from (vissl, swav)",
+        help="the config's whole method, neck and prototypes too, to train on (vissl, swav)",
     )
 
 

@@ -38,9 +38,9 @@ def run(options: argparse.Namespace) -> int:
     """Train on embedded images, score the network beside raw pixels and an untrained one, and weigh the difference."""
     import torch
 
+    from selfsup.engine.evaluate import build_evaluators, build_tasks
     from selfsup.engine.runner import Runner
-    from selfsup.evaluation import RawPixels
-    from selfsup.registry import EVALUATORS
+    from selfsup.evaluation import RawPixels, Representation, evaluate_tasks, metrics_of
 
     torch.set_num_threads(1)  # the worker fills the other of two cores; a second thread would wait for it
     console = Console()
@@ -56,12 +56,13 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt as stopped:
         console.print(f"\n{stopped}; run the demo again to start over")
         return INTERRUPTED
-    suite = EVALUATORS.build(
-        {"type": "Suite", "evaluators": config["evaluators"], "preprocess": runner.method.preprocess}
-    )
+    tasks, (evaluators, _) = build_tasks(config["tasks"], None, None), build_evaluators(config["evaluators"])
     trained: nn.Module = runner.method.backbone
     backbones: dict[str, nn.Module] = {FLOORS[0]: RawPixels(), FLOORS[1]: untrained, options.method: trained}
-    scores = {name: suite.evaluate(backbone) for name, backbone in backbones.items()}
+    scores = {}
+    for name, backbone in backbones.items():
+        representation = Representation(backbone, runner.input_contract, name=name)
+        scores[name] = metrics_of(evaluate_tasks(representation, tasks, evaluators), tasks=len(tasks))
     (work_dir / "demo_scores.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     console.print(_table(scores, options.method))
     for name in ("knn", "linear"):

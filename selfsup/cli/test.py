@@ -11,7 +11,6 @@ from selfsup.cli.launch import is_first
 from selfsup.cli.train import add_common_arguments, placed
 from selfsup.config import load_config
 from selfsup.errors import ConfigError
-from selfsup.ops.files import WORK_DIR_MARKER
 from selfsup.planning import print_notes
 
 
@@ -25,43 +24,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Run a config's evaluators on a checkpoint and write scores.json."""
-    from selfsup.weights.checkpoint import Checkpoint, checkpoint_file
-    from selfsup.weights.read import read_weights
+    from selfsup.weights.checkpoint import checkpoint_file
 
     config = placed(load_config(chosen.config, chosen.cfg_options), chosen)
     checkpoint = checkpoint_file(chosen.checkpoint)
     if not config.get("evaluators"):
         raise ConfigError("evaluators: the config has none, so there is nothing to test; add some, such as KNN")
-    from selfsup.engine.evaluate import evaluate
+    from selfsup.engine.evaluate import evaluate, metrics
+    from selfsup.engine.work_dir import work_dir_of
     from selfsup.ops.dist import leave_process_group
 
+    folder = Path(chosen.work_dir or work_dir_of(checkpoint) or config["work_dir"])
     said: list[str] = []
-    scores = evaluate(config, checkpoint, device=chosen.device, launcher=chosen.launcher, note=said.append)
+    rows = evaluate(
+        config,
+        checkpoint,
+        device=chosen.device,
+        launcher=chosen.launcher,
+        results=folder / "results.jsonl",
+        note=said.append,
+    )
     leave_process_group()
     if is_first(chosen.launcher):
-        folder = chosen.work_dir or work_dir_of(checkpoint) or config["work_dir"]
-        saved = Checkpoint.of(read_weights(checkpoint, mapped=True), checkpoint)
-        step = saved.step if saved is not None else None  # an exported backbone does not say
+        scores = metrics(rows, tasks=len({row.task["name"] for row in rows}))
+        step = rows[0].representation["step"] if rows else None  # an exported backbone does not say
         of = {"checkpoint": str(checkpoint), "step": step, "config": chosen.config}
-        path = Path(folder, "scores.json")
+        path = folder / "scores.json"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps({**scores, "of": of}, indent=2) + "\n", encoding="utf-8")
+            values = {name: score.value for name, score in scores.items()}
+            path.write_text(json.dumps({**values, "of": of}, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise ConfigError(
                 f"work_dir: cannot write {path} ({error.strerror}); choose another with --work-dir"
             ) from None
         print(checkpoint)
         print_notes(said, Console())
-        table = Table("measure", "score")
+        table = Table("measure", "score", "95 %")
         for name, score in scores.items():
-            table.add_row(name, f"{score:.4f}")
+            interval = "" if score.low is None else f"{score.low:.4f} to {score.high:.4f}"
+            table.add_row(name, f"{score.value:.4f}", interval)
         Console().print(table)
-        print(f"written to {path}")
+        for note in dict.fromkeys(f"{row.evaluator}: {note}" for row in rows for note in row.notes):
+            print(note)
+        print(f"written to {path}; rows with intervals in {folder / 'results.jsonl'}")
     return 0
-
-
-def work_dir_of(checkpoint: Path) -> Path | None:
-    """The folder of the run that wrote a file of weights; None if it lies in none."""
-    folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    return folder if (folder / WORK_DIR_MARKER).is_file() else None

@@ -151,7 +151,7 @@ def check_data(path: Path) -> None:
     Raises:
         DataError: if it is a file and no list.
     """
-    from selfsup.data.sources.list_files import LIST_EXTENSIONS
+    from selfsup.data.sources.entries import LIST_EXTENSIONS
 
     if path.is_file() and path.suffix.lower() not in LIST_EXTENSIONS:
         raise DataError(

@@ -246,6 +246,7 @@ PLACES: dict[str, Place] = {
     "dataset": Place(registry.DATASETS),
     "train": Place(registry.DATASETS),
     "test": Place(registry.DATASETS),
+    "val": Place(registry.DATASETS),
     "views": Place(registry.TRANSFORMS),
     "transforms": Place(registry.TRANSFORMS),
     "transform": Place(registry.TRANSFORMS),
@@ -260,7 +261,8 @@ PLACES: dict[str, Place] = {
     ),
     "optimizer": Place(registry.OPTIMIZERS, supplied=("params",)),
     "param_scheduler": Place(registry.PARAM_SCHEDULERS, supplied=("optimizer", "steps_per_epoch", "total_steps")),
-    "evaluators": Place(registry.EVALUATORS, supplied=("train", "test", "preprocess", "size", "resize"), named=True),
+    "evaluators": Place(registry.EVALUATORS, extra=(("task", str | None),), named=True),
+    "tasks": Place(registry.TASKS, supplied=("name",), named=True),
     "custom_hooks": Place(registry.HOOKS),
     "default_hooks": Place(registry.HOOKS, named=True, members=DEFAULT_HOOKS),
 }

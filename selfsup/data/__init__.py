@@ -1,4 +1,5 @@
 from selfsup.data.decode.decoder import decode_image
+from selfsup.data.input_contract import InputContract
 from selfsup.data.loader import build_loader
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.sampler import StepSampler, steps_per_epoch
@@ -44,6 +45,7 @@ __all__ = [
     "GaussianNoise",
     "ImageList",
     "ImageSource",
+    "InputContract",
     "LabelSets",
     "MoCoViews",
     "MultiView",

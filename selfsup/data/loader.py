@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from selfsup.data.sampler import StepSampler
-from selfsup.data.view_dataset import Batch, ViewDataset, collate_views
+from selfsup.data.view_dataset import Batch, Sample, ViewDataset, collate_views
 from selfsup.errors import DataError
 
 
@@ -32,12 +32,31 @@ class ViewLoader(DataLoader[Any]):
             yield batch
 
 
+class _Collate:
+    """Returns the data error of a sample or a batch, where raising it would bury it in a worker's traceback."""
+
+    def __init__(self, collate: Callable[[Sequence[Sample]], Any]) -> None:
+        self._collate = collate
+
+    def __call__(self, samples: Sequence[Sample | DataError]) -> Any:
+        good: list[Sample] = []
+        for sample in samples:
+            if isinstance(sample, DataError):
+                return sample
+            good.append(sample)
+        try:
+            return self._collate(good)
+        except DataError as error:
+            return error
+
+
 def build_loader(
     dataset: ViewDataset,
     sampler: StepSampler,
     *,
     num_workers: int = 0,
     prefetch_factor: int = 4,
+    collate: Callable[[Sequence[Sample]], Any] = collate_views,
     device: str | torch.device = "cpu",
 ) -> ViewLoader:
     """Batches of views, in the order of the sampler whatever the number of workers.
@@ -47,10 +66,11 @@ def build_loader(
         sampler: gives the batches.
         num_workers: processes that decode; 0 decodes in this one.
         prefetch_factor: batches each worker prepares ahead.
+        collate: makes a batch of samples; worker processes get it.
         device: where the batches will go; page-locked memory is used for cuda only.
 
     Returns:
-        A loader of ``{'views': [uint8 (B, 3, h, w) channels_last], 'index': (B,), 'bad': [...], 'label'?: (B,)}``.
+        A loader of what ``collate`` gives, by default a :class:`~selfsup.data.view_dataset.Batch`.
     """
     return ViewLoader(
         dataset,
@@ -59,7 +79,7 @@ def build_loader(
         prefetch_factor=prefetch_factor if num_workers else None,
         persistent_workers=num_workers > 0,
         multiprocessing_context=_processes() if num_workers else None,
-        collate_fn=collate_views,
+        collate_fn=_Collate(collate),
         worker_init_fn=_prepare_worker,
         pin_memory=torch.device(device).type == "cuda",
         generator=torch.Generator(),  # starting an iterator draws a number; it must not come from the training's RNG

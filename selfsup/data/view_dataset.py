@@ -128,32 +128,28 @@ class ViewDataset(Dataset[Sample | DataError]):
             offset = offset + 1 if offset < _NEXT_NEIGHBORS else offset * 2
 
 
-def collate_views(samples: Sequence[Sample | DataError]) -> Batch | DataError:
+def collate_views(samples: Sequence[Sample]) -> Batch:
     """Samples to a batch, one allocation and one copy per view.
 
-    An error among the samples is passed on, and one is returned if they differ in the number or sizes of their views.
+    Raises:
+        DataError: if they differ in the number or sizes of their views.
     """
-    good: list[Sample] = []
-    for sample in samples:
-        if isinstance(sample, DataError):
-            return sample
-        good.append(sample)
-    shapes = [view.shape for view in good[0]["views"]]
-    batches = [np.empty((len(good), *shape), np.uint8) for shape in shapes]
-    for row, sample in enumerate(good):
+    shapes = [view.shape for view in samples[0]["views"]]
+    batches = [np.empty((len(samples), *shape), np.uint8) for shape in shapes]
+    for row, sample in enumerate(samples):
         views = sample["views"]
         if [view.shape for view in views] != shapes:
-            return DataError(
+            raise DataError(
                 f"the views of image {sample['index']} have shapes {[view.shape for view in views]}, "
-                f"those of image {good[0]['index']} {shapes}; a view pipeline must give equal shapes for every image"
+                f"those of image {samples[0]['index']} {shapes}; a view pipeline must give equal shapes for every image"
             )
         for batch, view in zip(batches, views, strict=True):
             batch[row] = view
     collated = Batch(
         views=[torch.from_numpy(batch).permute(0, 3, 1, 2) for batch in batches],
-        index=torch.tensor([sample["index"] for sample in good]),
-        bad=[bad for sample in good for bad in sample["bad"]],
+        index=torch.tensor([sample["index"] for sample in samples]),
+        bad=[bad for sample in samples for bad in sample["bad"]],
     )
-    if "label" in good[0]:
-        collated["label"] = torch.from_numpy(np.array([sample["label"] for sample in good]))
+    if "label" in samples[0]:
+        collated["label"] = torch.from_numpy(np.array([sample["label"] for sample in samples]))
     return collated

@@ -1,7 +1,7 @@
 """What a run trains with, from its config: images, lengths, optimizer, batches; each needs those before."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -73,6 +73,7 @@ def build_batches(
     start_step: int,
     total_steps: int,
     accumulate: int,
+    collate: Callable[..., Any],
     device: torch.device,
 ) -> DataLoader:
     """This process's micro-batches in order, from the first one of a step on.
@@ -83,6 +84,7 @@ def build_batches(
         start_step: updates done so far.
         total_steps: updates of the whole run.
         accumulate: micro-batches per update.
+        collate: the method's.
         device: where they are used.
     """
     loader = config["train_dataloader"]
@@ -98,7 +100,9 @@ def build_batches(
     )
     workers = min(loader.get("num_workers", 0), os.cpu_count() or 1)  # more would only wait for each other
     ahead = loader.get("prefetch_factor", TrainDataloader.prefetch_factor)
-    return build_loader(view_dataset, sampler, num_workers=workers, prefetch_factor=ahead, device=device)
+    return build_loader(
+        view_dataset, sampler, num_workers=workers, prefetch_factor=ahead, collate=collate, device=device
+    )
 
 
 def check_length(length: int) -> None:

@@ -1,5 +1,6 @@
-"""Scores of a finished checkpoint, by the evaluators of its config."""
+"""A run's tasks, evaluators and input contract; and the scores of a finished checkpoint."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,15 +8,89 @@ from typing import Any
 import torch
 
 from selfsup.config import dist_timeout
+from selfsup.data.input_contract import InputContract
+from selfsup.data.selection import Subset
+from selfsup.data.splits import Split
+from selfsup.data.views.sides import view_side
 from selfsup.engine.distributed import build_on_main, shard, sharding_of
-from selfsup.engine.hooks.evaluate import judge_of
-from selfsup.engine.hooks.isolation import FrozenFeatures
 from selfsup.engine.splits import doubt_about_test, run_split
 from selfsup.engine.start import load_method
-from selfsup.ops.dist import Launcher, init_process_group, is_main, local_device
-from selfsup.registry import DATASETS, METHODS, TRANSFORMS
+from selfsup.engine.work_dir import work_dir_of
+from selfsup.errors import at_place
+from selfsup.evaluation.evaluator import evaluate_task, fitting
+from selfsup.evaluation.representation import Representation
+from selfsup.evaluation.rows import Row, append_row, read_rows, row_of
+from selfsup.evaluation.scores import Score
+from selfsup.evaluation.task import Task
+from selfsup.methods.base import Method
+from selfsup.ops.dist import Launcher, broadcast_object, init_process_group, is_main, local_device
+from selfsup.registry import DATASETS, EVALUATORS, METHODS, TASKS, TRANSFORMS
 from selfsup.weights.checkpoint import Checkpoint
 from selfsup.weights.read import read_weights
+
+OWN = "own"
+"""What the task is called that a run makes of its own images."""
+SAMPLE = 1000
+"""Of images that a run trains on, so many are looked at where none are held out."""
+
+
+def build_tasks(sections: Mapping[str, Any], images: Any, split: Split | None) -> dict[str, Task]:
+    """A run's tasks: those of its config, or else the one that its own images make.
+
+    Args:
+        sections: the config's ``tasks``.
+        images: the run's own; None if it has tasks, which need none.
+        split: of those images; None where all are trained on: some of them are looked at then, by evaluators that need
+            no labels.
+    """
+    if sections:
+        tasks = {}
+        for name, section in sections.items():
+            with at_place(f"tasks.{name}", section):
+                tasks[name] = TASKS.build({"name": name, **section}) if isinstance(section, dict) else section
+        return tasks
+    if split is None:
+        return {OWN: Task(OWN, test=Unlabelled(images, count=min(SAMPLE, len(images))))}
+    val = split.val if len(split.val) else Task.val
+    return {OWN: Task(OWN, train=split.train, val=val, test=split.test)}
+
+
+class Unlabelled(Subset):
+    """Some images of a source, without their labels: a score of labels of images that are trained on would mislead."""
+
+    labels = None
+    classes = None
+
+
+def build_evaluators(sections: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """A config's evaluators by name, and for those meant for one task its name.
+
+    Raises:
+        ConfigError: if one rejects its arguments.
+    """
+    evaluators, only = {}, {}
+    for name, section in sections.items():
+        if section is None:
+            continue
+        arguments = dict(section)
+        if (task := arguments.pop("task", None)) is not None:
+            only[name] = task
+        with at_place(f"evaluators.{name}", section):
+            evaluators[name] = EVALUATORS.build(arguments)
+    return evaluators, only
+
+
+def run_contract(stated: Mapping[str, Any] | None, method: Method, views: Any) -> InputContract:
+    """How a run's images are shown to its method.
+
+    Args:
+        stated: the config's ``input_contract``: what of it the recipe states.
+        method: whose mean and standard deviation count.
+        views: the training's view pipeline, whose largest side is the one to show.
+    """
+    own = {name: tuple(getattr(method.preprocess, name).flatten().tolist()) for name in ("mean", "std")}
+    given = {key: value for key, value in (stated or {}).items() if value is not None}
+    return InputContract.for_side(0 if "size" in given else view_side(views), **{**own, **given})
 
 
 def evaluate(
@@ -24,54 +99,78 @@ def evaluate(
     *,
     device: str | None = None,
     launcher: Launcher = "none",
+    results: Path | None = None,
     note: Callable[[str], object] = print,
-) -> dict[str, float]:
-    """Run a config's evaluators on the frozen features of a checkpoint.
-
-    Evaluators that bring no images of their own learn from one part of the run's images and judge another: one that was
-    held out from the training, as the checkpoint tells, whatever hooks the run had and the config has.
+) -> list[Row]:
+    """Run a config's evaluators on the frozen features of a checkpoint, on the test images of its tasks.
 
     Args:
         config: a resolved config with ``evaluators``.
-        checkpoint: a training checkpoint of the same model.
+        checkpoint: a training checkpoint of the same model, or an exported backbone.
         device: ``'cpu'``, ``'cuda'``, or None for the GPU where there is one.
         launcher: what started the processes.
-        note: is told by the main process where images that are judged were trained on, or may have been.
+        results: the file that rows are appended to; one that is there already is not computed again.
+        note: told what a reader should know: evaluators that are left out, test images that were trained on.
 
     Returns:
-        Scores by ``evaluator/score``; the same in every process.
+        A row for each evaluator and task that it fits; the same in every process.
 
     Raises:
         CheckpointError: if the checkpoint cannot be read or belongs to another model.
     """
     init_process_group(launcher, device, timeout=dist_timeout(config))
     method = _built(config, local_device(device))
-    load_method(checkpoint, method)
+    step = load_method(checkpoint, method)
     method.eval()
-    loader = config["train_dataloader"]
-    judge = judge_of(config)
-    images = _own_images(judge.evaluators, loader["dataset"])
-    split = doubt = None
-    if images is not None:
-        saved, folder = Checkpoint.of(read_weights(checkpoint, mapped=True), checkpoint), Path(checkpoint).parent
-        work_dir = folder.parent if folder.name == "checkpoints" else folder
-        split = run_split(images, config, work_dir, saved, log=note)
-        doubt = doubt_about_test(split, saved, images, path=checkpoint)
-    suite = judge.suite(images, split, "test", preprocess=method.preprocess, views=TRANSFORMS.build(loader["views"]))
-    if doubt is not None and suite.uses_own and is_main():
-        note(doubt)
-    return suite.evaluate(FrozenFeatures(method))
+    note = note if is_main() else lambda _: None
+    tasks = build_tasks(config.get("tasks") or {}, *_own_images(config, checkpoint, note))
+    contract = run_contract(config.get("input_contract"), method, TRANSFORMS.build(config["train_dataloader"]["views"]))
+    representation = Representation(
+        method, contract, name=config.get("recipe") or type(method).__name__, layer=config.get("layer") or "pooled"
+    )
+    evaluators, only = build_evaluators(config.get("evaluators") or {})
+    known = {row.identity: row for row in broadcast_object(read_rows(results) if results and is_main() else [])}
+    rows = []
+    for name, task in fitting(tasks, evaluators, only=only, skipped=note):
+        row = row_of(representation, task, name, evaluators[name], method=type(method).__name__, step=step)
+        if row.identity in known:
+            rows.append(known[row.identity])
+            continue
+        started = time.monotonic()
+        row = row.with_result(evaluate_task(representation, task, name, evaluators[name]), time.monotonic() - started)
+        if results is not None and is_main():
+            append_row(results, row)
+        rows.append(row)
+    return rows
 
 
-def _built(config: Mapping[str, Any], device: torch.device) -> Any:
+def metrics(rows: list[Row], *, tasks: int) -> dict[str, Score]:
+    """Scores by ``evaluator/score``, or ``task/evaluator/score`` where there are several tasks."""
+    return {
+        f"{row.task['name'] + '/' if tasks > 1 else ''}{row.evaluator}/{name}": score
+        for row in rows
+        for name, score in row.scores.items()
+    }
+
+
+def _built(config: Mapping[str, Any], device: Any) -> Any:
     """The method on the device, split over the processes where the config says so."""
     if sharding := sharding_of(config):
         method = build_on_main(lambda: METHODS.build(config["model"]))
         return shard(method, device, min_parameters=sharding.min_parameters)
-    return METHODS.build(config["model"]).to(device)
+    layout = torch.channels_last if config.get("channels_last", True) else torch.contiguous_format
+    return METHODS.build(config["model"]).to(device).to(memory_format=layout)
 
 
-def _own_images(evaluators: Mapping[str, Any], dataset: dict[str, Any]) -> Any:
-    """The training images, if an evaluator brings none; they are not looked for otherwise."""
-    complete = all("test" in evaluator for evaluator in evaluators.values())
-    return None if complete else DATASETS.build(dataset)
+def _own_images(
+    config: Mapping[str, Any], checkpoint: str | Path, note: Callable[[str], object]
+) -> tuple[Any, Split | None]:
+    """The run's images and their split; they are not looked for where the config has tasks."""
+    if config.get("tasks"):
+        return None, None
+    images = DATASETS.build(config["train_dataloader"]["dataset"])
+    state = Checkpoint.of(read_weights(checkpoint, mapped=True), checkpoint)
+    split = run_split(images, config, work_dir_of(Path(checkpoint)), state, log=note)
+    if (doubt := doubt_about_test(split, state, images, path=checkpoint)) is not None:
+        note(doubt)
+    return images, split

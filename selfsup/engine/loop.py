@@ -12,6 +12,7 @@ from mmengine.runner import BaseLoop, get_priority
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from selfsup.data.sources.source import file_or_name
 from selfsup.engine.interrupt import Interrupted, InterruptWatch
 from selfsup.engine.schedules.build import scheduled_options
 from selfsup.errors import CheckpointError, DataError, NonFiniteError, RecordError, UnreadableError
@@ -191,12 +192,9 @@ class TrainLoop(BaseLoop):
         """The last of these micro-batches; the optim wrapper updates the weights after the last one of the step."""
         runner, batch = self.runner, micro_batches[-1]
         with runner.optim_wrapper.optim_context(runner.model):
-            where = {"device": runner.device, "memory_format": runner.memory_format, "non_blocking": True}
-            views = runner.method.preprocess([view.to(**where) for view in batch["views"]])
-            labels = batch["label"].to(runner.device, non_blocking=True) if "label" in batch else None
             first = self.iter == self.start_step
             with checked_parts(runner.method) if first else nullcontext():
-                parts = runner.model(views, labels=labels, mode="loss")
+                parts = runner.model(batch, mode="loss")
             if first:
                 check_losses(runner.method, parts)
             losses = {name: value.float() for name, value in parts.items() if name.startswith("loss")}
@@ -223,7 +221,7 @@ class TrainLoop(BaseLoop):
 
     def _describe(self, fault: str, micro_batches: list[dict[str, Any]]) -> str:
         images = [int(index) for batch in micro_batches for index in batch["index"]]
-        names = ", ".join(self.runner.train_images.name(index) for index in images[:SHOWN_IMAGES])
+        names = ", ".join(file_or_name(self.runner.train_images, index) for index in images[:SHOWN_IMAGES])
         more = f" and {len(images) - SHOWN_IMAGES} more" if len(images) > SHOWN_IMAGES else ""
         return (
             f"step {self.iter + 1}: {fault}; images {names}{more}; the weights are those before this step and the last "

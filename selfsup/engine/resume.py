@@ -29,7 +29,7 @@ NEW_RUN = "use --init-from to start a new run from these weights"
 
 
 def new_run_id() -> str:
-    """What tells a run from all others, over every resume; the same in every process."""
+    """What identifies a run, over every resume; the same in every process."""
     return broadcast_object(secrets.token_hex(8))
 
 
@@ -177,7 +177,7 @@ def restore_state(saved: Checkpoint, parts: Stateful, log: logging.Logger) -> li
     Args:
         saved: a checkpoint that fits.
         parts: what receives it.
-        log: is told if the run had another number of processes.
+        log: warned if the run had another number of processes.
 
     Returns:
         What changed since it was saved.
@@ -245,7 +245,7 @@ def with_beginning(config: Mapping[str, Any], saved: Checkpoint, log: logging.Lo
     Args:
         config: of the run as it is resumed.
         saved: its checkpoint.
-        log: is told that what the command names is not used.
+        log: for a line that what the command names is not used.
     """
     file = saved.started_from["file"] if saved.started_from else None
     named = config.get("load_from")

@@ -23,7 +23,7 @@ from selfsup.engine.build import (
     lengths,
 )
 from selfsup.engine.distributed import build_on_main, sharding_of, wrap
-from selfsup.engine.hooks.evaluate import EvaluateHook
+from selfsup.engine.evaluate import build_tasks, run_contract
 from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.logging.environment import write_environment
 from selfsup.engine.logging.lines import open_log
@@ -166,6 +166,7 @@ class Runner(MMEngineRunner):
         sharded = sharding_of(self._config)
         method: Any = build_on_main(lambda: METHODS.build(model)) if sharded else METHODS.build(model)
         method.check_batch(self._config["train_dataloader"]["batch_size"], world_size())
+        method.channels_last = self.memory_format is torch.channels_last
         return method
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -229,7 +230,7 @@ class Runner(MMEngineRunner):
             started_from=self.started_from,
             taught_by=self.trained.taken,
         )
-        self.logger.info(f"backbone exported to {export_backbone(self.method.backbone, self.work_dir, card)}")
+        self.logger.info(f"backbone exported to {export_backbone(self.method.representation, self.work_dir, card)}")
         self.call_hook("after_run")
         return self.method
 
@@ -257,9 +258,10 @@ class Runner(MMEngineRunner):
                 check_images(saved, images)
         self.split = run_split(images, config, checkpoint=saved, log=self.logger.info)
         self._data = data_state(images, self.split)
-        for hook in self.hooks:
-            if isinstance(hook, EvaluateHook):
-                hook.prepare(images, self.split, preprocess=self.method.preprocess, views=views, device=self.device)
+        with together():
+            self.tasks = build_tasks(config.get("tasks") or {}, images, self.split)
+            self.input_contract = run_contract(config.get("input_contract"), self.method, views)
+        self.layer = config.get("layer") or "pooled"
         if self.split is not None:
             self.logger.info(describe_split(self.split))
             images = self.split.train
@@ -280,6 +282,7 @@ class Runner(MMEngineRunner):
             start_step=start_step,
             total_steps=self.total_steps,
             accumulate=self.accumulate,
+            collate=self.method.collate,
             device=self.device,
         )
         return TrainLoop(

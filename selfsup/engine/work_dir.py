@@ -1,6 +1,5 @@
 """A folder of a run's own: writable, and cleared of what an earlier run left without losing any of it."""
 
-import json
 import os
 import re
 import time
@@ -11,7 +10,7 @@ from typing import Any
 from selfsup.data.splits import SPLIT_FILES
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.ops.dist import barrier, is_main
-from selfsup.ops.files import WORK_DIR_MARKER
+from selfsup.ops.files import WORK_DIR_MARKER, found_in_work_dir
 from selfsup.weights.checkpoint import NAME
 
 EARLIER = "earlier"
@@ -50,12 +49,11 @@ def check_writable(work_dir: Path) -> None:
 
 def found_before(work_dir: Path) -> set[str]:
     """Names of what was in a work dir before its first run: the user's, and not to be moved."""
-    try:
-        told = json.loads((work_dir / WORK_DIR_MARKER).read_text(encoding="utf-8"))
-        return set(told["found_in_work_dir"])
-    except (OSError, ValueError, KeyError):  # no run was here, or one that was killed while it wrote
-        names = {path.name for path in work_dir.iterdir()} if work_dir.is_dir() else set()
-        return names - {*RESULTS, EARLIER}
+    if (told := found_in_work_dir(work_dir)) is not None:
+        return told
+    # No run was here, or one that was killed while it wrote.
+    names = {path.name for path in work_dir.iterdir()} if work_dir.is_dir() else set()
+    return names - {*RESULTS, EARLIER}
 
 
 def archive(
@@ -137,3 +135,10 @@ def archive_file(file: Path) -> None:
         file.rename(archived / file.name)
     except OSError as error:
         raise CheckpointError(f"{file}: is out of date and cannot be put into {folder} ({error.strerror})") from error
+
+
+def work_dir_of(weights: Path) -> Path | None:
+    """The folder of the run that wrote a file of weights; None if it lies in none."""
+    folder = weights if weights.is_dir() else weights.parent
+    folder = folder.parent if folder.name == "checkpoints" else folder
+    return folder if (folder / WORK_DIR_MARKER).is_file() else None

@@ -1,28 +1,37 @@
-"""Evaluating a frozen backbone: evaluators, the features they look at, and the numbers they report."""
+"""Evaluation of frozen features: what is evaluated, on what, by which algorithm, and what came out."""
 
-from selfsup.evaluation.base import Evaluator, FeatureEvaluator, evaluate_features
-from selfsup.evaluation.features import Features, FeatureSource, extract_features
+from selfsup.evaluation.baselines import RawPixels
+from selfsup.evaluation.evaluator import Evaluator, Finding, Predictor, Probe, evaluate_tasks, metrics_of
+from selfsup.evaluation.features import Features
 from selfsup.evaluation.knn import KNN
 from selfsup.evaluation.linear import LinearClassifier, LinearProbe, fit_logistic
-from selfsup.evaluation.raw_pixels import RawPixels
-from selfsup.evaluation.split import stratified_split
+from selfsup.evaluation.representation import Classifier, Representation
+from selfsup.evaluation.rows import Row, append_row, read_rows
+from selfsup.evaluation.scores import Predictions, Result, Score
 from selfsup.evaluation.spread import Spread
-from selfsup.evaluation.suite import Suite, held_out_parts
+from selfsup.evaluation.task import Task
 
 __all__ = [
     "KNN",
+    "Classifier",
     "Evaluator",
-    "FeatureEvaluator",
-    "FeatureSource",
     "Features",
+    "Finding",
     "LinearClassifier",
     "LinearProbe",
+    "Predictions",
+    "Predictor",
+    "Probe",
     "RawPixels",
+    "Representation",
+    "Result",
+    "Row",
+    "Score",
     "Spread",
-    "Suite",
-    "evaluate_features",
-    "extract_features",
+    "Task",
+    "append_row",
+    "evaluate_tasks",
     "fit_logistic",
-    "held_out_parts",
-    "stratified_split",
+    "metrics_of",
+    "read_rows",
 ]

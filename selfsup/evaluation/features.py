@@ -1,210 +1,147 @@
-"""Frozen features of a data set."""
+"""Frozen features of images: extraction on any number of processes."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from selfsup.data.preprocess import Preprocess
 from selfsup.errors import DataError, DecodeError
 from selfsup.ops.dist import broadcast_object, gather, gather_objects, rank, world_size
-from selfsup.ops.images import BACKGROUND, opaque
-from selfsup.ops.parts import is_split
 from selfsup.ops.progress import progress_after
-from selfsup.registry import DATASETS, TRANSFORMS
 
 logger = logging.getLogger(__name__)
 
+CPU = torch.device("cpu")
 SHOWN = 3  # names of images that cannot be decoded, in a message
 
 
-class Features(NamedTuple):
-    """What a backbone makes of a data set, in memory of the CPU.
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a network makes of a source's images, in the memory of the CPU.
 
-    Attributes:
+    Args:
         features: float32, (N, D).
-        labels: int64, (N,), or None.
+        index: positions of the images in the source, int64 (N,): those that could be decoded.
+        labels: positions in ``classes``, int64 (N,), or None.
+        groups: of images that belong together, int64 (N,), or None.
+        classes: names in label order, or None.
         device: where they were computed, and where more may be computed from them.
     """
 
     features: Tensor
-    labels: Tensor | None
-    device: torch.device = torch.device("cpu")
+    index: Tensor
+    labels: Tensor | None = None
+    groups: Tensor | None = None
+    classes: Sequence[str] | None = None
+    device: torch.device = CPU
 
-    def with_labels(self) -> tuple[Tensor, Tensor]:
-        """Both, where there must be labels.
+    def __len__(self) -> int:
+        return len(self.features)
 
-        Raises:
-            DataError: if there are none.
-        """
-        if self.labels is None:
-            raise DataError("evaluation: these images have no labels, and this evaluator needs them")
-        return self.features, self.labels
-
-
-@dataclass(frozen=True, eq=False)
-class FeatureSource:
-    """A data set and how its images are shown to a backbone; two equal sources have equal features.
-
-    Args:
-        dataset: images, and labels where there are any.
-        size: side of the square shown, in pixels.
-        resize: length the shorter side is resized to before the center is cut out; None for 256/224 of ``size``.
-        preprocess: what normalizes; None for ImageNet's mean and standard deviation.
-        batch_size: images at a time on each process.
-        num_workers: threads that decode ahead.
-    """
-
-    dataset: Any
-    size: int = 224
-    resize: int | None = None
-    preprocess: Preprocess | None = None
-    batch_size: int = 64
-    num_workers: int = 2
-
-    @classmethod
-    def build(
-        cls,
-        dataset: Any,
-        *,
-        size: int,
-        resize: int | None,
-        preprocess: Preprocess | dict | None,
-        batch_size: int,
-        num_workers: int,
-    ) -> "FeatureSource":
-        """A source from objects or dicts.
+    def check(self, what: str) -> None:
+        """Reject features of which any score would mean nothing.
 
         Raises:
-            ConfigError: if a dict does not fit what it names.
+            DataError: if a number is not finite, or all images have the same features.
         """
-        if isinstance(preprocess, dict):
-            preprocess = Preprocess(**preprocess)
-        return cls(DATASETS.build(dataset), size, resize, preprocess, batch_size, num_workers)
+        finite = torch.isfinite(self.features).all(dim=1)
+        if not finite.all():
+            raise DataError(f"{what}: features of {int((~finite).sum()):,} of {len(self):,} images are not finite")
+        if len(self) > 1 and (self.features == self.features[0]).all():
+            raise DataError(f"{what}: all {len(self):,} images have the same features; were the weights loaded?")
 
-    def of(self, dataset: Any) -> "FeatureSource":
-        """The same way of showing images, of another data set (or its dict)."""
-        return replace(self, dataset=DATASETS.build(dataset))
 
-    def _key(self) -> tuple[Any, ...]:
-        return id(self.dataset), self.size, self.resize, id(self.preprocess), self.batch_size
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, FeatureSource) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-    def extract(self, backbone: nn.Module, *, log: Callable[[str], None] = logger.warning) -> Features:
-        """The features of every image that can be decoded; the others are told to ``log``."""
-        return extract_features(
-            backbone,
-            self.dataset,
-            size=self.size,
-            resize=self.resize,
-            preprocess=self.preprocess,
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            log=log,
-        )
+def joined(parts: Sequence[Features]) -> Features:
+    """Features of several sources one behind the other; positions and groups are no longer those of one source."""
+    labels = None if any(part.labels is None for part in parts) else torch.cat([part.labels for part in parts])  # type: ignore[misc]
+    first = parts[0]
+    return Features(
+        torch.cat([part.features for part in parts]),
+        torch.cat([part.index for part in parts]),
+        labels,
+        classes=first.classes,
+        device=first.device,
+    )
 
 
 @torch.no_grad()
-def extract_features(
-    backbone: nn.Module,
-    dataset: Any,
+def extract(
+    network: nn.Module,
+    compute: Callable[[Tensor], Tensor],
+    view: Callable[[np.ndarray], np.ndarray],
+    source: Any,
     *,
-    size: int = 224,
-    resize: int | None = None,
-    preprocess: nn.Module | None = None,
+    device: torch.device,
     batch_size: int = 64,
-    device: torch.device | str | None = None,
     num_workers: int = 2,
-    progress: bool = True,
+    sharded: bool = False,
+    title: str = "features",
     log: Callable[[str], None] = logger.warning,
 ) -> Features:
-    """Run a backbone over a data set, as it would be used: frozen, in eval mode, in float32.
+    """Run a network over a source as it would be used: frozen, in eval mode, in float32.
 
-    Every process takes a contiguous slice of the images and all of them get all features, in the order of the data
-    set. The backbone's training flags are as before afterwards. Batch norm uses the statistics of process 0 on every
-    process, which are the ones a checkpoint holds. Draws no random numbers.
+    Every process takes a contiguous slice of the images and all of them get all features, in the order of the source.
+    The network's training flags are as before afterwards. Batch norm uses the statistics of process 0 on every process,
+    which are the ones a checkpoint holds. Draws no random numbers.
 
     Args:
-        backbone: maps normalized images (B, 3, H, W) to features (B, D).
-        dataset: ``len()``, ``image(index)`` and ``labels``; an image with an alpha channel is laid on mid-gray.
-        size: side of the square shown, in pixels.
-        resize: length the shorter side is resized to before the center is cut out; None for 256/224 of ``size``.
-        preprocess: normalizes a list of uint8 batches; None for ImageNet's mean and standard deviation.
+        network: whose flags and statistics are kept.
+        compute: uint8 images (B, 3, H, W) on the device to features (B, D).
+        view: an image of the source to what is shown, uint8 (H, W, 3).
+        source: see :class:`~selfsup.data.ImageSource`.
+        device: where to compute.
         batch_size: images at a time on each process.
-        device: where to run; None for where the backbone is.
-        num_workers: threads that decode ahead; they draw nothing from any random generator.
-        progress: show a bar with the time left once it has taken five seconds, on a terminal.
-        log: told which images cannot be decoded, if there are any.
-
-    Returns:
-        Features (N, D) and labels (N,) or None. Images that cannot be decoded are left out.
+        num_workers: threads that decode ahead.
+        sharded: whether the network's weights are split, so that a process without images must take part all the same.
+        title: of the progress bar, shown on a terminal after five seconds.
+        log: told which images cannot be decoded, if there are any; they are left out.
 
     Raises:
         DataError: if not a single image can be decoded.
     """
-    device = torch.device(device) if device is not None else device_of(backbone)
-    normalize = (preprocess if preprocess is not None else Preprocess()).to(device)
-    view = evaluation_view(size, resize)
-    per_process = -(-len(dataset) // world_size())
+    per_process = -(-len(source) // world_size())
     rounds = -(-per_process // batch_size)
-    start = min(rank() * per_process, len(dataset))
-    indices = range(start, min(start + per_process, len(dataset)))
-
+    start = min(rank() * per_process, len(source))
+    indices = range(start, min(start + per_process, len(source)))
     parts: list[Tensor] = []
     kept: list[int] = []
-    with _frozen(backbone), _statistics_of_main(backbone), torch.autocast(device.type, enabled=False):
-        for good, images in progress_after(
-            _batches(dataset, indices, view, batch_size, num_workers, rounds=rounds),
-            total=rounds,
-            title="features",
-            enabled=progress and rank() == 0,
-        ):
+    shape: tuple[int, ...] = (3, 32, 32)
+    with _frozen(network), _statistics_of_main(network), torch.autocast(device.type, enabled=False):
+        batches = _batches(source, indices, view, batch_size, num_workers, rounds=rounds)
+        for good, images in progress_after(batches, total=rounds, title=title, enabled=rank() == 0):
             kept += good
             if good:
-                parts.append(backbone(normalize([images.to(device)])[0]).float().cpu())
-            elif any(map(is_split, backbone.parameters())):  # the others need this process to gather weights
-                backbone(normalize([torch.full((1, 3, size, size), BACKGROUND, dtype=torch.uint8, device=device)])[0])
+                shape = tuple(images.shape[1:])
+                parts.append(compute(images.to(device)).float().cpu())
+            elif sharded:
+                compute(torch.full((1, *shape), 127, dtype=torch.uint8, device=device))
     features = _gather_uneven(torch.cat(parts) if parts else None, device)
-    index = torch.tensor([i for part in gather_objects(kept) for i in part])
-    if len(index) < len(dataset) and rank() == 0:
-        log(_left_out(dataset, np.setdiff1d(np.arange(len(dataset)), index.numpy())))
+    index = torch.tensor([number for part in gather_objects(kept) for number in part], dtype=torch.int64)
+    if len(index) < len(source) and rank() == 0:
+        log(_left_out(source, np.setdiff1d(np.arange(len(source)), index.numpy())))
     if features is None:
-        raise DataError(f"evaluation: none of the {len(dataset)} images can be decoded; at least one is needed")
-    labels = getattr(dataset, "labels", None)
-    known = None if labels is None else torch.as_tensor(np.asarray(labels, np.int64))[index]
-    return Features(features, known, device)
+        raise DataError(f"evaluation: none of the {len(source):,} images can be decoded; at least one is needed")
+    labels, groups = (_of(getattr(source, name, None), index) for name in ("labels", "groups"))
+    return Features(features, index, labels, groups, getattr(source, "classes", None), device)
 
 
-def _left_out(dataset: Any, missing: np.ndarray) -> str:
-    name = getattr(dataset, "name", str)
-    names = ", ".join(name(int(index)) for index in missing[:SHOWN])
+def _of(values: Any, index: Tensor) -> Tensor | None:
+    """Labels or groups of some images; None where there are none, or several a image."""
+    if values is None or hasattr(values, "row"):
+        return None
+    return torch.as_tensor(np.asarray(values, np.int64))[index]
+
+
+def _left_out(source: Any, missing: np.ndarray) -> str:
+    names = ", ".join(source.name(int(index)) for index in missing[:SHOWN])
     more = ", ..." if len(missing) > SHOWN else ""
-    return f"{len(missing)} of {len(dataset)} images could not be decoded and were left out: {names}{more}"
-
-
-def evaluation_view(size: int, resize: int | None) -> Any:
-    """What turns an image into the square shown: uint8 (H, W, 3) to (size, size, 3); see :func:`extract_features`."""
-    return TRANSFORMS.build({"type": "EvaluationView", "size": size, "resize": resize or round(size * 256 / 224)})
-
-
-def load_view(dataset: Any, index: int, view: Any) -> np.ndarray:
-    """One image as evaluation shows it, uint8 (size, size, 3).
-
-    Raises:
-        DecodeError: if the image cannot be decoded.
-    """
-    return view(opaque(dataset.image(index)))
+    return f"{len(missing)} of {len(source)} images could not be decoded and were left out: {names}{more}"
 
 
 def device_of(module: nn.Module) -> torch.device:
@@ -215,11 +152,11 @@ def device_of(module: nn.Module) -> torch.device:
 
 
 def _batches(
-    dataset: Any, indices: range, view: Any, batch_size: int, num_workers: int, *, rounds: int
+    source: Any, indices: range, view: Any, batch_size: int, num_workers: int, *, rounds: int
 ) -> Iterator[tuple[list[int], Tensor]]:
     def load(index: int) -> np.ndarray | None:
         try:
-            return load_view(dataset, index, view)
+            return view(source.image(index))
         except DecodeError:
             return None
 
@@ -231,7 +168,7 @@ def _batches(
                 ahead.append(pool.map(load, chunks[number + 1]))
             loaded = list(zip(chunk, ahead.pop(0), strict=True))
             good = [index for index, image in loaded if image is not None]
-            images = [torch.from_numpy(image) for _, image in loaded if image is not None]
+            images = [torch.from_numpy(np.ascontiguousarray(image)) for _, image in loaded if image is not None]
             yield good, torch.stack(images).permute(0, 3, 1, 2) if images else torch.empty(0)
 
 

@@ -1,38 +1,33 @@
 """Weighted k-nearest-neighbor classification of frozen features."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize as normalize_rows
 
-from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError
-from selfsup.evaluation.base import evaluate_features
-from selfsup.evaluation.features import Features, FeatureSource
-from selfsup.evaluation.metrics import mean_per_class, top1
+from selfsup.evaluation.evaluator import Probe, class_count, labelled
+from selfsup.evaluation.features import Features, joined
 from selfsup.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
-class KNN:
+class KNN(Probe):
     """Each test image gets the class with most votes among its k nearest training images.
 
     A neighbor votes exp(similarity / temperature), where the similarity is the dot product. The defaults (k 20,
-    temperature 0.07, normalized) are solo-learn's; VISSL's are ``k=200, temperature=0.1, normalize=False``.
+    temperature 0.07, normalized) are solo-learn's; VISSL's are ``k=200, temperature=0.1, normalize=False``. Nothing is
+    chosen, so that the images of val vote too.
 
     Ties are settled by order: among equally similar training images the earlier ones are neighbors, among classes
     with equal votes the smaller number wins.
 
-    Scores: ``top1`` and ``per_class`` (mean over the classes), fractions.
-
     Args:
-        train: labelled data set or its dict, whose images vote.
-        test: labelled data set or its dict, whose images are classified.
         k: how many neighbors vote, > 0; all training images when there are fewer.
         temperature: > 0; smaller listens to the nearest only.
         normalize: compare L2-normalized features.
-        size, resize, preprocess, batch_size, num_workers: as in :class:`FeatureSource`.
 
     Raises:
         ConfigError: if ``k`` or ``temperature`` is not positive.
@@ -40,64 +35,49 @@ class KNN:
     Source: Wu et al. 2018, arXiv:1805.01978, section 3.4.
     """
 
-    needs_labels = True
+    protocol = "knn/1"
 
-    def __init__(
-        self,
-        train: Any,
-        test: Any,
-        *,
-        k: int = 20,
-        temperature: float = 0.07,
-        normalize: bool = True,
-        size: int = 224,
-        resize: int | None = None,
-        preprocess: Preprocess | dict | None = None,
-        batch_size: int = 64,
-        num_workers: int = 2,
-    ) -> None:
+    def __init__(self, k: int = 20, *, temperature: float = 0.07, normalize: bool = True) -> None:
         for name, value in (("k", k), ("temperature", temperature)):
             if value <= 0:
                 raise ConfigError(f"KNN.{name}: must be > 0, got {value}")
         self.k = k
         self.temperature = temperature
         self.normalize = normalize
-        source = FeatureSource.build(
-            train, size=size, resize=resize, preprocess=preprocess, batch_size=batch_size, num_workers=num_workers
-        )
-        self.sources: tuple[FeatureSource, ...] = (source, source.of(test))
 
-    def evaluate(self, backbone: nn.Module) -> dict[str, float]:
-        """Scores of a backbone."""
-        return evaluate_features(self, backbone)
+    def fit(self, train: Features, val: Features | None) -> "Neighbors":
+        """The images that vote."""
+        voters = train if val is None else joined([train, val])
+        features, labels = labelled(voters)
+        features = normalize_rows(features, dim=1) if self.normalize else features
+        return Neighbors(self, features, labels, class_count(voters), device=voters.device)
 
-    def score(self, *features: Features) -> dict[str, float]:
-        """Scores of the features of the training and the test images."""
-        train, test = (f.with_labels() for f in features)
-        predictions = self.predict(train[0], train[1], test[0], device=features[0].device)
-        return {"top1": top1(predictions, test[1]), "per_class": mean_per_class(predictions, test[1])}
 
-    def predict(
-        self,
-        train_features: Tensor,
-        train_labels: Tensor,
-        features: Tensor,
-        *,
-        device: torch.device | str = "cpu",
-    ) -> Tensor:
-        """The class of each row of ``features``, int64 (M,).
+class Neighbors:
+    """Classifies by the votes of the nearest of known images.
 
-        Args:
-            train_features: (N, D).
-            train_labels: int64 (N,), >= 0.
-            features: (M, D).
-            device: where similarities are computed.
-        """
-        if self.normalize:
-            train_features, features = normalize_rows(train_features, dim=1), normalize_rows(features, dim=1)
-        similarities, neighbors = nearest(features, train_features, self.k, device=device)
-        num_classes = int(train_labels.max()) + 1
-        return votes(similarities, train_labels[neighbors], num_classes, self.temperature).argmax(dim=1)
+    Args:
+        knn: how.
+        features: of the known images, (N, D), normalized if ``knn`` does.
+        labels: int64 (N,), >= 0.
+        num_classes: C.
+        device: where similarities are computed.
+    """
+
+    chosen: Mapping[str, Any] = {}
+    notes: tuple[str, ...] = ()
+
+    def __init__(
+        self, knn: KNN, features: Tensor, labels: Tensor, num_classes: int, *, device: torch.device | str = "cpu"
+    ) -> None:
+        self.knn, self.features, self.labels = knn, features, labels
+        self.num_classes, self.device = num_classes, device
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Votes of each class, float64 (M, C), of features (M, D)."""
+        features = normalize_rows(features, dim=1) if self.knn.normalize else features
+        similarities, neighbors = nearest(features, self.features, self.knn.k, device=self.device)
+        return votes(similarities, self.labels[neighbors], self.num_classes, self.knn.temperature)
 
 
 def nearest(

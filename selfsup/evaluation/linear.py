@@ -1,158 +1,121 @@
 """Linear probe of frozen features, solved rather than trained."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError
-from selfsup.evaluation.base import evaluate_features
-from selfsup.evaluation.features import Features, FeatureSource
-from selfsup.evaluation.metrics import mean_per_class, top1
-from selfsup.evaluation.split import stratified_split
-from selfsup.ops.dist import from_main
+from selfsup.evaluation.evaluator import Probe, class_count, labelled
+from selfsup.evaluation.features import Features, joined
 from selfsup.ops.progress import progress_bar
 from selfsup.registry import EVALUATORS
 
 WEIGHT_DECAYS = (1.0, 0.1, 1e-2, 1e-3, 1e-4)  # a decade apart: accuracy is flat to well under a point within one
 _SMALL = 1 << 27  # features x images x classes
-_BLOCK = 8192  # rows whose scores are held at once
+_BLOCK = 8192  # rows whose logits are held at once
 
 
 @EVALUATORS.register_module()
-class LinearProbe:
+class LinearProbe(Probe):
     """Multinomial logistic regression on standardized frozen features: convex, so there is no schedule to tune.
 
-    Each feature is scaled to mean 0 and standard deviation 1 on the training images. The weight decay is the one of
-    ``weight_decays`` that classifies a held-out fifth of the *training* images best (the larger of equals); the probe
-    is then solved again on all of them. Test images are looked at once, at the end. The papers' own protocols train
-    with SGD and augmentation for many epochs and differ from one another, so numbers are comparable within one protocol
-    only.
+    Each feature is scaled to mean 0 and standard deviation 1 on the images that are learned from. The weight decay is
+    the one of ``weight_decays`` that classifies val best (the larger of equals); the probe is then solved again on
+    train and val. Test images are looked at once, at the end. The papers' own protocols train with SGD and augmentation
+    for many epochs and differ from one another, so numbers are comparable within one protocol only.
 
     Small problems are solved in float64; those of more than 134 million features x images x classes in float32, on the
     device that computed the features. On 6,400 images, 512 features and 100 classes, for weight decays from 1 to 1e-4,
     that gave the same accuracy within 0.02 points (99.3 % to 100 % of predictions equal) in an eighth to a third of the
     time. Meant for up to about 100,000 images; process 0 solves, the others wait for its scores.
 
-    Scores: ``top1`` and ``per_class`` (mean over the classes), fractions.
-
     Args:
-        train: labelled data set or its dict.
-        test: labelled data set or its dict.
         weight_decays: candidates, > 0, largest first; a single one is taken as it is.
         max_iterations: of L-BFGS, for each candidate.
-        max_images: training images beyond this number are left out, by class; None for none.
-        seed: of the held-out fifth.
-        size, resize, preprocess, batch_size, num_workers: as in :class:`FeatureSource`.
 
     Raises:
         ConfigError: if ``weight_decays`` is empty, not in descending order, or holds a value that is not positive, or
-            if another number is too small.
+            if ``max_iterations`` is too small.
     """
 
-    needs_labels = True
+    protocol = "linear/1"
 
-    def __init__(
-        self,
-        train: Any,
-        test: Any,
-        *,
-        weight_decays: Sequence[float] = WEIGHT_DECAYS,
-        max_iterations: int = 200,
-        max_images: int | None = None,
-        seed: int = 0,
-        size: int = 224,
-        resize: int | None = None,
-        preprocess: Preprocess | dict | None = None,
-        batch_size: int = 64,
-        num_workers: int = 2,
-    ) -> None:
+    def __init__(self, weight_decays: Sequence[float] = WEIGHT_DECAYS, *, max_iterations: int = 200) -> None:
         if not weight_decays or min(weight_decays) <= 0:
             raise ConfigError(f"LinearProbe.weight_decays: one value or more, all > 0, got {tuple(weight_decays)}")
         if sorted(weight_decays, reverse=True) != list(weight_decays):
-            raise ConfigError(
-                f"LinearProbe.weight_decays: must be given largest first, got {tuple(weight_decays)}; the search ends "
-                "where smaller ones are worse"
-            )
+            raise ConfigError(f"LinearProbe.weight_decays: must be given largest first, got {tuple(weight_decays)}")
         if max_iterations < 1:
             raise ConfigError(f"LinearProbe.max_iterations: must be > 0, got {max_iterations}")
-        if max_images is not None and max_images < 2:
-            raise ConfigError(f"LinearProbe.max_images: must be > 1, got {max_images}")
         self.weight_decays = tuple(weight_decays)
         self.max_iterations = max_iterations
-        self.max_images = max_images
-        self.seed = seed
-        source = FeatureSource.build(
-            train, size=size, resize=resize, preprocess=preprocess, batch_size=batch_size, num_workers=num_workers
-        )
-        self.sources: tuple[FeatureSource, ...] = (source, source.of(test))
 
-    def evaluate(self, backbone: nn.Module) -> dict[str, float]:
-        """Scores of a backbone."""
-        return evaluate_features(self, backbone)
-
-    def score(self, *features: Features) -> dict[str, float]:
-        """Scores of the features of the training and the test images, found by process 0."""
-        train, test = (f.with_labels() for f in features)
-
-        def solved() -> dict[str, float]:
-            predictions = self.fit(*train, device=features[0].device).predict(test[0])
-            return {"top1": top1(predictions, test[1]), "per_class": mean_per_class(predictions, test[1])}
-
-        return from_main(solved)
-
-    def fit(self, features: Tensor, labels: Tensor, *, device: torch.device | str = "cpu") -> "LinearClassifier":
-        """The probe, its weight decay chosen among the training images.
-
-        Args:
-            features: of the training images, (N, D).
-            labels: int64 (N,).
-            device: where a large problem is solved.
-        """
-        if self.max_images is not None and len(labels) > self.max_images:
-            _, kept = stratified_split(labels.numpy(), test_share=self.max_images / len(labels), seed=self.seed)
-            features, labels = features[kept], labels[kept]
+    def fit(self, train: Features, val: Features | None) -> "LinearPredictor":
+        """The probe, its weight decay chosen on val, solved on train and val."""
         with progress_bar("linear probe, evaluations of the loss") as tick:
             options: dict[str, Any] = {
                 "max_iterations": self.max_iterations,
-                "device": device,
+                "device": train.device,
                 "after_evaluation": tick,
             }
-            weight_decay, start = self.weight_decays[0], None
-            if len(self.weight_decays) > 1:
-                weight_decay, start = self._choose(features, labels, options)
-            return fit_logistic(features, labels, weight_decay=weight_decay, start=start, **options)
+            weight_decay, start, chosen = self.weight_decays[0], None, {}
+            if len(self.weight_decays) > 1 and val is not None:
+                weight_decay, start = self._choose(train, val, options)
+                chosen = {"weight_decay": weight_decay}
+            whole = train if val is None else joined([train, val])
+            classifier = fit_logistic(*labelled(whole), weight_decay=weight_decay, start=start, **options)
+        edge = (
+            chosen and len(self.weight_decays) > 2 and weight_decay in (self.weight_decays[0], self.weight_decays[-1])
+        )
+        notes = (f"weight decay {weight_decay:g} is at the edge of the grid",) if edge else ()
+        return LinearPredictor(classifier, class_count(whole), chosen, notes)
 
-    def _choose(self, features: Tensor, labels: Tensor, options: dict[str, Any]) -> tuple[float, "LinearClassifier"]:
-        """The weight decay that classifies the held-out fifth best, and its solution.
+    def _choose(self, train: Features, val: Features, options: dict[str, Any]) -> tuple[float, "LinearClassifier"]:
+        """The weight decay that classifies val best, and its solution.
 
         From the largest down, each solution is where the search for the next begins. The search ends where a weight
         decay is worse than the best one by more than two standard errors.
         """
-        fitting, held_out = map(torch.from_numpy, stratified_split(labels.numpy(), test_share=0.2, seed=self.seed))
+        features, labels = labelled(val)
         best, accuracy, solution, found = self.weight_decays[0], -1.0, None, None
         for candidate in self.weight_decays:
-            found = fit_logistic(
-                features[fitting],
-                labels[fitting],
-                weight_decay=candidate,
-                tolerance=1e-4,  # enough to rank the candidates
-                start=found,
-                **options,
-            )
-            right = top1(found.predict(features[held_out]), labels[held_out])
+            tolerance = 1e-4  # enough to rank the candidates
+            found = fit_logistic(*labelled(train), weight_decay=candidate, tolerance=tolerance, start=found, **options)
+            right = (found.predict(features) == labels).double().mean().item()
             if right > accuracy:
                 best, accuracy, solution = candidate, right, found
-            elif accuracy - right > 2 * (accuracy * (1 - accuracy) / len(held_out)) ** 0.5:
+            elif accuracy - right > 2 * (accuracy * (1 - accuracy) / len(labels)) ** 0.5:
                 break
         assert solution is not None
         return best, solution
 
 
+class LinearPredictor:
+    """A linear classifier as a predictor of all classes; those that were not learned get the logit -inf.
+
+    Args:
+        classifier: what was learned.
+        num_classes: C.
+        chosen: see :class:`~selfsup.evaluation.evaluator.Predictor`.
+        notes: likewise.
+    """
+
+    def __init__(
+        self, classifier: "LinearClassifier", num_classes: int, chosen: Mapping[str, Any], notes: tuple[str, ...]
+    ) -> None:
+        self.classifier, self.num_classes, self.chosen, self.notes = classifier, num_classes, chosen, notes
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Logits, float64 (M, C), of features (M, D)."""
+        logits = torch.full((len(features), self.num_classes), -torch.inf, dtype=torch.float64)
+        logits[:, self.classifier.classes] = self.classifier.decision(features)
+        return logits
+
+
 class LinearClassifier:
-    """Standardize, then an affine map to one score a class.
+    """Standardize, then an affine map to one logit a class.
 
     Args:
         mean: of each feature, (D,).
@@ -170,7 +133,7 @@ class LinearClassifier:
         self.classes = classes
 
     def decision(self, features: Tensor) -> Tensor:
-        """Scores before the softmax, float64 (M, C), of features (M, D)."""
+        """Logits, float64 (M, C), of features (M, D)."""
         return (features.double() - self.mean) / self.scale @ self.weight.T + self.bias
 
     def predict(self, features: Tensor) -> Tensor:
@@ -258,11 +221,11 @@ def _cross_entropy(inputs: Tensor, targets: Tensor, weight: Tensor, bias: Tensor
     loss = torch.zeros((), dtype=torch.float64, device=inputs.device)
     weight_gradient, bias_gradient = torch.zeros_like(weight), torch.zeros_like(bias)
     for some, their_targets in zip(inputs.split(_BLOCK), targets.split(_BLOCK), strict=True):
-        scores = torch.addmm(bias, some, weight.T)
-        log_shares = scores.log_softmax(dim=1)
+        logits = torch.addmm(bias, some, weight.T)
+        log_probabilities = logits.log_softmax(dim=1)
         right = their_targets[:, None]
-        loss -= log_shares.gather(1, right).sum(dtype=torch.float64)
-        error = log_shares.exp_().scatter_add_(1, right, torch.full_like(right, -1, dtype=scores.dtype))
+        loss -= log_probabilities.gather(1, right).sum(dtype=torch.float64)
+        error = log_probabilities.exp_().scatter_add_(1, right, torch.full_like(right, -1, dtype=logits.dtype))
         weight_gradient.addmm_(error.T, some)
         bias_gradient += error.sum(dim=0)
     count = len(inputs)

@@ -1,62 +1,72 @@
-"""Is the representation collapsing? Told from features alone."""
+"""How many directions features use and how far apart they are: collapse shows here, without labels."""
 
-from typing import Any
+import math
 
-from torch import nn
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
 
-from selfsup.data.preprocess import Preprocess
-from selfsup.evaluation.base import evaluate_features
-from selfsup.evaluation.features import Features, FeatureSource
-from selfsup.evaluation.metrics import feature_std, rankme, spread
+from selfsup.evaluation.representation import Representation
+from selfsup.evaluation.scores import Result, Score
+from selfsup.evaluation.task import Task
 from selfsup.registry import EVALUATORS
 
 
 @EVALUATORS.register_module()
 class Spread:
-    """How many directions the features use and how far apart they are; needs no labels.
+    """Spread of the features of the test images; a few hundred are enough.
 
-    Scores: ``rankme`` (effective rank, in directions), ``rankme_share`` (of the greatest possible, min(N, D)),
-    ``feature_std`` (of L2-normalized features) and ``feature_std_share`` (of the even sphere's 1 / sqrt(D)).
-
-    Args:
-        test: data set or its dict; a few hundred images are enough.
-        size, resize, preprocess, batch_size, num_workers: as in :class:`FeatureSource`.
+    Scores, without intervals: ``rankme`` (effective rank, in directions), ``rankme_share`` (of the greatest possible
+    one, min(N, D)), ``feature_std`` (of L2-normalized features) and ``feature_std_share`` (of an even sphere's
+    1 / sqrt(D)).
     """
 
-    needs_labels = False
+    protocol = "spread/1"
+    needs: frozenset[str] = frozenset()
 
-    def __init__(
-        self,
-        test: Any,
-        *,
-        size: int = 224,
-        resize: int | None = None,
-        preprocess: Preprocess | dict | None = None,
-        batch_size: int = 64,
-        num_workers: int = 2,
-    ) -> None:
-        self.sources: tuple[FeatureSource, ...] = (
-            FeatureSource.build(
-                test,
-                size=size,
-                resize=resize,
-                preprocess=preprocess,
-                batch_size=batch_size,
-                num_workers=num_workers,
-            ),
-        )
+    def evaluate(self, representation: Representation, task: Task) -> Result:
+        """Scores of the task's test images."""
+        found = spread_of(representation.features(task.parts.test).features)
+        return Result({name: Score(value) for name, value in found.items()})
 
-    def evaluate(self, backbone: nn.Module) -> dict[str, float]:
-        """Scores of a backbone."""
-        return evaluate_features(self, backbone)
 
-    def score(self, *features: Features) -> dict[str, float]:
-        """Scores of the features of the one source."""
-        (images,) = features
-        rank = rankme(images.features)
-        return {
-            "rankme": rank,
-            "rankme_share": rank / min(images.features.shape),
-            "feature_std": feature_std(images.features),
-            "feature_std_share": spread(images.features),
-        }
+def spread_of(features: Tensor) -> dict[str, float]:
+    """The scores of :class:`Spread` for features (N, D)."""
+    rank, std = rankme(features), feature_std(features)
+    return {
+        "rankme": rank,
+        "rankme_share": rank / min(features.shape),
+        "feature_std": std,
+        "feature_std_share": std * math.sqrt(features.shape[1]),
+    }
+
+
+def rankme(features: Tensor, epsilon: float = 1e-7) -> float:
+    """Effective rank of a feature matrix: how many directions the features really use.
+
+    Args:
+        features: (N, D), not centered; more than a few thousand rows change little.
+        epsilon: added to each share, as in the paper.
+
+    Returns:
+        exp of the entropy of the normalized singular values: 1 for collapsed features, at most min(N, D).
+
+    Source: Garrido et al. 2023, arXiv:2210.02885, equations 1 and 2.
+    """
+    values = torch.linalg.svdvals(features.double())
+    shares = values / values.sum().clamp_min(torch.finfo(values.dtype).tiny) + epsilon
+    return math.exp(-(shares * shares.log()).sum().item())
+
+
+def feature_std(features: Tensor) -> float:
+    """Standard deviation of L2-normalized features, averaged over the dimensions.
+
+    Args:
+        features: (N, D).
+
+    Returns:
+        0 when all features point the same way, 1 / sqrt(D) when they are spread evenly over the sphere.
+
+    Source: Chen and He 2021, arXiv:2011.10566, section 4.1 and figure 2.
+    """
+    return normalize(features.double(), dim=1).std(dim=0, correction=0).mean().item()

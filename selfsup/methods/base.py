@@ -5,12 +5,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
+from selfsup.data.view_dataset import Sample, collate_views
 from selfsup.errors import ConfigError, at_place
 from selfsup.registry import BACKBONES, LOSSES, NECKS, TRANSFORMS, Registry
+
+LAYERS = ("pooled", "res2", "res3", "res4", "res5")
+"""The layers whose features can be asked for."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Method(BaseModel):
         fresh_parts: names of the submodules that start fresh in a run that begins with the weights of another method's
             checkpoint: all others must be found there, and what else it holds is left behind. None, the default,
             stands for a method that only begins with a checkpoint of its own kind, tensor by tensor.
+        channels_last: how uint8 images are laid out before they are normalized; None, the default, leaves them as they
+            are. A run sets it.
         uniform_loss: the loss of a method that cannot tell its images apart, such as ln K for K prototypes; a run warns
             when its loss stays there. None where no such number is known.
         own_batch_norm: whether batch norm is meant to see the images of one process alone; a run that sets ``sync_bn``
@@ -68,6 +75,7 @@ class Method(BaseModel):
     fresh_parts: tuple[str, ...] | None = None
     uniform_loss: float | None = None
     own_batch_norm: bool = False
+    channels_last: bool | None = None
 
     def __init__(self, backbone: nn.Module | dict[str, Any], preprocess: Preprocess | dict[str, Any] | None = None):
         super().__init__()
@@ -82,6 +90,23 @@ class Method(BaseModel):
             preprocess = {"type": "Preprocess", **preprocess}
         self.preprocess: Preprocess = _built(TRANSFORMS, preprocess, "model.preprocess")
 
+    @property
+    def representation(self) -> Any:
+        """The module that is evaluated, exported and described on cards, with ``out_dim``: the backbone."""
+        return self.backbone
+
+    @staticmethod
+    def collate(samples: Sequence[Sample]) -> Any:
+        """Make a batch of samples; worker processes call this, without the method.
+
+        A method that learns from something else than views brings its own, together with its own :meth:`forward`. Of a
+        batch the engine reads ``index`` and ``bad`` alone.
+
+        Raises:
+            DataError: if no batch can be made of them.
+        """
+        return collate_views(samples)
+
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
         """The loss of a batch.
 
@@ -95,15 +120,15 @@ class Method(BaseModel):
         raise NotImplementedError
 
     def features(self, images: Tensor) -> Tensor:
-        """The representation that is evaluated and exported: the backbone's.
+        """The features that are evaluated: what :attr:`representation` makes of the images.
 
         Args:
             images: shape (B, 3, h, w), normalized.
 
         Returns:
-            Shape (B, backbone.out_dim).
+            Shape (B, representation.out_dim).
         """
-        return self.backbone(images)
+        return self.representation(images)
 
     def after_init_from(self, taken: Collection[str]) -> list[str]:
         """Called where a new run begins with the weights of a file, once they are in place; not on resume.
@@ -173,27 +198,46 @@ class Method(BaseModel):
         """
         return None
 
-    def forward(
-        self,
-        views: list[Tensor],
-        labels: Tensor | None = None,
-        mode: Literal["loss", "features"] = "loss",
-    ) -> Any:
-        """Wrappers such as DistributedDataParallel call the method through here.
+    def forward(self, batch: Any, mode: Literal["loss", "features"] = "loss", *, layer: str = "pooled") -> Any:
+        """Wrappers such as DistributedDataParallel call the method through here; only this gathers split weights.
+
+        uint8 views and images are moved to the method's device and normalized; floating-point ones are taken as they
+        are, as normalized already.
 
         Args:
-            views: as in :meth:`loss`.
-            labels: as in :meth:`loss`.
-            mode: ``'loss'`` for :meth:`loss`, ``'features'`` for :meth:`features` of the first view.
+            batch: for ``'loss'`` what :meth:`collate` gives; for ``'features'`` images, shape (B, 3, H, W).
+            mode: ``'loss'`` for :meth:`loss`, ``'features'`` for :meth:`features`.
+            layer: for ``'features'``: ``'pooled'``, or one of the four feature maps averaged over its places,
+                ``'res2'`` (stride 4) to ``'res5'`` (stride 32).
 
         Raises:
-            ValueError: if the mode is neither.
+            ValueError: if the mode or the layer is none of these.
         """
         if mode == "loss":
-            return self.loss(views, labels)
-        if mode == "features":
-            return self.features(views[0])
-        raise ValueError(f"mode: must be 'loss' or 'features', got {mode!r}")
+            labels = batch.get("label")
+            if labels is not None:
+                labels = labels.to(self._device, non_blocking=True)
+            return self.loss(self._normalized(batch["views"]), labels)
+        if mode != "features":
+            raise ValueError(f"mode: must be 'loss' or 'features', got {mode!r}")
+        (images,) = self._normalized([batch])
+        if layer == "pooled":
+            return self.features(images)
+        if layer not in LAYERS:
+            raise ValueError(f"layer: must be one of {', '.join(LAYERS)}, got {layer!r}")
+        return self.representation.feature_maps(images)[LAYERS.index(layer) - 1].mean((2, 3))
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def _normalized(self, views: Sequence[Tensor]) -> list[Tensor]:
+        if views[0].is_floating_point():
+            return list(views)
+        layout = torch.preserve_format
+        if self.channels_last is not None:
+            layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return self.preprocess([view.to(self._device, memory_format=layout, non_blocking=True) for view in views])
 
 
 def _built(registry: Registry, part: Any, place: str, **context: Any) -> Any:

@@ -54,11 +54,18 @@ class Teacher(nn.Module):
 
 @torch.no_grad()
 def copy_student(method: nn.Module, taken: Collection[str]) -> list[str]:
-    """Make a teacher a copy of its student again, where a run has begun with weights for the student alone.
+    """What a method's ``after_init_from`` does where the teacher starts as a copy of the student.
+
+    ``--init-from`` may give the student alone other weights, as from a file of a backbone; the teacher, which was
+    copied when the method was built, is copied again then::
+
+        def after_init_from(self, taken):
+            return copy_student(self, taken)
 
     Args:
-        method: with the student's ``backbone`` and ``neck`` and a :class:`Teacher` called ``teacher``.
-        taken: names of the method's tensors that were put in from outside; those of the teacher's stay.
+        method: has a module called ``teacher`` whose tensors are named as the method's own are: a :class:`Teacher`, or
+            a module with a ``backbone`` and a ``neck``.
+        taken: names of the method's tensors that the file had; those of the teacher's stay.
 
     Returns:
         Names of the teacher's tensors that are the student's now: parameters and running statistics.

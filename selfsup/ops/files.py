@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +11,15 @@ from selfsup.errors import RecordError
 
 WORK_DIR_MARKER = "environment.json"
 """A folder with this file is the work dir of a run: nothing in it is anybody's data."""
+
+
+def found_in_work_dir(folder: Path) -> set[str] | None:
+    """Names of what was in a work dir before its first run, which are the user's; None for any other folder."""
+    try:
+        return set(json.loads((folder / WORK_DIR_MARKER).read_text(encoding="utf-8"))["found_in_work_dir"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
 
 _REMEDIES = {
     errno.ENOSPC: "make room on the disk",

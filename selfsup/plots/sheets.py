@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from selfsup.ops.images import opaque
+from selfsup.ops.images import on_background
 from selfsup.plots.canvas import COLORS, FAINT, INK, class_name, image_axes, new_figure, save
 
 CELL = 1.25
@@ -50,7 +50,7 @@ def draw_view_sheet(
         figure.text((left + inch / 2) / width, 1 - (head - 0.08) / height, text, ha="center", size=9, color=FAINT)
     for number, (original, views) in enumerate(rows):
         top = head + number * (CELL + GAP)
-        image_axes(figure, opaque(original), MARGIN, top, CELL)
+        image_axes(figure, on_background(original), MARGIN, top, CELL)
         for view, left, inch in zip(views, lefts, inches, strict=True):
             image_axes(figure, view, left, top + (CELL - inch) / 2, inch)
     return save(figure, path)

@@ -6,7 +6,7 @@ used themselves. Ours pass the same checks.
 """
 
 from selfsup.testing.backbone import check_backbone
-from selfsup.testing.evaluator import check_evaluator
+from selfsup.testing.evaluator import check_evaluator, check_task
 from selfsup.testing.hook import check_hook
 from selfsup.testing.loss import check_loss
 from selfsup.testing.method import check_method
@@ -22,5 +22,6 @@ __all__ = [
     "check_method",
     "check_neck",
     "check_source",
+    "check_task",
     "check_transform",
 ]

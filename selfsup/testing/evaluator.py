@@ -1,36 +1,24 @@
-"""The contract of evaluators."""
+"""The contracts of evaluators and tasks."""
 
 import copy
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Collection
+from fnmatch import fnmatch
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from selfsup.testing.contract import (
-    fits_any,
-    global_random_state,
-    listed,
-    must,
-    own_random_numbers,
-    require,
-    same_values,
-)
-from selfsup.testing.modules import state_of
+from selfsup.data.input_contract import InputContract
+from selfsup.data.selection import Subset
+from selfsup.evaluation.representation import Representation
+from selfsup.evaluation.scores import Result, Score
+from selfsup.evaluation.task import Task
+from selfsup.ops.random_state import isolated_random_state, random_state
 
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks")
-SWITCHES: dict[str, Callable[[Any], Any]] = {
-    "is_grad_enabled": torch.set_grad_enabled,
-    "get_default_dtype": torch.set_default_dtype,
-    "get_num_threads": torch.set_num_threads,
-    "get_deterministic_debug_mode": torch.set_deterministic_debug_mode,
-    "get_float32_matmul_precision": torch.set_float32_matmul_precision,
-}
-"""What of PyTorch holds for everybody: the function that says it, and the one that sets it."""
-OTHERS = 5
-"""Backbones that are evaluated until one has other scores: few images make few different fractions."""
+NEEDS = {"labels", "train", "hierarchy", "multi-label"}
+CPU = torch.device("cpu")
 
 
 class SmallBackbone(nn.Module):
@@ -49,121 +37,110 @@ class SmallBackbone(nn.Module):
 
 
 def check_evaluator(
-    evaluator: Any, backbone: nn.Module | None = None, *, unbounded: Collection[str] = (), seed: int = 0
+    evaluator: Any, task: Task, *, input_contract: InputContract, unbounded: Collection[str] = (), seed: int = 0
 ) -> None:
-    """Check what a run asks of an evaluator.
+    """Check what training and evaluation ask of an evaluator.
 
-    ``evaluate(backbone)`` returns finite scores by name, fractions unless named as ``unbounded``, the same ones however
-    often it is asked, and others for some other backbone; the backbone is evaluated as it would be used, in eval mode,
-    whatever mode it is in; its weights, statistics, training flags, hooks, and what of it is trained, the random
-    states, and PyTorch's global switches (gradients, default dtype, threads, deterministic algorithms) are as before.
+    It names its protocol with a version and what it needs; ``evaluate`` gives a Result of finite scores, fractions
+    unless named as ``unbounded``, the same ones when asked again and others for some other network. The network is
+    evaluated in eval mode; its weights, statistics and flags, and the global random states, are as before. Test labels
+    change no hyper-parameter.
 
     Args:
-        evaluator: built, with images of its own; it is used itself, not a copy.
-        backbone: what is evaluated; None for a small untrained one.
+        evaluator: built.
+        task: that it fits.
+        input_contract: how the task's images are shown.
         unbounded: shell patterns for scores that are no fractions.
-        seed: of the untrained backbone.
+        seed: of the untrained network that is evaluated.
 
     Raises:
-        AssertionError: naming the first rule that is broken.
+        AssertionError: naming what is broken.
     """
-    require(callable(getattr(evaluator, "evaluate", None)), evaluator, "must have evaluate(backbone)")
-    with own_random_numbers(seed), _own_switches():
-        evaluated = SmallBackbone() if backbone is None else copy.deepcopy(backbone)
-        evaluated.train()
-        next(iter(evaluated.children()), evaluated).eval()  # mixed flags, as frozen stages have them
-        next(evaluated.parameters()).requires_grad_(False)
-        before, state = _settings(evaluated), state_of(evaluated)
-        random_state, switches = global_random_state(), _switches()
-        with must(evaluator, "evaluate(backbone) must not raise"):
-            scores = evaluator.evaluate(evaluated)
-        _check_scores(evaluator, scores, unbounded)
-        flags, trained, hooks = (
-            [name for name in old if new[name] != old[name]]
-            for old, new in zip(before, _settings(evaluated), strict=True)
-        )
-        require(not flags, evaluator, f"must leave the training flags as they were, but not of {listed(flags)}")
-        require(not trained, evaluator, f"must leave requires_grad as it was, but not of {listed(trained)}")
-        require(not hooks, evaluator, f"must leave no hooks behind, but does on {listed(hooks)}")
-        require(
-            same_values(state_of(evaluated), state), evaluator, "must not change the backbone's weights or statistics"
-        )
-        require(global_random_state() == random_state, evaluator, "must not draw from a global random generator")
-        for name, now in _switches().items():
-            require(
-                now == switches[name],
-                evaluator,
-                f"must leave PyTorch's switches as they were, but torch.{name}() is {now} instead of {switches[name]}",
-            )
-        asked = [name for name, parameter in evaluated.named_parameters() if parameter.grad is not None]
-        require(not asked, evaluator, f"must leave no gradients behind, but does in {listed(asked)}")
-        _check_judgement(evaluator, evaluated, scores)
+    name = type(evaluator).__name__
+    assert re.fullmatch(r"[\w.-]+/\d+", getattr(evaluator, "protocol", "")), f"{name}.protocol: must be like 'knn/1'"
+    assert set(evaluator.needs) <= NEEDS, f"{name}.needs: must be of {sorted(NEEDS)}, got {set(evaluator.needs)}"
+    assert task.fits(evaluator.needs) is None, f"{name}: the task does not fit it, {task.fits(evaluator.needs)}"
+    with isolated_random_state(CPU, seed=seed):
+        network = SmallBackbone().train()
+        network.bn.eval()  # mixed flags, as frozen stages have them
+        before, flags = copy.deepcopy(network.state_dict()), [part.training for part in network.modules()]
+        drawn = _digest_of_random_state()
+        result = evaluator.evaluate(Representation(network, input_contract), task)
+        assert _digest_of_random_state() == drawn, f"{name}: must not draw from a global random generator"
+        _check_result(name, result, unbounded)
+        assert [part.training for part in network.modules()] == flags, f"{name}: must keep training flags"
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, before[key]), f"{name}: must not change the network, but changes {key}"
+        again = evaluator.evaluate(Representation(network, input_contract), task)
+        assert _values(again) == _values(result), f"{name}: must give the same scores again"
+        if evaluator.needs & {"labels"}:
+            other = evaluator.evaluate(Representation(network, input_contract), _with_shuffled_test_labels(task))
+            assert other.chosen == result.chosen, f"{name}: must choose nothing by test labels"
+        for _ in range(5):  # few images make few different fractions
+            stranger = copy.deepcopy(network)
+            for parameter in stranger.parameters():
+                parameter.data = torch.randn_like(parameter)
+            if _values(evaluator.evaluate(Representation(stranger, input_contract), task)) != _values(result):
+                return
+        raise AssertionError(f"{name}: must look at the features, but five other networks have the same scores")
 
 
-def _check_judgement(evaluator: Any, evaluated: nn.Module, scores: dict[str, float]) -> None:
-    for time in ("second", "third"):
-        again = evaluator.evaluate(evaluated.eval())
-        require(
-            _same_scores(again, scores),
-            evaluator,
-            f"must give the same scores again, and for a backbone in eval mode, but the {time} time they are {again} "
-            f"instead of {scores}",
-        )
-    others = []
-    for _ in range(OTHERS):
-        other = copy.deepcopy(evaluated)
-        with torch.no_grad():
-            for parameter in other.parameters():
-                parameter.copy_(torch.randn_like(parameter))
-        others.append(evaluator.evaluate(other))
-        if not _same_scores(others[-1], scores):
-            return
-    require(False, evaluator, f"must look at the backbone, but {OTHERS} others have the same scores: {scores}")
+def check_task(task: Task) -> None:
+    """Check a task: its parts have no image in common, are of the same classes, and watching sees no test image.
+
+    Args:
+        task: with one test source.
+
+    Raises:
+        AssertionError: naming what is broken.
+    """
+    parts, watched = task.parts, task.watch()
+    test = _names(parts.test)
+    assert test, f"task {task.name}: must have test images"
+    for name in ("train", "val"):
+        if (part := getattr(parts, name)) is not None:
+            assert not test & _names(part), f"task {task.name}: {name} and test have images in common"
+            same = part.classes is None or list(part.classes) == list(parts.test.classes)
+            assert same, f"task {task.name}: {name} and test have other classes"
+    if parts.train is not None:
+        seen = set().union(*(_names(part) for part in (watched.parts.train, watched.parts.val, watched.parts.test)))
+        assert not seen & test, f"task {task.name}: watch() sees test images"
+        assert not _names(parts.train) & _names(parts.val), f"task {task.name}: train and val have images in common"
 
 
-@contextmanager
-def _own_switches() -> Iterator[None]:
-    """Whatever an evaluator leaves switched is switched back."""
-    with torch.enable_grad():
-        before = _switches()
-        try:
-            yield
-        finally:
-            for name, now in _switches().items():
-                if now != before[name]:
-                    SWITCHES[name](before[name])
+def _names(source: Any) -> set[str]:
+    return {source.name(index) for index in range(len(source))}
 
 
-def _switches() -> dict[str, Any]:
-    return {name: getattr(torch, name)() for name in SWITCHES}
+def _check_result(name: str, result: Any, unbounded: Collection[str]) -> None:
+    assert isinstance(result, Result), f"{name}.evaluate: must return a Result, got {type(result).__name__}"
+    assert result.scores, f"{name}.evaluate: must return a score"
+    for key, score in result.scores.items():
+        assert isinstance(score, Score), f"{name}: {key} must be a Score, got {type(score).__name__}"
+        assert np.isfinite(score.value), f"{name}: {key} must be finite, got {score.value}"
+        if not any(fnmatch(key, pattern) for pattern in unbounded):
+            assert 0 <= score.value <= 1, f"{name}: {key} must be a fraction, got {score.value}; or be unbounded"
+        if score.low is not None and score.high is not None:
+            assert score.low <= score.value <= score.high, f"{name}: {key} must lie in its interval, got {score}"
 
 
-def _settings(evaluated: nn.Module) -> tuple[dict[str, Any], ...]:
-    """Training flags by part, requires_grad by parameter, and the numbers of hooks by part."""
-    parts = {name or "the backbone itself": part for name, part in evaluated.named_modules()}
-    return (
-        {name: part.training for name, part in parts.items()},
-        {name: parameter.requires_grad for name, parameter in evaluated.named_parameters()},
-        {name: [len(getattr(part, kind)) for kind in HOOKS] for name, part in parts.items()},
-    )
+def _values(result: Result) -> dict[str, float]:
+    return {name: round(score.value, 6) for name, score in result.scores.items()}
 
 
-def _check_scores(evaluator: Any, scores: Any, unbounded: Collection[str]) -> None:
-    require(isinstance(scores, dict), evaluator, f"evaluate must return a dict, got {type(scores).__name__}")
-    require(bool(scores), evaluator, "evaluate must return at least one score")
-    for name, value in scores.items():
-        require(isinstance(name, str), evaluator, f"names of scores must be text, got {name!r}")
-        require(
-            isinstance(value, float),
-            evaluator,
-            f"score {name!r} must be a float, got {type(value).__name__}: {value!r}",
-        )
-        require(bool(np.isfinite(value)), evaluator, f"score {name!r} must be finite, got {value}")
-        if not fits_any(name, unbounded):
-            require(
-                0 <= value <= 1, evaluator, f"score {name!r} must be a fraction in [0, 1], got {value}; or be unbounded"
-            )
+def _digest_of_random_state() -> str:
+    return repr([(key, np.asarray(value, dtype=object).tolist()) for key, value in random_state(CPU).items()])
 
 
-def _same_scores(a: dict[str, float], b: dict[str, float]) -> bool:
-    return a.keys() == b.keys() and all(abs(a[name] - b[name]) <= 1e-6 * max(1.0, abs(b[name])) for name in a)
+class _Shuffled(Subset):
+    """The same images with the labels of others."""
+
+    @property
+    def labels(self) -> Any:
+        return np.random.default_rng(0).permutation(np.asarray(super().labels))
+
+
+def _with_shuffled_test_labels(task: Task) -> Task:
+    parts = task.parts
+    test = _Shuffled(parts.test, indices=np.arange(len(parts.test)))
+    return Task(task.name, train=parts.train, val=parts.val, test=test, metric=task.metric, hierarchy=task.hierarchy)

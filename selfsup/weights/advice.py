@@ -21,19 +21,10 @@ def advice(
     chosen: Choice,
     translation: Translation | None = None,
 ) -> str:
-    """The end of an error message.
+    """The end of an error message, after a semicolon; empty if nothing is known.
 
-    Args:
-        state: what the file holds, under the key that the user says.
-        target: what wants its tensors.
-        source: who wrote the file, as the user says.
-        prefix: of the names to look at, as the user says.
-        chosen: which of the file's state dicts was looked at.
-        translation: what that gave; None if nothing.
-
-    Returns:
-        Another source, prefix or key by which every tensor would be found, or the axes of the kernels, or the networks
-        that the file and the model have, or the state dicts in the file, after a semicolon; empty if nothing is known.
+    It names another source, prefix or key by which every tensor would be found, or the axes of the kernels, or the
+    networks that the file and the model have, or the state dicts in the file.
     """
     if reading := _reading(state, target, source, prefix):
         return f"; {reading}"

@@ -88,11 +88,7 @@ def _if_card(found: Any) -> dict[str, Any] | None:
 
 
 def check_place(out: Path, *, source: Path) -> None:
-    """Reject to write where something would be lost that was not written by us.
-
-    Args:
-        out: the file of weights to write; its card goes beside it.
-        source: the file that the weights come from.
+    """Reject to write a file of weights and its card over something that was not written by us.
 
     Raises:
         CheckpointError: if ``out`` is that file, or the card would replace a file that is no card.
@@ -108,11 +104,6 @@ def check_place(out: Path, *, source: Path) -> None:
 
 def check_card(out: Path, card: Mapping[str, Any], *, source: Path | None = None) -> None:
     """Reject to write a card that another file of weights, which differs in its suffix alone, would have too.
-
-    Args:
-        out: the file of weights to write.
-        card: what is to lie beside it.
-        source: the file that the weights come from; its own card, if it has one, is inside it.
 
     Raises:
         CheckpointError: if it says something else than the card that the other file has.
@@ -203,14 +194,7 @@ def _rounded(values: Sequence[float] | None) -> list[float] | None:
 def made_by(
     name: str | None, method: str, started_from: Mapping[str, Any] | None, taught_by: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
-    """What a card says of how weights were made, and under which terms they are: ``recipe`` and ``license``.
-
-    Args:
-        name: the config's; None if it has none.
-        method: the class that was trained.
-        started_from: what the run began with, see :func:`origin`; None for random weights.
-        taught_by: the same of each network that was trained already and taught this one.
-    """
+    """What a card says of how weights were made, and under which terms they are: ``recipe`` and ``license``."""
     recipe: dict[str, Any] = {"config": name, "method": method}
     if started_from is not None:
         recipe["started_from"] = _without_license(started_from)
@@ -221,20 +205,17 @@ def made_by(
 
 
 def license_of(used: Iterable[Mapping[str, Any]]) -> str:
-    """The terms of what a run has made: those of the weights that it used bind it, unless they were its owner's too.
-
-    Args:
-        used: what is known of each file of weights, see :func:`origin`.
-    """
-    terms = dict.fromkeys(term for weights in used if (term := _terms(weights)))
+    """The terms of what a run has made: those of the weights that it used bind it, unless they were its owner's too."""
+    terms: dict[str, None] = {}
+    for weights in used:
+        license, file = weights.get("license"), weights["file"]
+        if license is None:
+            terms[str(file)] = None
+        elif not license.startswith(OWN):
+            terms[f"{file}: {license}"] = None
+        elif license != OWN:
+            terms[license.removeprefix(OWN).removeprefix(_WITHIN)] = None
     return f"{OWN}{_WITHIN}{' and of '.join(terms)}" if terms else OWN
-
-
-def _terms(weights: Mapping[str, Any]) -> str:
-    license, file = weights.get("license"), weights["file"]
-    if license is None:
-        return str(file)
-    return license.removeprefix(OWN).removeprefix(_WITHIN) if license.startswith(OWN) else f"{file}: {license}"
 
 
 def _without_license(weights: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,65 +24,34 @@ NAME = re.compile(r"step_(\d+)\.pth")
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A run after some optimizer updates, or the weights of a whole method; what the file does not say is None.
+    """A run after some optimizer updates, or the weights of a whole method; what the file does not say is None."""
 
-    Args:
-        model: the method's state dict.
-        method: name of its class.
-        step: updates done.
-        optim_wrapper: state of the optimizer's wrapper.
-        schedules: state of each schedule.
-        ranks: what each process has of its own: random states and buffers that differ from those of process 0.
-        run: identifies the run, over every resume.
-        recipe: name of the config.
-        config: the resolved config.
-        data: which images there were, and which were held out.
-        images: how many were trained on.
-        seed: of the run.
-        batch: images per process, processes, accumulated steps.
-        optimizer: name of its class.
-        schedulers: names of the schedules' classes.
-        started_from: the weights that the run began with, see :func:`~selfsup.weights.card.origin`.
-        trained: the same of networks that the method took trained, such as a teacher.
-        unwritten: metrics that the disk has not taken yet.
-        card: of weights that were converted, see :mod:`selfsup.weights.card`.
-        extra: what else a run keeps, by name.
-        version: of this schema.
-        path: the file it was read from.
-
-    The number of versions that can be read grows; each older one is translated in :func:`_upgraded`.
-    """
-
-    model: Mapping[str, Tensor]
-    method: str | None = None
-    step: int | None = None
-    optim_wrapper: Any = None
-    schedules: Any = None
-    ranks: Any = None
-    run: str | None = None
-    recipe: str | None = None
-    config: Mapping[str, Any] | None = None
-    data: Mapping[str, Any] | None = None
-    images: int | None = None
+    model: Mapping[str, Tensor]  # the method's state dict
+    method: str | None = None  # name of its class
+    step: int | None = None  # updates done
+    optim_wrapper: Any = None  # state of the optimizer's wrapper
+    schedules: Any = None  # state of each schedule
+    ranks: Any = None  # of each process: random states, and buffers that differ from those of process 0
+    run: str | None = None  # identifies the run, over every resume
+    recipe: str | None = None  # name of the config
+    config: Mapping[str, Any] | None = None  # resolved
+    data: Mapping[str, Any] | None = None  # which images there were, and which were held out
+    images: int | None = None  # how many were trained on
     seed: int | None = None
-    batch: Any = None
-    optimizer: str | None = None
-    schedulers: Any = None
-    started_from: Mapping[str, Any] | None = None
-    trained: Sequence[Mapping[str, Any]] = ()
-    unwritten: Sequence[dict[str, Any]] = ()
-    card: Mapping[str, Any] | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    batch: Any = None  # images per process, processes, accumulated steps
+    optimizer: str | None = None  # name of its class
+    schedulers: Any = None  # names of the schedules' classes
+    started_from: Mapping[str, Any] | None = None  # the weights that the run began with, see card.origin
+    trained: Sequence[Mapping[str, Any]] = ()  # the same of networks that the method took trained, such as a teacher
+    unwritten: Sequence[dict[str, Any]] = ()  # metrics that the disk has not taken yet
+    card: Mapping[str, Any] | None = None  # of weights that were converted
+    extra: Mapping[str, Any] = field(default_factory=dict)  # what else a run keeps, by name
     version: int = VERSION
-    path: Path | None = None
+    path: Path | None = None  # the file it was read from
 
     @classmethod
     def of(cls, state: Mapping[str, Any], path: str | Path) -> "Checkpoint | None":
-        """The checkpoint that a file holds; None if it is another kind of file of weights.
-
-        Args:
-            state: what the file holds.
-            path: the file.
+        """The checkpoint in what a file holds; None if it is another kind of file of weights.
 
         Raises:
             CheckpointError: if a newer version wrote it.

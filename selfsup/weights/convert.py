@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,10 @@ from selfsup.backbones import Timm
 from selfsup.registry import BACKBONES, METHODS
 from selfsup.weights.card import check_card, check_place, read_card, weights_card
 from selfsup.weights.checkpoint import Checkpoint
+from selfsup.weights.load import find_and_check
 from selfsup.weights.load_report import LoadReport
 from selfsup.weights.read import read_weights
-from selfsup.weights.rules.bit import adapt
 from selfsup.weights.rules.sources import SOURCES
-from selfsup.weights.settings import check_settings
-from selfsup.weights.translate import find_weights
 from selfsup.weights.write import write_card, write_weights
 
 
@@ -57,16 +54,20 @@ def convert_file(
     with torch.device("meta"):
         model: Any = BACKBONES.build(dict(architecture)) if method is None else METHODS.build(dict(method))
     state = read_weights(path, mapped=True)
-    weights, report = find_weights(
-        state, model, file=path, source=source, prefix=prefix, key=key, whole=method is not None
+    backbone = model if method is None else model.backbone
+    weights, report = find_and_check(
+        state,
+        model,
+        backbone,
+        file=path,
+        source=source,
+        prefix=prefix,
+        key=key,
+        whole=method is not None,
+        adapting=True,
     )
     own = model.state_dict()
     weights |= {name: torch.zeros_like(own[name], device="cpu") for name in report.kept}  # counters and queues
-    backbone = model if method is None else model.backbone
-    checkpoint = Checkpoint.of(state, path) if source == "selfsup" else None
-    config = checkpoint.config if checkpoint is not None else None
-    theirs = check_settings(path, backbone, config=config, source=source, adapting=True)
-    report = replace(report, changed=adapt(backbone, theirs.get("eps")))
     mean, std, size = _input_of(path, backbone, source)
     card = weights_card(
         architecture,

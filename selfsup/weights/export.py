@@ -100,8 +100,8 @@ def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, fo
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         wanted = f"for images of {side} px" if format in LAYOUTS else "for any batch size"
         raise CheckpointError(
-            f"{path}: {type(backbone).__name__} cannot be exported as {format} {wanted} ({reason}); "
-            f"{_other_size(backbone, side, format)}choose format safetensors"
+            f"{path}: {type(backbone).__name__} cannot be exported as {format} {wanted} ({reason}); choose format "
+            "safetensors"
         ) from error
     return Exported(path, difference, usage.replace(str(draft), str(path)))
 
@@ -121,17 +121,6 @@ def _same_function(backbone: nn.Module, run: Run, images: Tensor) -> bool:
         return False
     difference = relative_difference(copy.deepcopy(backbone).double(), run.double(), images.double())
     return difference <= EXACT
-
-
-def _other_size(backbone: Any, side: int, format: str) -> str:
-    """What to say of a network whose positions the libraries take for images of one size only."""
-    made_for = getattr(backbone, "grid_size", 0) * getattr(backbone, "patch_size", 0)
-    if format not in LAYOUTS or made_for in (0, side):
-        return ""
-    return (
-        f"its positions are made for {made_for} px: train on views of that size (or with model.backbone.image_size="
-        f"{side}), or "
-    )
 
 
 def counterpart(backbone: nn.Module, library: str) -> tuple[dict[str, Tensor], nn.Module, str]:

@@ -54,35 +54,47 @@ def load_backbone(
 
 
 def fill_backbone(
-    backbone: nn.Module,
+    backbone: nn.Module, state: Mapping[str, Any], file: Path, source: str = "selfsup", **how: Any
+) -> LoadReport:
+    """:func:`load_backbone` from what a file holds; see :func:`find_and_check` for the other arguments."""
+    weights, report = find_and_check(state, backbone, backbone, file=file, source=source, **how)
+    backbone.load_state_dict(split_state({**backbone.state_dict(), **weights}, backbone))
+    return report
+
+
+def find_and_check(
     state: Mapping[str, Any],
-    file: Path,
-    source: str = "selfsup",
+    model: nn.Module,
+    backbone: Any,
     *,
+    file: Path,
+    source: str,
     prefix: str = "",
     key: str = "",
+    whole: bool = False,
     adapting: bool = False,
-) -> LoadReport:
-    """:func:`load_backbone` from what a file holds.
+) -> tuple[dict[str, Tensor], LoadReport]:
+    """Find a model's weights, and reject those of a backbone that computes something else.
 
     Args:
-        backbone: what receives the weights.
         state: what the file holds.
+        model: wants the weights: the backbone, or the method that has it.
+        backbone: is compared with what the file and its source state.
         file: its path, for messages and its card.
         source: who wrote it.
         prefix: see :func:`load_backbone`.
         key: likewise.
-        adapting: whether the network takes over settings of the weights' network, such as eps.
+        whole: whether the model is a whole method.
+        adapting: whether the backbone takes over settings of the weights' network, such as eps.
 
     Raises:
         CheckpointError: see :func:`load_backbone`.
     """
-    weights, report = find_weights(state, backbone, file=file, source=source, prefix=prefix, key=key)
+    weights, report = find_weights(state, model, file=file, source=source, prefix=prefix, key=key, whole=whole)
     checkpoint = Checkpoint.of(state, file) if source == "selfsup" else None
     config = checkpoint.config if checkpoint is not None else None
     theirs = check_settings(file, backbone, config=config, source=source, adapting=adapting)
-    backbone.load_state_dict(split_state({**backbone.state_dict(), **weights}, backbone))
-    return replace(report, changed=adapt(backbone, theirs.get("eps")))
+    return weights, replace(report, changed=adapt(backbone, theirs.get("eps")))
 
 
 def load_checkpoint(module: nn.Module, checkpoint: Checkpoint, weights: Mapping[str, Tensor] | None = None) -> None:

@@ -46,12 +46,11 @@ class LoadReport:
         return not (self.missing or self.unexpected or self.shape_mismatch or self.dtype_mismatch)
 
     def __repr__(self) -> str:
-        counts = [f"{count} {what}" for count, what, _ in self._rows() if count]
+        counts = [f"{count} {what}" for count, what, _ in self._all() if count]
         return f"<LoadReport: {', '.join([*counts, *self.changed]) or 'no tensors'}>"
 
     def __str__(self) -> str:
-        lines = [f"{count} {what}: {', '.join(names)}" for count, what, names in self._rows() if count]
-        return "\n".join([*lines, *(f"changed in the network: {what}" for what in self.changed)])
+        return "\n".join(f"{count or ''} {what}: {', '.join(names)}".strip() for count, what, names in self._all())
 
     def problems(self) -> str:
         """What does not fit, each with its first names, in one line."""
@@ -59,23 +58,29 @@ class LoadReport:
 
     def rows(self) -> list[tuple[int, str, str]]:
         """How many tensors, what became of them, the first names."""
-        return [(count, what, shown(names)) for count, what, names in self._rows()]
+        return [(count, what, shown(names)) for count, what, names in self._all()]
 
-    def _rows(self) -> Rows:
-        rows = [(len(self.loaded), "loaded", self.loaded)]
-        rows += [(len(names), f"ignored: {why}", names) for why, names in self.ignored.items()]
-        rows += [(len(self.kept), "not in the file, kept as built", self.kept)] if self.kept else []
-        rows += [(0, "changed in the network", (what,)) for what in self.changed]
-        return rows + self._mismatches()
+    def _all(self) -> Rows:
+        rows = {
+            "loaded": self.loaded,
+            **{f"ignored: {why}": names for why, names in self.ignored.items()},
+            "not in the file, kept as built": self.kept,
+        }
+        changes = [(0, "changed in the network", (what,)) for what in self.changed]
+        return [*((len(names), what, names) for what, names in rows.items() if names), *changes, *self._mismatches()]
 
     def _mismatches(self) -> Rows:
-        mismatches = {
+        shapes, types = (
+            tuple(f"{name}: {got}, expected {needed}" for name, got, needed in each)
+            for each in (self.shape_mismatch, self.dtype_mismatch)
+        )
+        kinds = {
             "missing": self.missing,
             "unexpected": self.unexpected,
-            "shape mismatch": tuple(f"{name}: {got}, expected {needed}" for name, got, needed in self.shape_mismatch),
-            "dtype mismatch": tuple(f"{name}: {got}, expected {needed}" for name, got, needed in self.dtype_mismatch),
+            "shape mismatch": shapes,
+            "dtype mismatch": types,
         }
-        return [(len(names), what, names) for what, names in mismatches.items() if names]
+        return [(len(names), what, names) for what, names in kinds.items() if names]
 
 
 def shown(names: tuple[str, ...] | list[str]) -> str:

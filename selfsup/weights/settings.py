@@ -33,19 +33,12 @@ _CLASS = re.compile(r"<class '([\w.]+)'>")
 
 @dataclass(frozen=True)
 class _Statement:
-    """What somebody says of the network that weights belong to.
+    """What somebody says of the network that weights belong to."""
 
-    Args:
-        by: who says it, for messages.
-        described: as a backbone's dict, as far as it is stated.
-        settings: what of it no tensor shows.
-        whole: whether that is all that could be said of the network at hand.
-    """
-
-    by: str
-    described: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    whole: bool
+    by: str  # whom, for messages
+    described: Mapping[str, Any]  # as a backbone's dict, as far as it is stated
+    settings: Mapping[str, Any]  # what of it no tensor shows
+    whole: bool  # whether that is all that could be said of the network at hand
 
 
 def check_settings(
@@ -57,8 +50,6 @@ def check_settings(
     adapting: bool = False,
 ) -> dict[str, Any]:
     """Reject weights that are stated to belong to a network that computes something else.
-
-    Nothing is said of a network of an unrelated type: its arguments mean other things.
 
     Args:
         file: the weights.
@@ -125,15 +116,13 @@ def _component(name: Any, kind: type) -> type | None:
     """The class that a file calls so, perhaps the one at hand; None if it is not known here."""
     if not isinstance(name, str):
         return None
-    if shown_class := _CLASS.fullmatch(name):  # as the config in a checkpoint shows a class
-        name = shown_class[1]
+    name = _CLASS.sub(r"\1", name)  # as the config in a checkpoint shows a class
     if name == f"{kind.__module__}.{kind.__qualname__}":
         return kind
-    for called in (name, name.rpartition(".")[2]):
-        with contextlib.suppress(RegistryError):
-            found = BACKBONES.find(called)
-            if isinstance(found, type) and (called == name or f"{found.__module__}.{found.__qualname__}" == name):
-                return found
+    with contextlib.suppress(RegistryError):
+        found = BACKBONES.find(name.rpartition(".")[2])
+        if isinstance(found, type) and ("." not in name or f"{found.__module__}.{found.__qualname__}" == name):
+            return found
     return None
 
 

@@ -18,12 +18,7 @@ _NO_WEIGHTS = re.compile(r"(?:.*_)?(?:optim|optimi[sz]ers?|amp|(?:grad)?scalers?
 
 @dataclass(frozen=True)
 class Choice:
-    """Which state dict of a file was taken.
-
-    Args:
-        taken: the keys of what was taken; empty if the tensors stand under no key.
-        others: the other state dicts by key, a dot between the keys of dicts that lie in one another.
-    """
+    """Which state dict of a file was taken, and which others there are, by key."""
 
     taken: tuple[str, ...] = ()
     others: Mapping[str, Weights] = field(default_factory=dict)
@@ -53,11 +48,7 @@ def named(held: Any) -> Weights:
 
 
 def under_key(state: Mapping[str, Any], key: str) -> Weights:
-    """The state dict that stands under a key.
-
-    Args:
-        state: what a file holds.
-        key: with a dot between the keys of dicts that lie in one another.
+    """The state dict that stands under a key, with a dot between the keys of dicts that lie in one another.
 
     Raises:
         CheckpointError: if there is none.
@@ -73,10 +64,6 @@ def choice(state: Mapping[str, Any], taken: Weights) -> Choice:
     """Which of a file's state dicts have been taken.
 
     The others have tensors that are named by the path of a module; other dicts of tensors are no weights.
-
-    Args:
-        state: what the file holds.
-        taken: the tensors that were found in it, under whatever names.
     """
     used = {id(tensor) for tensor in taken.values()}
     whole, others = [], {}

@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from selfsup.data import InputContract
+from selfsup.evaluation import Task
+
 
 @dataclass(frozen=True)
 class Example:
@@ -36,8 +39,11 @@ NECK = {"type": "ProjectionNeck", "hidden_dims": (16,), "out_dim": 8}
 PREDICTOR = {"type": "ProjectionNeck", "hidden_dims": (16,)}
 CLASSES = torch.tensor([0, 1, 2, 3, 4, 0])
 CLASSIFIER = {"type": "Supervised", "backbone": TINY, "num_classes": 5, "loss": {"type": "CrossEntropyLoss"}}
-SCENES = {"type": "Scenes", "split": "test", "size": 16, "variants": 1}
-SMALL = {"size": 16, "resize": 16}
+SCENES = {"type": "Scenes", "split": "val", "size": 16, "variants": 1}
+_ON_SCENES = {
+    "task": Task(train=SCENES, test=SCENES | {"split": "test"}),
+    "input_contract": InputContract(size=16, resize="none"),
+}
 
 _DEEP_RESNET = {"depth": 50, "width": 0.125}
 _VIT = {"embed_dim": 16, "depth": 5, "num_heads": 2, "image_size": 64}
@@ -164,14 +170,11 @@ TRANSFORMS = {
     "SwAVViews": Example({"sizes": (24, 16), "counts": (2, 1)}, options=_DRAWS),
 }
 EVALUATORS = {
-    "KNN": Example({"train": SCENES, "test": SCENES | {"seed": 1}, "k": 5, **SMALL}),
-    "LinearProbe": Example({"train": SCENES, "test": SCENES | {"seed": 1}, "max_iterations": 5, **SMALL}),
-    "Spread": Example({"test": SCENES, **SMALL}, options={"unbounded": ("rankme",)}),
-    "Suite": Example(
-        {"evaluators": {"spread": {"type": "Spread", "test": SCENES, **SMALL}}},
-        options={"unbounded": ("spread/rankme",)},
-    ),
+    "KNN": Example({"k": 5}, options=_ON_SCENES),
+    "LinearProbe": Example({"max_iterations": 5}, options=_ON_SCENES),
+    "Spread": Example(options=_ON_SCENES | {"unbounded": ("rankme", "feature_std*")}),
 }
+TASKS = {"Task": Example({"train": SCENES, "test": SCENES | {"split": "test"}})}
 HOOKS = {
     "BadImagesHook": Example(),
     "CheckpointHook": Example({"every_steps": 1}),
@@ -188,6 +191,7 @@ EXAMPLES: dict[str, dict[str, Example]] = {
     "methods": METHODS,
     "transforms": TRANSFORMS,
     "evaluators": EVALUATORS,
+    "tasks": TASKS,
     "hooks": HOOKS,
 }
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from selfsup.losses import NTXentLoss
@@ -80,16 +79,3 @@ class Images:
 
     def name(self, index: int) -> str:
         return f"photos/{index}.jpg"
-
-
-class Evaluate:
-    """An evaluator."""
-
-    def evaluate(self, backbone: nn.Module) -> dict[str, float]:
-        training = {part: part.training for part in backbone.modules()}
-        backbone.eval()
-        with torch.no_grad():
-            features = backbone(torch.linspace(-1, 1, 3 * 64).view(1, 3, 8, 8))
-        for part, flag in training.items():
-            part.training = flag
-        return {"mean": float(features.mean().sigmoid())}

@@ -18,6 +18,7 @@ CHECKS: dict[str, Callable[..., None]] = {
     "methods": testing.check_method,
     "transforms": testing.check_transform,
     "evaluators": testing.check_evaluator,
+    "tasks": testing.check_task,
     "hooks": testing.check_hook,
 }
 

@@ -15,13 +15,12 @@ from tests.contracts.broken_backbones import BROKEN as BACKBONES
 from tests.contracts.broken_backbones import FEATURE_MAPS, ONE_MAP, random_constant
 from tests.contracts.broken_hooks import HOOKS, Meddles
 from tests.contracts.broken_methods import METHODS, Center, Idle, StillTeacher
-from tests.contracts.broken_observers import EVALUATORS
 from tests.contracts.broken_parts import LOSSES, NECKS
 from tests.contracts.broken_sources import SOURCES
 from tests.contracts.broken_transforms import TRANSFORMS
 from tests.contracts.examples import rows
 from tests.contracts.rejection import Broken, changed, rejection, rules
-from tests.contracts.sound import Darken, Distance, Evaluate, Images, Neck, Net, Sound, TwoCrops
+from tests.contracts.sound import Darken, Distance, Images, Neck, Net, Sound, TwoCrops
 
 
 def check_backbone(backbone: Net, **options: object) -> None:
@@ -34,7 +33,6 @@ BROKEN: dict[Callable[..., None], list[Broken]] = {
     testing.check_loss: LOSSES,
     testing.check_method: METHODS,
     testing.check_transform: TRANSFORMS,
-    testing.check_evaluator: EVALUATORS,
     testing.check_hook: HOOKS,
     testing.check_source: SOURCES,
 }
@@ -79,7 +77,6 @@ def test_what_keeps_every_rule_is_accepted() -> None:
     testing.check_method(Sound())
     testing.check_transform(Darken(), varies=True)
     testing.check_transform(TwoCrops(), varies=True)
-    testing.check_evaluator(Evaluate())
     testing.check_source(Images())
 
 

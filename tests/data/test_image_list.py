@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 from pathlib import Path
@@ -6,7 +7,6 @@ import numpy as np
 import pytest
 
 from selfsup.data import ImageList, LabelSets
-from selfsup.data.sources import scan
 from selfsup.errors import DataError, DecodeError
 from selfsup.registry import DATASETS
 from tests.data.encoded import encode, picture
@@ -120,13 +120,6 @@ def test_an_image_may_have_several_labels(folder: Path, tmp_path: Path) -> None:
     assert isinstance(whole.labels, np.ndarray) and whole.classes == ["cat; pet;cat", "pet;dog"]
 
 
-def test_several_whole_numbers_keep_their_values(folder: Path) -> None:
-    (folder / "list.txt").write_text("cat/b.JPG 4\ndog/c.webp 1|0\n")
-    images = ImageList(folder / "list.txt", "column", label_separator="|")
-    assert isinstance(images.labels, LabelSets) and images.labels.num_classes == 5
-    assert [images.labels[index].tolist() for index in (0, 1)] == [[0, 0, 0, 0, 1], [1, 1, 0, 0, 0]]
-
-
 def test_a_separator_without_a_column_of_labels_is_rejected(folder: Path) -> None:
     with pytest.raises(DataError, match=r"label_separator: .* goes with labels='column', got ';' and labels='folder'"):
         ImageList(folder, "folder", label_separator=";")
@@ -159,11 +152,79 @@ def test_a_list_whose_paths_start_at_the_current_folder_is_told_how_to_say_so(
     assert ImageList(elsewhere / "list.txt", "column", prefix=".").image(0).shape == (20, 30, 3)
 
 
-def test_whole_numbers_keep_their_value(folder: Path) -> None:
-    (folder / "list.csv").write_text("path,label\ncat/b.JPG,10\ndog/c.webp,2\n")
+@pytest.mark.parametrize(
+    "labels, classes, numbers",
+    [
+        (["10", "0", "5"], ["0", "5", "10"], [2, 0, 1]),
+        (["7", "07", "-1"], ["7"], [0, 0, -1]),
+        (["3.0", "nan", ""], ["3"], [0, -1, -1]),
+        (["10", "b", "NaN"], ["10", "b"], [0, 1, -1]),
+    ],
+)
+def test_classes_are_the_names_found_and_a_label_may_be_missing(
+    folder: Path, labels: list[str], classes: list[str], numbers: list[int]
+) -> None:
+    rows = [f"{number}.jpg,{label}\n" for number, label in enumerate(labels)]
+    (folder / "list.csv").write_text("path,label\n" + "".join(rows))
     images = ImageList(folder / "list.csv", "column")
-    np.testing.assert_array_equal(images.labels, [10, 2])
-    assert images.classes == [str(number) for number in range(11)]
+    assert images.classes == classes
+    np.testing.assert_array_equal(images.labels, numbers)
+
+
+def test_given_classes_may_write_numbers_as_the_list_does(folder: Path) -> None:
+    (folder / "list.txt").write_text("a.jpg 07\nb.jpg 8\n")
+    images = ImageList(folder / "list.txt", "column", classes=["07", "8", "9"])
+    np.testing.assert_array_equal(images.labels, [0, 1])
+
+
+def test_several_whole_numbers_are_classes_too(folder: Path) -> None:
+    (folder / "list.txt").write_text("cat/b.JPG 4\ndog/c.webp 1|0\n")
+    images = ImageList(folder / "list.txt", "column", label_separator="|")
+    assert isinstance(images.labels, LabelSets) and images.classes == ["0", "1", "4"]
+    assert [images.labels[index].tolist() for index in (0, 1)] == [[0, 0, 1], [1, 1, 0]]
+
+
+def sides(images: ImageList) -> list[int]:
+    """Small numbers of the groups, in the order in which they appear."""
+    assert images.groups is not None
+    groups = images.groups.tolist()
+    return [list(dict.fromkeys(groups)).index(group) for group in groups]
+
+
+def test_groups_come_from_folders_a_column_or_the_name(folder: Path, tmp_path: Path) -> None:
+    assert ImageList(folder).groups is None
+    by_folder = ImageList(folder, groups="folder")
+    assert sides(by_folder) == [0, 1, 2]
+    assert by_folder.digest == ImageList(folder).digest
+    assert sides(ImageList(folder, "folder", groups=r"^(\w+)/", cache=tmp_path / "c")) == [0, 0, 1]
+    assert sides(ImageList(folder, "folder", groups=r"^(\w+)/", cache=tmp_path / "c")) == [0, 0, 1]
+    assert sides(ImageList(folder, groups=r"c.?t/")) == [0, 0, 1]
+    (folder / "list.csv").write_text("path,patient\n1.jpg,p\n2.jpg,\n3.jpg,p\n4.jpg,q\n5.jpg,\n")
+    by_column = ImageList(folder / "list.csv", groups="column", group_column="patient")
+    assert sides(by_column) == [0, 1, 0, 2, 3]
+    (folder / "more.csv").write_text("path,patient\n0.jpg,new\n1.jpg,p\n")
+    more = ImageList(folder / "more.csv", groups="column", group_column="patient")
+    assert more.groups is not None and by_column.groups is not None and more.groups[1] == by_column.groups[0]
+
+
+@pytest.mark.parametrize("groups, message", [("column", "'column' needs a table"), ("(", "no regular expression")])
+def test_groups_that_cannot_be_are_rejected(folder: Path, groups: str, message: str) -> None:
+    with pytest.raises(DataError, match=rf"ImageList\.groups: .*{message}"):
+        ImageList(folder, groups=groups)
+
+
+def test_what_a_run_has_written_is_no_image(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = folder / "dog" / "run"
+    run.mkdir()
+    (run / "environment.json").write_text(json.dumps({"found_in_work_dir": []}))
+    (run / "views.png").write_bytes(encode(picture(), "PNG"))
+    assert names_of(ImageList(folder)) == ["cat/b.JPG", "cat/old/a.png", "dog/c.webp"]
+    assert [record.message for record in caplog.records if str(run) in record.message]
+    (folder / "environment.json").write_text(json.dumps({"found_in_work_dir": ["cat"]}))
+    (folder / "curves.png").write_bytes(encode(picture(), "PNG"))
+    assert names_of(ImageList(folder)) == ["cat/b.JPG", "cat/old/a.png"]
+    (folder / "environment.json").write_text("{}")  # somebody else's
+    assert "curves.png" in names_of(ImageList(folder))
 
 
 def test_folders_named_by_numbers_are_numbered_in_order_like_any_others(folder: Path) -> None:
@@ -228,17 +289,6 @@ def test_a_changed_list_is_read_again_despite_its_cache(folder: Path, tmp_path: 
     assert len(ImageList(folder / "list.txt", cache=tmp_path / "c")) == 2
 
 
-def test_progress_shows_only_when_it_takes_long(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr(scan, "_CHECK_EVERY", 2)
-    assert list(scan.with_progress(iter(range(10)), "reading")) == list(range(10))
-    assert capsys.readouterr().out == ""
-    monkeypatch.setattr(scan, "_SECONDS_BEFORE_PROGRESS", -1.0)
-    assert list(scan.with_progress(iter(range(10)), "reading photos")) == list(range(10))
-    shown = capsys.readouterr().out
-    assert "reading photos" in shown
-    assert "10 images" in shown
-
-
 def test_a_missing_root_is_named_with_its_nearest_neighbor(folder: Path) -> None:
     with pytest.raises(DataError, match=r"no such file or folder: .*fotos; did you mean 'photos'"):
         ImageList(folder.parent / "fotos")
@@ -261,14 +311,7 @@ def test_an_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
         ("a.csv", "Path,label\nx.jpg,1\n", None, r"no column 'path' in its first line; did you mean 'Path'\?"),
         ("a.csv", "path,class\nx.jpg,1\n", "column", r"no column 'label'.*ImageList\.label_column"),
         ("a.csv", "path,label\nx.jpg,1\n,2\n", None, r"a\.csv, line 3: no 'path' in this row"),
-        (
-            "a.csv",
-            "path,label\nx.jpg,1\ny.jpg,\nz.jpg\n",
-            "column",
-            r"2 of 3 images have no label, the first is y\.jpg",
-        ),
-        ("a.txt", "x.jpg cat\ny.jpg\n", "column", r"1 of 2 images have no label, the first is y\.jpg"),
-        ("a.csv", "path,label\nx.jpg,99999999999\n", "column", "too large for a class number"),
+        ("a.csv", "path,label\nx.jpg,\ny.jpg,-1\nz.jpg\n", "column", r"a\.csv: no image has a label"),
         ("a.csv", 'path\n"x.jpg\n' + "y.jpg\n" * 30_000, None, r"a\.csv, line .*stray quotation mark"),
         ("a.json", "[]", None, r"neither a folder nor a list; lists end in \.txt, \.csv, \.tsv"),
         ("a.txt", "x.jpg", "folder", "is a list; use 'column' or None"),
@@ -297,7 +340,7 @@ def test_a_list_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.M
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("selfsup.data.sources.list_files.open", denied, raising=False)
+    monkeypatch.setattr("selfsup.data.sources.entries.open", denied, raising=False)
     with pytest.raises(DataError, match=r"ImageList\.root: cannot read .*list\.csv: Permission denied"):
         ImageList(folder / "list.csv")
 

@@ -1,11 +1,13 @@
 import multiprocessing
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from selfsup.data import StepSampler, ViewDataset, build_loader
-from selfsup.data.view_dataset import Batch
+from selfsup.data.view_dataset import Batch, Sample
 from selfsup.errors import DataError
 from tests.data.test_view_dataset import Numbered, two_views
 
@@ -47,6 +49,22 @@ def test_a_data_error_of_a_worker_arrives_with_its_own_message_only(num_workers:
         batches(num_workers, bad=tuple(range(20)))
     assert "images in a row cannot be decoded" in str(raised.value)
     assert "Traceback" not in str(raised.value)
+
+
+def numbers_squared(samples: Sequence[Sample]) -> dict[str, Any]:
+    if any(sample["index"] == 7 for sample in samples):
+        raise DataError("seven")
+    return {"index": torch.tensor([sample["index"] ** 2 for sample in samples])}
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_method_may_say_how_samples_become_a_batch(num_workers: int) -> None:
+    dataset, sampler = ViewDataset(Numbered(6), two_views), StepSampler(6, 6, total_steps=1)
+    (batch,) = build_loader(dataset, sampler, num_workers=num_workers, collate=numbers_squared)
+    assert sorted(batch["index"].tolist()) == [0, 1, 4, 9, 16, 25]
+    dataset, sampler = ViewDataset(Numbered(8), two_views), StepSampler(8, 8, total_steps=1)
+    with pytest.raises(DataError, match=r"^seven$"):
+        list(build_loader(dataset, sampler, num_workers=num_workers, collate=numbers_squared))
 
 
 def test_memory_is_page_locked_for_cuda_only() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from selfsup.data import ImageList
-from selfsup.data.sources import listing, scan, table_store
+from selfsup.data.sources import entries, listing, table_store
 from selfsup.errors import DataError
 
 
@@ -30,9 +30,9 @@ class Machine:
         self.scans = 0
         self.seconds_per_image = 0.0
 
-    def scan(self, *arguments: object, **options: object) -> Iterator[tuple[bytes, str | None]]:
+    def scan(self, *arguments: object, **options: object) -> Iterator[entries.Entry]:
         self.scans += 1
-        for entry in scan.scan_folder(*arguments, **options):  # type: ignore[arg-type]
+        for entry in entries.scan_folder(*arguments, **options):  # type: ignore[arg-type]
             time.sleep(self.seconds_per_image)
             yield entry
 
@@ -52,7 +52,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(tempfile, "tempdir", str(found.temporary))
     monkeypatch.setattr(listing, "_FEW", 3)
     monkeypatch.setattr(listing, "scan_folder", found.scan)
-    monkeypatch.setattr(scan, "_TICK", 0)
+    monkeypatch.setattr(entries, "_TICK", 0)
     return found
 
 
@@ -96,14 +96,14 @@ def test_a_folder_that_has_changed_is_scanned_again(machine: Machine, change: st
     images = ImageList(machine.photos)
     assert machine.scans == 2
     there = sorted(str(path) for path in machine.photos.rglob("*.jpg"))
-    assert sorted(images.name(index) for index in range(len(images))) == there
+    assert sorted(images.file(index) for index in range(len(images))) == there
     assert machine.kept() == [".lock", ".paths"]
 
 
 def test_a_folder_changed_just_before_the_scan_could_change_again_unnoticed(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scan, "_TICK", 3600 * 10**9)
+    monkeypatch.setattr(entries, "_TICK", 3600 * 10**9)
     ImageList(machine.photos)
     ImageList(machine.photos)
     assert machine.scans == 2
@@ -149,8 +149,8 @@ def list_slowly(photos: Path, temporary: Path) -> None:
     ImageList(photos)
 
 
-def _slow_scan(*arguments: object, **options: object) -> Iterator[tuple[bytes, str | None]]:
-    for number, entry in enumerate(scan.scan_folder(*arguments, **options)):  # type: ignore[arg-type]
+def _slow_scan(*arguments: object, **options: object) -> Iterator[entries.Entry]:
+    for number, entry in enumerate(entries.scan_folder(*arguments, **options)):  # type: ignore[arg-type]
         if number == 6:
             time.sleep(60)
         yield entry

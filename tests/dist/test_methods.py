@@ -42,7 +42,7 @@ def _train(name: str, rank: int, world_size: int) -> dict[str, Any]:
     for step in range(4):
         method.before_step(Progress(step, 4, 0, 4))
         views = images(*_SIZES[name], batch=_BATCH, seed=step, dtype=torch.float64)
-        parts = model([view[rank * share : (rank + 1) * share] for view in views])
+        parts = model({"views": [view[rank * share : (rank + 1) * share] for view in views]})
         model.zero_grad()
         parts["loss"].backward()
         logged.append({key: value.item() for key, value in parts.items()})

@@ -282,7 +282,6 @@ def test_hooks_look_at_sharded_weights_without_changing_the_training(tmp_path: P
     for pictures, scores in results:
         assert pictures == ["curves.png", "embedding.png", "prototypes.png", "views.png"]
         assert scores == pytest.approx(one, rel=1e-4)
-    assert losses(tmp_path / "run", "knn/top1")[-1] == one["knn/top1"]
 
 
 def halved(work_dir: Path) -> dict[str, Any]:

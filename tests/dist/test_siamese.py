@@ -50,7 +50,7 @@ def _train(name: str, rank: int, world_size: int) -> dict[str, Any]:
         progress = Progress(step, 4, 0, 4)
         method.before_step(progress)
         views = images(10, 10, batch=_BATCH, seed=step, dtype=torch.float64)
-        parts = model([view[rank * share : (rank + 1) * share] for view in views])
+        parts = model({"views": [view[rank * share : (rank + 1) * share] for view in views]})
         model.zero_grad()
         parts["loss"].backward()
         losses.append(parts["loss"].item())
@@ -90,7 +90,7 @@ def _keys(backbone: type[nn.Module], *, shuffle_bn: bool) -> Tensor:
     share = _BATCH // dist.world_size()
     (view,) = images(10, batch=_BATCH, dtype=torch.float64)
     mine = view[dist.rank() * share : (dist.rank() + 1) * share].contiguous(memory_format=torch.channels_last)
-    method([mine, mine])
+    method({"views": [mine, mine]})
     assert layouts == [True]
     return method.queue.rows.clone()
 

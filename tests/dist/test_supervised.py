@@ -57,7 +57,7 @@ def _train(name: str) -> dict[str, Any]:
         method.before_step(Progress(step, 3, 0, 3))
         torch.manual_seed(_seed(step, dist.rank()))
         (view,) = images(10, batch=_BATCH, seed=step, dtype=torch.float64)
-        parts = model([view[own]], _labels(name)[own])
+        parts = model({"views": [view[own]], "label": _labels(name)[own]})
         model.zero_grad()
         torch.stack([value for key, value in parts.items() if key.startswith("loss")]).sum().backward()
         logged.append({key: value.item() for key, value in parts.items()})

@@ -1,33 +1,36 @@
+"""Evaluation during training, and of what came out: the same code, val on the way, test at the end."""
+
+import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from selfsup.data.preprocess import Preprocess
 from selfsup.data.selection import Subset
 from selfsup.data.sources.scenes import Scenes
-from selfsup.engine.hooks.evaluate import EvaluateHook
-from selfsup.engine.hooks.isolation import FrozenFeatures
+from selfsup.engine.evaluate import evaluate, metrics
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
-from selfsup.evaluation import KNN, held_out_parts
+from selfsup.evaluation import KNN, LinearProbe, Representation, Spread, evaluate_tasks, metrics_of
 from selfsup.registry import DATASETS
 from selfsup.weights.checkpoint import list_checkpoints
 from tests.dist.two_processes import run_in_processes
 from tests.engine.tiny_run import tiny_config
 
 KINDS = {"knn": {"type": "KNN", "k": 5}, "linear": {"type": "LinearProbe"}, "spread": {"type": "Spread"}}
+BUILT = {"knn": KNN(k=5), "linear": LinearProbe(), "spread": Spread()}
 
 
 @DATASETS.register_module()
 class FewScenes(Subset):
-    """Forty scenes, with labels or without."""
+    """Eighty scenes, with labels or without."""
 
-    def __init__(self, *, labelled: bool = True, background: str = "flat") -> None:
-        super().__init__(Scenes(split="test", size=40, background=background), count=40)
+    def __init__(self, *, labelled: bool = True) -> None:
+        super().__init__(Scenes(split="test", size=40), count=80)
         self.labelled = labelled
 
     @property
@@ -35,18 +38,20 @@ class FewScenes(Subset):
         return super().labels if self.labelled else None
 
 
-def run(
-    work_dir: Path,
-    *,
-    hook: dict[str, Any] | None,
-    caplog: Any = None,
-    labelled: bool = True,
-    resume: bool = False,
-) -> Runner:
+def config_of(work_dir: Path, *, hook: dict[str, Any] | None, labelled: bool = True, **changes: Any) -> dict[str, Any]:
     config = tiny_config(work_dir, steps=6)
     config["train_dataloader"]["dataset"] = {"type": "FewScenes", "labelled": labelled}
-    config["default_hooks"]["evaluate"] = hook and {"type": "EvaluateHook", **hook}
-    runner = Runner(config, device="cpu", resume=resume)
+    config["split"] = {"val": 0.2, "test": 0.2}
+    config["default_hooks"]["evaluate"] = (
+        None if hook is None else {"type": "EvaluateHook", "evaluators": KINDS, **hook}
+    )
+    return config | changes
+
+
+def run(
+    work_dir: Path, *, hook: dict[str, Any] | None, caplog: Any = None, resume: bool = False, **changes: Any
+) -> Runner:
+    runner = Runner(config_of(work_dir, hook=hook, **changes), device="cpu", resume=resume)
     if caplog is not None:
         runner.logger.addHandler(caplog.handler)
     runner.train()
@@ -57,60 +62,128 @@ def column(work_dir: Path, name: str) -> list[tuple[int, float]]:
     return [(line["step"], line[name]) for line in read_metrics(work_dir / "metrics.jsonl") if name in line]
 
 
-def test_training_is_bitwise_the_same_with_and_without_evaluation(tmp_path: Path) -> None:
-    run(tmp_path / "without", hook={"evaluators": KINDS, "every_epochs": 0})
-    run(tmp_path / "with", hook={"evaluators": KINDS, "every_steps": 2, "at_start": True})
-    assert len(column(tmp_path / "without", "loss")) == 6
-    assert column(tmp_path / "with", "loss") == column(tmp_path / "without", "loss")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """A run that is evaluated before it, on the way and at its end."""
+    folder = tmp_path_factory.mktemp("whole")
+    return run(folder, hook={"every_epochs": 0, "every_steps": 3, "at_start": True}, evaluators=KINDS)
+
+
+def test_training_is_bitwise_the_same_with_and_without_evaluation(whole: Runner, tmp_path: Path) -> None:
+    run(tmp_path, hook=None)
+    assert len(column(tmp_path, "loss")) == 6
+    assert column(Path(whole.work_dir), "loss") == column(tmp_path, "loss")
+
+
+def test_the_scores_on_the_way_are_those_of_the_offline_code_on_what_may_be_watched(whole: Runner) -> None:
+    (task,) = whole.tasks.values()
+    representation = Representation(whole.method, whole.input_contract)
+    found = metrics_of(evaluate_tasks(representation, {"own": task.watch()}, BUILT), tasks=1)
+    last = [line for line in read_metrics(Path(whole.work_dir) / "metrics.jsonl") if "knn/top1" in line][-1]
+    assert {name: last[name] for name in found} == found
+    assert {"knn/top1", "linear/top1", "spread/rankme"} <= found.keys()
+
+
+def test_what_is_watched_is_val_and_never_test(whole: Runner) -> None:
+    (task,) = whole.tasks.values()
+    names = {
+        part: set(map(source.name, range(len(source))))
+        for part, source in vars(task.watch().parts).items()
+        if part != "missing"
+    }
+    held = {
+        part: set(map(source.name, range(len(source))))
+        for part, source in (("val", whole.split.val), ("test", whole.split.test))
+    }
+    assert names["test"] == held["val"]
+    assert not held["test"] & set.union(*names.values())
+    assert not (held["val"] | held["test"]) & set(map(whole.train_images.name, range(len(whole.train_images))))
+
+
+def test_a_finished_run_is_evaluated_on_test_and_a_row_that_exists_is_not_computed_again(
+    whole: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(Path(whole.work_dir), hook=None, evaluators=KINDS)
+    results, said = tmp_path / "results.jsonl", []
+    (checkpoint,) = list_checkpoints(whole.work_dir)[-1:]
+    rows = evaluate(config, checkpoint, device="cpu", results=results, note=said.append)
+    scores = metrics(rows, tasks=1)
+    representation = Representation(whole.method, whole.input_contract)
+    expected = metrics_of(evaluate_tasks(representation, whole.tasks, BUILT), tasks=1)
+    assert {name: score.value for name, score in scores.items()} == expected
+    assert scores["knn/top1"].low < scores["knn/top1"].value < scores["knn/top1"].high
+    assert not said
+    written = [json.loads(line) for line in results.read_text().splitlines()]
+    assert {row["evaluator"]: row["representation"]["step"] for row in written} == dict.fromkeys(KINDS, 6)
+    monkeypatch.setattr(Representation, "__call__", lambda *_: pytest.fail("computed again"))
+    assert evaluate(config, checkpoint, device="cpu", results=results) == rows
+    assert len(results.read_text().splitlines()) == len(KINDS)
 
 
 def test_the_step_of_a_score_is_that_of_its_checkpoint_also_after_a_resume(tmp_path: Path) -> None:
-    hook = {"evaluators": KINDS, "every_epochs": 0, "every_steps": 3, "at_start": True}
+    hook = {"every_epochs": 0, "every_steps": 3, "at_start": True}
     run(tmp_path, hook=hook)
     names = [path.name for path in list_checkpoints(tmp_path)]
     assert names == ["step_000000003.pth", "step_000000006.pth"]
     scores = column(tmp_path, "knn/top1")
     assert [step for step, _ in scores] == [0, 3, 6]
-    assert [step for step, _ in column(tmp_path, "loss")] == [1, 2, 3, 4, 5, 6]
     list_checkpoints(tmp_path)[-1].unlink()
     run(tmp_path, hook=hook, resume=True)
     assert column(tmp_path, "knn/top1") == scores
-    for checkpoint in list_checkpoints(tmp_path):
-        checkpoint.unlink()
-    run(tmp_path, hook=hook, resume=True)  # from the beginning: what is measured before it, once
-    assert column(tmp_path, "knn/top1") == scores
     assert [step for step, _ in column(tmp_path, "loss")] == [1, 2, 3, 4, 5, 6]
 
 
-def test_scores_are_written_when_due_and_once_at_the_end(tmp_path: Path) -> None:
-    hook = {"evaluators": KINDS, "every_epochs": 0, "every_steps": 4}
-    run(tmp_path / "steps", hook=hook)
-    assert [step for step, _ in column(tmp_path / "steps", "knn/top1")] == [4, 6]
-    run(tmp_path / "epochs", hook={"evaluators": KINDS, "every_epochs": 2, "at_start": True}, labelled=False)
-    assert [step for step, _ in column(tmp_path / "epochs", "spread/rankme")] == [0, 6]  # 5 steps an epoch
-    run(tmp_path / "held_out", hook={"evaluators": KINDS, "every_epochs": 1})
-    assert [step for step, _ in column(tmp_path / "held_out", "linear/top1")] == [3, 6]  # 3 steps, of 28 images
-    run(tmp_path / "end", hook={"evaluators": KINDS, "every_epochs": 3})
-    assert [step for step, _ in column(tmp_path / "end", "spread/rankme")] == [6]
+@pytest.mark.parametrize(
+    ("hook", "steps"),
+    [
+        ({"every_epochs": 0, "every_steps": 4}, [4, 6]),
+        ({"every_epochs": 1}, [5, 6]),  # an epoch is 5 steps of 8 of 46 images
+        ({"every_epochs": 0, "at_start": True}, [0, 6]),
+    ],
+)
+def test_scores_are_written_when_due_and_once_at_the_end(
+    tmp_path: Path, hook: dict[str, Any], steps: list[int]
+) -> None:
+    run(tmp_path, hook=hook)
+    assert [step for step, _ in column(tmp_path, "knn/top1")] == steps
 
 
-def test_the_last_scores_are_those_of_the_trained_method(tmp_path: Path) -> None:
-    runner = run(tmp_path, hook={"evaluators": KINDS})
-    assert runner.split is not None
-    train, _ = held_out_parts(runner.split.train, max_images=4000, test_share=0.25, seed=0)
-    expected = KNN(train, runner.split.val, k=5, size=32, preprocess=Preprocess()).evaluate(
-        FrozenFeatures(runner.method)
-    )
-    assert column(tmp_path, "knn/top1")[-1][1] == expected["top1"]
-
-
-def test_without_labels_the_log_says_what_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_labels_some_training_images_are_looked_at_and_the_log_says_what_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO):
-        run(tmp_path, hook={"evaluators": KINDS}, caplog=caplog, labelled=False)
+        runner = run(tmp_path, hook={}, caplog=caplog, labelled=False)
+    assert runner.split is None and len(runner.train_images) == 80
     lines = [record.getMessage() for record in caplog.records]
-    assert lines.count("not evaluated, because no labelled images are held out: knn, linear") == 1
+    assert sum("knn" in line and "left out" in line for line in lines) == 1
     assert column(tmp_path, "spread/rankme")
     assert not column(tmp_path, "knn/top1")
+
+
+def test_features_that_mean_nothing_are_logged_and_the_training_continues(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runner = Runner(config_of(tmp_path, hook={}), device="cpu")
+    runner.logger.addHandler(caplog.handler)
+    runner.method.features = lambda images, *_: torch.zeros(len(images), 4)  # type: ignore[method-assign]
+    runner.train()
+    assert len(column(tmp_path, "loss")) == 6
+    assert not column(tmp_path, "knn/top1")
+    assert "no scores; backbone: all " in caplog.text
+
+
+def test_a_tasks_own_name_and_an_evaluator_for_one_of_them(tmp_path: Path) -> None:
+    scenes = {"type": "Scenes", "size": 40, "variants": 1, "domains": ("google",)}
+    parts = {"train": {**scenes, "split": "val"}, "test": {**scenes, "split": "test"}}
+    tasks = {"emoji": {"type": "Task", **parts}, "other": {"type": "Task", **parts, "seed": 1}}
+    evaluators = {"knn": {"type": "KNN"}, "spread": {"type": "Spread", "task": "other"}}
+    config = config_of(tmp_path, hook={"evaluators": evaluators, "max_images": 40}, tasks=tasks)
+    runner = Runner(config, device="cpu")
+    runner.train()
+    assert runner.split is None
+    found = {name for line in read_metrics(tmp_path / "metrics.jsonl") for name in line}
+    assert {"emoji/knn/top1", "other/knn/top1", "other/spread/rankme"} <= found
+    assert "emoji/spread/rankme" not in found
 
 
 def test_what_is_wrong_with_an_evaluator_is_said_before_the_first_step(tmp_path: Path) -> None:
@@ -119,16 +192,10 @@ def test_what_is_wrong_with_an_evaluator_is_said_before_the_first_step(tmp_path:
     assert not column(tmp_path, "loss")
 
 
-def test_no_evaluators_is_no_evaluation(tmp_path: Path) -> None:
-    runner = run(tmp_path, hook={"evaluators": {}})
-    assert [hook.judged for hook in runner.hooks if isinstance(hook, EvaluateHook)] == [None]
-
-
 def run_with_collapse_watch_and_pictures(work_dir: str) -> list[tuple[int, float]]:
-    config = tiny_config(Path(work_dir), steps=3)
-    config["train_dataloader"]["dataset"] = {"type": "FewScenes"}
+    config = config_of(Path(work_dir), hook={"evaluators": {"knn": KINDS["knn"]}, "every_epochs": 0, "every_steps": 2})
+    config["train_cfg"] = {"max_steps": 3}
     config["default_hooks"] |= {
-        "evaluate": {"type": "EvaluateHook", "evaluators": {"knn": KINDS["knn"]}, "every_epochs": 0, "every_steps": 2},
         "collapse": {"type": "CollapseWatchHook", "every_steps": 2, "num_images": 9},
         "pictures": {"type": "PictureHook", "min_steps": 1, "num_images": 15},
         "checkpoint": None,

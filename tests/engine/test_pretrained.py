@@ -315,7 +315,7 @@ def test_pretraining_fine_tuning_and_distillation_follow_each_other(tmp_path: Pa
     assert not any(name.startswith("teacher") for name in saved.model)
 
 
-def test_supervised_training_and_distillation_restore_run_bitwise(tmp_path: Path) -> None:
+def test_supervised_training_and_distillation_resume_bitwise(tmp_path: Path) -> None:
     Runner(supervised(tmp_path / "tuned")).train()
     for name, config in (
         ("supervised", supervised),
@@ -333,7 +333,7 @@ def test_supervised_training_and_distillation_restore_run_bitwise(tmp_path: Path
             assert torch.equal(again.model[key], tensor), f"{name}: {key}"
 
 
-def test_a_run_that_goes_on_is_taught_by_the_file_it_began_with(tmp_path: Path) -> None:
+def test_a_resumed_run_is_taught_by_the_file_it_began_with(tmp_path: Path) -> None:
     Runner(supervised(tmp_path / "tuned", steps=3)).train()
     (first,) = list_checkpoints(tmp_path / "tuned")
     Runner(distillation(tmp_path / "whole", tmp_path / "tuned")).train()
@@ -350,7 +350,7 @@ def test_a_run_that_goes_on_is_taught_by_the_file_it_began_with(tmp_path: Path) 
     assert teacher["sha256"] == hashlib.sha256(first.read_bytes()).hexdigest()
 
 
-def test_a_teacher_that_is_gone_or_has_changed_stops_a_run_that_goes_on(tmp_path: Path) -> None:
+def test_a_teacher_that_is_gone_or_has_changed_stops_a_resumed_run(tmp_path: Path) -> None:
     Runner(supervised(tmp_path / "tuned", steps=3)).train()
     (file,) = list_checkpoints(tmp_path / "tuned")
     Runner(distillation(tmp_path / "run", tmp_path / "tuned", steps=4)).train()

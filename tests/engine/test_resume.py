@@ -44,7 +44,7 @@ def config_of(work_dir: Path, steps: int = 12, **changes: Any) -> dict[str, Any]
     config["train_dataloader"]["dataset"] = {"type": "Subset", "dataset": scenes, "count": 24}
     config["default_hooks"]["checkpoint"] = {"every_epochs": 1, "min_steps": 1}
     config["optim_wrapper"] = {"optimizer": dict(SGD)}
-    return config | {"param_scheduler": None} | changes
+    return config | {"param_scheduler": None, "split": None} | changes
 
 
 def rows(work_dir: Path) -> list[tuple[int, float, float]]:
@@ -68,7 +68,7 @@ BY_EPOCH: dict[str, Any] = {
 
 @pytest.mark.parametrize("optimizer", [SGD, {"type": "AdamW", "lr": 0.001, "betas": (0.8, 0.99)}])
 @pytest.mark.parametrize("name", BY_EPOCH)
-def test_mmengines_schedules_restore_run_bitwise_at_the_end_of_an_epoch(
+def test_mmengines_schedules_resume_bitwise_at_the_end_of_an_epoch(
     tmp_path: Path, name: str, optimizer: dict[str, Any]
 ) -> None:
     schedule = {"param_scheduler": BY_EPOCH[name], "optim_wrapper": {"optimizer": optimizer}}
@@ -138,22 +138,16 @@ def other_batch(work_dir: Path, each: int, accumulate: int) -> dict[str, Any]:
     return config
 
 
-@pytest.mark.parametrize(
-    ("each", "accumulate", "advice"),
-    [
-        (4, 1, "got 4 (4 x 1 x 1), .*; set optim_wrapper.accumulative_counts=2, or use"),
-        (8, 2, "got 16 (8 x 1 x 2), .*; set optim_wrapper.accumulative_counts=1, or use"),
-        (16, 1, "got 16 (16 x 1 x 1), .*; set train_dataloader.batch_size=8, or use"),
-        (3, 3, "got 9 (3 x 1 x 3), .*; use --init-from"),
-    ],
-)
-def test_updates_of_another_size_are_rejected_with_what_would_fit(
-    tmp_path: Path, each: int, accumulate: int, advice: str
-) -> None:
+def test_updates_of_another_size_are_rejected_with_what_would_fit(tmp_path: Path) -> None:
     Runner(config_of(tmp_path, 3)).train()
-    pattern = advice.replace("(", r"\(").replace(")", r"\)")
-    with pytest.raises(CheckpointError, match=rf"must be 8 \(8 x 1 x 1\) as before, {pattern}"):
-        Runner(other_batch(tmp_path, each, accumulate), resume=True).train()
+    for each, accumulate, got in (
+        (4, 1, r"got 4 \(4 x 1 x 1\), .*; set optim_wrapper.accumulative_counts=2, or use"),
+        (8, 2, r"got 16 \(8 x 1 x 2\), .*; set optim_wrapper.accumulative_counts=1, or use"),
+        (16, 1, r"got 16 \(16 x 1 x 1\), .*; set train_dataloader.batch_size=8, or use"),
+        (3, 3, r"got 9 \(3 x 1 x 3\), .*; use --init-from"),
+    ):
+        with pytest.raises(CheckpointError, match=rf"must be 8 \(8 x 1 x 1\) as before, {got}"):
+            Runner(other_batch(tmp_path, each, accumulate), resume=True).train()
 
 
 def test_updates_of_the_same_size_may_be_made_up_otherwise(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -162,32 +156,22 @@ def test_updates_of_the_same_size_may_be_made_up_otherwise(tmp_path: Path, caplo
     assert said.endswith("; changed since: batch 8 x 1 x 1 -> 4 x 1 x 2")
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"param_scheduler": None}, r"schedulers: must be WarmupCosine as before, got none; "),
-        (
-            {"param_scheduler": {"type": "MultiStep", "steps": (3,)}},
-            r"schedulers: must be WarmupCosine as before, got MultiStep; ",
-        ),
-        (
-            {"optim_wrapper": {"optimizer": {"type": "AdamW", "lr": 1e-3}}},
-            r"step_000000003\.pth: optimizer: must be SGD as before, got AdamW; .*--init-from",
-        ),
-        (
-            {"train_dataloader": {"dataset": {"type": "Scenes", "split": "test", "size": 40}}},
-            r"step_000000003\.pth: the run's data set had 24 images, it has 4,584 now; use --init-from",
-        ),
-    ],
-)
-def test_the_state_of_something_else_is_rejected(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+def test_the_state_of_something_else_is_rejected(tmp_path: Path) -> None:
     schedule = {"type": "WarmupCosine", "warmup_steps": 2}
     Runner(config_of(tmp_path, 3, param_scheduler=schedule)).train()
-    config = config_of(tmp_path, 5, param_scheduler=schedule)
-    for name, value in changes.items():
-        config[name] = config[name] | value if name == "train_dataloader" else value
-    with pytest.raises(CheckpointError, match=said):
-        Runner(config, resume=True).train()
+    multi_step = {"type": "MultiStep", "steps": (3,)}
+    adam = {"optimizer": {"type": "AdamW", "lr": 1e-3}}
+    dataset = {"dataset": {"type": "Scenes", "split": "test", "size": 40}}
+    for key, value, said in (
+        ("param_scheduler", None, "schedulers: must be WarmupCosine as before, got none; "),
+        ("param_scheduler", multi_step, "schedulers: must be WarmupCosine as before, got MultiStep; "),
+        ("optim_wrapper", adam, "optimizer: must be SGD as before, got AdamW; .*--init-from"),
+        ("train_dataloader", dataset, "data set had 24 images, it has 4,584 now; use --init-from"),
+    ):
+        config = config_of(tmp_path, 5, param_scheduler=schedule)
+        config[key] = config[key] | value if key == "train_dataloader" else value
+        with pytest.raises(CheckpointError, match=rf"step_000000003\.pth: .*{said}"):
+            Runner(config, resume=True).train()
 
 
 @pytest.mark.parametrize(
@@ -211,7 +195,7 @@ def test_a_model_that_is_no_state_dict_is_rejected(tmp_path: Path, model: Any) -
         load_method(path, METHODS.build(config_of(tmp_path)["model"]))
 
 
-def test_a_run_that_is_past_its_end_does_not_restore_run(tmp_path: Path) -> None:
+def test_a_run_that_is_past_its_end_does_not_resume(tmp_path: Path) -> None:
     Runner(config_of(tmp_path, steps=6), device="cpu").train()
     written = (tmp_path / "metrics.jsonl").read_text()
     says = (
@@ -222,7 +206,7 @@ def test_a_run_that_is_past_its_end_does_not_restore_run(tmp_path: Path) -> None
     assert (tmp_path / "metrics.jsonl").read_text() == written
 
 
-def test_another_seed_is_said_when_going_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_seed_is_logged_on_resume(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Runner(config_of(tmp_path, steps=3), device="cpu").train()
     for seed, said in ((7, "; changed since: seed 0 -> 7: "), (0, "")):
         runner = Runner(config_of(tmp_path, steps=3, seed=seed), resume=True, device="cpu")
@@ -250,20 +234,14 @@ def test_a_truncated_newest_checkpoint_is_rejected_with_the_way_back(tmp_path: P
     Runner(config_of(tmp_path, steps=6)).train()
     older, newest = list_checkpoints(tmp_path)
     newest.write_bytes(newest.read_bytes()[:1000])
-    broken = f"{newest}: the file is truncated or no checkpoint at all, 1000 bytes; "
-    way = (
-        f"the newest complete one before it is {older}: move the broken file away, and the same command with --resume "
-        "resumes from there"
-    )
-    with pytest.raises(CheckpointError, match=re.escape(broken + way) + "$"):
+    with pytest.raises(CheckpointError, match=rf"{newest}: .* 1000 bytes; .* {older}: .*--resume"):
         Runner(config_of(tmp_path, steps=6), resume=True).train()
     newest.rename(tmp_path / "broken.pth")
     Runner(config_of(tmp_path, steps=6), resume=True).train()
     assert [step for step, _, _ in rows(tmp_path)] == list(range(1, 7))
     older.write_bytes(b"")
     newest.write_bytes(b"PK")
-    anew = "there is no complete one before it: the same command without --resume archives it and starts anew"
-    with pytest.raises(CheckpointError, match=re.escape(f"at all, 2 bytes; {anew}") + "$"):
+    with pytest.raises(CheckpointError, match=rf"{newest}: .* 2 bytes; there is no complete one before it"):
         Runner(config_of(tmp_path, steps=6), resume=True).train()
     Runner(config_of(tmp_path, steps=3)).train()
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000000003.pth"]
@@ -346,38 +324,30 @@ def began(work_dir: Path) -> str | None:
     return load_config(work_dir / "config.py").get("load_from")
 
 
+def without_split(work_dir: Path, steps: int, **changes: Any) -> dict[str, Any]:
+    """A config that a file can hold."""
+    return {name: value for name, value in config_of(work_dir, steps, **changes).items() if name != "split"}
+
+
 @pytest.mark.parametrize("began_otherwise", [True, False])
-def test_a_run_that_goes_on_does_not_look_at_other_weights_and_its_config_stays_true(
+def test_a_resumed_run_does_not_use_other_weights_and_its_config_stays_true(
     began_otherwise: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Runner(config_of(tmp_path / "first", 1)).train()
+    Runner(without_split(tmp_path / "first", 1)).train()
     weights = str(list_checkpoints(tmp_path / "first")[-1])
     start = {"load_from": weights} if began_otherwise else {}
     for folder in ("run", "plain"):
-        Runner(config_of(tmp_path / folder, 3, **start)).train()
+        Runner(without_split(tmp_path / folder, 3, **start)).train()
     capsys.readouterr()
-    Runner(config_of(tmp_path / "run", 6, load_from="gone.pth"), resume=True).train()
+    Runner(without_split(tmp_path / "run", 6, load_from="gone.pth"), resume=True).train()
     said = [line.partition(" ")[2] for line in capsys.readouterr().out.splitlines() if "gone.pth" in line]
     assert said == [
         "gone.pth (load_from, --init-from) is not used: the run resumes from its own checkpoint, and began with "
         f"{weights if began_otherwise else 'random weights'}"
     ]
-    Runner(config_of(tmp_path / "plain", 6), resume=True).train()
+    Runner(without_split(tmp_path / "plain", 6), resume=True).train()
     assert rows(tmp_path / "run") == rows(tmp_path / "plain")
     for folder in ("run", "plain"):
         assert began(tmp_path / folder) == start.get("load_from")
         saved = Checkpoint.read(list_checkpoints(tmp_path / folder)[-1])
         assert saved.config.get("load_from") == start.get("load_from")
-
-
-def test_the_weights_that_a_run_began_with_are_named_without_a_difference(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Runner(config_of(tmp_path / "first", 1)).train()
-    weights = str(list_checkpoints(tmp_path / "first")[-1])
-    Runner(config_of(tmp_path / "run", 3, load_from=weights)).train()
-    capsys.readouterr()
-    Runner(config_of(tmp_path / "run", 6, load_from=weights), resume=True).train()
-    assert [line.partition(" ")[2] for line in capsys.readouterr().out.splitlines() if weights in line] == [
-        f"{weights} (load_from, --init-from) is not used: the run resumes from its own checkpoint"
-    ]

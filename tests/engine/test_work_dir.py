@@ -20,7 +20,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_a_second_run_puts_all_of_the_first_aside_and_can_itself_be_archive(tmp_path: Path) -> None:
+def test_a_second_run_archives_all_of_the_first_and_can_itself_be_archived(tmp_path: Path) -> None:
     for seed in range(3):
         Runner(tiny_config(tmp_path, steps=2, seed=seed)).train()
         for name in ("scores.json", "views.png", "of_a_hook.txt"):
@@ -84,7 +84,7 @@ def test_a_run_that_cannot_start_leaves_the_earlier_one_where_it_is(tmp_path: Pa
     assert list_checkpoints(tmp_path) and "earlier" not in names(tmp_path)
 
 
-def test_a_run_may_start_from_the_weights_of_the_one_it_puts_aside(tmp_path: Path) -> None:
+def test_a_run_may_start_from_the_weights_of_the_one_it_archives(tmp_path: Path) -> None:
     Runner(tiny_config(tmp_path, steps=3)).train()
     newest = list_checkpoints(tmp_path)[-1]
     Runner(tiny_config(tmp_path, steps=2, load_from=str(newest))).train()

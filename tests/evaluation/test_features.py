@@ -6,15 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from selfsup.data.preprocess import Preprocess
 from selfsup.errors import DataError
-from selfsup.evaluation import Features, FeatureSource, RawPixels, extract_features
+from selfsup.evaluation import Features, RawPixels, Representation
 from selfsup.ops.dist import rank
-from selfsup.ops.images import opaque
+from selfsup.ops.images import on_background
 from tests.dist.two_processes import run_in_processes
-from tests.evaluation.pictures import Blobs
-
-IDENTITY = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+from tests.evaluation.pictures import SMALL, Blobs
 
 
 def small_network() -> nn.Sequential:
@@ -24,9 +21,8 @@ def small_network() -> nn.Sequential:
     return network
 
 
-def extract(backbone: nn.Module, images: Blobs, **changes: object) -> Features:
-    options = {"size": 16, "resize": 16, "preprocess": Preprocess(**IDENTITY), "batch_size": 7, **changes}
-    return extract_features(backbone, images, **options)
+def extract(backbone: nn.Module, images: Blobs, **options: object) -> Features:
+    return Representation(backbone, SMALL, batch_size=7).features(images, **options)
 
 
 def test_features_are_those_of_each_image_alone_in_eval_mode() -> None:
@@ -81,11 +77,29 @@ def test_no_decodable_image_at_all_is_an_error() -> None:
         extract(RawPixels(4), Blobs(4, bad=(0, 1, 2, 3)))
 
 
-def test_without_labels_there_are_none() -> None:
-    found = extract(RawPixels(4), Blobs(8, labelled=False))
-    assert found.labels is None
-    with pytest.raises(DataError, match="have no labels"):
-        found.with_labels()
+def test_labels_groups_and_classes_come_along() -> None:
+    found = extract(RawPixels(4), Blobs(9, groups=2, bad=(3,)))
+    assert found.index.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
+    assert found.groups.tolist() == [0, 0, 1, 2, 2, 3, 3, 4]
+    assert found.classes == ["class 0", "class 1", "class 2"]
+    plain = extract(RawPixels(4), Blobs(8, labelled=False))
+    assert (plain.labels, plain.groups, plain.classes) == (None, None, None)
+
+
+def test_flips_average_the_features_of_an_image_and_its_mirror_image() -> None:
+    images = Blobs(5)
+    plain, both = (extract(RawPixels(16), images, flips=flips).features.view(5, 3, 16, 16) for flips in (False, True))
+    torch.testing.assert_close(both, (plain + plain.flip(3)) / 2)
+
+
+@pytest.mark.parametrize(("value", "said"), [(torch.nan, "not finite"), (0.0, "the same features")])
+def test_features_that_mean_nothing_are_an_error_and_never_a_score(value: float, said: str) -> None:
+    class Constant(RawPixels):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.full((len(images), 4), value)
+
+    with pytest.raises(DataError, match=said):
+        extract(Constant(), Blobs(6))
 
 
 def test_raw_pixels_of_the_full_size_are_the_pixels() -> None:
@@ -103,15 +117,7 @@ def test_autocast_around_the_evaluation_does_not_reach_the_backbone() -> None:
 
 def test_transparent_pixels_are_mid_gray_and_opaque_ones_stay() -> None:
     image = np.array([[[200, 100, 50, 255], [200, 100, 50, 0], [200, 100, 50, 128]]], np.uint8)
-    assert opaque(image).tolist() == [[[200, 100, 50], [127, 127, 127], [164, 113, 88]]]
-
-
-def test_sources_are_equal_when_they_show_the_same_images_in_the_same_way() -> None:
-    images, preprocess = Blobs(4), Preprocess()
-    source = FeatureSource(images, size=32, preprocess=preprocess)
-    assert source == FeatureSource(images, size=32, preprocess=preprocess, num_workers=5)
-    assert source != FeatureSource(images, size=16, preprocess=preprocess)
-    assert source != FeatureSource(Blobs(4), size=32, preprocess=preprocess)
+    assert on_background(image).tolist() == [[[200, 100, 50], [127, 127, 127], [164, 113, 88]]]
 
 
 def features_of_one_of_two() -> tuple[Tensor, Tensor, Tensor]:

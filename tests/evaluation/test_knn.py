@@ -4,15 +4,14 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from selfsup.errors import ConfigError
-from selfsup.evaluation import KNN, RawPixels
-from selfsup.evaluation.features import Features
+from selfsup.evaluation import KNN, RawPixels, Representation, Task
 from selfsup.evaluation.knn import nearest, votes
-from tests.evaluation.pictures import Blobs
+from tests.evaluation.pictures import SMALL, Blobs, known
 from tests.reference import record
 
 
-def knn(**changes: object) -> KNN:
-    return KNN(Blobs(6), Blobs(6), **changes)
+def predict(knn: KNN, train: torch.Tensor, labels: torch.Tensor, test: torch.Tensor) -> torch.Tensor:
+    return knn.fit(known(train, labels), None)(test).argmax(dim=1)
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -44,9 +43,8 @@ def test_agrees_with_scikit_learn(normalize: bool) -> None:
         metric=lambda a, b: 100 - a @ b,
         weights=lambda distances: np.exp((100 - distances) / 0.5),
     ).fit(metric_train, labels)
-    mine = knn(normalize=normalize, temperature=0.5).predict(
-        torch.tensor(train), torch.tensor(labels), torch.tensor(test)
-    )
+    knn = KNN(normalize=normalize, temperature=0.5)
+    mine = predict(knn, torch.tensor(train), torch.tensor(labels), torch.tensor(test))
     assert mine.tolist() == reference.predict(metric_test).tolist()
 
 
@@ -70,7 +68,7 @@ def test_equal_similarities_go_to_the_earlier_image() -> None:
 
 def test_equal_votes_go_to_the_smaller_class() -> None:
     train = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    assert knn(k=2).predict(train, torch.tensor([4, 2]), torch.tensor([[1.0, 0.0]])).tolist() == [2]
+    assert predict(KNN(k=2), train, torch.tensor([4, 2]), torch.tensor([[1.0, 0.0]])).tolist() == [2]
 
 
 def test_more_neighbors_than_images_means_all_of_them() -> None:
@@ -81,28 +79,26 @@ def test_more_neighbors_than_images_means_all_of_them() -> None:
 
 def test_similarities_in_the_thousands_do_not_overflow() -> None:
     train = torch.tensor([[100.0], [99.0], [99.5]])
-    predictions = knn(k=3, temperature=0.1, normalize=False).predict(
-        train, torch.tensor([1, 0, 0]), torch.tensor([[80.0]])
-    )
+    knn = KNN(k=3, temperature=0.1, normalize=False)
+    predictions = predict(knn, train, torch.tensor([1, 0, 0]), torch.tensor([[80.0]]))
     assert predictions.tolist() == [1]
 
 
-def test_a_feature_is_its_own_nearest_neighbor() -> None:
-    features = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
-    labels = torch.arange(30)
-    assert knn(k=1).score(Features(features, labels), Features(features, labels)) == {"top1": 1.0, "per_class": 1.0}
+def test_a_feature_is_its_own_nearest_neighbor_and_val_votes_too() -> None:
+    features, labels = torch.randn(30, 8, generator=torch.Generator().manual_seed(0)), torch.arange(30)
+    halves = known(features[:15], labels[:15]), known(features[15:], labels[15:])
+    assert torch.equal(KNN(k=1).fit(*halves)(features).argmax(dim=1), labels)
 
 
 def test_colors_tell_the_blobs_apart_and_shuffled_labels_do_not() -> None:
-    options = {"size": 16, "resize": 16, "batch_size": 32}
-    train, test = Blobs(90), Blobs(45, seed=1)
-    assert KNN(train, test, **options).evaluate(RawPixels(2))["top1"] > 0.95
-    test.labels = np.roll(test.labels, 1)
-    assert KNN(train, test, **options).evaluate(RawPixels(2))["top1"] < 0.05
+    task = Task(train=Blobs(90), test=Blobs(45, seed=1, prefix="test"))
+    assert KNN().evaluate(Representation(RawPixels(2), SMALL), task).scores["top1"].value > 0.95
+    task.test.labels = np.roll(task.test.labels, 1)
+    assert KNN().evaluate(Representation(RawPixels(2), SMALL), task).scores["top1"].value < 0.05
 
 
 @pytest.mark.parametrize("name, value", [("k", 0), ("temperature", 0.0)])
 def test_senseless_numbers_are_rejected(name: str, value: float) -> None:
     with pytest.raises(ConfigError) as raised:
-        knn(**{name: value})
+        KNN(**{name: value})
     assert str(raised.value) == f"KNN.{name}: must be > 0, got {value}"

@@ -55,7 +55,7 @@ def losses_of(recipe: Golden) -> list[float]:
         method.before_step(progress)
         views, labels = batch_of(recipe, step)
         with wrapper.optim_context(method):
-            parts = method([view.double() for view in method.preprocess(views)], labels, mode="loss")
+            parts = method({"views": [view.double() for view in method.preprocess(views)], "label": labels})
             loss = torch.stack([value for name, value in parts.items() if name.startswith("loss")]).sum()
         wrapper.update_params(loss)
         method.after_step(progress)

@@ -17,18 +17,44 @@ def test_progress_knows_its_share() -> None:
     assert Progress(step=30, total_steps=120, epoch=1, steps_per_epoch=20).fraction == 0.25
 
 
-def test_features_are_those_of_the_backbone() -> None:
-    torch.manual_seed(0)
+def test_a_batch_is_normalized_and_its_views_and_labels_reach_the_loss() -> None:
+    class Seen(Method):
+        def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
+            self.seen = views, labels
+            return {}
+
+    method = Seen(TinyBackbone())
+    views = [torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8) for size in (8, 6)]
+    method({"views": views, "index": torch.tensor([4, 5]), "bad": [], "label": torch.tensor([1, 0])})
+    seen, labels = method.seen
+    for view, expected in zip(seen, method.preprocess(views), strict=True):
+        assert torch.equal(view, expected)
+    assert labels is not None and labels.tolist() == [1, 0]
+    normalized = images(8)
+    method({"views": normalized})
+    assert method.seen == (normalized, None)
+    method.channels_last = True
+    method({"views": views})
+    assert method.seen[0][0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_features_are_those_of_the_representation_from_uint8_or_normalized_images() -> None:
     method = Method(TinyBackbone()).eval()
-    views = images(8, 8)
-    expected = method.backbone(views[0])
-    torch.testing.assert_close(method.features(views[0]), expected)
-    torch.testing.assert_close(method(views, mode="features"), expected)
+    assert method.representation is method.backbone
+    raw = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    expected = method.backbone(method.preprocess(raw))
+    for given in (raw, method.preprocess(raw)):
+        torch.testing.assert_close(method(given, mode="features"), expected)
+    method.backbone.feature_maps = lambda seen: [torch.full((2, 3, 2, 2), number) * seen.mean() for number in range(4)]
+    torch.testing.assert_close(
+        method(raw, mode="features", layer="res3"), torch.ones(2, 3) * method.preprocess(raw).mean()
+    )
 
 
-def test_an_unknown_mode_is_rejected() -> None:
-    with pytest.raises(ValueError, match="must be 'loss' or 'features', got 'predict'"):
-        Method(TinyBackbone())(images(8), mode="predict")  # type: ignore[arg-type]
+@pytest.mark.parametrize("arguments", [{"mode": "predict"}, {"mode": "features", "layer": "res6"}])
+def test_an_unknown_mode_or_layer_is_rejected(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"must be .*, got '(predict|res6)'"):
+        Method(TinyBackbone())(images(8)[0], **arguments)
 
 
 def test_a_backbone_without_out_dim_is_rejected() -> None:

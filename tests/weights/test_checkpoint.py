@@ -33,12 +33,12 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
 
 
 def test_files_of_version_1_are_read(tmp_path: Path) -> None:
-    began = {"file": "w.pth", "licence": "CC-BY-NC 4.0"}
+    began = {"file": "w.pth", "license": "CC-BY-NC 4.0"}
     state = {"format": 1, "step": 3, "method": "SwAV", "model": MODEL, "started_from": began, "trained": [began]}
     torch.save(state, tmp_path / "run.pth")
     read = Checkpoint.read(tmp_path / "run.pth")
     assert read.step == 3 and read.started_from == {"file": "w.pth", "license": "CC-BY-NC 4.0"} == read.trained[0]
-    card = {"backbone": {"type": "ViT"}, "licence": "yours"}
+    card = {"backbone": {"type": "ViT"}, "license": "yours"}
     torch.save({"format": 1, "method": "SwAV", "model": MODEL, "selfsup": json.dumps(card)}, tmp_path / "converted.pth")
     assert read_card(tmp_path / "converted.pth") == {"backbone": {"type": "ViT"}, "license": "yours"}
 

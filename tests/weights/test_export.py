@@ -177,8 +177,7 @@ def test_a_network_that_only_runs_the_batch_it_was_traced_with_is_rejected(
             {"type": "ViT", "embed_dim": 32, "depth": 2, "num_heads": 4, "image_size": 32},
             "torchvision",
             "{path}: ViT cannot be exported as torchvision for images of 64 px (Wrong image height! Expected 32 but "
-            "got 64!); its positions are made for 32 px: train on views of that size (or with "
-            "model.backbone.image_size=64), or choose format safetensors",
+            "got 64!); choose format safetensors",
         ),
     ],
 )

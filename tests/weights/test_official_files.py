@@ -148,7 +148,7 @@ def swav_config(backbone: dict[str, Any], *, seer: bool, prototypes: int = 6) ->
 
 
 @pytest.mark.parametrize("source", ["vissl", "swav"])
-def test_training_can_restore_run_from_the_whole_method(source: str, tmp_path: Path) -> None:
+def test_training_can_start_from_the_whole_method(source: str, tmp_path: Path) -> None:
     reference = tiny_regnet() if source == "vissl" else resnet(18)
     torch.manual_seed(0)
     checkpoint = official.vissl(official.vissl_names(reference), 48) if source == "vissl" else official.swav(reference)

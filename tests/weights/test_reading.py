@@ -147,7 +147,9 @@ def save_as(kind: str, path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pth"])
 @pytest.mark.parametrize("kind", [".npz", ".safetensors", ".pth"])
-def test_a_file_that_is_called_like_another_kind_is_told_its_own(tmp_path: Path, kind: str, suffix: str) -> None:
+def test_a_file_that_is_called_like_another_kind_is_answered_with_its_own(
+    tmp_path: Path, kind: str, suffix: str
+) -> None:
     path = tmp_path / f"x{suffix}"
     save_as(kind, path)
     if kind == suffix:

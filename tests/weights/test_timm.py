@@ -38,7 +38,7 @@ def build(name: str, model_args: dict[str, Any] | None = None) -> Any:
         ("deit_tiny_distilled_patch16_224", SMALL_VIT, "norm", ["head", "head_dist"]),
     ],
 )
-def test_only_the_classifier_of_this_network_is_left_aside(
+def test_only_the_classifier_of_this_network_is_ignored(
     timm: ModuleType, tmp_path: Path, name: str, model_args: dict[str, Any], kept: str, aside: list[str]
 ) -> None:
     reference: Any = randomized(timm.create_model(name, num_classes=5, **model_args))

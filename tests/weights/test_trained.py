@@ -53,7 +53,7 @@ def test_a_work_dir_gives_the_network_that_was_trained_there(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_what_a_run_wrote_in_another_form_before_is_archive(
+def test_what_a_run_wrote_in_another_form_before_is_archived(
     missing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, after = ("backbone.safetensors", "backbone.pth") if missing else ("backbone.pth", "backbone.safetensors")

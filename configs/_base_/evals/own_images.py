@@ -1,8 +1,7 @@
-"""Frozen features on two parts of the run's own images; left out where there are no labels.
+"""Frozen features on parts of the run's own images, which the training does not see.
 
-The probes learn from one part, which the training sees too, and are evaluated on the other, held out from both.
-
-RankMe and the features' standard deviation need none and are watched in every run, by CollapseWatchHook.
+Evaluators that need labels are left out where there are none. RankMe and the features' standard deviation need none and
+are watched in every run, by CollapseWatchHook.
 """
 
 evaluators = dict(

@@ -1,10 +1,18 @@
 """Nine categories of emoji: learn from the training ids, be evaluated on ids never seen in training."""
 
-_seen = dict(type="Scenes", split="train", size=32, background="flat", scale=(0.6, 1.0), variants=2, seed=1)
-_unseen = dict(type="Scenes", split="test", size=32, background="flat", scale=(0.6, 1.0), variants=2, seed=1)
+_scenes = dict(type="Scenes", size=32, background="flat", scale=(0.6, 1.0), variants=2, seed=1)
 
-evaluators = dict(
-    knn=dict(type="KNN", k=20, temperature=0.07, train=_seen, test=_unseen, size=32, resize=32),
-    linear=dict(type="LinearProbe", train=_seen, test=_unseen, size=32, resize=32),
-    spread=dict(type="Spread", test=_unseen, size=32, resize=32),
+tasks = dict(
+    category=dict(
+        type="Task",
+        train=dict(split="train", **_scenes),
+        val=dict(split="val", **_scenes),
+        test=dict(split="test", **_scenes),
+    ),
 )
+evaluators = dict(
+    knn=dict(type="KNN", k=20, temperature=0.07),
+    linear=dict(type="LinearProbe"),
+    spread=dict(type="Spread"),
+)
+input_contract = dict(size=32, resize="none")

@@ -6,12 +6,13 @@ import example_plugin
 import numpy as np
 import torch
 from example_plugin import AlignUniformLoss, ConvMixer, NearestMean, Posterize, WeightNormHook
-from example_plugin.evaluator import nearest_mean
+from example_plugin.evaluator import Means
 from PIL import Image, ImageOps
 from sklearn.neighbors import NearestCentroid
 
 from selfsup.config import load_config
-from selfsup.data import Scenes
+from selfsup.data import InputContract, Scenes
+from selfsup.evaluation import Task
 from selfsup.planning import describe
 from selfsup.testing import check_backbone, check_evaluator, check_hook, check_loss, check_transform
 
@@ -69,15 +70,15 @@ def test_the_hook_keeps_its_promises() -> None:
 
 
 def test_the_evaluator_keeps_its_promises() -> None:
-    train, test = (Scenes("test", 16, variants=1, seed=seed) for seed in (0, 1))
-    check_evaluator(NearestMean(train, test, size=16, resize=16))
+    train, test = (Scenes(split, 16, variants=1) for split in ("val", "test"))
+    check_evaluator(NearestMean(), Task(train=train, test=test), input_contract=InputContract(size=16, resize="none"))
 
 
 def test_the_evaluator_does_as_scikit_learn() -> None:
     train, test = rows(60, 5), rows(40, 5, seed=1)
     labels = torch.arange(60) % 4
     expected = NearestCentroid().fit(train.numpy(), labels.numpy()).predict(test.numpy())
-    np.testing.assert_array_equal(nearest_mean(train, labels, test).numpy(), expected)
+    np.testing.assert_array_equal(Means(train, labels)(test).numpy(), expected)
 
 
 def test_the_config_describes_a_run_with_them() -> None:

@@ -13,6 +13,7 @@ Up to 20,000 images are listed faster than two processes can agree on it, and st
 """
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -20,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 from selfsup.data.decode.decoder import MAX_PIXELS, decode_image
-from selfsup.data.sources.list_files import LIST_EXTENSIONS
+from selfsup.data.sources.entries import LIST_EXTENSIONS
 from selfsup.data.sources.listing import Listing
 from selfsup.data.sources.source import LabelSets, file_or_name
 from selfsup.errors import DataError, did_you_mean
@@ -42,13 +43,19 @@ class ImageList:
             followed); a ``.txt`` file with one path a line; or a ``.csv`` or ``.tsv`` file with a header line.
         labels: ``None`` for images without labels; ``'folder'``: the first folder below ``root`` is the class;
             ``'column'``: the list holds the label, in ``label_column`` or, in a text list, as the last word of a line.
-            Classes are numbered in the order of their names, but labels of a list that are all whole numbers are kept.
+            The classes are the names found, in their order; those of a list that are all whole numbers are ordered
+            by value. An image whose label is empty, ``-1`` or ``nan`` has none.
         label_separator: what stands between the labels of an image that has several, such as ``';'``; ``labels`` is
             a :class:`~selfsup.data.LabelSets` then.
+        groups: what the images have in common that must lie on one side of a split, such as a patient: ``'folder'``,
+            the folder that an image lies in; ``'column'``, the column ``group_column`` of a table; or a regular
+            expression that is searched in the name, and what its first parenthesis matches. An image without is a
+            group of its own.
         extensions: which files of a folder are images, regardless of case; a list may name any file.
         prefix: what relative paths in a list are relative to; default: the list's own folder.
         path_column: the column of a CSV list that holds the paths.
         label_column: the column of a CSV list that holds the labels.
+        group_column: the column of a CSV list that holds the groups.
         classes: the class names in label order, to number a second list as the first; default: those found.
         min_side: see ``decode_image``; large JPEGs are decoded smaller, never below this shorter side.
         max_pixels: see ``decode_image``.
@@ -57,8 +64,8 @@ class ImageList:
             changes). Default: see above; a folder that has changed is then scanned again.
 
     Raises:
-        DataError: if ``root`` is not there or holds no image, a column is missing, an image has no label or
-            one that is not among ``classes``.
+        DataError: if ``root`` is not there or holds no image, a column is missing, no image has a label or one
+            has a label that is not among ``classes``.
     """
 
     def __init__(
@@ -67,10 +74,12 @@ class ImageList:
         labels: Literal["folder", "column"] | None = None,
         *,
         label_separator: str | None = None,
+        groups: str | None = None,
         extensions: Sequence[str] = EXTENSIONS,
         prefix: str | os.PathLike[str] | None = None,
         path_column: str = "path",
         label_column: str = "label",
+        group_column: str = "group",
         classes: Sequence[str] | None = None,
         min_side: int | None = None,
         max_pixels: int = MAX_PIXELS,
@@ -97,6 +106,8 @@ class ImageList:
             label_column=label_column,
             label_separator=label_separator,
             classes=None if classes is None else tuple(classes),
+            groups=_checked_groups(groups, self.root),
+            group_column=group_column,
         )
         self._table = listing.table(cache)
         if is_list and len(self) and not os.path.exists(self.file(0)):
@@ -111,6 +122,11 @@ class ImageList:
     def classes(self) -> list[str] | None:
         """The name of each label; ``None`` without labels."""
         return self._table.header["classes"]
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """A number for the name of each image's group, int64, shape (N,); None without groups."""
+        return self._table.array("groups")
 
     @property
     def digest(self) -> str:
@@ -164,6 +180,16 @@ class ImageList:
     def __repr__(self) -> str:
         kinds = f", {len(self.classes)} classes" if self.classes is not None else ""
         return f"ImageList({os.fspath(self.root)!r}: {len(self):,} images{kinds})"
+
+
+def _checked_groups(groups: str | None, root: Path) -> str | None:
+    if groups == "column" and root.suffix.lower() not in (".csv", ".tsv"):
+        raise DataError(f"ImageList.groups: 'column' needs a table (.csv, .tsv), got {root}")
+    try:
+        re.compile(groups or "")
+    except re.error as error:
+        raise DataError(f"ImageList.groups: {groups!r} is no regular expression ({error})") from None
+    return groups
 
 
 def _check_root(root: Path, labels: str | None) -> bool:

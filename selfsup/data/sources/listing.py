@@ -1,20 +1,26 @@
 """From a folder or a list to the table of its paths: made, or found where an earlier process has kept it."""
 
+import hashlib
 import os
+import re
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from selfsup.data.sources.label_numbers import LabelNumbers
-from selfsup.data.sources.list_files import read_list
+import numpy as np
+
+from selfsup.data.sources.entries import Entry, FolderTrace, folders_unchanged, read_list, scan_folder
 from selfsup.data.sources.path_table import Contents, PathTable, write_path_table
-from selfsup.data.sources.scan import FolderTrace, folders_unchanged, not_empty, scan_folder, with_progress
 from selfsup.data.sources.table_store import default_file, kept_table, one_at_a_time, prepare_default_folder
-from selfsup.errors import DataError
+from selfsup.errors import DataError, did_you_mean
+from selfsup.ops.progress import progress_bar
 
 _FEW = 20_000
+_UNLABELLED = ("", "-1", "nan")
+_WHOLE_NUMBER = re.compile(r"(\d+)(\.0+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Listing:
         label_column: of a table.
         label_separator: between several labels of an image, or ``None`` if each has one.
         classes: names in label order, or ``None`` for those found.
+        groups: ``None``, ``'folder'``, ``'column'`` or a regular expression.
+        group_column: of a table.
     """
 
     root: Path
@@ -40,6 +48,8 @@ class Listing:
     label_column: str
     label_separator: str | None
     classes: tuple[str, ...] | None
+    groups: str | None = None
+    group_column: str = "group"
 
     def table(self, cache: str | os.PathLike[str] | None) -> PathTable:
         """The paths and labels.
@@ -49,7 +59,7 @@ class Listing:
                 many in the machine's temporary folder, believed while nothing has changed, and few in memory.
 
         Raises:
-            DataError: if there are none, a label is missing, or the table cannot be written.
+            DataError: if there are none, labels do not fit, or the table cannot be written.
         """
         file = default_file(self._made_from()) if cache is None else Path(cache)
         try:
@@ -91,44 +101,140 @@ class Listing:
             "classes": None if self.classes is None else list(self.classes),
             "extensions": None if self.is_list else list(self.endings),
             "columns": [self.path_column, self.label_column] if self.is_list else None,
+            "groups": [self.groups, self.group_column],
         }
 
     def _stamp(self) -> list[int] | None:
         """What tells that a list has changed; folders have a trace."""
         return [self.root.stat().st_size, self.root.stat().st_mtime_ns] if self.is_list else None
 
-    def _entries(self, trace: FolderTrace) -> Iterator[tuple[bytes, str | None]]:
-        labelled = self.labels is not None
+    def _entries(self, trace: FolderTrace) -> Iterator[Entry]:
         if self.is_list:
             entries = read_list(
-                self.root, labelled=labelled, path_column=self.path_column, label_column=self.label_column
+                self.root,
+                path_column=self.path_column,
+                label_column=None if self.labels is None else self.label_column,
+                group_column=self.group_column if self.groups == "column" else None,
             )
-            nothing = f"ImageList.root: {self.root} names no images"
         else:
-            entries = scan_folder(self.root, self.endings, labelled=labelled, trace=trace)
-            nothing = f"ImageList.root: no images below {self.root}; looked for {', '.join(self.endings)}"
-        return with_progress(not_empty(entries, nothing), f"reading {self.root}")
+            entries = scan_folder(self.root, self.endings, labelled=self.labels is not None, trace=trace)
+        count = 0
+        with progress_bar(f"reading {self.root}, thousands of images") as tick:
+            for entry in entries:
+                yield entry
+                count += 1
+                if count % 1000 == 0:
+                    tick()
+        if not count and self.is_list:
+            raise DataError(f"ImageList.root: {self.root} names no images")
+        if not count:
+            raise DataError(f"ImageList.root: no images below {self.root}; looked for {', '.join(self.endings)}")
 
-    def _write(self, entries: Iterator[tuple[bytes, str | None]], trace: FolderTrace, file: Path | None) -> PathTable:
-        numbers = LabelNumbers(self.label_separator)
+    def _write(self, entries: Iterator[Entry], trace: FolderTrace, file: Path | None) -> PathTable:
+        labels = _Labels(self.label_separator)
+        groups = array("q")
         stamp = self._stamp()
 
         def paths() -> Iterator[bytes]:
-            for path, label in entries:
+            for entry in entries:
                 if self.labels is not None:
-                    numbers.add(label, path)
-                yield path
+                    labels.add(entry)
+                if self.groups is not None:
+                    groups.append(_group_number(self._group(entry)))
+                yield entry.path
 
         def finish() -> Contents:
             contents = Contents(header={"classes": None, "made_from": self._made_from(), "stamp": stamp})
             if file is not None and not self.is_list:
-                contents.trace = trace.arrays()
+                contents.extra = trace.arrays()
+            if self.groups is not None:
+                contents.extra["groups"] = np.array(groups, np.int64)
             if self.labels is not None:
-                contents.arrays["labels"], contents.header["classes"] = numbers.finish(
-                    self.root, self.classes, keep_numbers=self.labels == "column"
+                contents.arrays["labels"], contents.header["classes"] = labels.finish(
+                    self.root, self.classes, numbers=self.labels == "column"
                 )
                 if self.label_separator is not None:
-                    contents.arrays["label_offsets"] = numbers.offsets
+                    contents.arrays["label_offsets"] = np.array(labels.offsets, np.int64)
             return contents
 
         return write_path_table(paths(), finish, file=file)
+
+    def _group(self, entry: Entry) -> str:
+        """The name of an image's group; its own path where it is in none."""
+        path = entry.path.decode("utf-8", "backslashreplace")
+        if self.groups == "column":
+            return entry.group or path
+        if self.groups == "folder":
+            return os.path.dirname(path)
+        found = re.search(self.groups or "", path)
+        return (found and found[found.re.groups and 1]) or path
+
+
+def _group_number(name: str) -> int:
+    """A number that stays the same whatever other groups there are."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
+
+
+class _Labels:
+    """Collects the label of one image after the other, or its labels, without holding a name per image.
+
+    Args:
+        separator: stands between several labels of one image; None if each has one.
+    """
+
+    def __init__(self, separator: str | None) -> None:
+        self._separator = separator
+        self._codes: dict[str, int] = {}
+        self._labels = array("q")
+        self.offsets = array("q", [0])
+        self._without = 0
+        self._first_without = b""
+
+    def add(self, entry: Entry) -> None:
+        """Take the label of the next image."""
+        label = (entry.label or "").strip()
+        if self._separator is None:
+            self._labels.append(-1 if label.lower() in _UNLABELLED else self._codes.setdefault(label, len(self._codes)))
+            return
+        names = [name for name in map(str.strip, label.split(self._separator)) if name]
+        if not names:
+            self._without += 1
+            self._first_without = self._first_without or entry.path
+        self._labels.extend(self._codes.setdefault(name, len(self._codes)) for name in names)
+        self.offsets.append(len(self._labels))
+
+    def finish(self, where: Path, classes: tuple[str, ...] | None, *, numbers: bool) -> tuple[np.ndarray, list[str]]:
+        """Number the labels.
+
+        Args:
+            where: the folder or list, for messages.
+            classes: names in label order; None: those found, sorted.
+            numbers: whole numbers are sorted by value, and written the same way ('7' for '07' and '7.0').
+
+        Returns:
+            The labels of all images one behind the other, int64, shape (N,) if each has one, -1 where it has none; and
+            the class names in label order.
+
+        Raises:
+            DataError: if no image has a label, one of several labels is missing, or one is not among ``classes``.
+        """
+        if self._without:
+            first = self._first_without.decode("utf-8", "backslashreplace")
+            raise DataError(
+                f"{where}: {self._without:,} of {len(self.offsets) - 1:,} images have no label, the first is "
+                f"{first}; with label_separator each needs one"
+            )
+        if not self._codes:
+            raise DataError(f"{where}: no image has a label; use labels=None")
+        names = list(self._codes)
+        whole = [_WHOLE_NUMBER.fullmatch(name) for name in names] if numbers else [None]
+        if all(whole):
+            as_given = set(classes or ())
+            names = [match[0] if match[0] in as_given else str(int(match[1])) for match in whole if match]
+        found = sorted(set(names), key=int if all(whole) else None)
+        position = {name: number for number, name in enumerate(found if classes is None else classes)}
+        for name in names:
+            if name not in position:
+                raise DataError(f"{where}: label {name!r} is not among the classes{did_you_mean(name, position)}")
+        mapped = np.array([*(position[name] for name in names), -1], np.int64)  # -1 stays -1
+        return mapped[np.frombuffer(self._labels, np.int64)], list(position)

@@ -36,12 +36,12 @@ class Contents:
     Args:
         arrays: by name; ``labels`` (int64, shape (N,)) if there are any, with ``label_offsets`` (int64, shape (N + 1,))
             those of all images one behind the other.
-        trace: arrays that tell where the paths come from; two tables that differ in them alone are the same list.
+        extra: more arrays; two tables that differ in them alone are the same list.
         header: JSON values.
     """
 
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    trace: dict[str, np.ndarray] = field(default_factory=dict)
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
     header: dict[str, Any] = field(default_factory=dict)
 
 
@@ -177,7 +177,7 @@ def _write(stream: IO[bytes], paths: Iterable[bytes], finish: Callable[[], Conte
         while chunk := spooled.read(_CHUNK):
             stream.write(chunk)
             digest.update(chunk)
-    for name, values in {**contents.arrays, **contents.trace}.items():
+    for name, values in {**contents.arrays, **contents.extra}.items():
         where[name] = (_align(stream), len(values), values.dtype.str)
         content = np.ascontiguousarray(values).data
         stream.write(content)

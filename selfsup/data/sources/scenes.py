@@ -20,6 +20,7 @@ from selfsup.errors import ConfigError, did_you_mean
 from selfsup.registry import DATASETS
 
 LEVELS = ("category", "subcategory", "emoji")
+SPLITS = ("train", "val", "test", "held_out", "all")
 
 _TRAIN_SHARE = 0.7
 _SPLIT_SEED = 0  # the split is one and the same for every Scenes.seed, or a test set could meet training emoji
@@ -35,8 +36,9 @@ class Scenes:
     depend on the background.
 
     Args:
-        split: ``'train'`` and ``'test'`` hold 70 % and 30 % of the emoji, drawn within each subcategory, the same
-            for every seed, so that no test emoji was seen in training in either domain; ``'all'`` holds all.
+        split: ``'train'`` holds 70 % of the emoji, drawn within each subcategory, ``'held_out'`` the others; of these
+            ``'val'`` holds a third, drawn within each category, and ``'test'`` two thirds. They are the same for every
+            seed, so that no held-out emoji is seen in training in either domain; ``'all'`` holds all.
         size: of a scene, in pixels: the side, or (height, width).
         background: ``'flat'``: one random color; ``'photo'``: a random piece of one of 16 photographs; ``'none'``:
             transparent, the image then is RGBA with straight alpha, for a transform that draws the background per view.
@@ -62,7 +64,7 @@ class Scenes:
 
     def __init__(
         self,
-        split: Literal["train", "test", "all"] = "train",
+        split: Literal["train", "val", "test", "held_out", "all"] = "train",
         size: int | tuple[int, int] = 64,
         *,
         background: Literal["flat", "photo", "none"] = "flat",
@@ -73,7 +75,7 @@ class Scenes:
         rotation: float = 30.0,
         seed: int = 0,
     ) -> None:
-        _check_choice("split", split, ("train", "test", "all"))
+        _check_choice("split", split, SPLITS)
         _check_choice("background", background, ("flat", "photo", "none"))
         _check_choice("level", level, LEVELS)
         if isinstance(domains, str) or not domains or len(set(domains)) != len(domains):
@@ -194,7 +196,13 @@ def split_emoji(table: EmojiTable, split: str) -> np.ndarray:
         count = round(_TRAIN_SHARE * len(members))
         count = min(max(count, 1), max(len(members) - 1, 1))
         in_train[rng.permutation(members)[:count]] = True
-    return np.flatnonzero(in_train if split == "train" else ~in_train)
+    if split in ("train", "held_out"):
+        return np.flatnonzero(in_train if split == "train" else ~in_train)
+    in_val = np.zeros(len(in_train), bool)
+    for category in range(len(table.names["category"])):
+        members = rng.permutation(np.flatnonzero(~in_train & (table.members["category"] == category)))
+        in_val[members[: round(len(members) / 3)]] = True
+    return np.flatnonzero(in_val if split == "val" else ~in_train & ~in_val)
 
 
 def _piece_of_photograph(height: int, width: int, rng: np.random.Generator) -> np.ndarray:

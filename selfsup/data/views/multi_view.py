@@ -39,11 +39,14 @@ def _transformed(image: np.ndarray, transform: Transform, rng: np.random.Generat
 
 @TRANSFORMS.register_module()
 class MultiView:
-    """Several views of one image: ``views(image, rng)`` gives a list of uint8 (h, w, 3) arrays, in the order listed.
+    """Several views of one image: ``views(image, rng)`` gives a list of uint8 (h, w, 3) arrays.
+
+    Views keep the order of the pipelines, whatever their sizes. A method that treats views differently goes by their
+    place: SwAV assigns prototypes to the first two, a teacher of multi-crop sees those. List the largest first.
 
     Args:
         pipelines: for each kind of view a dict with ``count`` (default 1) and ``transforms`` (a list of transforms or
-            their dicts), or a :class:`Pipeline`; largest views first.
+            their dicts), or a :class:`Pipeline`.
         before: transforms that come first in every view, such as ``FreshBackground`` for images with alpha.
         shared: transforms done once, before the views part ways: all of them start from the same result. With these,
             a pipeline may have no transforms of its own.

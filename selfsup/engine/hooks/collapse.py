@@ -7,11 +7,11 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from selfsup.data.selection import Subset
-from selfsup.data.views.sides import view_side
-from selfsup.engine.hooks.isolation import FrozenFeatures
 from selfsup.errors import ConfigError
+from selfsup.evaluation.representation import Representation
+from selfsup.evaluation.spread import spread_of
 from selfsup.ops.random_state import isolated_random_state
-from selfsup.registry import EVALUATORS, HOOKS
+from selfsup.registry import HOOKS
 
 WATCHED = ("loss", "dead_prototypes")
 
@@ -62,7 +62,7 @@ class CollapseWatchHook(Hook):
         self.min_used = min_used
         self.min_gain = min_gain
         self.seed = seed
-        self._evaluator: Any = None
+        self._images: Any = None
         self._sums: dict[str, float] = {}
         self._seen = 0
         self._found: dict[str, str] = {}
@@ -70,15 +70,7 @@ class CollapseWatchHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Choose the images."""
         count = min(self.num_images, len(runner.train_images))
-        with isolated_random_state(runner.device):
-            self._evaluator = EVALUATORS.build(
-                {
-                    "type": "Spread",
-                    "test": Subset(runner.train_images, count=count, seed=self.seed),
-                    "preprocess": runner.method.preprocess,
-                    "size": view_side(runner.view_dataset.views),
-                }
-            )
+        self._images = Subset(runner.train_images, count=count, seed=self.seed)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:  # type: ignore[no-untyped-def]
         """Look if it is time."""
@@ -89,8 +81,10 @@ class CollapseWatchHook(Hook):
         if (runner.iter + 1) % self.every_steps:
             return
         with isolated_random_state(runner.device):
-            (source,) = self._evaluator.sources
-            scores = self._evaluator.score(source.extract(FrozenFeatures(runner.method), log=runner.logger.debug))
+            watched = Representation(
+                runner.method, runner.input_contract, log=lambda _: None
+            )  # training names bad images
+            scores = spread_of(watched.extract(self._images).features)
         runner.metrics_log.write(runner.iter + 1, {f"features/{name}": value for name, value in scores.items()})
         means = {name: total / self._seen for name, total in self._sums.items()}
         self._sums, self._seen = {}, 0

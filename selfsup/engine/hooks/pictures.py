@@ -9,12 +9,9 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from selfsup.data.selection import Subset, draw
-from selfsup.data.views.sides import view_side
-from selfsup.engine.hooks.evaluate import EvaluateHook
-from selfsup.engine.hooks.isolation import FrozenFeatures, said_already
 from selfsup.engine.logging.metrics import read_metrics
-from selfsup.errors import DataError, DecodeError
-from selfsup.evaluation.features import FeatureSource, evaluation_view, load_view
+from selfsup.errors import DataError
+from selfsup.evaluation.representation import Representation
 from selfsup.ops.dist import is_main
 from selfsup.ops.random_state import isolated_random_state
 from selfsup.plots.curves import draw_curves
@@ -27,9 +24,9 @@ from selfsup.registry import HOOKS
 class PictureHook(Hook):
     """Write ``views.png`` before the first step, ``curves.png`` now and then, and the maps at the end, to the work dir.
 
-    ``embedding.png`` and, for methods with prototypes, ``prototypes.png`` show the images the evaluators judge on, or
-    else some of the training images. A picture that cannot be drawn or written is reported in one line, once until it
-    can be, and the run goes on. Training is left as it was; only the main process draws.
+    ``embedding.png`` and, for methods with prototypes, ``prototypes.png`` show the images
+    that the evaluation of the first task watches. A picture that cannot be drawn or written is reported in one line,
+    once until it can be, and the run continues. Training is left as it was; only the main process draws.
 
     Args:
         num_rows: images on the sheet of views, > 0.
@@ -75,14 +72,17 @@ class PictureHook(Hook):
         if runner.max_iters < self.min_steps:
             return
         with isolated_random_state(runner.device):
-            source = self._source(runner)
-            found = source.extract(FrozenFeatures(runner.method), log=said_already)  # every process takes its part
+            source = _shown(runner)
+            source = Subset(source, count=min(self.num_images, len(source)), seed=self.seed)
+            shown = Representation(
+                runner.method, runner.input_contract, log=lambda _: None
+            )  # training names bad images
+            found = shown.extract(source)  # every process takes its part
             scores = _prototype_scores(runner.method, found.features.to(runner.device))  # likewise
             if not is_main():
                 return
-            view = evaluation_view(source.size, source.resize)
-            images = _decodable(source.dataset, view)
-            classes = getattr(source.dataset, "classes", None)
+            images = [runner.input_contract.view(source.image(index)) for index in found.index.tolist()]
+            classes = None if found.classes is None else list(found.classes)
 
             def embedding(_: Any, path: Path) -> None:
                 draw_embedding_map(
@@ -118,38 +118,21 @@ class PictureHook(Hook):
 
     def _curves(self, runner: Any, path: Path) -> None:
         prototypes = getattr(runner.method, "prototypes", None)
-        judged = _judged(runner)
-        labels = None if judged is None else getattr(judged.dataset, "labels", None)
+        labels = getattr(_shown(runner), "labels", None)
         draw_curves(
             read_metrics(Path(runner.work_dir, "metrics.jsonl")),
             path,
             num_prototypes=prototypes.out_dim if prototypes is not None else None,
-            guessing=None if labels is None else float(np.bincount(labels).max() / len(labels)),
+            guessing=None
+            if labels is None or hasattr(labels, "row")
+            else float(np.bincount(labels).max() / len(labels)),
             title=f"{type(runner.method).__name__}: {Path(runner.work_dir).resolve().name}",
         )
 
-    def _source(self, runner: Any) -> FeatureSource:
-        """A few of the images that evaluators judge on, shown as they show them, or of the training images."""
-        source = _judged(runner) or FeatureSource(
-            runner.train_images, size=view_side(runner.view_dataset.views), preprocess=runner.method.preprocess
-        )
-        count = min(self.num_images, len(source.dataset))
-        return source.of(Subset(source.dataset, count=count, seed=self.seed))
 
-
-def _judged(runner: Any) -> FeatureSource | None:
-    """What evaluators judge on."""
-    return next((hook.judged for hook in runner.hooks if isinstance(hook, EvaluateHook)), None)
-
-
-def _decodable(dataset: Any, view: Any) -> list[np.ndarray]:
-    images = []
-    for index in range(len(dataset)):
-        try:
-            images.append(load_view(dataset, index, view))
-        except DecodeError:
-            continue
-    return images
+def _shown(runner: Any) -> Any:
+    """The images of the maps: what the evaluation of the first task watches."""
+    return next(iter(runner.tasks.values())).watch().parts.test
 
 
 def _prototype_scores(method: Any, features: Tensor) -> Tensor | None:

@@ -9,29 +9,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network, as far as its tensors show it.
+    """A network, as far as its tensors show it."""
 
-    Args:
-        family: ``'RegNet'``, ``'ResNet'``, ``'BiTResNet'`` or ``'ViT'``.
-        depths: blocks of each stage; one number for a ViT.
-        widths: channels each stage puts out; one number for a ViT.
-        group_widths: channels per group of RegNet's 3x3 convolutions, by stage.
-        stem: side of the first convolution's kernel, for a ViT of its patch.
-        stem_width: channels it puts out.
-        tokens: positions of a ViT, the class token's included.
-        squeeze_width: channels inside the squeeze-and-excitation of a RegNet's first block; 0 without.
-        selective: whether a ResNet has selective kernels.
-    """
-
-    family: str
-    depths: tuple[int, ...]
-    widths: tuple[int, ...]
-    group_widths: tuple[int, ...] = ()
-    stem: int = 0
-    stem_width: int = 0
-    tokens: int = 0
-    squeeze_width: int = 0
-    selective: bool = False
+    family: str  # RegNet, ResNet, BiTResNet or ViT
+    depths: tuple[int, ...]  # blocks of each stage; one number for a ViT
+    widths: tuple[int, ...]  # channels each stage puts out; one number for a ViT
+    group_widths: tuple[int, ...] = ()  # channels per group of RegNet's 3x3 convolutions, by stage
+    stem: int = 0  # side of the first convolution's kernel, for a ViT of its patch
+    stem_width: int = 0  # channels it puts out
+    tokens: int = 0  # positions of a ViT, the class token's included
+    squeeze_width: int = 0  # channels inside the squeeze-and-excitation of a RegNet's first block; 0 without
+    selective: bool = False  # whether a ResNet has selective kernels
 
     def __str__(self) -> str:
         facts = f"{self.family} with {_joined(self.depths)} blocks of width {_joined(self.widths)}"

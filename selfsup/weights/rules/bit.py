@@ -66,14 +66,7 @@ def adapt(network: Any, eps: float | None) -> tuple[str, ...]:
     """Let a BiT network standardize its kernels as the one does that the weights are from: no tensor shows how.
 
     The smaller the kernels' variance and the deeper the network, the more its features depend on eps: by more than
-    rounding from 101 layers on.
-
-    Args:
-        network: any backbone.
-        eps: of the network that the weights are from; None if that is not known.
-
-    Returns:
-        What was changed.
+    rounding from 101 layers on. Returns what was changed.
     """
     if eps is None or not hasattr(network, "set_eps") or network.eps == eps:
         return ()

@@ -39,12 +39,7 @@ TORCHVISION = {
 
 
 def block_rules(parts: dict[str, str], block: str) -> tuple[Rule, ...]:
-    """Theirs to ours.
-
-    Args:
-        parts: one of the tables above.
-        block: regular expression of a block's name; its two groups are the stage from 1 and the block from 0.
-    """
+    """Theirs to ours; the two groups of ``block`` are the stage from 1 and the block from 0."""
 
     def renamed(ours: str) -> Rule:
         def name(match: re.Match[str]) -> str:

@@ -25,11 +25,7 @@ _CLASSIFIER = Rule(r"(?:fc|head)\..+", ignored="classifier")
 def _timm_inside(classifier: Collection[str]) -> tuple[Layout, ...]:
     """For any network of timm inside the backbone that is called Timm.
 
-    Which modules classify cannot be told by what they are called: features of many networks pass through parts of their
-    ``head``.
-
-    Args:
-        classifier: timm's names of the tensors that the network is built without.
+    Which modules classify cannot be seen by their names: features of many networks pass through parts of ``head``.
     """
     named = "|".join(map(re.escape, sorted(classifier)))
     return (Layout(r".+", (Rule(named, ignored="classifier"), Rule(r"(.+)", r"model.\1"))),)
@@ -109,16 +105,7 @@ class Target:
         return _timm_inside(self.model.classifier_tensors())  # type: ignore[operator]
 
     def translate(self, tensors: Weights, source: str, prefix: str) -> Translation | None:
-        """Rename the tensors under a prefix; those of other names are ignored.
-
-        Args:
-            tensors: by the file's names.
-            source: who wrote the file.
-            prefix: of the names to look at, taken off first.
-
-        Returns:
-            None if the source did not write such tensors.
-        """
+        """Rename the tensors under a prefix; those of other names are ignored. None if it is another source's."""
         if source == "timm":
             layouts = () if self.whole else self.layouts_of_timm
         else:

@@ -16,8 +16,4 @@ train_dataloader = dict(
     views=dict(before=[dict(type="FreshBackground", kinds=("flat",)), dict(type="Posterize", bits=4, p=0.2)])
 )
 custom_hooks = [dict(type="WeightNormHook", every_steps=10)]
-evaluators = dict(
-    nearest_mean=dict(
-        type="NearestMean", train=_base_.evaluators.knn.train, test=_base_.evaluators.knn.test, size=32, resize=32
-    )
-)
+evaluators = dict(nearest_mean=dict(type="NearestMean"))

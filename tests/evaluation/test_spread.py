@@ -3,22 +3,19 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import balanced_accuracy_score
 
-from selfsup.evaluation.metrics import feature_std, mean_per_class, rankme, spread, top1
-
-
-def test_accuracies_agree_with_scikit_learn() -> None:
-    rng = np.random.default_rng(0)
-    labels, predictions = rng.integers(2, 7, 200), rng.integers(0, 7, 200)
-    assert top1(torch.tensor(predictions), torch.tensor(labels)) == pytest.approx((labels == predictions).mean())
-    with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
-        expected = balanced_accuracy_score(labels, predictions)
-    assert mean_per_class(torch.tensor(predictions), torch.tensor(labels)) == pytest.approx(expected)
+from selfsup.evaluation import RawPixels, Representation, Spread, Task
+from selfsup.evaluation.spread import feature_std, rankme, spread_of
+from tests.evaluation.pictures import SMALL, Blobs
 
 
-def test_a_rare_class_counts_as_much_as_a_frequent_one() -> None:
-    assert mean_per_class(torch.zeros(100), torch.tensor([0] * 99 + [1])) == 0.5
+def test_it_scores_the_test_images_and_needs_neither_labels_nor_training_images() -> None:
+    images = Blobs(30, labelled=False)
+    representation = Representation(RawPixels(2), SMALL)
+    result = Spread().evaluate(representation, Task(test=images))
+    expected = spread_of(representation.features(images).features)
+    assert {name: score.value for name, score in result.scores.items()} == expected
+    assert all(score.low is None and score.n is None for score in result.scores.values())
 
 
 def test_rankme_agrees_with_the_paper() -> None:
@@ -45,4 +42,4 @@ def test_feature_std_is_zero_for_one_direction_and_one_over_sqrt_d_on_the_sphere
     assert feature_std(lengths * torch.tensor([[1.0, -2.0, 3.0]])) == pytest.approx(0, abs=1e-7)
     sphere = torch.randn(20_000, 16, generator=generator)
     assert feature_std(sphere) == pytest.approx(1 / 4, rel=0.01)
-    assert spread(sphere) == pytest.approx(1, rel=0.01)
+    assert spread_of(sphere)["feature_std_share"] == pytest.approx(1, rel=0.01)

@@ -1,0 +1,163 @@
+"""Labelled images in parts that never mix."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from selfsup.data import Subset, join_classes, split
+from selfsup.errors import ConfigError, DataError
+from selfsup.registry import DATASETS, TASKS
+
+_CUT_SEED = 1  # of the part that is cut from train a second time, to choose in while val watches a training
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The images of a task, of the same classes in the same order, none of them unlabelled.
+
+    Args:
+        train: what is learned from; None if there is nothing to learn.
+        val: where hyper-parameters are chosen; None without ``train``.
+        test: what is evaluated.
+        missing: names of classes that ``test`` has and ``train`` lacks.
+    """
+
+    train: Any
+    val: Any
+    test: Any
+    missing: tuple[str, ...] = ()
+
+
+@TASKS.register_module()
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Labelled images in parts that never mix: nothing is ever chosen by looking at ``test``.
+
+    Sources may be given as their dicts. Classes of the parts are joined by name, unlabelled images left out.
+
+    Args:
+        name: what scores and tables call it.
+        train: what is learned from; None for evaluators that learn nothing.
+        test: what is evaluated; a dict of sources by name for several, one after the other.
+        val: where hyper-parameters are chosen: a source, or the share cut from ``train`` by class and by group.
+        seed: of that cut.
+        max_train: training images beyond this number are left out, at random; None for none.
+        metric: what counts, such as ``'top1'`` or ``'per_class'``.
+        hierarchy: of the classes, for evaluators that need one.
+
+    Raises:
+        ConfigError: if ``val`` is a share outside (0, 1), or ``max_train`` is too small.
+    """
+
+    name: str = "task"
+    train: Any = None
+    test: Any = None
+    val: Any = 0.2
+    seed: int = 0
+    max_train: int | None = None
+    metric: str = "top1"
+    hierarchy: Any = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.val, float) and not 0 < self.val < 1:
+            raise ConfigError(f"Task.val: must be a source, or a share in (0, 1), got {self.val}")
+        if self.max_train is not None and self.max_train < 2:
+            raise ConfigError(f"Task.max_train: must be > 1, got {self.max_train}")
+
+    def tests(self) -> "list[Task]":
+        """A task for each test source, called ``name/test`` where there are several."""
+        if not _is_named(self.test):
+            return [self]
+        cut = self._cut
+        whole = {"train": cut[0], "val": cut[1], "max_train": None}
+        return [
+            dataclasses.replace(self, name=f"{self.name}/{name}", test=source, **whole)
+            for name, source in self.test.items()
+        ]
+
+    def watch(self, max_images: int | None = None) -> "Task":
+        """What a training may look at: its test is this task's val, and its val is cut from train again.
+
+        Args:
+            max_images: at the most, three quarters of them to learn from; None for all.
+        """
+        train, val = self._cut
+        if train is None:
+            return self
+        if max_images is not None:
+            train, val = _at_most(train, max_images * 3 // 4), _at_most(val, max_images // 4)
+        share = self.val if isinstance(self.val, float) else 0.2
+        return dataclasses.replace(self, train=train, test=val, val=share, seed=self.seed + _CUT_SEED, max_train=None)
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The images, built.
+
+        Raises:
+            DataError: if a part has no labelled image, though others have.
+        """
+        test = DATASETS.build(self.test)
+        train, val = self._cut
+        given = [part for part in (train, val, test) if part is not None]
+        if any(getattr(part, "labels", None) is None or part.classes is None for part in given):
+            return Parts(train, val, test)
+        train, val, test = (part and _labelled(part, self.name) for part in _joined(train, val, test))
+        missing: tuple[str, ...] = ()
+        if train is not None:
+            known = np.unique(np.asarray(train.labels))
+            missing = tuple(test.classes[label] for label in np.unique(np.asarray(test.labels)) if label not in known)
+        return Parts(train, val, test, missing)
+
+    @cached_property
+    def _cut(self) -> tuple[Any, Any]:
+        """Training and validation images."""
+        if self.train is None:
+            return None, None
+        train = DATASETS.build(self.train)
+        if self.max_train is not None:
+            train = _at_most(train, self.max_train)
+        if not isinstance(self.val, float):
+            return train, DATASETS.build(self.val)
+        cut = split(train, val=self.val, test=0.0, max_images=len(train), seed=self.seed)
+        return cut.train, cut.val
+
+    def fits(self, needs: frozenset[str]) -> str | None:
+        """Why an evaluator of these needs cannot evaluate the task; None if it can."""
+        parts = self.parts
+        if "train" in needs and parts.train is None:
+            return "it has nothing to learn from"
+        several = any(hasattr(getattr(part, "labels", None), "row") for part in (parts.train, parts.test))
+        if "multi-label" in needs and not several:
+            return "its images have one class each"
+        if "labels" in needs and (several or getattr(parts.test, "labels", None) is None):
+            return "its images have several classes each" if several else "its images have no labels"
+        if "hierarchy" in needs and self.hierarchy is None:
+            return "it has no hierarchy of classes"
+        return None
+
+
+def _at_most(source: Any, count: int) -> Any:
+    return Subset(source, count=count) if len(source) > count else source
+
+
+def _is_named(test: Any) -> bool:
+    return isinstance(test, Mapping) and "type" not in test
+
+
+def _joined(*parts: Any) -> tuple[Any, ...]:
+    there = iter(join_classes([part for part in parts if part is not None]))
+    return tuple(None if part is None else next(there) for part in parts)
+
+
+def _labelled(part: Any, task: str) -> Any:
+    """The part without unlabelled images."""
+    labels = np.asarray(part.labels)
+    if (labels >= 0).all() and len(labels):
+        return part
+    if not (labels >= 0).any():
+        raise DataError(f"tasks.{task}: none of {len(labels):,} images is labelled")
+    return Subset(part, indices=np.flatnonzero(labels >= 0))

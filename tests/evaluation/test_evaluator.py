@@ -1,0 +1,122 @@
+"""Evaluators on tasks: what they share, what is skipped, and that nothing is chosen on test."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from selfsup.errors import ConfigError
+from selfsup.evaluation import KNN, LinearProbe, RawPixels, Representation, Spread, Task, evaluate_tasks, metrics_of
+from selfsup.testing import check_evaluator
+from tests.evaluation.pictures import SMALL, Blobs
+
+TASK = Task("blobs", train=Blobs(90, noise=90), test=Blobs(60, noise=90, seed=1, prefix="test"))
+
+
+class Counting(RawPixels):
+    """Counts the images it is shown."""
+
+    seen = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen += len(images)
+        return super().forward(images)
+
+
+def evaluate(tasks: dict[str, Task], evaluators: dict[str, Any], **options: Any) -> tuple[dict[str, float], int]:
+    backbone = Counting(2)
+    findings = evaluate_tasks(Representation(backbone, SMALL), tasks, evaluators, **options)
+    return metrics_of(findings, tasks=len(tasks)), backbone.seen
+
+
+def test_each_image_is_shown_once_and_scores_are_those_of_the_evaluators_alone() -> None:
+    evaluators = {"knn": KNN(), "linear": LinearProbe(), "features": Spread()}
+    scores, seen = evaluate({"blobs": TASK}, evaluators)
+    assert seen == 150
+    for name, evaluator in evaluators.items():
+        alone = evaluator.evaluate(Representation(RawPixels(2), SMALL), TASK)
+        for key, score in alone.scores.items():
+            assert scores[f"{name}/{key}"] == score.value
+
+
+def test_several_tasks_are_told_apart_and_an_evaluator_may_be_meant_for_one() -> None:
+    plain = Task("plain", test=Blobs(20, labelled=False))
+    skipped: list[str] = []
+    scores, _ = evaluate(
+        {"blobs": TASK, "plain": plain},
+        {"knn": KNN(), "spread": Spread()},
+        only={"spread": "plain"},
+        skipped=skipped.append,
+    )
+    assert {name.rpartition("/")[0] for name in scores} == {"blobs/knn", "plain/spread"}
+    assert skipped == ["evaluators.knn is left out on task plain: it has nothing to learn from"]
+
+
+def test_a_probe_learns_once_for_all_tests() -> None:
+    class Noted(KNN):
+        fits = 0
+
+        def fit(self, *parts: Any) -> Any:
+            self.fits += 1
+            return super().fit(*parts)
+
+    tests = {"a": Blobs(30, seed=1, prefix="a"), "b": Blobs(30, seed=2, prefix="b")}
+    knn = Noted()
+    scores, _ = evaluate({"blobs": Task("blobs", train=Blobs(90), test=tests)}, {"knn": knn})
+    assert knn.fits == 1
+    assert len(scores) == 2 or {"knn/top1"} <= scores.keys()
+
+
+def test_predictions_are_kept_by_image() -> None:
+    result = KNN().evaluate(Representation(RawPixels(2), SMALL), TASK)
+    assert result.predictions is not None
+    assert result.predictions.right.mean() == result.scores["top1"].value
+    assert result.predictions.labels.tolist() == TASK.test.labels.tolist()
+
+
+def test_what_test_has_and_train_lacks_is_noted() -> None:
+    test = Blobs(30, num_classes=4, prefix="test")
+    result = KNN().evaluate(Representation(RawPixels(2), SMALL), Task(train=Blobs(60), test=test))
+    assert any("class 3" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("evaluator", [KNN(k=5), LinearProbe(), Spread()])
+def test_they_fulfill_the_contract(evaluator: Any) -> None:
+    check_evaluator(evaluator, TASK, input_contract=SMALL, unbounded=("rankme", "feature_std*"))
+
+
+def test_shuffling_the_test_labels_changes_no_choice() -> None:
+    chosen = []
+    for seed in (None, 0):
+        test = Blobs(60, noise=90, seed=1, prefix="test")
+        if seed is not None:
+            test.labels = np.random.default_rng(seed).permutation(test.labels)
+        task = Task(train=TASK.train, test=test)
+        chosen.append(LinearProbe().evaluate(Representation(RawPixels(2), SMALL), task).chosen)
+    assert chosen[0] == chosen[1] and "weight_decay" in chosen[0]
+
+
+def test_an_evaluator_that_returns_no_scores_is_named() -> None:
+    class Wrong:
+        protocol, needs = "wrong/1", frozenset[str]()
+
+        def evaluate(self, representation: Representation, task: Task) -> Any:
+            return {"top1": 0.5}
+
+    with pytest.raises(ConfigError, match=r"^evaluators\.mine: must return a Result"):
+        evaluate({"blobs": TASK}, {"mine": Wrong()})
+
+
+def test_a_layer_is_the_mean_of_its_feature_map() -> None:
+    class Maps(RawPixels):
+        def feature_maps(self, images: Tensor) -> list[Tensor]:
+            return [images, images * 2, images * 3, images * 4]
+
+    images = Blobs(5)
+    found = Representation(Maps(16), SMALL, layer="res4").features(images).features
+    pixels = torch.from_numpy(images.pixels).float().mean((1, 2)) / 255
+    torch.testing.assert_close(found, 3 * pixels)
+    with pytest.raises(ConfigError, match="layer: must be one of"):
+        Representation(Maps(16), SMALL, layer="res6")
