@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -11,6 +12,8 @@ from selfsup.config import DEFAULT_WRAPPER
 from selfsup.config.recipe import TrainDataloader
 from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
+from selfsup.data.selection import Drawn
+from selfsup.data.sources.source import single_labels
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.errors import ConfigError, DataError
 from selfsup.methods.base import Method
@@ -38,6 +41,23 @@ def build_images(config: Mapping[str, Any]) -> tuple[Any, Any]:
             )
     check_length(len(images))
     return images, views
+
+
+def check_labelled(method: Method, images: Any) -> None:
+    """Reject images without a label for a method that learns from labels; of very many images some are looked at.
+
+    Raises:
+        DataError: if there are such images.
+    """
+    labels = single_labels(images)
+    if labels is None or method.label_classes() is None:
+        return
+    missing = int(np.sum(np.asarray(labels[Drawn(len(images), 1 << 21)[:]]) < 0))
+    if missing:
+        raise DataError(
+            f"train_dataloader.dataset: {type(method).__name__} learns from labels, and {missing:,} images have none "
+            "(-1); leave them out of the list"
+        )
 
 
 def class_difference(method: Method, images: Any) -> str | None:

@@ -19,6 +19,7 @@ from selfsup.engine.build import (
     build_batches,
     build_images,
     build_optim_wrapper,
+    check_labelled,
     class_difference,
     lengths,
 )
@@ -251,6 +252,8 @@ class Runner(MMEngineRunner):
         config = self._config
         self.trained = TrainedWeights()
         images, views = build_images(config)
+        with together():
+            check_labelled(self.method, images)
         if difference := class_difference(self.method, images):
             self.logger.warning(difference)
         if saved is not None:

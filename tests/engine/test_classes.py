@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.engine.build import class_difference
+from selfsup.engine.build import check_labelled, class_difference
 from selfsup.engine.runner import Runner
+from selfsup.errors import DataError
 from selfsup.losses import CrossEntropyLoss, DistillationLoss, NTXentLoss
 from selfsup.methods import Distillation, SimCLR, Supervised
 from selfsup.necks import ProjectionNeck
+from tests.data.listed import Listed
 from tests.engine.tiny_run import tiny_config
 from tests.methods.tiny import TinyBackbone
 
@@ -58,3 +60,15 @@ def test_images_without_labels_and_methods_without_classes_have_nothing_to_compa
     assert class_difference(distillation(alpha=0.5), object()) is None
     simclr = SimCLR(TinyBackbone(), ProjectionNeck(8, (), 4), NTXentLoss())
     assert class_difference(simclr, Images("ant", "bee")) is None
+
+
+def test_images_without_a_label_are_rejected_where_the_method_learns_from_labels() -> None:
+    class Learner:
+        def __init__(self, classes: tuple[str, int] | None) -> None:
+            self.label_classes = lambda: classes
+
+    some = Listed("abc", [0, 1, -1])
+    check_labelled(Learner(None), some)  # type: ignore[arg-type]
+    check_labelled(Learner(("model.num_classes", 2)), Listed("abc", [0, 1, 1]))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"train_dataloader\.dataset: .* 1 images have none"):
+        check_labelled(Learner(("model.num_classes", 2)), some)  # type: ignore[arg-type]

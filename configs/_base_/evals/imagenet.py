@@ -1,7 +1,8 @@
 """Frozen features on ImageNet: 20 training images a class to learn from, all 50,000 of val as test.
 
-Meant for watching a run, which sees a fifth of the 20,000 instead of val: the linear probe is solved in seconds on a GPU
-and in minutes on one CPU core. The papers train their probes on all training images, with augmentation, for 100 epochs.
+Meant for watching a run, which sees a fifth of the 20,000 instead of val: the linear probe is solved in seconds on a
+GPU and in minutes on one CPU core. The papers train their probes on all training images, with augmentation, for 100
+epochs.
 """
 
 tasks = dict(
