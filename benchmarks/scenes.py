@@ -102,8 +102,8 @@ def within(name: str, budget: float, work_dir: Path) -> list[str]:
     """The options that let a recipe train for so many seconds, the points of its schedule moved in proportion."""
     config = load_config(name)
     steps = round(budget / pace(name, work_dir))
-    factor = steps / config["train_cfg"]["max_steps"]
-    schedule = config["param_scheduler"]
+    factor = steps / config.train_cfg.max_steps
+    schedule = config.param_scheduler
     options = [f"train_cfg.max_steps={steps}"]
     if "warmup_steps" in schedule:
         options.append(f"param_scheduler.warmup_steps={round(factor * schedule['warmup_steps'])}")
@@ -134,7 +134,7 @@ def started(name: str, seed: int, work_dir: Path, budget: float | None) -> list[
 def run(name: str, seed: int, work_dir: Path, budget: float | None = None) -> dict[str, dict[str, float]]:
     """Train a recipe and evaluate it, its untrained network and the pixels; or read what an earlier call found."""
     folder = place(name, seed, work_dir, budget)
-    model = load_config(name)["model"]
+    model = load_config(name).model
     scaling = model["preprocess"] if "preprocess" in model else model["teacher"]["preprocess"]  # a student's is that
 
     def trained() -> dict[str, float]:
@@ -176,7 +176,7 @@ def digest(*parts: Any) -> str:
 
 def seconds_of_steps(name: str, folder: Path) -> list[float]:
     """How long each training step of a run took."""
-    batch = load_config(name)["train_dataloader"]["batch_size"]
+    batch = load_config(name).train_dataloader.batch_size
     steps = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     return [batch / step["images_per_second"] for step in steps if "images_per_second" in step]
 

@@ -11,11 +11,10 @@ import copy
 import statistics
 import sys
 import time
-from typing import Any
 
 import torch
 
-from selfsup.config import load_config
+from selfsup.config import Recipe, load_config
 from selfsup.engine.optim.groups import parameter_groups
 from selfsup.methods.base import Method, Progress
 from selfsup.registry import METHODS, OPTIM_WRAPPERS, OPTIMIZERS
@@ -26,8 +25,8 @@ RATIO, LOSS_TOLERANCE = 2.5, 0.01
 class Step:
     """A method, its optimizer, and a memory format: everything one step needs."""
 
-    def __init__(self, config: dict[str, Any], method: Method, *, precision: str, channels_last: bool) -> None:
-        wrapper = {**config["optim_wrapper"], "precision": precision}
+    def __init__(self, recipe: Recipe, method: Method, *, precision: str, channels_last: bool) -> None:
+        wrapper = {**recipe.optim_wrapper, "precision": precision}
         groups = parameter_groups(method, wrapper.pop("param_groups", ()))
         optimizer = OPTIMIZERS.build({**wrapper.pop("optimizer"), "lr": 0.1}, params=groups)
         wrapper.setdefault("type", "PrecisionOptimWrapper")
@@ -58,7 +57,7 @@ def main() -> int:
 
     torch.manual_seed(0)
     config = load_config(options.config)
-    plain = METHODS.build(config["model"]).train()
+    plain = METHODS.build(config.model).train()
     ours = Step(config, copy.deepcopy(plain), precision="bf16", channels_last=True)
     reference = Step(config, plain, precision="fp32", channels_last=False)
     seconds: dict[str, list[float]] = {"reference": [], "ours": []}

@@ -1,28 +1,88 @@
-"""What goes wrong because of the user's input, each with one clear message.
+"""What goes wrong because of the user's input, each as a :class:`Problem`: where, what, what was got, what is right.
 
-Every message says where, what was got and what would be right. The command line prints the message alone;
-a traceback means a fault of ours.
+The command line prints the problems alone; a traceback means a fault of ours.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from typing import Any, Self
+
+_LONGEST = 100  # characters of a value
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake of the user's.
+
+    Args:
+        path: where, dotted; relative to the component that finds it, whose own path :func:`under` puts before it.
+        message: what is wrong, or what must be.
+        got: what was found instead; None where that says nothing.
+        expected: what would be right, such as the nearest name.
+    """
+
+    path: str
+    message: str
+    got: Any = None
+    expected: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        got = "" if self.got is None else f", got {shown(self.got)}"
+        return f"{where}{self.message}{got}" + (f"; {self.expected}" if self.expected else "")
+
+    def under(self, path: str) -> "Problem":
+        """The same problem of a component that stands at ``path``."""
+        separator = "." if path and self.path and not self.path.startswith("[") else ""
+        return replace(self, path=f"{path}{separator}{self.path}")
+
+
+def shown(value: Any) -> str:
+    """A value in a message: a class by its name, anything else as Python writes it, shortened."""
+    text = value.__name__ if isinstance(value, type) else repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 class SelfsupError(Exception):
-    """Base of every error caused by input; the message is meant for the user as it is."""
+    """Base of every error caused by input; what it prints is meant for the user as it is.
+
+    Args:
+        problems: one or more; a text is a problem without a path.
+        source: the file that has them, for the heading.
+        note: what is said once, after all of them.
+    """
+
+    def __init__(self, *problems: Problem | str, source: str = "", note: str = "") -> None:
+        self.problems = [Problem("", each) if isinstance(each, str) else each for each in problems]
+        self.source = source
+        self.note = note
+        super().__init__(*problems)
+
+    @classmethod
+    def at(cls, path: str, message: str, *, got: Any = None, expected: str = "") -> Self:
+        """An error with one :class:`Problem`."""
+        return cls(Problem(path, message, got, expected))
+
+    def under(self, path: str) -> None:
+        """Put before every problem's path that of the component that has found it."""
+        self.problems = [problem.under(path) for problem in self.problems]
+
+    def __str__(self) -> str:
+        lines = [*map(str, self.problems), *self.note.splitlines()]
+        if len(self.problems) != 1 or self.source:
+            count = f"{len(self.problems)} problem{'' if len(self.problems) == 1 else 's'}"
+            lines.insert(0, f"{self.source} has {count}:" if self.source else f"{count}:")
+        return "\n  ".join(lines)
 
 
 class ConfigError(SelfsupError, ValueError):
-    """A config that cannot be built; the message lists every problem with its path in the config."""
+    """A config that cannot be built, or an argument that a component rejects."""
 
 
 class RegistryError(SelfsupError, KeyError):
     """A name that no registry knows, or one that is registered twice."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class DataError(SelfsupError, ValueError):
@@ -41,12 +101,9 @@ class UnreadableError(DataError):
         bad: index, name and reason of each.
     """
 
-    def __init__(self, message: str, bad: Sequence[tuple[int, str, str]] = ()) -> None:
-        super().__init__(message, list(bad))
+    def __init__(self, message: Problem | str, bad: Sequence[tuple[int, str, str]] = ()) -> None:
+        super().__init__(message)
         self.bad = list(bad)
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class CheckpointError(SelfsupError, RuntimeError):
@@ -61,57 +118,38 @@ class NonFiniteError(SelfsupError, ArithmeticError):
     """A loss or gradient that is not finite."""
 
 
-def listing(problems: Sequence[str], *, source: str = "") -> str:
-    """One message for several problems.
+def require(condition: object, path: str, message: str, *, got: Any = None, expected: str = "") -> None:
+    """Reject an argument unless a condition holds.
 
     Args:
-        problems: one or more.
-        source: what has them, for the heading; without it a single problem stands alone.
+        condition: that must hold.
+        path, message, got, expected: of the :class:`Problem` otherwise.
+
+    Raises:
+        ConfigError: if it does not.
     """
-    if len(problems) == 1 and not source:
-        return problems[0]
-    count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
-    heading = f"{source} has {count}" if source else count
-    return f"{heading}:\n" + "\n".join(f"  {problem}" for problem in problems)
+    if not condition:
+        raise ConfigError.at(path, message, got=got, expected=expected)
 
 
 @contextmanager
-def at_place(place: str, component: object = None) -> Iterator[None]:
-    """What a part rejects inside is an error of the user's, with the part's place in the config.
-
-    A part knows its class only: ``NTXentLoss.temperature: must be > 0`` at ``model.loss`` becomes
-    ``model.loss.temperature: must be > 0``. A method inside another one calls itself ``model`` and is told apart too:
-    ``model.neck`` at ``model.teacher`` is ``model.teacher.neck``. Any other message that names a place stays as it is.
-
-    Args:
-        place: path in the config.
-        component: the ``type`` of what is built there, or its dict.
+def under(path: str) -> Iterator[None]:
+    """What a component rejects inside is a problem at its path in the config.
 
     Raises:
-        ConfigError: for a ValueError or TypeError inside; errors of ours keep their kind.
+        ConfigError: for a ValueError or TypeError of somebody else's component; errors of ours keep their kind.
     """
     try:
         yield
     except SelfsupError as error:
-        said = str(error)
-        if said.startswith("model.") and re.match(rf"{re.escape(place)}\b", said) is None:
-            raise type(error)(place + said.removeprefix("model")) from error
-        if re.match(r"[A-Z]\w*[.:]", said) is None:
-            raise
-        raise type(error)(_placed(place, component, said)) from error
+        error.under(path)
+        raise
     except (ValueError, TypeError) as error:
-        raise ConfigError(_placed(place, component, str(error))) from error
+        raise ConfigError.at(path, str(error)) from error
 
 
-def _placed(place: str, component: object, said: str) -> str:
-    kind = component.get("type") if isinstance(component, dict) else component
-    name = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
-    own = name and said.startswith((f"{name}.", f"{name}:"))
-    return f"{place}{said.removeprefix(name)}" if own else f"{place}: {said}"
-
-
-def did_you_mean(name: str, choices: Iterable[str], *, show: int = 12) -> str:
-    """The end of an error message about an unknown name.
+def nearest(name: str, choices: Iterable[str], *, show: int = 12) -> str:
+    """What would have been right instead of an unknown name.
 
     Args:
         name: what was asked for.
@@ -119,13 +157,19 @@ def did_you_mean(name: str, choices: Iterable[str], *, show: int = 12) -> str:
         show: how many choices to list when none is near.
 
     Returns:
-        ``"; did you mean 'x'?"`` when a choice is near, else ``"; choose from a, b, c"``, or ``""`` without choices.
+        ``"did you mean 'x'?"`` when a choice is near, else ``"choose from a, b, c"``, or ``""`` without choices.
     """
     known = sorted(set(choices))
     by_lower_case = {choice.lower(): choice for choice in known}
     near = get_close_matches(name.lower(), by_lower_case, n=1, cutoff=0.6)
     if near:
-        return f"; did you mean {by_lower_case[near[0]]!r}?"
+        return f"did you mean {by_lower_case[near[0]]!r}?"
     if not known:
         return ""
-    return f"; choose from {', '.join(known[:show])}{', ...' if len(known) > show else ''}"
+    return f"choose from {', '.join(known[:show])}{', ...' if len(known) > show else ''}"
+
+
+def did_you_mean(name: str, choices: Iterable[str], *, show: int = 12) -> str:
+    """:func:`nearest` as the end of a text."""
+    near = nearest(name, choices, show=show)
+    return near and f"; {near}"

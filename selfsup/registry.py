@@ -18,7 +18,7 @@ from typing import Any
 
 from mmengine import registry as mmengine_registries
 
-from selfsup.errors import ConfigError, RegistryError, did_you_mean
+from selfsup.errors import ConfigError, Problem, RegistryError, nearest, require, under
 from selfsup.plugins import Plugin, being_imported, importing, installed_plugins, provider_of
 from selfsup.unsuited import why_unsuited
 
@@ -33,6 +33,7 @@ class Registry(mmengine_registries.Registry):
         base: the dotted name of the class that every class of this kind is made from; empty if there is none.
         methods: what a class of this kind defines, where no base class says so.
         parent: an MMEngine registry whose entries are reachable too.
+        offers_parents: whether those are of use here, so that they are listed.
         locations: modules whose import registers our components.
     """
 
@@ -43,11 +44,13 @@ class Registry(mmengine_registries.Registry):
         base: str = "",
         methods: tuple[str, ...] = (),
         parent: mmengine_registries.Registry | None = None,
+        offers_parents: bool = False,
         locations: tuple[str, ...] = (),
     ) -> None:
         super().__init__(name, build_func=_build_component, parent=parent, scope=SCOPE, locations=list(locations))
         self._base = base
         self._methods = methods
+        self._offers_parents = offers_parents
         self._offers: dict[str, Plugin] = {}
         self._contested: dict[str, str] = {}
 
@@ -63,8 +66,9 @@ class Registry(mmengine_registries.Registry):
             load_plugins()
             found = self.get(name)
         if found is None:
-            near = did_you_mean(name.rpartition(".")[2], self.names())
-            raise RegistryError(f"no {self.name} is called {name!r}{near}{_dotted(name)}{plugin_report()}")
+            right = [nearest(name.rpartition(".")[2], self.names()), *([_DOTTED] if "." in name else [])]
+            problem = Problem("", f"no {self.name} is called {name!r}", expected="; ".join(filter(None, right)))
+            raise RegistryError(problem, note=plugin_report())
         if name in self._contested:
             raise RegistryError(self._contested[name])
         if reason := why_unsuited(found):
@@ -101,8 +105,7 @@ class Registry(mmengine_registries.Registry):
             ConfigError: if it is not made from the kind's base class.
         """
         if self._base and not isinstance(built, resolve_name(self._base)):
-            kind = type(built).__name__
-            raise ConfigError(f"{kind}: must be made from {self._base} to be a {self.name}, got a {kind}")
+            raise ConfigError.at("type", f"must be made from {self._base} to be a {self.name}", got=type(built))
 
     def _family(self) -> list[mmengine_registries.Registry]:
         """This registry and those it inherits from."""
@@ -111,14 +114,15 @@ class Registry(mmengine_registries.Registry):
             family.append(parent)
         return family
 
-    def names(self, *, inherited: bool = True) -> list[str]:
-        """Every name that can be built.
+    def names(self, *, inherited: bool | None = None) -> list[str]:
+        """Every name that is offered: ours, and those of plugins that are imported already.
 
         Args:
-            inherited: with those of MMEngine; without, only ours and those of plugins that are imported already.
+            inherited: with those of MMEngine; None for what this registry was made with.
         """
         self.import_from_location()
-        family = self._family() if inherited else [self]
+        with_parents = self._offers_parents if inherited is None else inherited
+        family = self._family() if with_parents else [self]
         found = {name: component for registry in family for name, component in registry.module_dict.items()}
         return sorted(name for name, component in found.items() if not why_unsuited(component))
 
@@ -193,10 +197,7 @@ def _admitted_class(path: str) -> type | None:
     return found if isinstance(found, type) else None
 
 
-def _dotted(name: str) -> str:
-    if "." not in name:
-        return ""
-    return "; a class that is not registered is called module.Class where custom_imports.imports names its module"
+_DOTTED = "a class that is not registered is called module.Class where custom_imports.imports names its module"
 
 
 def _top_package(component: Any) -> str:
@@ -236,17 +237,17 @@ def load_plugins() -> dict[Plugin, BaseException | None]:
 
 
 def plugin_report() -> str:
-    """The end of a message about a name that nobody knows: which plugins were asked, and which could not be."""
+    """A note for a message about a name that nobody knows: which plugins were asked, and which could not be."""
     outcome = load_plugins()
     lines = [
-        f"\n  plugin {plugin} could not be imported: {type(error).__name__}: {error}"
+        f"plugin {plugin} could not be imported: {type(error).__name__}: {error}"
         for plugin, error in outcome.items()
         if error is not None
     ]
-    asked = [str(plugin) for plugin, error in outcome.items() if error is None]
-    if asked:
-        lines.append(f"\n  no such name in the installed plugins: {', '.join(asked)}")
-    return "".join(lines)
+    asked = ", ".join(str(plugin) for plugin, error in outcome.items() if error is None)
+    names = "install the package that has the name, or name its module in custom_imports.imports"
+    lines.append(f"no such name in the installed plugins: {asked}" if asked else f"no plugin is installed; {names}")
+    return "\n".join(lines)
 
 
 def _build_component(config: Any, *, registry: Registry, **context: Any) -> Any:
@@ -267,29 +268,28 @@ def _build_component(config: Any, *, registry: Registry, **context: Any) -> Any:
         return config
     arguments: dict[str, Any] = {**context, **config}
     kind = arguments.pop("type", None)
-    if kind is None:
-        raise ConfigError(f"{registry.name}: the dict has no 'type', got keys {sorted(map(str, config))}")
-    component = registry.find(kind) if isinstance(kind, str) else kind
-    if not registry.holds(component):
-        raise ConfigError(f"{registry.name}: type must be a registered name or a class of its kind, got {kind!r}")
+    require(kind is not None, "type", "is missing, which names the component to build")
+    with under("type"):
+        component = registry.find(kind) if isinstance(kind, str) else kind
+    require(registry.holds(component), "type", f"must be a registered {registry.name} or a class of its kind", got=kind)
+    owner = getattr(component, "__name__", kind)
     signature = inspect.Signature() if takes_nothing(component) else inspect.signature(component)
     try:
         signature.bind(**arguments)
     except TypeError as error:
-        what = f"{registry.name} {getattr(component, '__name__', kind)}"
         known = [name for name in signature.parameters if name not in context]
-        unknown = [name for name in config if name != "type" and name not in known and name not in context]
-        if "unexpected keyword" not in str(error) and unknown:  # Python names only what is missing
-            raise ConfigError(f"{what}: {error}; got {unknown[0]!r}{did_you_mean(unknown[0], known)}") from None
-        raise ConfigError(f"{what}: {error}") from None
+        if not any(each.kind is each.VAR_KEYWORD for each in signature.parameters.values()):
+            for name in config.keys() - {"type", *signature.parameters}:
+                message = f"is not an argument of {owner}"
+                raise ConfigError.at(name, message, got=config[name], expected=nearest(name, known)) from None
+        raise ConfigError.at("", f"{owner}: {error}") from None
     try:
         built = component(**arguments)
     except AssertionError as error:  # how MMEngine rejects arguments
         if _is_ours(component):
             raise
         line = traceback.extract_tb(error.__traceback__)[-1].line or ""
-        rejection = str(error) or f"must fulfil: {line.removeprefix('assert ')}"
-        raise ConfigError(f"{getattr(component, '__name__', kind)}: {rejection}") from error
+        raise ConfigError.at("", str(error) or f"must fulfil: {line.removeprefix('assert ')}") from error
     registry.check_kind(built)
     return built
 
@@ -308,7 +308,12 @@ NECKS = Registry(  # a part that one method alone has may be defined in that met
 LOSSES = Registry("loss", base="torch.nn.Module", locations=("selfsup.losses", "selfsup.methods"))
 EVALUATORS = Registry("evaluator", methods=("evaluate",), locations=("selfsup.evaluation",))
 
-METHODS = Registry("method", base="torch.nn.Module", parent=mmengine_registries.MODELS, locations=("selfsup.methods",))
+METHODS = Registry(
+    "method",
+    base="torch.nn.Module",
+    parent=mmengine_registries.MODELS,
+    locations=("selfsup.methods", "selfsup.transfer"),
+)
 DATASETS = Registry("dataset", methods=("__len__",), parent=mmengine_registries.DATASETS, locations=("selfsup.data",))
 TRANSFORMS = Registry(
     "transform", methods=("__call__",), parent=mmengine_registries.TRANSFORMS, locations=("selfsup.data",)
@@ -318,12 +323,14 @@ HOOKS = Registry(
     "hook",
     base="mmengine.hooks.Hook",
     parent=mmengine_registries.HOOKS,
+    offers_parents=True,
     locations=("mmengine.hooks", "selfsup.engine"),
 )
 OPTIMIZERS = Registry(
     "optimizer",
     base="torch.optim.Optimizer",
     parent=mmengine_registries.OPTIMIZERS,
+    offers_parents=True,
     locations=("mmengine.optim", "selfsup.engine"),
 )
 OPTIM_WRAPPERS = Registry(
@@ -336,6 +343,7 @@ PARAM_SCHEDULERS = Registry(
     "parameter scheduler",
     base="mmengine.optim._ParamScheduler",
     parent=mmengine_registries.PARAM_SCHEDULERS,
+    offers_parents=True,
     locations=("mmengine.optim", "selfsup.engine"),
 )
 RUNNERS = Registry(

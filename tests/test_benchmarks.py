@@ -17,15 +17,15 @@ def test_within_a_budget_the_whole_schedule_is_as_long_as_the_run(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     own = load_config(name)
-    steps = own["train_cfg"]["max_steps"]
+    steps = own.train_cfg.max_steps
     monkeypatch.setattr(scenes, "pace", lambda name, work_dir: 0.5)
     halved = load_config(name, scenes.within(name, steps / 4, tmp_path))
-    assert halved["train_cfg"] == {"max_steps": steps // 2}
-    moved = {"warmup_steps", "steps"} & set(own["param_scheduler"])
+    assert halved.train_cfg == {"max_steps": steps // 2}
+    moved = {"warmup_steps", "steps"} & set(own.param_scheduler)
     assert moved
-    for key, value in own["param_scheduler"].items():
+    for key, value in own.param_scheduler.items():
         half = [step // 2 for step in value] if key == "steps" else value // 2 if key in moved else value
-        assert halved["param_scheduler"][key] == half, key
+        assert halved.param_scheduler[key] == half, key
 
 
 def test_floors_are_kept_for_the_network_and_the_seed_they_belong_to() -> None:
@@ -34,7 +34,7 @@ def test_floors_are_kept_for_the_network_and_the_seed_they_belong_to() -> None:
 
 
 def test_every_recipe_that_needs_another_one_s_weights_is_known_to() -> None:
-    needing = {name for name in NAMES if any(f"'{part}'" in str(load_config(name)["model"]) for part in LATER_STEPS)}
+    needing = {name for name in NAMES if any(f"'{part}'" in str(load_config(name).model) for part in LATER_STEPS)}
     assert needing == set(scenes.STARTS)
     assert scenes.steps_to("simclr/simclr_v2_distill_scenes") == [
         "simclr/simclr_v2_scenes",

@@ -147,7 +147,7 @@ def test_a_config_checks_the_arguments_of_a_plugins_component(site: Path, tmp_pa
 def test_a_config_finds_a_plugins_component_where_another_kind_is_usual(site: Path, tmp_path: Path) -> None:
     install(site, "other_parts", BACKBONE.format(name="OtherThing").replace("BACKBONES", "TRANSFORMS"))
     text = RECIPE.replace("backbone=", "preprocess=dict(type='OtherThing', out_dim=3), backbone=")
-    assert load_config(write(tmp_path, text))["model"]["preprocess"] == {"type": "OtherThing", "out_dim": 3}
+    assert load_config(write(tmp_path, text)).model["preprocess"] == {"type": "OtherThing", "out_dim": 3}
 
 
 def with_configs(site: Path, **files: str) -> Path:
@@ -169,9 +169,9 @@ def test_a_plugin_s_config_is_found_by_name_without_importing_the_plugin(
     folder = with_configs(site, others_scenes=text, _base="", __init__="")
     for name in ("other_nets/others_scenes", "other_nets/others_scenes.py", "others_scenes"):
         assert find_config(name) == folder / "others_scenes.py" and config_name(name) == "other_nets/others_scenes"
-    assert load_config("other_nets/others_scenes")["seed"] == 5
+    assert load_config("other_nets/others_scenes").seed == 5
     Path("mine.py").write_text("_base_ = 'other_nets/others_scenes'\n")
-    assert load_config("mine.py")["seed"] == 5
+    assert load_config("mine.py").seed == 5
     assert main(["configs"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(config_names()) + 1 and lines[-1].split(maxsplit=1) == [

@@ -81,7 +81,7 @@ def test_what_is_not_of_the_kind_it_is_registered_as_is_rejected_when_it_is_buil
             config = load_config(write(tmp_path), options)
             with pytest.raises(ConfigError) as caught:
                 describe(config)
-            assert str(caught.value) == f"{place}: must be made from {base} to be a {registry.name}, got a Bystander"
+            assert str(caught.value) == f"{place}.type: must be made from {base} to be a {registry.name}, got Bystander"
         finally:
             del registry.module_dict["Bystander"]
 
@@ -108,7 +108,7 @@ def test_what_a_stranger_asserts_about_its_arguments_is_an_error_of_the_config()
     try:
         with pytest.raises(ConfigError) as caught:
             METHODS.build({"type": "Choosy", "depth": 3})
-        assert str(caught.value) == "Choosy: depth must be even"
+        assert str(caught.value) == "depth must be even"
     finally:
         del METHODS.module_dict["Choosy"]
 

@@ -32,19 +32,18 @@ class Backbone(Protocol):
         """Maps before pooling, at strides 4, 8, 16 and 32 where the stem is ImageNet's."""
 
 
-def check_stages(stages: Collection[int], where: str) -> frozenset[int]:
+def check_stages(stages: Collection[int]) -> frozenset[int]:
     """The stage numbers of ``checkpoint_stages`` as a set.
 
     Args:
         stages: numbers of the stages, the first is 1.
-        where: name of the backbone, for the message.
 
     Raises:
         ConfigError: if a number is not one of 1..4.
     """
     wrong = [stage for stage in stages if stage not in range(1, NUM_STAGES + 1)]
     if wrong:
-        raise ConfigError(f"{where}.checkpoint_stages: must be among 1, 2, 3, 4, got {wrong[0]!r}")
+        raise ConfigError.at("checkpoint_stages", "must be among 1, 2, 3, 4", got=wrong[0])
     return frozenset(stages)
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from selfsup.backbones.base import NUM_STAGES, check_stages
 from selfsup.backbones.checkpointing import run_blocks
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest, require
 from selfsup.layers.std_conv import StdConv2d
 from selfsup.registry import BACKBONES
 
@@ -98,20 +98,19 @@ class BiTResNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth not in DEPTHS:
-            raise ConfigError(f"BiTResNet.depth: must be one of {', '.join(map(str, DEPTHS))}, got {depth!r}")
+            raise ConfigError.at("depth", f"must be one of {', '.join(map(str, DEPTHS))}", got=depth)
         if stem not in STEMS:
-            raise ConfigError(f"BiTResNet.stem: no stem is called {stem!r}{did_you_mean(stem, STEMS)}")
+            raise ConfigError.at("stem", f"no stem is called {stem!r}", expected=nearest(stem, STEMS))
         channels = round(BASE_WIDTH * width)
         if num_groups < 1 or channels < 1 or channels % num_groups:
-            raise ConfigError(
-                f"BiTResNet: num_groups must divide the {channels} channels of width={width!r}, got {num_groups!r}"
+            raise ConfigError.at(
+                "", f"num_groups must divide the {channels} channels of width={width!r}", got=num_groups
             )
-        if not eps > 0:
-            raise ConfigError(f"BiTResNet.eps: must be > 0, got {eps!r}")
+        require(eps > 0, "eps", "must be > 0", got=eps)
         self.stem = stem
         self.num_groups = num_groups
         self.eps = eps
-        self.checkpoint_stages = check_stages(checkpoint_stages, "BiTResNet")
+        self.checkpoint_stages = check_stages(checkpoint_stages)
         self.conv1 = (
             StdConv2d(3, channels, kernel_size=7, stride=2, padding=3, eps=eps)
             if stem == "imagenet"

@@ -13,7 +13,7 @@ from selfsup.backbones.base import NUM_STAGES, check_stages
 from selfsup.backbones.checkpointing import run_blocks
 from selfsup.backbones.regnet_params import RegNetParams, Stages, fit_groups
 from selfsup.backbones.regnet_variants import VARIANTS
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest
 from selfsup.layers.he_conv import HeConv2d
 from selfsup.layers.squeeze_excite import SqueezeExcite
 from selfsup.registry import BACKBONES
@@ -117,7 +117,7 @@ class RegNet(nn.Module):
         plan = _plan(arch, depth, w_0, w_a, w_m, depths, widths, group_width)
         self.depths, self.widths, self.group_widths = plan.depths, plan.widths, plan.group_widths
         self.out_dim = plan.widths[-1]
-        self.checkpoint_stages = check_stages(checkpoint_stages, "RegNet")
+        self.checkpoint_stages = check_stages(checkpoint_stages)
         self.stem = ConvBN(3, stem_width, kernel=3, stride=2)
         in_channels = stem_width
         for number, (blocks, channels, group) in enumerate(
@@ -172,36 +172,44 @@ def _plan(
     named = {name for name, value in given.items() if value is not None}
     if arch is not None:
         if named:
-            raise ConfigError(f"RegNet: arch={arch!r} says everything; remove {', '.join(sorted(named))}")
+            raise ConfigError.at("", f"arch={arch!r} says everything", expected=f"remove {', '.join(sorted(named))}")
         if arch not in VARIANTS:
-            raise ConfigError(f"RegNet.arch: no architecture is called {arch!r}{did_you_mean(arch, VARIANTS)}")
+            raise ConfigError.at("arch", f"no architecture is called {arch!r}", expected=nearest(arch, VARIANTS))
         return VARIANTS[arch].stages()
     if depth is not None and w_0 is not None and w_a is not None and w_m is not None and group_width is not None:
         if depths is not None or widths is not None:
-            raise ConfigError("RegNet: depths and widths follow from depth, w_0, w_a and w_m; give one or the other")
+            raise ConfigError.at(
+                "", "depths and widths follow from depth, w_0, w_a and w_m", expected="give one or the other"
+            )
         if min(depth, w_0, group_width) <= 0 or w_a < 0 or w_m <= 1:
-            raise ConfigError(
-                "RegNet: depth, w_0 and group_width must be > 0, w_a >= 0 and w_m > 1, got "
-                f"depth={depth}, w_0={w_0}, w_a={w_a}, w_m={w_m}, group_width={group_width}"
+            raise ConfigError.at(
+                "",
+                f"depth, w_0 and group_width must be > 0, w_a >= 0 and w_m > 1, got depth={depth}, w_0={w_0}"
+                f", w_a={w_a}, w_m={w_m}, group_width={group_width}",
             )
         plan = RegNetParams(depth, w_0, w_a, w_m, group_width).stages()
         if len(plan.depths) != NUM_STAGES:
-            raise ConfigError(f"RegNet: the rule gives {len(plan.depths)} stages of widths {plan.widths}; must be four")
+            raise ConfigError.at(
+                "", f"the rule gives {len(plan.depths)} stages of widths {plan.widths}", expected="must be four"
+            )
         return plan
     if depths is not None and widths is not None and group_width is not None and len(named) == 3:
         if len(depths) != NUM_STAGES or len(widths) != NUM_STAGES or min(*depths, *widths, group_width) <= 0:
-            raise ConfigError(
-                "RegNet: depths and widths must be four positive numbers each and group_width > 0, got "
-                f"depths={tuple(depths)}, widths={tuple(widths)}, group_width={group_width}"
+            raise ConfigError.at(
+                "",
+                f"depths and widths must be four positive numbers each and group_width > 0, got depths={tuple(depths)}"
+                f", widths={tuple(widths)}, group_width={group_width}",
             )
         plan = fit_groups(depths, widths, group_width)
         if plan.widths != tuple(widths):
-            raise ConfigError(
-                f"RegNet.widths: groups of {group_width} channels do not divide {tuple(widths)}; "
-                f"the nearest that fit are {plan.widths}"
+            raise ConfigError.at(
+                "widths",
+                f"groups of {group_width} channels do not divide {tuple(widths)}",
+                expected=f"the nearest that fit are {plan.widths}",
             )
         return plan
-    raise ConfigError(
-        "RegNet: give arch, or depth, w_0, w_a, w_m and group_width, or depths, widths and group_width; got "
-        f"{', '.join(sorted(named)) or 'none of them'}"
+    raise ConfigError.at(
+        "",
+        "give arch, or depth, w_0, w_a, w_m and group_width, or depths, widths and group_width; "
+        f"got {', '.join(sorted(named)) or 'none of them'}",
     )

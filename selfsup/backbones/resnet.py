@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from selfsup.backbones.base import NUM_STAGES, check_stages
 from selfsup.backbones.checkpointing import run_blocks
 from selfsup.backbones.resnet_blocks import BasicBlock, Bottleneck, SelectiveKernelBottleneck
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest
 from selfsup.layers.he_conv import HeConv2d
 from selfsup.registry import BACKBONES
 
@@ -65,22 +65,23 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth not in DEPTHS:
-            raise ConfigError(f"ResNet.depth: must be one of {', '.join(map(str, DEPTHS))}, got {depth!r}")
+            raise ConfigError.at("depth", f"must be one of {', '.join(map(str, DEPTHS))}", got=depth)
         if stem not in STEMS:
-            raise ConfigError(f"ResNet.stem: no stem is called {stem!r}{did_you_mean(stem, STEMS)}")
+            raise ConfigError.at("stem", f"no stem is called {stem!r}", expected=nearest(stem, STEMS))
         channels = round(BASE_WIDTH * width)
         if channels < 1 + selective_kernels:
-            raise ConfigError(
-                f"ResNet.width: must leave at least {'two channels' if selective_kernels else 'one channel'} of "
-                f"{BASE_WIDTH}, got {width!r}"
+            raise ConfigError.at(
+                "width",
+                f"must leave at least {'two channels' if selective_kernels else 'one channel'} of {BASE_WIDTH}",
+                got=width,
             )
         block_class, blocks = DEPTHS[depth]
         if selective_kernels:
             if block_class is BasicBlock:
-                raise ConfigError(f"ResNet.selective_kernels: must be false for depths below 50, got depth={depth}")
+                raise ConfigError.at("selective_kernels", f"must be false for depths below 50, got depth={depth}")
             block_class = SelectiveKernelBottleneck
         self.stem = stem
-        self.checkpoint_stages = check_stages(checkpoint_stages, "ResNet")
+        self.checkpoint_stages = check_stages(checkpoint_stages)
         self.conv1 = _first_conv(channels, stem, three=selective_kernels)
         self.bn1 = nn.BatchNorm2d(channels)
         in_channels = channels

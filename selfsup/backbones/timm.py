@@ -18,7 +18,7 @@ from selfsup.backbones.base import NUM_STAGES, STRIDES, check_stages, quarter
 from selfsup.backbones.checkpointing import calls_checkpointed
 from selfsup.backbones.composition import composition
 from selfsup.backbones.pyramid import simple_pyramid
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest
 from selfsup.registry import BACKBONES
 
 ROWS = ("stages", "blocks", "layers")  # what timm calls the row of stages, or of blocks without stages
@@ -59,12 +59,12 @@ class Timm(nn.Module):
         super().__init__()
         self.name = name
         self.model_args = {key: value for key, value in (model_args or {}).items() if key not in FILLING}
-        self.checkpoint_stages = check_stages(checkpoint_stages, "Timm")
+        self.checkpoint_stages = check_stages(checkpoint_stages)
         self.model = _create(name, dict(model_args or {}))
         if self.checkpoint_stages and not _rows(self.model):
-            raise ConfigError(
-                f"Timm.checkpoint_stages: must be () for {name}, which has no four blocks of several layers to compute "
-                "again"
+            raise ConfigError.at(
+                "checkpoint_stages",
+                f"must be () for {name}, which has no four blocks of several layers to compute again",
             )
         # num_features is the width of the last map; layers between it and the classifier may change it.
         self.out_dim = int(getattr(self.model, "head_hidden_size", None) or self.model.num_features)
@@ -78,9 +78,11 @@ class Timm(nn.Module):
         """
         features = self._run(self.model, images)
         if features.shape != (images.shape[0], self.out_dim):
-            raise ConfigError(
-                f"Timm: {self.name} must give features of shape {(images.shape[0], self.out_dim)}, got "
-                f"{tuple(features.shape)}; see model_args"
+            raise ConfigError.at(
+                "",
+                f"{self.name} must give features of shape {(images.shape[0], self.out_dim)}",
+                got=tuple(features.shape),
+                expected="see model_args",
             )
         return features
 
@@ -97,7 +99,7 @@ class Timm(nn.Module):
                 strides, or rejects the images' size.
         """
         if not hasattr(self.model, "forward_intermediates"):
-            raise ConfigError(f"Timm.feature_maps: timm does not give the maps of {self.name}")
+            raise ConfigError.at("feature_maps", f"timm does not give the maps of {self.name}")
         indices = self._map_indices()
         last_maps = partial(
             self.model.forward_intermediates,
@@ -137,14 +139,14 @@ class Timm(nn.Module):
 
     def _rejection(self, height: int, width: int, said: str) -> str:
         if SIZE.search(said) is None:
-            return f"Timm: {self.name} cannot run on images of {height} x {width}: {said or 'timm gives no reason'}"
+            return f"{self.name} cannot run on images of {height} x {width}: {said or 'timm gives no reason'}"
         advice = ""
         if "match model" in said:
             takes = inspect.signature(type(self.model)).parameters
             remedies = {"dynamic_img_size": "dynamic_img_size=True", "img_size": f"img_size=({height}, {width})"}
             remedy = next((remedies[name] for name in remedies if name in takes), None)
             advice = f" (often model_args=dict({remedy}) lets it)" if remedy else ""
-        return f"Timm: {self.name} does not take images of {height} x {width}: {said.rstrip('.')}{advice}"
+        return f"{self.name} does not take images of {height} x {width}: {said.rstrip('.')}{advice}"
 
     def _map_indices(self) -> list[int]:
         """Of the last map at each stride, or of the only stride."""
@@ -152,9 +154,9 @@ class Timm(nn.Module):
         if len(last) == 1:
             return list(last.values())
         if any(stride not in last for stride in STRIDES):
-            raise ConfigError(
-                f"Timm.feature_maps: must have maps at strides 4, 8, 16 and 32, or at one stride, got {sorted(last)} "
-                f"from {self.name}"
+            raise ConfigError.at(
+                "feature_maps",
+                f"must have maps at strides 4, 8, 16 and 32, or at one stride, got {sorted(last)} from {self.name}",
             )
         return [last[stride] for stride in STRIDES]
 
@@ -222,13 +224,13 @@ def _blocks(stage: nn.Module) -> list[Block]:
 def _create(name: str, model_args: dict[str, Any], *, num_classes: int = 0) -> nn.Module:
     timm = _import()
     if not timm.is_model(name):
-        raise ConfigError(f"Timm.name: timm has no network called {name!r}{did_you_mean(name, timm.list_models())}")
+        raise ConfigError.at("name", f"timm has no network called {name!r}", expected=nearest(name, timm.list_models()))
     if "num_classes" in model_args:
-        raise ConfigError("Timm.model_args.num_classes: a backbone has no classifier; remove it")
+        raise ConfigError.at("model_args.num_classes", "a backbone has no classifier", expected="remove it")
     try:
         return timm.create_model(name, num_classes=num_classes, **model_args)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        raise ConfigError(f"Timm: {name} cannot be built with model_args={model_args}: {error}") from error
+        raise ConfigError.at("", f"{name} cannot be built with model_args={model_args}: {error}") from error
 
 
 def _import() -> ModuleType:
@@ -237,4 +239,6 @@ def _import() -> ModuleType:
         try:
             return importlib.import_module("timm")
         except ImportError as error:
-            raise ConfigError(f"Timm: needs the package timm; pip install 'selfsup[timm]' ({error})") from None
+            raise ConfigError.at(
+                "", "needs the package timm", expected=f"pip install 'selfsup[timm]' ({error})"
+            ) from None

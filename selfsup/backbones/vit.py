@@ -12,7 +12,7 @@ from selfsup.backbones.base import NUM_STAGES, check_stages, quarter
 from selfsup.backbones.checkpointing import run_blocks
 from selfsup.backbones.pyramid import simple_pyramid
 from selfsup.backbones.vit_positions import resample_positions, sincos_positions
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest
 from selfsup.registry import BACKBONES
 
 MLP_RATIO = 4  # Dosovitskiy et al. 2021, arXiv:2010.11929, table 1
@@ -134,17 +134,17 @@ class ViT(nn.Module):
         embed_dim, depth, num_heads = _sizes(arch, embed_dim, depth, num_heads)
         for name, choice, choices in (("pool", pool, POOLS), ("position", position, POSITIONS)):
             if choice not in choices:
-                raise ConfigError(f"ViT.{name}: nothing is called {choice!r}{did_you_mean(choice, choices)}")
+                raise ConfigError.at(name, f"nothing is called {choice!r}", expected=nearest(choice, choices))
         if patch_size < 1 or image_size < 1 or image_size % patch_size:
-            raise ConfigError(f"ViT.image_size: must be a multiple of patch_size={patch_size}, got {image_size}")
+            raise ConfigError.at("image_size", f"must be a multiple of patch_size={patch_size}", got=image_size)
         if position == "sincos" and embed_dim % 4:
-            raise ConfigError(f"ViT.embed_dim: must be a multiple of 4 for position='sincos', got {embed_dim}")
+            raise ConfigError.at("embed_dim", "must be a multiple of 4 for position='sincos'", got=embed_dim)
         self.out_dim = embed_dim
         self.patch_size = patch_size
         self.grid_size = image_size // patch_size
         self.num_heads = num_heads
         self.pool = pool
-        self.checkpoint_stages = check_stages(checkpoint_stages, "ViT")
+        self.checkpoint_stages = check_stages(checkpoint_stages)
         self.patch_embed = PatchEmbed(patch_size, embed_dim)
         self.cls_token = nn.Parameter(torch.empty(1, 1, embed_dim))
         positions = (
@@ -182,7 +182,9 @@ class ViT(nn.Module):
         """The class token and the patches' tokens after the final layer norm, shape (B, 1 + patches, out_dim)."""
         height, width = images.shape[2:]
         if height % self.patch_size or width % self.patch_size or not height or not width:
-            raise ConfigError(f"ViT: images must be whole patches of {self.patch_size} pixels, got {height} x {width}")
+            raise ConfigError.at(
+                "", f"images must be whole patches of {self.patch_size} pixels, got {height} x {width}"
+            )
         patches = self.patch_embed(images)
         positions = resample_positions(self.pos_embed, self.grid_size, *patches.shape[2:])
         tokens = torch.cat([self.cls_token.expand(images.shape[0], -1, -1), patches.flatten(2).transpose(1, 2)], 1)
@@ -211,20 +213,22 @@ def _sizes(arch: str | None, embed_dim: int | None, depth: int | None, num_heads
     """The three sizes, from the name where they are not given."""
     if arch is not None:
         if arch not in ARCHS:
-            raise ConfigError(f"ViT.arch: no architecture is called {arch!r}{did_you_mean(arch, ARCHS)}")
+            raise ConfigError.at("arch", f"no architecture is called {arch!r}", expected=nearest(arch, ARCHS))
         named = ARCHS[arch]
         embed_dim, depth, num_heads = (
             default if given is None else given
             for given, default in zip((embed_dim, depth, num_heads), named, strict=True)
         )
     if embed_dim is None or depth is None or num_heads is None:
-        raise ConfigError(
-            "ViT: give arch, or embed_dim, depth and num_heads; got "
-            f"embed_dim={embed_dim}, depth={depth}, num_heads={num_heads}"
+        raise ConfigError.at(
+            "",
+            f"give arch, or embed_dim, depth and num_heads; got embed_dim={embed_dim}, depth={depth}, "
+            f"num_heads={num_heads}",
         )
     if min(embed_dim, depth, num_heads) < 1 or embed_dim % num_heads:
-        raise ConfigError(
-            "ViT: embed_dim, depth and num_heads must be > 0 and num_heads divide embed_dim, got "
-            f"embed_dim={embed_dim}, depth={depth}, num_heads={num_heads}"
+        raise ConfigError.at(
+            "",
+            "embed_dim, depth and num_heads must be > 0 and num_heads divide embed_dim, got "
+            f"embed_dim={embed_dim}, depth={depth}, num_heads={num_heads}",
         )
     return embed_dim, depth, num_heads

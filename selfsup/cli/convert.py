@@ -75,7 +75,7 @@ def described(backbone: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
         ConfigError: if they are neither a config nor a dict, or the dict's arguments do not fit.
     """
     if not backbone.lstrip().startswith(("{", "dict(")):
-        model = load_config(backbone)["model"]
+        model = load_config(backbone).model
         return model, model["backbone"]
     try:
         architecture = literal(backbone)

@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt as stopped:
         console.print(f"\n{stopped}; run the demo again to start over")
         return INTERRUPTED
-    tasks, (evaluators, _) = build_tasks(config["tasks"], None, None), build_evaluators(config["evaluators"])
+    tasks, (evaluators, _) = build_tasks(config.tasks, None, None), build_evaluators(config.evaluators)
     trained: nn.Module = runner.method.backbone
     backbones: dict[str, nn.Module] = {FLOORS[0]: RawPixels(), FLOORS[1]: untrained, options.method: trained}
     scores = {}

@@ -1,6 +1,7 @@
 """``selfsup export``: a trained backbone in the formats of other programs."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from selfsup.config import config_name, load_config
@@ -23,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Write a trained backbone for other programs, and run both to compare."""
-    config = load_config(chosen.config, chosen.cfg_options)
-    config.setdefault("recipe", config_name(chosen.config))
+    recipe = load_config(chosen.config, chosen.cfg_options)
+    recipe = replace(recipe, recipe=recipe.recipe or config_name(chosen.config))
     from selfsup.engine.run_card import run_card
     from selfsup.engine.start import load_method
     from selfsup.registry import METHODS
@@ -34,10 +35,10 @@ def run(chosen: argparse.Namespace) -> int:
 
     checkpoint = checkpoint_file(chosen.checkpoint)
     check_place(Path(chosen.output), source=checkpoint)
-    method = METHODS.build(config["model"])
+    method = METHODS.build(recipe.model)
     step = load_method(checkpoint, method)
-    began = {"file": config["load_from"]} if config.get("load_from") is not None else None
-    card = run_card(config, method, step=step, started_from=began, earlier=provenance(checkpoint))
+    began = {"file": recipe.load_from} if recipe.load_from is not None else None
+    card = run_card(recipe, method, step=step, started_from=began, earlier=provenance(checkpoint))
     written = export(method.backbone, card, chosen.output, format=chosen.format)
     print(
         f"written to {written.path}, with a card in {written.path.with_suffix('.json').name}; on random images its "

@@ -9,9 +9,8 @@ from rich.table import Table
 
 from selfsup.cli.launch import is_first
 from selfsup.cli.train import add_common_arguments, placed
-from selfsup.config import load_config
 from selfsup.errors import ConfigError
-from selfsup.planning import print_notes
+from selfsup.planning import load_and_try, print_notes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,18 +25,18 @@ def run(chosen: argparse.Namespace) -> int:
     """Run a config's evaluators on a checkpoint and write scores.json."""
     from selfsup.weights.checkpoint import checkpoint_file
 
-    config = placed(load_config(chosen.config, chosen.cfg_options), chosen)
+    recipe = placed(load_and_try(chosen.config, chosen.cfg_options), chosen)
     checkpoint = checkpoint_file(chosen.checkpoint)
-    if not config.get("evaluators"):
+    if not recipe.evaluators:
         raise ConfigError("evaluators: the config has none, so there is nothing to test; add some, such as KNN")
     from selfsup.engine.evaluate import evaluate, metrics
     from selfsup.engine.work_dir import work_dir_of
     from selfsup.ops.dist import leave_process_group
 
-    folder = Path(chosen.work_dir or work_dir_of(checkpoint) or config["work_dir"])
+    folder = Path(chosen.work_dir or work_dir_of(checkpoint) or str(recipe.work_dir))
     said: list[str] = []
     rows = evaluate(
-        config,
+        recipe,
         checkpoint,
         device=chosen.device,
         launcher=chosen.launcher,

@@ -4,7 +4,8 @@ import argparse
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from rich.console import Console
 
 from selfsup.cli.launch import is_first, launch_command, launched_processes
 from selfsup.cli.main import INTERRUPTED
-from selfsup.config import config_name, find_config, load_config, scale_learning_rates
+from selfsup.config import Recipe, config_name, find_config, load_config, scale_learning_rates
 from selfsup.errors import CheckpointError, ConfigError, DataError, SelfsupError
-from selfsup.planning import describe, print_notes, print_plan
+from selfsup.planning import describe, load_and_try, print_notes, print_plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,34 +65,34 @@ def run(chosen: argparse.Namespace) -> int:
             f"--processes {chosen.processes}: plans for that many with --dry-run, >= 1; to train on several start the "
             "command with torchrun or srun, as tools/dist_train.sh and tools/slurm_train.sh do"
         )
-    config, notes = prepared(chosen)
+    recipe, notes = prepared(chosen)
     processes = chosen.processes or launched_processes(chosen.launcher)
-    recipe = as_its_file_says(chosen.config) if chosen.cfg_options else None
-    unscaled = config
+    original = as_its_file_says(chosen.config) if chosen.cfg_options else None
+    unscaled = recipe
     if chosen.auto_scale_lr:
-        config = scale_learning_rates(config, processes)
-    origin: dict[str, Any] = {"scaled_from": unscaled if chosen.auto_scale_lr else None, "recipe": recipe}
+        recipe = scale_learning_rates(recipe, processes)
+    origin: dict[str, Any] = {"scaled_from": unscaled if chosen.auto_scale_lr else None, "original": original}
     if chosen.dry_run:
         from selfsup.planning.cost import multiply_adds
 
-        plan = describe(config, processes=processes, multiply_adds=multiply_adds, **origin)
+        plan = describe(recipe, processes=processes, multiply_adds=multiply_adds, **origin)
         print_plan(plan, console)
         print_notes(notes, console)
         return 0
-    plan = describe(config, processes=processes, **origin)
+    plan = describe(recipe, processes=processes, **origin)
     print_notes([*notes, *plan.notes], console)
-    return train(config, chosen)
+    return train(recipe, chosen)
 
 
-def train(config: Mapping[str, Any], chosen: argparse.Namespace) -> int:
+def train(recipe: Recipe, chosen: argparse.Namespace) -> int:
     """Hand over to the engine; after Ctrl-C say how to go on."""
     from selfsup.engine.runner import Runner
     from selfsup.ops.dist import leave_process_group
 
-    work_dir = Path(config["work_dir"])
+    work_dir = Path(str(recipe.work_dir))
     is_new = not work_dir.exists()
     try:
-        Runner(config, resume=chosen.resume, device=chosen.device, launcher=chosen.launcher).train()
+        Runner(recipe, resume=chosen.resume, device=chosen.device, launcher=chosen.launcher).train()
         leave_process_group()
     except KeyboardInterrupt as stopped:
         if str(stopped):  # all processes stopped together
@@ -116,8 +117,8 @@ def remove_if_empty(work_dir: Path) -> None:
         shutil.rmtree(work_dir, ignore_errors=True)
 
 
-def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    """The config with the command's options applied, and what the user should know about that.
+def prepared(chosen: argparse.Namespace) -> tuple[Recipe, list[str]]:
+    """The recipe with the command's options applied, and what the user should know about that.
 
     Raises:
         ConfigError: if anything is wrong with the config.
@@ -127,22 +128,22 @@ def prepared(chosen: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     seed = [] if chosen.seed is None else [f"seed={chosen.seed}"]
     if chosen.data is not None:
         check_data(Path(chosen.data).expanduser())
-    config = placed(load_config(chosen.config, [*chosen.cfg_options, *seed], images=chosen.data), chosen)
+    recipe = placed(load_and_try(chosen.config, [*chosen.cfg_options, *seed], images=chosen.data), chosen)
     notes: list[str] = []
-    if chosen.data is not None and config["evaluators"]:
+    if chosen.data is not None and recipe.evaluators:
         notes.append(
-            f"evaluators ({', '.join(config['evaluators'])}) learn from one part of --data and evaluate another, which "
+            f"evaluators ({', '.join(recipe.evaluators)}) learn from one part of --data and evaluate another, which "
             "is held out from the training"
-            if config["train_dataloader"]["dataset"].get("labels")
-            else f"evaluators ({', '.join(config['evaluators'])}): those that need labels are left out, because "
+            if recipe.train_dataloader.dataset.get("labels")
+            else f"evaluators ({', '.join(recipe.evaluators)}): those that need labels are left out, because "
             "nothing says where labels are (train_dataloader.dataset.labels=folder or column)"
         )
     if chosen.init_from is not None:
         from selfsup.weights.checkpoint import checkpoint_file, list_checkpoints
 
-        goes_on = chosen.resume and list_checkpoints(config["work_dir"])  # the file may be gone by then
-        config["load_from"] = chosen.init_from if goes_on else str(checkpoint_file(chosen.init_from))
-    return config, [*notes, *missing_weights(config)]
+        is_resumed = chosen.resume and list_checkpoints(str(recipe.work_dir))  # the file may be gone by then
+        recipe = replace(recipe, load_from=chosen.init_from if is_resumed else str(checkpoint_file(chosen.init_from)))
+    return recipe, [*notes, *missing_weights(recipe)]
 
 
 def check_data(path: Path) -> None:
@@ -160,9 +161,9 @@ def check_data(path: Path) -> None:
         )
 
 
-def missing_weights(config: Mapping[str, Any]) -> list[str]:
-    """Where a config lives on the weights of an earlier run and they are not there."""
-    model, notes = config["model"], []
+def missing_weights(recipe: Recipe) -> list[str]:
+    """Where a recipe lives on the weights of an earlier run and they are not there."""
+    model, notes = recipe.model, []
     if isinstance(teacher := model.get("teacher_checkpoint"), str):
         from selfsup.weights.checkpoint import checkpoint_file
 
@@ -171,7 +172,7 @@ def missing_weights(config: Mapping[str, Any]) -> list[str]:
         except CheckpointError as error:
             notes.append(f"model.teacher_checkpoint: {error}; the run needs the weights of its teacher")
     neck = model.get("neck")
-    if isinstance(neck, dict) and neck.get("type") == "HiddenLayers" and config.get("load_from") is None:
+    if isinstance(neck, dict) and neck.get("type") == "HiddenLayers" and recipe.load_from is None:
         notes.append(
             "model.neck: HiddenLayers are layers of a pretrained head, and without --init-from they and the backbone "
             "start at random"
@@ -179,19 +180,19 @@ def missing_weights(config: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def as_its_file_says(path_or_name: str) -> dict[str, Any] | None:
-    """The config without the command's options; None if it is complete only with them."""
+def as_its_file_says(path_or_name: str) -> Recipe | None:
+    """The recipe without the command's options; None if it is complete only with them."""
     try:
         return load_config(path_or_name)
     except ConfigError:
         return None
 
 
-def placed(config: dict[str, Any], chosen: argparse.Namespace) -> dict[str, Any]:
-    """The config with its work dir and what it is called decided."""
-    default = config.get("work_dir") or str(Path("work_dirs", find_config(chosen.config).stem))
-    name = config.get("recipe") or config_name(chosen.config)
-    return {**config, "work_dir": chosen.work_dir or default, "recipe": name}
+def placed(recipe: Recipe, chosen: argparse.Namespace) -> Recipe:
+    """The recipe with its work dir and what it is called decided."""
+    default = recipe.work_dir or str(Path("work_dirs", find_config(chosen.config).stem))
+    name = recipe.recipe or config_name(chosen.config)
+    return replace(recipe, work_dir=chosen.work_dir or default, recipe=name)
 
 
 def resume_command(argv: Sequence[str], launcher: str) -> str:

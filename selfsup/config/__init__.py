@@ -13,12 +13,12 @@ from selfsup.config.default_hooks import DEFAULT_HOOKS, hooks_of
 from selfsup.config.dump import dump_config
 from selfsup.config.find import config_name, config_names, find_config, plugin_configs
 from selfsup.config.load import load_config
-from selfsup.config.recipe import DEFAULT_WRAPPER
-from selfsup.config.validate import find_problems, validate, validate_component
+from selfsup.config.recipe import Recipe, upgraded
+from selfsup.config.validate import find_problems, validate_component
 
 __all__ = [
     "DEFAULT_HOOKS",
-    "DEFAULT_WRAPPER",
+    "Recipe",
     "batch_parts",
     "changes",
     "config_name",
@@ -35,6 +35,6 @@ __all__ = [
     "plugin_configs",
     "scale_learning_rates",
     "sync_bn_group",
-    "validate",
+    "upgraded",
     "validate_component",
 ]

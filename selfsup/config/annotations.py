@@ -1,5 +1,6 @@
 """Whether a config value fits a parameter's annotation, and how to say what would."""
 
+import dataclasses
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -71,7 +72,7 @@ def spelled(annotation: Any) -> str:
         if kind is tuple and arguments and arguments[-1] is not Ellipsis:
             return f"({', '.join(spelled(item) for item in arguments)})"
         return f"a sequence of {spelled(arguments[0])}" if arguments else "a sequence"
-    return str(getattr(kind, "__name__", kind))
+    return "dict" if dataclasses.is_dataclass(kind) else str(getattr(kind, "__name__", kind))
 
 
 def choices(annotation: Any) -> list[str]:

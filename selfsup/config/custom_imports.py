@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from selfsup.errors import ConfigError, RegistryError
+from selfsup.errors import ConfigError, Problem, SelfsupError
 from selfsup.registry import admit
 
 SUFFIX = ".py"
@@ -43,7 +43,7 @@ def with_modules(custom_imports: Any, modules: Iterable[str]) -> Any:
     return {**section, "imports": [*listed, *more]} if more else custom_imports
 
 
-def import_custom(custom_imports: Any) -> list[str]:
+def import_custom(custom_imports: Any) -> list[Problem]:
     """Import what the section names, and let the config name classes of it that are not registered.
 
     Returns:
@@ -54,13 +54,11 @@ def import_custom(custom_imports: Any) -> list[str]:
         try:
             module = _import_file(Path(name)) if _is_path(name) else importlib.import_module(name)
             admit(module.__name__)
-        except ConfigError as error:
-            problems.append(str(error))
-        except RegistryError as error:
-            problems.append(f"custom_imports.imports: {name}: {error}")
+        except SelfsupError as error:  # one that registers a taken name, too
+            problems += [Problem("custom_imports.imports", f"{name}: {problem}") for problem in error.problems]
         except (Exception, SystemExit) as error:  # whatever a stranger's module raises is explained
             if not custom_imports.get("allow_failed_imports", False):
-                problems.append(f"custom_imports.imports: cannot import {name!r}: {_explained(name, error)}")
+                problems.append(Problem("custom_imports.imports", f"cannot import {name!r}: {_explained(name, error)}"))
     return problems
 
 
@@ -85,17 +83,14 @@ def _import_file(path: Path) -> ModuleType:
     """Import a file under its own name, from its own folder: worker processes find it there too."""
     path = path.expanduser().resolve()
     if not path.is_file():
-        raise ConfigError(f"custom_imports.imports: {path}: no such file")
+        raise ConfigError("no such file")
     if not path.stem.isidentifier():
-        raise ConfigError(f"custom_imports.imports: {path}: {path.stem!r} cannot be a module's name; rename the file")
+        raise ConfigError(f"{path.stem!r} cannot be a module's name; rename the file")
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
         importlib.invalidate_caches()
     module = importlib.import_module(path.stem)
     found = getattr(module, "__file__", None)
     if found is None or Path(found).resolve() != path:
-        raise ConfigError(
-            f"custom_imports.imports: {path}: another module is called {path.stem!r} already "
-            f"({found or 'built in'}); rename the file"
-        )
+        raise ConfigError(f"another module is called {path.stem!r} already ({found or 'built in'}); rename the file")
     return module

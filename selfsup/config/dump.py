@@ -1,12 +1,14 @@
-"""A config as text."""
+"""A recipe as text."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from selfsup.config.recipe import Recipe
 
-def dump_config(config: Mapping[str, Any]) -> str:
-    """The config as the text of a Python file that ``load_config`` reads back to an equal config."""
-    return "".join(f"{key} = {_source(value, 0)}\n" for key, value in config.items())
+
+def dump_config(recipe: Recipe | Mapping[str, Any]) -> str:
+    """The text of a config file that ``load_config`` reads back to an equal recipe."""
+    return "".join(f"{key} = {_source(value, 0)}\n" for key, value in Recipe.of(recipe).to_dict().items())
 
 
 def _source(value: Any, depth: int) -> str:

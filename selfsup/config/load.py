@@ -1,4 +1,4 @@
-"""From a path or name to a resolved config: plain dicts, lists and values, validated, with every default filled in."""
+"""From a path or name to a recipe: composed, overridden, validated, with every default filled in."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,13 +8,14 @@ from selfsup.config.custom_imports import import_custom
 from selfsup.config.find import find_config
 from selfsup.config.options import apply_options, parse_options
 from selfsup.config.read import read_config
-from selfsup.config.validate import fill_defaults, validate
-from selfsup.errors import DataError
+from selfsup.config.recipe import Recipe
+from selfsup.config.validate import check, with_defaults
+from selfsup.errors import ConfigError, DataError
 
 
 def load_config(
     path_or_name: str | Path, options: Mapping[str, Any] | Sequence[str] = (), *, images: str | Path | None = None
-) -> dict[str, Any]:
+) -> Recipe:
     """Load, compose, override, validate and complete a config.
 
     Args:
@@ -23,29 +24,35 @@ def load_config(
             by number: ``custom_hooks.0.interval=5``. ``train_cfg.max_steps`` replaces ``max_epochs`` and vice versa.
         images: folder or list of images that replaces the config's own, see :func:`use_images`.
 
-    Returns:
-        The resolved config: plain data with ``type`` names, independent of the file and of later calls.
-
     Raises:
         ConfigError: if the file is not found, cannot be executed, or has anything wrong; every problem is listed.
         DataError: if ``images`` does not exist.
     """
+    config, found = read_and_check(path_or_name, options, images=images)
+    if found.problems:
+        raise found
+    return Recipe.from_dict(with_defaults(config))
+
+
+def read_and_check(
+    path_or_name: str | Path, options: Mapping[str, Any] | Sequence[str] = (), *, images: str | Path | None = None
+) -> tuple[dict[str, Any], ConfigError]:
+    """The config of a file as plain data, and an error with everything that is wrong with it, perhaps nothing."""
     path = find_config(path_or_name)
     config = read_config(path)
     if images is not None:
         use_images(config, images)
     added = apply_options(config, parse_options(options))
     failed = import_custom(config.get("custom_imports"))
-    validate(config, source=str(path), added=added, known=failed)
-    return fill_defaults(config)
+    found = check(config, added=added)
+    found.problems[:0], found.source = failed, str(path)
+    return config, found
 
 
 def use_images(config: dict[str, Any], images: str | Path) -> None:
-    """Point a config, in place, at other training images.
+    """Point a config, in place, at other training images: an ``ImageList`` without labels.
 
-    They become an ``ImageList`` without labels. Evaluators lose the data sets they name, which are other images than
-    the run now learns from: each is then given a held-out part of the new ones, and left out if it needs labels and
-    there are none.
+    Tasks and the evaluators' own data sets go: they have other images than the run now learns from.
 
     Raises:
         DataError: if there is no such folder or file.
@@ -57,6 +64,7 @@ def use_images(config: dict[str, Any], images: str | Path) -> None:
     if isinstance(loader, dict):
         loader["dataset"] = {"type": "ImageList", "root": str(root)}
         loader.pop("num_images", None)
+    config.pop("tasks", None)
     evaluators = config.get("evaluators")
     for evaluator in evaluators.values() if isinstance(evaluators, dict) else ():
         if isinstance(evaluator, dict):

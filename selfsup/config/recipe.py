@@ -1,15 +1,15 @@
-"""What a config may hold outside its components: the sections, and which registry each place looks its names up in.
+"""The recipe of a run: what a config may hold outside its components, with every default.
 
-A section is a dataclass; its fields are the section's keys, their annotations are checked and their defaults are filled
-in. What a *component* accepts is read from the component's own signature, never from here.
+A section is a dataclass; its fields are the section's keys. What a *component* (a dict with a ``type``) accepts is read
+from the component's own signature, never from here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, Literal, Self
 
 from selfsup import registry
-from selfsup.config.default_hooks import DEFAULT_HOOKS, DefaultHook
+from selfsup.config.default_hooks import DEFAULT_HOOKS, DefaultHook, hooks_of, with_default_hooks
 from selfsup.registry import Registry
 
 
@@ -123,8 +123,54 @@ class Sharding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Split:
+    """The images that are held out from the training: ``val`` watches it, ``test`` is for the evaluation after it.
+
+    Args:
+        val: share of the images, in [0, 1).
+        test: likewise.
+        max_images: the most that each of the two takes, >= 1.
+        seed: of the choice; not the run's, so that runs with other seeds share one split.
+    """
+
+    val: float = 0.1
+    test: float = 0.1
+    max_images: int = 10_000
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputContract:
+    """How images must be shown to the backbone in an evaluation; None leaves it to the method or the weights.
+
+    Args:
+        size: side of the square in pixels, >= 1.
+        resize: ``'shorter:256'`` (the shorter side to so many pixels), ``'square'`` or ``'none'``.
+        crop: of the square out of what was resized.
+        interpolation: of the resizing.
+        antialias: whether the image is smoothed before it is made smaller.
+        mean: of each channel, subtracted.
+        std: of each channel, divided by.
+        value_range: of the pixels before that.
+        channel_order: of the channels.
+        background: color that transparent images are laid on.
+    """
+
+    size: int | None = None
+    resize: str | None = None
+    crop: Literal["center", "none"] | None = None
+    interpolation: str | None = None
+    antialias: bool | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    value_range: tuple[float, float] | None = None
+    channel_order: Literal["rgb", "bgr"] | None = None
+    background: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The top level of a config.
+    """Everything that a run is made of: the top level of a config.
 
     Args:
         model: the method, from METHODS.
@@ -132,8 +178,12 @@ class Recipe:
         optim_wrapper: optimizer and precision, from OPTIM_WRAPPERS; ``type`` defaults to PrecisionOptimWrapper.
         train_cfg: see :class:`TrainCfg`.
         param_scheduler: one schedule or several, from PARAM_SCHEDULERS.
+        tasks: labeled images to evaluate on by name, from TASKS; without any, the run's own split is the one task.
         evaluators: measures by name, from EVALUATORS; None leaves one out.
         evaluate_every: epochs between two evaluations; 0 evaluates at the end only.
+        split: see :class:`Split`; None trains on all images.
+        input_contract: see :class:`InputContract`.
+        layer: whose features are evaluated; ``'pooled'`` is the backbone's output.
         custom_hooks: more hooks, from HOOKS.
         default_hooks: changes to the hooks of every run, by the names of
             :data:`~selfsup.config.default_hooks.DEFAULT_HOOKS`: a dict changes a hook's arguments, one with another
@@ -154,41 +204,125 @@ class Recipe:
     """
 
     model: dict[str, Any]
-    train_dataloader: dict[str, Any]
+    train_dataloader: TrainDataloader
     optim_wrapper: dict[str, Any]
-    train_cfg: dict[str, Any]
+    train_cfg: TrainCfg
     param_scheduler: dict[str, Any] | Sequence[dict[str, Any]] | None = None
+    tasks: dict[str, Any] = field(default_factory=dict)
     evaluators: dict[str, Any] = field(default_factory=dict)
     evaluate_every: int = 1
+    split: Split | None = field(default_factory=Split)
+    input_contract: InputContract = field(default_factory=InputContract)
+    layer: str = "pooled"
     custom_hooks: Sequence[dict[str, Any]] = field(default_factory=list)
     default_hooks: dict[str, Any] = field(default_factory=dict)
-    auto_scale_lr: dict[str, Any] | None = None
+    auto_scale_lr: AutoScaleLr | None = None
     sync_bn: Literal["all"] | int | None = None
-    sharding: dict[str, Any] | None = None
+    sharding: Sharding | None = None
     channels_last: bool = True
     seed: int = 0
     work_dir: str | None = None
     load_from: str | None = None
     find_unused_parameters: bool = False
     dist_timeout: float = 120.0
-    custom_imports: dict[str, Any] | None = None
+    custom_imports: CustomImports | None = None
     recipe: str | None = None
+
+    @classmethod
+    def of(cls, config: "Recipe | Mapping[str, Any]") -> "Recipe":
+        """A recipe as it is, or that of a dict."""
+        return config if isinstance(config, Recipe) else cls.from_dict(config)
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, Any], *, partial: bool = False) -> Self:
+        """The recipe of a valid config, with the defaults of every section; arguments of components stay as they are.
+
+        Args:
+            config: plain data, which the recipe shares no dicts with.
+            partial: leave out what is unknown, and let what is required and missing be None, to look at the rest.
+        """
+        values: dict[str, Any] = {}
+        for name, value in config.items():
+            section = SECTIONS.get(name)
+            values[name] = _section(section, value, partial) if section is not None else _copied(value)
+        for name in ("tasks", "evaluators"):
+            if isinstance(given := values.get(name), dict):
+                values[name] = {key: item for key, item in given.items() if item is not None}
+        values["default_hooks"] = with_default_hooks(values.get("default_hooks"))
+        return _made(cls, values, partial)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as plain data, as a config file and a checkpoint hold it, without what is not given."""
+        return _plain(self)
+
+    @property
+    def accumulate(self) -> int:
+        """Micro-batches per optimizer update."""
+        return self.optim_wrapper.get("accumulative_counts", 1)
+
+    @property
+    def schedules(self) -> dict[str, dict[str, Any]]:
+        """Every schedule by its path: one, several or none."""
+        given = self.param_scheduler or []
+        if isinstance(given, dict):
+            return {"param_scheduler": given}
+        return {f"param_scheduler.{number}": schedule for number, schedule in enumerate(given)}
+
+    @property
+    def hooks(self) -> dict[str, dict[str, Any]]:
+        """The hooks of every run by their path, with the arguments that other sections give."""
+        return {f"default_hooks.{name}": hook for name, hook in hooks_of(self).items()}
 
 
 SECTIONS: dict[str, type] = {
     "train_dataloader": TrainDataloader,
     "train_cfg": TrainCfg,
+    "split": Split,
+    "input_contract": InputContract,
     "auto_scale_lr": AutoScaleLr,
-    "param_groups": ParamGroup,
-    "custom_imports": CustomImports,
     "sharding": Sharding,
+    "custom_imports": CustomImports,
 }
+
+
+def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config in a checkpoint of an earlier version, in the words of this one."""
+    return {"split": None, **config}  # until there was the key, nothing was held out by it
+
+
+def _section(section: type, value: Any, partial: bool) -> Any:
+    return _made(section, _copied(value), partial) if isinstance(value, Mapping) else value
+
+
+def _made(section: type, values: Mapping[str, Any], partial: bool) -> Any:
+    if not partial:
+        return section(**values)
+    required = {each.name: None for each in fields(section) if each.default is each.default_factory is MISSING}
+    known = {each.name: values[each.name] for each in fields(section) if each.name in values}
+    return section(**required | known)
+
+
+def _copied(value: Any) -> Any:
+    """A copy of dicts, lists and tuples; what is in them is the same."""
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    return type(value)(map(_copied, value)) if type(value) in (list, tuple) else value
+
+
+def _plain(section: Any) -> dict[str, Any]:
+    values = {each.name: getattr(section, each.name) for each in fields(section)}
+    unset = {each.name for each in fields(section) if each.default is None and values[each.name] is None}
+    return {
+        name: _plain(value) if is_dataclass(value) else _copied(value)
+        for name, value in values.items()
+        if name not in unset
+    }
 
 
 ALTERNATIVES: dict[str, tuple[str, ...]] = {"train_cfg": ("max_epochs", "max_steps")}
 """Keys of a section of which exactly one is given."""
 
-AT_LEAST: dict[str, int] = {
+AT_LEAST: dict[str, float] = {
     "train_dataloader.batch_size": 1,
     "train_dataloader.num_workers": 0,
     "train_dataloader.prefetch_factor": 1,
@@ -196,6 +330,11 @@ AT_LEAST: dict[str, int] = {
     "train_dataloader.num_images": 1,
     "train_cfg.max_epochs": 1,
     "train_cfg.max_steps": 1,
+    "split.val": 0,
+    "split.test": 0,
+    "split.max_images": 1,
+    "split.seed": 0,
+    "input_contract.size": 1,
     "auto_scale_lr.base_batch_size": 1,
     "optim_wrapper.accumulative_counts": 1,
     "evaluate_every": 0,
@@ -206,7 +345,12 @@ AT_LEAST: dict[str, int] = {
 }
 """The least number that makes sense, by path; components check their own arguments."""
 
-AT_MOST: dict[str, int] = {"train_dataloader.max_bad_share": 1, "dist_timeout": 7 * 24 * 60}
+AT_MOST: dict[str, float] = {
+    "train_dataloader.max_bad_share": 1,
+    "split.val": 0.9,
+    "split.test": 0.9,
+    "dist_timeout": 7 * 24 * 60,
+}
 """The greatest."""
 
 
@@ -245,8 +389,8 @@ PLACES: dict[str, Place] = {
     "loss": Place(registry.LOSSES),
     "dataset": Place(registry.DATASETS),
     "train": Place(registry.DATASETS),
-    "test": Place(registry.DATASETS),
     "val": Place(registry.DATASETS),
+    "test": Place(registry.DATASETS),
     "views": Place(registry.TRANSFORMS),
     "transforms": Place(registry.TRANSFORMS),
     "transform": Place(registry.TRANSFORMS),
@@ -255,14 +399,14 @@ PLACES: dict[str, Place] = {
     "optim_wrapper": Place(
         registry.OPTIM_WRAPPERS,
         supplied=("optimizer",),
-        extra=(("optimizer", dict[str, Any]), ("param_groups", Sequence[dict[str, Any]])),
+        extra=(("optimizer", dict[str, Any]), ("param_groups", Sequence[ParamGroup])),
         default_type=DEFAULT_WRAPPER,
         needs=("for_method",),
     ),
     "optimizer": Place(registry.OPTIMIZERS, supplied=("params",)),
     "param_scheduler": Place(registry.PARAM_SCHEDULERS, supplied=("optimizer", "steps_per_epoch", "total_steps")),
-    "evaluators": Place(registry.EVALUATORS, extra=(("task", str | None),), named=True),
     "tasks": Place(registry.TASKS, supplied=("name",), named=True),
+    "evaluators": Place(registry.EVALUATORS, extra=(("task", str | None),), named=True),
     "custom_hooks": Place(registry.HOOKS),
     "default_hooks": Place(registry.HOOKS, named=True, members=DEFAULT_HOOKS),
 }

@@ -6,39 +6,53 @@ arguments compared with their signatures, so that plugins are checked like our o
 
 import copy
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from selfsup.config.annotations import choices, classes, element, fits, spelled
-from selfsup.config.default_hooks import doubled, no_default_hook, with_default_hooks
-from selfsup.config.recipe import ALTERNATIVES, AT_LEAST, AT_MOST, PLACES, REGISTRIES, SECTIONS, Place, Recipe
+from selfsup.config.default_hooks import doubled, no_default_hook
+from selfsup.config.recipe import ALTERNATIVES, AT_LEAST, AT_MOST, PLACES, REGISTRIES, ParamGroup, Place, Recipe
 from selfsup.config.signatures import Signature, signature_of
-from selfsup.errors import ConfigError, RegistryError, did_you_mean, listing
+from selfsup.errors import ConfigError, Problem, RegistryError, nearest
 from selfsup.registry import Registry, load_plugins, plugin_report
 
 
-def validate(
-    config: Mapping[str, Any], *, source: str = "config", added: Collection[str] = (), known: Sequence[str] = ()
-) -> None:
-    """Check a whole config; where something is wrong, try what is not, so that everything is told at once.
+def check(config: Mapping[str, Any], *, added: Collection[str] = ()) -> ConfigError:
+    """Check a whole config, as a file has it.
 
     Args:
-        config: what ``read_config`` gives.
-        source: the config's file, for the heading of the message.
+        config: plain data.
         added: paths set by ``--cfg-options`` that the file does not have; each must be a known key or argument.
-        known: problems found before, to be told with the others.
 
-    Raises:
-        ConfigError: listing every problem, each as ``path: what is wrong, what would be right``.
+    Returns:
+        An error with every problem, in the order of the config, to be raised if there are any.
     """
-    problems = [*known, *find_problems(config, added=added)]
-    if problems:
-        from selfsup.planning.trial import try_out
+    walk = _Walk()
+    walk.arguments(dict(config), signature_of(Recipe), "", owner="a config", registry=None)
+    for name, alternatives in ALTERNATIVES.items():
+        section = config.get(name)
+        if isinstance(section, dict) and sum(section.get(key) is not None for key in alternatives) != 1:
+            walk.report(name, f"must give exactly one of {' and '.join(alternatives)} (the other None)", section)
+    for path in {**AT_LEAST, **AT_MOST}:
+        number = _at(config, path)
+        if isinstance(number, (int, float)) and not isinstance(number, bool):
+            if number < AT_LEAST.get(path, number):
+                walk.report(path, f"must be >= {AT_LEAST[path]}", number)
+            if number > AT_MOST.get(path, number):
+                walk.report(path, f"must be <= {AT_MOST[path]}", number)
+    walk.problems += doubled(config)
+    for path in sorted(set(added) - walk.recognized):
+        if not any(f"{path}.".startswith(f"{problem.path}.") for problem in walk.problems):
+            parent, _, name = path.rpartition(".")
+            known = [str(key) for key in _at(config, parent) or () if f"{parent}.{key}" not in added]
+            message = "does not exist in the config, and nothing there is known to take it"
+            walk.report(path, message, expected=nearest(name, known))
+    return ConfigError(*walk.problems, note=walk.note)
 
-        broken = [problem.partition(": ")[0] for problem in problems]
-        sound = fill_defaults({name: section for name, section in config.items() if name not in broken})
-        _, rejected = try_out(sound, broken=broken)
-        raise ConfigError(listing([*problems, *rejected], source=source))
+
+def find_problems(config: Mapping[str, Any], *, added: Collection[str] = ()) -> list[Problem]:
+    """Every problem of a config; see :func:`check`."""
+    return check(config, added=added).problems
 
 
 def validate_component(component: Mapping[str, Any], place: str, *, source: str) -> None:
@@ -47,42 +61,25 @@ def validate_component(component: Mapping[str, Any], place: str, *, source: str)
     Args:
         component: its dict.
         place: the key of :data:`~selfsup.config.recipe.PLACES` that it would stand under.
-        source: where it comes from, which every message begins with.
+        source: where it comes from, which every path begins with.
 
     Raises:
-        ConfigError: listing every problem.
+        ConfigError: with every problem.
     """
     walk = _Walk()
-    walk.value(dict(component), place, source, annotation=Any, registry=None, fill=False)
+    walk.value(dict(component), place, source, annotation=Any, registry=None)
     if walk.problems:
-        raise ConfigError("\n".join(walk.problems))
+        raise ConfigError(*walk.problems, note=walk.note)
 
 
-def find_problems(config: Mapping[str, Any], *, added: Collection[str] = ()) -> list[str]:
-    """Every problem of a config, in the order of the config; see :func:`validate`."""
-    walk = _Walk()
-    walk.arguments(dict(config), signature_of(Recipe), "", owner="a config", registry=None)
-    for name, alternatives in ALTERNATIVES.items():
-        section = config.get(name)
-        if isinstance(section, dict) and sum(section.get(key) is not None for key in alternatives) != 1:
-            walk.report(name, f"must give exactly one of {' and '.join(alternatives)} (the other None), got {section}")
-    for path in {**AT_LEAST, **AT_MOST}:
-        number = _at(config, path)
-        if not isinstance(number, (int, float)) or isinstance(number, bool):
-            continue
-        if path in AT_LEAST and number < AT_LEAST[path]:
-            walk.report(path, f"must be >= {AT_LEAST[path]}, got {number}")
-        if path in AT_MOST and number > AT_MOST[path]:
-            walk.report(path, f"must be <= {AT_MOST[path]}, got {number}")
-    walk.problems += doubled(config)
-    for path in added:
-        above = tuple(f"{'.'.join(path.split('.')[:depth])}:" for depth in range(1, path.count(".") + 2))
-        if path not in walk.recognized and not any(problem.startswith(above) for problem in walk.problems):
-            parent, _, name = path.rpartition(".")
-            known = [key for key in _at(config, parent) or () if f"{parent}.{key}" not in added]
-            near = did_you_mean(name, map(str, known))
-            walk.report(path, f"does not exist in the config, and nothing there is known to take it{near}")
-    return walk.problems
+def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a config with every argument that a component was not given at its default, where that is plain data.
+
+    Defaults of None stay left out: there they mean "not given".
+    """
+    completed = Recipe.from_dict(config, partial=True).to_dict()
+    _Walk(fill=True).arguments(completed, signature_of(Recipe), "", owner="a config", registry=None)
+    return completed
 
 
 def _at(config: Any, path: str) -> Any:
@@ -92,33 +89,26 @@ def _at(config: Any, path: str) -> Any:
     return config
 
 
-def fill_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a valid config with every argument that was left out at its default, where that is plain data.
-
-    Defaults of None stay left out, in sections and components alike: there they mean "not given".
-    """
-    walk = _Walk()
-    completed = copy.deepcopy(dict(config))
-    completed["evaluators"] = {
-        name: evaluator for name, evaluator in (completed.get("evaluators") or {}).items() if evaluator is not None
-    }
-    completed["default_hooks"] = with_default_hooks(completed.get("default_hooks"))
-    walk.arguments(completed, signature_of(Recipe), "", owner="a config", registry=None, fill=True)
-    return completed
-
-
 class _Walk:
     """One pass over a config; it follows the config's structure and remembers what it saw.
 
-    ``problems`` are the messages so far, ``recognized`` the paths that some section or component is known to take.
+    Args:
+        fill: put in the defaults that are left out.
+
+    Attributes:
+        problems: those found so far.
+        note: what is said once after them.
+        recognized: paths that some section or component is known to take.
     """
 
-    def __init__(self) -> None:
-        self.problems: list[str] = []
+    def __init__(self, *, fill: bool = False) -> None:
+        self.fill = fill
+        self.problems: list[Problem] = []
+        self.note = ""
         self.recognized: set[str] = set()
 
-    def report(self, path: str, message: str) -> None:
-        self.problems.append(f"{path}: {message}")
+    def report(self, path: str, message: str, got: Any = None, expected: str = "") -> None:
+        self.problems.append(Problem(path, message, got, expected))
 
     def arguments(
         self,
@@ -129,155 +119,130 @@ class _Walk:
         owner: str,
         registry: Registry | None,
         place: Place | None = None,
-        fill: bool = False,
     ) -> None:
         """Compare the keys of a section or component with the arguments it takes."""
-        if fill and registry is None:  # in sections None stands for "not given"
-            for name in [name for name, value in given.items() if value is None]:
-                del given[name]
-        supplied = place.supplied if place else ()
-        extra = dict(place.extra) if place else {}
+        annotations = {name: argument.annotation for name, argument in signature.arguments.items()}
+        annotations |= dict(place.extra) if place else {}
+        inside = f"{path}." if path else ""
         for name, value in given.items():
-            here = f"{path}.{name}" if path else str(name)
             if name == "type" and path:
                 continue
-            if name in extra or name in signature.arguments:
-                self.recognized.add(here)
-                annotation = extra[name] if name in extra else signature.arguments[name].annotation
-                self.value(value, str(name), here, annotation=annotation, registry=registry, fill=fill)
+            if name in annotations:
+                self.recognized.add(inside + name)
+                self.value(value, name, inside + name, annotation=annotations[name], registry=registry)
             elif not signature.open:
-                near = did_you_mean(str(name), [*signature.arguments, *extra], show=20) or "; it takes none"
-                what = "is not a key of" if owner.startswith(("a ", "an ")) else "is not an argument of"
-                if not path and not near.startswith("; did"):
-                    near = "; nothing in the file uses it, so it is taken for a misspelt key" + near
-                self.report(here, f"{what} {owner}, got {_short(value)}{near}")
+                near = nearest(str(name), annotations, show=20) or "it takes none"
+                if not path and not near.startswith("did"):
+                    near = f"nothing in the file uses it, so it is taken for a misspelt key; {near}"
+                message = f"is not an argument of {owner}" if path else "is not a key of a config"
+                self.report(f"{inside}{name}", message, value, near)
         for name, argument in signature.arguments.items():
-            if name in given or name in supplied:
+            if name in given or (place and name in place.supplied):
                 continue
-            here = f"{path}.{name}" if path else name
             if argument.required:
-                self.report(here, f"is missing; {owner} needs it ({spelled(argument.annotation)})")
-            elif fill and argument.default is not None and _is_plain(argument.default):
+                right = f"{owner} needs it ({spelled(argument.annotation)})"
+                self.report(inside + name, "is missing", expected=right)
+            elif self.fill and argument.default is not None and _is_plain(argument.default):
                 given[name] = copy.deepcopy(argument.default)
 
-    def value(
-        self, value: Any, name: str, path: str, *, annotation: Any, registry: Registry | None, fill: bool
-    ) -> None:
+    def value(self, value: Any, name: str, path: str, *, annotation: Any, registry: Registry | None) -> None:
         """Check one value: a component, a section, a list of either, or plain data against its annotation."""
         place = PLACES.get(name)
-        if isinstance(value, dict) and not (place and place.named):
-            self.mapping(value, name, path, annotation=annotation, registry=registry, fill=fill)
-        elif isinstance(value, dict) and place:
+        if isinstance(value, dict) and place and place.named:
             for key, item in value.items():
-                chosen = self.member(key, item, place, f"{path}.{key}")
-                if chosen is None:
-                    continue
-                if isinstance(item, dict):
-                    self.component(item, chosen, f"{path}.{key}", registry=place.registry, fill=fill)
-                elif item is not None:
-                    self.report(f"{path}.{key}", f"must be a dict with a 'type', got {_short(item)}")
+                self.member(key, item, place, f"{path}.{key}")
+        elif isinstance(value, dict):
+            self.mapping(value, path, annotation=annotation, registry=registry, place=place)
         elif isinstance(value, (list, tuple)) and any(isinstance(item, (dict, list, tuple)) for item in value):
             for index, item in enumerate(value):
-                item_path = f"{path}.{index}"
-                self.recognized.add(item_path)
-                self.value(item, name, item_path, annotation=element(annotation), registry=registry, fill=fill)
+                self.recognized.add(f"{path}.{index}")
+                self.value(item, name, f"{path}.{index}", annotation=element(annotation), registry=registry)
         elif not fits(value, annotation):
-            near = did_you_mean(value, choices(annotation)) if isinstance(value, str) and choices(annotation) else ""
-            near = near if near.startswith("; did") else ""
-            self.report(path, f"must be {spelled(annotation)}, got {_short(value)}{near}")
+            near = nearest(value, choices(annotation)) if isinstance(value, str) else ""
+            self.report(path, f"must be {spelled(annotation)}", value, near if near.startswith("did") else "")
 
-    def member(self, name: str, item: Any, place: Place, path: str) -> Place | None:
-        """What belongs under a name of a dict of components; None where the place knows its names and this is none."""
-        if place.members is None:
-            return place
-        if name not in place.members:
-            self.report(path, no_default_hook(name))
-            return None
-        self.recognized.add(path)
-        default = place.members[name]
-        replaced = isinstance(item, dict) and item.get("type", default.type) != default.type
-        return dataclasses.replace(
-            place, default_type=default.type, supplied=() if replaced else (*place.supplied, *default.takes)
-        )
+    def member(self, name: str, item: Any, place: Place, path: str) -> None:
+        """Check one of a dict of components; some places know their names."""
+        if place.members is not None:
+            if name not in place.members:
+                self.problems.append(no_default_hook(path, name))
+                return
+            self.recognized.add(path)
+            default = place.members[name]
+            is_default = not isinstance(item, dict) or item.get("type", default.type) == default.type
+            supplied = (*place.supplied, *default.takes) if is_default else ()
+            place = dataclasses.replace(place, default_type=default.type, supplied=supplied)
+        if isinstance(item, dict):
+            self.component(item, place, path, registry=place.registry)
+        elif item is not None:
+            self.report(path, "must be a dict with a 'type'", item)
 
     def mapping(
-        self, value: dict[str, Any], name: str, path: str, *, annotation: Any, registry: Registry | None, fill: bool
+        self, value: dict[str, Any], path: str, *, annotation: Any, registry: Registry | None, place: Place | None
     ) -> None:
         """Check a dict: a component if it has a ``type`` or stands where one belongs, a section, or free data."""
-        place = PLACES.get(name)
-        if name in SECTIONS:
-            section = SECTIONS[name]
-            self.arguments(value, signature_of(section), path, owner=_a(name), registry=None, fill=fill)
-        elif "type" in value or place:
-            self.component(value, place, path, registry=place.registry if place else registry, fill=fill)
+        if "type" in value or place:
+            self.component(value, place, path, registry=place.registry if place else registry)
         elif not fits(value, annotation):
-            self.report(path, f"must be {spelled(annotation)}, got {_short(value)}")
+            self.report(path, f"must be {spelled(annotation)}", value)
         elif described := classes(annotation):
-            self.arguments(
-                value, signature_of(described[0]), path, owner=described[0].__name__, registry=registry, fill=fill
-            )
+            kind = described[0]
+            if kind is ParamGroup and self.fill:
+                for name in [name for name, item in value.items() if item is None]:
+                    del value[name]
+            self.arguments(value, signature_of(kind), path, owner=kind.__name__, registry=registry)
         else:
             for key, item in value.items():
                 if isinstance(item, (dict, list, tuple)):
-                    self.value(item, str(key), f"{path}.{key}", annotation=Any, registry=registry, fill=fill)
+                    self.value(item, str(key), f"{path}.{key}", annotation=Any, registry=registry)
 
-    def component(
-        self, value: dict[str, Any], place: Place | None, path: str, *, registry: Registry | None, fill: bool
-    ) -> None:
+    def component(self, value: dict[str, Any], place: Place | None, path: str, *, registry: Registry | None) -> None:
         """Check a dict that describes a component: its ``type`` by the registry, the rest by the signature."""
-        kind = value.get("type")
-        if kind is None and place and place.default_type:
-            kind = place.default_type
-            if fill:
-                value["type"] = kind
+        kind = value.get("type", place.default_type if place else None)
         if kind is None:
-            names = [] if registry is None else registry.names()
-            self.report(f"{path}.type", f"is missing; it names the component to build{did_you_mean('', names)}")
+            names = registry.names() if registry else []
+            self.report(f"{path}.type", "is missing, which names the component to build", expected=nearest("", names))
             return
+        if self.fill:
+            value["type"] = kind
         self.recognized.add(f"{path}.type")
-        component = self.find(kind, path, registry, elsewhere=place is None)
+        component = self.find(kind, f"{path}.type", registry, elsewhere=place is None)
         if component is None:
             for name, item in value.items():  # what is inside may be wrong too
                 if name in PLACES:
-                    self.value(item, name, f"{path}.{name}", annotation=Any, registry=registry, fill=fill)
+                    self.value(item, name, f"{path}.{name}", annotation=Any, registry=registry)
             return
         owner = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
         absent = [name for name in place.needs if not hasattr(component, name)] if place else []
         if place and absent:
             right = f"use {place.default_type}" if place.default_type else f"it has no {' and no '.join(absent)}"
-            self.report(f"{path}.type", f"{owner} is not one of ours, nor made from one; {right}")
+            self.report(f"{path}.type", f"{owner} is not one of ours, nor made from one", expected=right)
             return
-        signature = signature_of(component)
-        self.arguments(value, signature, path, owner=owner, registry=registry, place=place, fill=fill)
+        self.arguments(value, signature_of(component), path, owner=owner, registry=registry, place=place)
 
     def find(self, kind: Any, path: str, registry: Registry | None, *, elsewhere: bool) -> Callable[..., Any] | None:
         """The component called ``kind``: from its own registry or, in places no schema names, from any."""
         if not isinstance(kind, str):
             if callable(kind):
                 return kind
-            self.report(f"{path}.type", f"must be a registered name, got {_short(kind)}")
+            self.report(path, "must be a registered name", kind)
             return None
         if elsewhere:
-            candidates = ([] if registry is None else [registry]) + list(REGISTRIES)
+            candidates = [*([registry] if registry else []), *REGISTRIES]
             if all(candidate.get(kind) is None for candidate in candidates):
                 load_plugins()
-            for candidate in candidates:
-                if candidate.get(kind) is not None:
-                    return candidate.find(kind)
+            registry = next((candidate for candidate in candidates if candidate.get(kind) is not None), registry)
         try:
-            return (REGISTRIES[0] if registry is None else registry).find(kind)
-        except RegistryError as error:
             if registry is None:
-                names = [name for candidate in REGISTRIES for name in candidate.names()]
-                near = did_you_mean(kind, names)
-                self.report(f"{path}.type", f"no component is called {kind!r}{near}{plugin_report()}")
-            else:
-                self.report(f"{path}.type", str(error))
+                names = {name for candidate in REGISTRIES for name in candidate.names()}
+                problem = Problem("", f"no component is called {kind!r}", expected=nearest(kind, names))
+                raise RegistryError(problem, note=plugin_report())
+            return registry.find(kind)
+        except RegistryError as error:
+            error.under(path)
+            self.problems += error.problems
+            self.note = self.note or error.note
             return None
-
-
-def _a(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _is_plain(value: Any) -> bool:
@@ -286,8 +251,3 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return all(map(_is_plain, value.values()))
     return value is None or isinstance(value, (bool, int, float, str))
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -54,11 +54,11 @@ class InputContract:
             if isinstance(value, Sequence):
                 object.__setattr__(self, name, tuple(value))
         if self.resize not in (None, "square", "none") and not self._shorter_side:
-            raise ConfigError(f"InputContract.resize: must be 'shorter:N', 'square' or 'none', got {self.resize!r}")
+            raise ConfigError.at("resize", "must be 'shorter:N', 'square' or 'none'", got=self.resize)
         if self.size is not None and self.size < 1:
-            raise ConfigError(f"InputContract.size: must be > 0, got {self.size}")
+            raise ConfigError.at("size", "must be > 0", got=self.size)
         if self.std is not None and min(self.std) <= 0:
-            raise ConfigError(f"InputContract.std: must be > 0, got {self.std}")
+            raise ConfigError.at("std", "must be > 0", got=self.std)
 
     @classmethod
     def for_side(cls, size: int, **stated: Any) -> "InputContract":
@@ -109,8 +109,8 @@ class InputContract:
             ConfigError: naming them.
         """
         if self.unknown:
-            raise ConfigError(
-                f"{place}: how images are shown to these weights is not known, give {', '.join(self.unknown)}"
+            raise ConfigError.at(
+                place, f"how images are shown to these weights is not known, give {', '.join(self.unknown)}"
             )
 
     def view(self, image: np.ndarray) -> np.ndarray:
@@ -172,8 +172,8 @@ def _center(image: np.ndarray, size: int) -> np.ndarray:
     """The central square, (size, size, C)."""
     height, width = image.shape[:2]
     if min(height, width) < size:
-        raise DataError(
-            f"InputContract.size: an image of {width} x {height} is too small for {size}; resize='shorter:N'"
+        raise DataError.at(
+            "size", f"an image of {width} x {height} is too small for {size}", expected="resize='shorter:N'"
         )
     top, left = round((height - size) / 2), round((width - size) / 2)
     return image[top : top + size, left : left + size]

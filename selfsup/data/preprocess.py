@@ -6,6 +6,7 @@ from typing import overload
 import torch
 from torch import Tensor, nn
 
+from selfsup.errors import require
 from selfsup.registry import TRANSFORMS
 
 
@@ -38,8 +39,7 @@ class Preprocess(nn.Module):
             )
         if len(mean) != len(std) or not mean:
             raise ValueError(f"Preprocess: mean and std must have one value per channel, got {mean} and {std}")
-        if min(std) <= 0:
-            raise ValueError(f"Preprocess.std: must be > 0, got {std}")
+        require(min(std) > 0, "std", "must be > 0", got=std)
         shape = (1, len(mean), 1, 1)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(shape), persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(shape), persistent=False)

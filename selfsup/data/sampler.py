@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
-from selfsup.errors import ConfigError, DataError
+from selfsup.errors import DataError, require
 
 # Chi-square over 2,000 epochs: 4 rounds leave the orders of 5 or 10 images far from even, 8 those of 5 still a little.
 _ROUNDS = 12
@@ -91,8 +91,7 @@ def steps_per_epoch(length: int, batch_size: int, world_size: int = 1, accumulat
         ConfigError: if the batch size is not positive.
         DataError: if the data do not fill a single step.
     """
-    if batch_size < 1:
-        raise ConfigError(f"train_dataloader.batch_size: must be >= 1, got {batch_size}")
+    require(batch_size >= 1, "train_dataloader.batch_size", "must be >= 1", got=batch_size)
     needed = batch_size * world_size * accumulate
     if needed > length:
         fitting = length // (world_size * accumulate)
@@ -101,9 +100,11 @@ def steps_per_epoch(length: int, batch_size: int, world_size: int = 1, accumulat
             if fitting
             else "use fewer processes, less accumulation or more images"
         )
-        raise DataError(
-            f"train_dataloader.batch_size: batch larger than the data: {batch_size} images x {world_size} process(es) "
-            f"x {accumulate} micro-batch(es) = {needed:,} per step, the data set has {length:,}; {advice}"
+        raise DataError.at(
+            "train_dataloader.batch_size",
+            f"batch larger than the data: {batch_size} images x {world_size} process(es) x {accumulate} "
+            f"micro-batch(es) = {needed:,} per step, the data set has {length:,}",
+            expected=advice,
         )
     return length // needed
 

@@ -94,7 +94,7 @@ class AllBut(_Numbers):
     def __init__(self, length: int, without: Sequence[int] | np.ndarray) -> None:
         self.without = np.unique(np.asarray(without, np.int64))
         if self.without.size and not 0 <= self.without[0] <= self.without[-1] < length:
-            raise ConfigError(f"AllBut.without: must lie in [0, {length}), got {self.without[0]} to {self.without[-1]}")
+            raise ConfigError.at("without", f"must lie in [0, {length}), got {self.without[0]} to {self.without[-1]}")
         name = hashlib.blake2b(self.without.tobytes(), digest_size=16).hexdigest()
         super().__init__(length - len(self.without), f"{length} without {name}")
         self._kept_before = self.without - np.arange(len(self.without))
@@ -151,20 +151,20 @@ class Subset:
         self.dataset: Any = DATASETS.build(dataset)
         length = len(self.dataset)
         if sum(choice is not None for choice in (indices, fraction, count)) != 1:
-            raise ConfigError("Subset: give exactly one of indices, fraction and count")
+            raise ConfigError.at("", "give exactly one of indices, fraction and count")
         if isinstance(indices, _Numbers):
             self.indices: np.ndarray | _Numbers = indices
         elif indices is not None:
             given = np.asarray(indices, np.int64)
             if given.size and (given.min() < 0 or given.max() >= length):
-                raise ConfigError(f"Subset.indices: must lie in [0, {length}), got {given.min()} to {given.max()}")
+                raise ConfigError.at("indices", f"must lie in [0, {length}), got {given.min()} to {given.max()}")
             self.indices = given
         else:
             if fraction is not None and not 0 < fraction <= 1:
-                raise ConfigError(f"Subset.fraction: must be in (0, 1], got {fraction}")
+                raise ConfigError.at("fraction", "must be in (0, 1]", got=fraction)
             size = count if count is not None else max(1, round(length * (fraction or 0)))
             if not 1 <= size <= length:
-                raise ConfigError(f"Subset.count: must be in [1, {length}], got {size}")
+                raise ConfigError.at("count", f"must be in [1, {length}]", got=size)
             self.indices = Drawn(length, size, seed=seed)
 
     @property

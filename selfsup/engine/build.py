@@ -1,43 +1,44 @@
 """What a run trains with, from its config: images, lengths, optimizer, batches; each needs those before."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from selfsup.config import DEFAULT_WRAPPER
-from selfsup.config.recipe import TrainDataloader
+from selfsup.config.recipe import DEFAULT_WRAPPER, Recipe
 from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.selection import Drawn
 from selfsup.data.sources.source import single_labels
 from selfsup.data.view_dataset import ViewDataset
-from selfsup.errors import ConfigError, DataError
+from selfsup.errors import ConfigError, DataError, under
 from selfsup.methods.base import Method
 from selfsup.ops.dist import gather_objects, rank, world_size
 from selfsup.ops.together import together
 from selfsup.registry import DATASETS, OPTIM_WRAPPERS, TRANSFORMS
 
 
-def build_images(config: Mapping[str, Any]) -> tuple[Any, Any]:
+def build_images(recipe: Recipe) -> tuple[Any, Any]:
     """The data set with all of its images, and the view pipeline; every process has as many images.
 
     Raises:
         ConfigError: if the data set lacks a method that is called.
         DataError: if there are no images, or other numbers of them in other processes.
     """
-    loader = config["train_dataloader"]
     with together():
-        images = DATASETS.build(loader["dataset"])
-        views = TRANSFORMS.build(loader["views"])
+        with under("train_dataloader.dataset"):
+            images = DATASETS.build(recipe.train_dataloader.dataset)
+        with under("train_dataloader.views"):
+            views = TRANSFORMS.build(recipe.train_dataloader.views)
         absent = [name for name in ("__len__", "image", "name") if not callable(getattr(images, name, None))]
         if absent:
-            raise ConfigError(
-                f"train_dataloader.dataset: {type(images).__name__} has no {' and no '.join(absent)}; a data set has "
-                "__len__(), image(index) and name(index)"
+            raise ConfigError.at(
+                "train_dataloader.dataset",
+                f"{type(images).__name__} has no {' and no '.join(absent)}",
+                expected="a data set has __len__(), image(index) and name(index)",
             )
     check_length(len(images))
     return images, views
@@ -72,22 +73,22 @@ def class_difference(method: Method, images: Any) -> str | None:
     )
 
 
-def lengths(config: Mapping[str, Any], num_images: int) -> tuple[int, int, int]:
+def lengths(recipe: Recipe, num_images: int) -> tuple[int, int, int]:
     """Micro-batches per update, updates per pass over so many images, and updates of the whole run."""
-    accumulate = config["optim_wrapper"].get("accumulative_counts", 1)
-    per_epoch = steps_per_epoch(num_images, config["train_dataloader"]["batch_size"], world_size(), accumulate)
-    plan = config["train_cfg"]
-    return accumulate, per_epoch, plan["max_steps"] if "max_steps" in plan else plan["max_epochs"] * per_epoch
+    accumulate, length = recipe.accumulate, recipe.train_cfg
+    per_epoch = steps_per_epoch(num_images, recipe.train_dataloader.batch_size, world_size(), accumulate)
+    return accumulate, per_epoch, length.max_steps or (length.max_epochs or 0) * per_epoch
 
 
-def build_optim_wrapper(config: Mapping[str, Any], method: Method) -> Any:
+def build_optim_wrapper(recipe: Recipe, method: Method) -> Any:
     """The optimizer over the method's parameters, in what gives it gradients."""
-    wrapper = config["optim_wrapper"]
-    return OPTIM_WRAPPERS.find(wrapper.get("type", DEFAULT_WRAPPER)).for_method(method, wrapper)
+    section = recipe.optim_wrapper
+    with under("optim_wrapper"):
+        return OPTIM_WRAPPERS.find(section.get("type", DEFAULT_WRAPPER)).for_method(method, section)
 
 
 def build_batches(
-    config: Mapping[str, Any],
+    recipe: Recipe,
     view_dataset: ViewDataset,
     *,
     start_step: int,
@@ -99,7 +100,7 @@ def build_batches(
     """This process's micro-batches in order, from the first one of a step on.
 
     Args:
-        config: of the run.
+        recipe: of the run.
         view_dataset: the images to train on, with their views.
         start_step: updates done so far.
         total_steps: updates of the whole run.
@@ -107,21 +108,25 @@ def build_batches(
         collate: the method's.
         device: where they are used.
     """
-    loader = config["train_dataloader"]
+    loader = recipe.train_dataloader
     sampler = StepSampler(
         len(view_dataset.images),
-        loader["batch_size"],
+        loader.batch_size,
         world_size=world_size(),
         rank=rank(),
-        seed=config.get("seed", 0),
+        seed=recipe.seed,
         start_step=start_step,
         total_steps=total_steps,
         accumulate=accumulate,
     )
-    workers = min(loader.get("num_workers", 0), os.cpu_count() or 1)  # more would only wait for each other
-    ahead = loader.get("prefetch_factor", TrainDataloader.prefetch_factor)
+    workers = min(loader.num_workers, os.cpu_count() or 1)  # more would only wait for each other
     return build_loader(
-        view_dataset, sampler, num_workers=workers, prefetch_factor=ahead, collate=collate, device=device
+        view_dataset,
+        sampler,
+        num_workers=workers,
+        prefetch_factor=loader.prefetch_factor,
+        collate=collate,
+        device=device,
     )
 
 
@@ -134,7 +139,8 @@ def check_length(length: int) -> None:
     lengths = gather_objects(length)
     for number, other in enumerate(lengths):
         if other != lengths[0]:
-            raise DataError(
-                f"train_dataloader.dataset: process 0 sees {lengths[0]:,} images, process {number} sees {other:,}; "
-                "every process must find the same files"
+            raise DataError.at(
+                "train_dataloader.dataset",
+                f"process 0 sees {lengths[0]:,} images, process {number} sees {other:,}",
+                expected="every process must find the same files",
             )

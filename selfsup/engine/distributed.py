@@ -16,7 +16,7 @@ averaged and split in one exchange. Training is that of DistributedDataParallel,
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup.config import sync_bn_group
-from selfsup.config.recipe import Sharding
+from selfsup.config.recipe import Recipe, Sharding
 from selfsup.errors import ConfigError
 from selfsup.layers import convert_sync_bn
 from selfsup.ops.dist import broadcast_object, is_main, world_size
@@ -36,10 +36,9 @@ from selfsup.ops.random_state import random_state, set_random_state
 CPU = torch.device("cpu")
 
 
-def sharding_of(config: Mapping[str, Any]) -> Sharding | None:
+def sharding_of(recipe: Recipe) -> Sharding | None:
     """How a run is split over its processes; None if it is not, because nobody asked or there is only one."""
-    options = config.get("sharding")
-    return Sharding(**options) if options is not None and world_size() > 1 else None
+    return recipe.sharding if world_size() > 1 else None
 
 
 def build_on_main(build: Callable[[], nn.Module]) -> nn.Module:
@@ -138,8 +137,10 @@ def _reject_shared(module: nn.Module) -> None:
     first: dict[Tensor, str] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
         if first.setdefault(parameter, name) != name:
-            raise ConfigError(
-                f"sharding: {name} and {first[parameter]} are one parameter, which cannot be split; leave sharding out"
+            raise ConfigError.at(
+                "sharding",
+                f"{name} and {first[parameter]} are one parameter, which cannot be split",
+                expected="leave sharding out",
             )
 
 
@@ -157,7 +158,7 @@ _BUFFERS_STAY: dict[str, Any] = {
 def wrap(
     method: nn.Module,
     device: torch.device,
-    config: Mapping[str, Any],
+    recipe: Recipe,
     *,
     memory_format: torch.memory_format,
     log: Callable[[str], Any],
@@ -167,28 +168,28 @@ def wrap(
     Args:
         method: changed in place; every process has the same, or where it is to be split, the main one has it.
         device: where this process computes.
-        config: ``sync_bn``, ``sharding`` and ``find_unused_parameters`` are read.
+        recipe: ``sync_bn``, ``sharding`` and ``find_unused_parameters`` are read.
         memory_format: of convolutions, unless they are split.
         log: takes a sentence about how the method is split.
 
     Raises:
         ConfigError: if the processes cannot be divided into groups of ``sync_bn``, or the method cannot be split.
     """
-    if (group := sync_bn_group(config, world_size())) is not None:
+    if (group := sync_bn_group(recipe, world_size())) is not None:
         method = convert_sync_bn(method, group)
-    if sharding := sharding_of(config):
+    if sharding := sharding_of(recipe):
         method = shard(method, device, min_parameters=sharding.min_parameters)
         log(f"sharding: {describe_shards(method, sharding.min_parameters)}")
         return method
     method = method.to(device).to(memory_format=memory_format)
     if world_size() == 1:
-        if config.get("sharding") is not None:
+        if recipe.sharding is not None:
             log("sharding: there is one process, so nothing is split")
         return method
     return DistributedDataParallel(
         method,
         device_ids=[device.index] if device.type == "cuda" else None,
         gradient_as_bucket_view=True,
-        find_unused_parameters=config.get("find_unused_parameters", False),
+        find_unused_parameters=recipe.find_unused_parameters,
         **_BUFFERS_STAY,
     )

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from selfsup.config import dist_timeout
+from selfsup.config import Recipe, dist_timeout
+from selfsup.config.recipe import InputContract as StatedContract
 from selfsup.data.input_contract import InputContract
 from selfsup.data.selection import Subset
 from selfsup.data.splits import Split
@@ -16,7 +18,7 @@ from selfsup.engine.distributed import build_on_main, shard, sharding_of
 from selfsup.engine.splits import doubt_about_test, run_split
 from selfsup.engine.start import load_method
 from selfsup.engine.work_dir import work_dir_of
-from selfsup.errors import at_place
+from selfsup.errors import under
 from selfsup.evaluation.evaluator import evaluate_task, fitting
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.rows import Row, append_row, read_rows, row_of
@@ -46,7 +48,7 @@ def build_tasks(sections: Mapping[str, Any], images: Any, split: Split | None) -
     if sections:
         tasks = {}
         for name, section in sections.items():
-            with at_place(f"tasks.{name}", section):
+            with under(f"tasks.{name}"):
                 tasks[name] = TASKS.build({"name": name, **section}) if isinstance(section, dict) else section
         return tasks
     if split is None:
@@ -75,26 +77,26 @@ def build_evaluators(sections: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
         arguments = dict(section)
         if (task := arguments.pop("task", None)) is not None:
             only[name] = task
-        with at_place(f"evaluators.{name}", section):
+        with under(f"evaluators.{name}"):
             evaluators[name] = EVALUATORS.build(arguments)
     return evaluators, only
 
 
-def run_contract(stated: Mapping[str, Any] | None, method: Method, views: Any) -> InputContract:
+def run_contract(stated: StatedContract, method: Method, views: Any) -> InputContract:
     """How a run's images are shown to its method.
 
     Args:
-        stated: the config's ``input_contract``: what of it the recipe states.
+        stated: what the recipe states of it.
         method: whose mean and standard deviation count.
         views: the training's view pipeline, whose largest side is the one to show.
     """
     own = {name: tuple(getattr(method.preprocess, name).flatten().tolist()) for name in ("mean", "std")}
-    given = {key: value for key, value in (stated or {}).items() if value is not None}
+    given = {key: value for key, value in asdict(stated).items() if value is not None}
     return InputContract.for_side(0 if "size" in given else view_side(views), **{**own, **given})
 
 
 def evaluate(
-    config: Mapping[str, Any],
+    recipe: Recipe | Mapping[str, Any],
     checkpoint: str | Path,
     *,
     device: str | None = None,
@@ -105,7 +107,7 @@ def evaluate(
     """Run a config's evaluators on the frozen features of a checkpoint, on the test images of its tasks.
 
     Args:
-        config: a resolved config with ``evaluators``.
+        recipe: with ``evaluators``.
         checkpoint: a training checkpoint of the same model, or an exported backbone.
         device: ``'cpu'``, ``'cuda'``, or None for the GPU where there is one.
         launcher: what started the processes.
@@ -118,17 +120,16 @@ def evaluate(
     Raises:
         CheckpointError: if the checkpoint cannot be read or belongs to another model.
     """
-    init_process_group(launcher, device, timeout=dist_timeout(config))
-    method = _built(config, local_device(device))
+    recipe = Recipe.of(recipe)
+    init_process_group(launcher, device, timeout=dist_timeout(recipe))
+    method = _built(recipe, local_device(device))
     step = load_method(checkpoint, method)
     method.eval()
     note = note if is_main() else lambda _: None
-    tasks = build_tasks(config.get("tasks") or {}, *_own_images(config, checkpoint, note))
-    contract = run_contract(config.get("input_contract"), method, TRANSFORMS.build(config["train_dataloader"]["views"]))
-    representation = Representation(
-        method, contract, name=config.get("recipe") or type(method).__name__, layer=config.get("layer") or "pooled"
-    )
-    evaluators, only = build_evaluators(config.get("evaluators") or {})
+    tasks = build_tasks(recipe.tasks, *_own_images(recipe, checkpoint, note))
+    contract = run_contract(recipe.input_contract, method, TRANSFORMS.build(recipe.train_dataloader.views))
+    representation = Representation(method, contract, name=recipe.recipe or type(method).__name__, layer=recipe.layer)
+    evaluators, only = build_evaluators(recipe.evaluators)
     known = {row.identity: row for row in broadcast_object(read_rows(results) if results and is_main() else [])}
     rows = []
     for name, task in fitting(tasks, evaluators, only=only, skipped=note):
@@ -153,24 +154,22 @@ def metrics(rows: list[Row], *, tasks: int) -> dict[str, Score]:
     }
 
 
-def _built(config: Mapping[str, Any], device: Any) -> Any:
+def _built(recipe: Recipe, device: Any) -> Any:
     """The method on the device, split over the processes where the config says so."""
-    if sharding := sharding_of(config):
-        method = build_on_main(lambda: METHODS.build(config["model"]))
+    if sharding := sharding_of(recipe):
+        method = build_on_main(lambda: METHODS.build(recipe.model))
         return shard(method, device, min_parameters=sharding.min_parameters)
-    layout = torch.channels_last if config.get("channels_last", True) else torch.contiguous_format
-    return METHODS.build(config["model"]).to(device).to(memory_format=layout)
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    return METHODS.build(recipe.model).to(device).to(memory_format=layout)
 
 
-def _own_images(
-    config: Mapping[str, Any], checkpoint: str | Path, note: Callable[[str], object]
-) -> tuple[Any, Split | None]:
-    """The run's images and their split; they are not looked for where the config has tasks."""
-    if config.get("tasks"):
+def _own_images(recipe: Recipe, checkpoint: str | Path, note: Callable[[str], object]) -> tuple[Any, Split | None]:
+    """The run's images and their split; they are not looked for where the recipe has tasks."""
+    if recipe.tasks:
         return None, None
-    images = DATASETS.build(config["train_dataloader"]["dataset"])
+    images = DATASETS.build(recipe.train_dataloader.dataset)
     state = Checkpoint.of(read_weights(checkpoint, mapped=True), checkpoint)
-    split = run_split(images, config, work_dir_of(Path(checkpoint)), state, log=note)
+    split = run_split(images, recipe, work_dir_of(Path(checkpoint)), state, log=note)
     if (doubt := doubt_about_test(split, state, images, path=checkpoint)) is not None:
         note(doubt)
     return images, split

@@ -5,13 +5,14 @@ import logging
 import secrets
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from torch.optim import Optimizer
 
-from selfsup.config import changes
+from selfsup.config import Recipe, changes, upgraded
 from selfsup.engine.optim.groups import OPTIONS
 from selfsup.engine.save import Stateful, restore_rank_state
 from selfsup.engine.schedules import Schedule
@@ -133,7 +134,7 @@ def restore_run(
         changed.append(f"batch {_times(saved.batch)} -> {_times(run['batch'])}")
     what = f"; changed since: {', '.join(changed)}" if changed else ""
     log.info(f"resumed at step {saved.step} from {saved.path}{what}")
-    if saved.config is not None and (others := changes(saved.config, run["config"])):
+    if saved.config is not None and (others := changes(upgraded(saved.config), run["config"])):
         log.info(f"the config has changed since: {others}")
 
 
@@ -239,20 +240,20 @@ def restore_options(
     return list(dict.fromkeys(changes))
 
 
-def with_beginning(config: Mapping[str, Any], saved: Checkpoint, log: logging.Logger) -> Mapping[str, Any]:
-    """Let a config say what its run began with, whatever the command that resumes it names.
+def with_beginning(recipe: Recipe, saved: Checkpoint, log: logging.Logger) -> Recipe:
+    """Let a recipe say what its run began with, whatever the command that resumes it names.
 
     Args:
-        config: of the run as it is resumed.
+        recipe: of the run as it is resumed.
         saved: its checkpoint.
         log: for a line that what the command names is not used.
     """
     file = saved.started_from["file"] if saved.started_from else None
-    named = config.get("load_from")
+    named = recipe.load_from
     if named is not None:
         began = "" if named == file else f", and began with {file or 'random weights'}"
         log.info(f"{named} (load_from, --init-from) is not used: the run resumes from its own checkpoint{began}")
-    return config if named == file else {**config, "load_from": file}
+    return recipe if named == file else replace(recipe, load_from=file)
 
 
 def _shown(value: Any) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from selfsup.config import Recipe
 from selfsup.data.views.sides import view_side
 from selfsup.methods.base import Method
 from selfsup.ops.parts import class_name
@@ -11,7 +12,7 @@ from selfsup.weights.card import made_by, weights_card
 
 
 def run_card(
-    config: Mapping[str, Any],
+    recipe: Recipe,
     method: Method,
     *,
     step: int | None,
@@ -22,19 +23,19 @@ def run_card(
     """The card of what a run has trained.
 
     Args:
-        config: the resolved config.
+        recipe: of the run.
         method: what it trains.
         step: optimizer updates done; None if the file does not say.
         started_from: the weights that the run began with, see :func:`~selfsup.weights.card.origin`.
         taught_by: the same of the networks that taught it, such as a distillation's teacher.
         earlier: the provenance of the file that the weights are from, which knows better where they come from.
     """
-    made = made_by(config.get("recipe"), class_name(method), started_from, taught_by)
+    made = made_by(recipe.recipe, class_name(method), started_from, taught_by)
     return weights_card(
-        config["model"]["backbone"],
+        recipe.model["backbone"],
         method.backbone,
         mean=method.preprocess.mean.flatten().tolist(),
         std=method.preprocess.std.flatten().tolist(),
-        size=view_side(TRANSFORMS.build(config["train_dataloader"]["views"])),
+        size=view_side(TRANSFORMS.build(recipe.train_dataloader.views)),
         **{**made, "step": step, **(earlier or {})},
     )

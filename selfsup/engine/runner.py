@@ -12,7 +12,7 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from selfsup.config import dist_timeout, dump_config, hooks_of, plain
+from selfsup.config import Recipe, dist_timeout, dump_config, plain
 from selfsup.data.splits import Split
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.engine.build import (
@@ -37,6 +37,7 @@ from selfsup.engine.schedules.build import build_schedules
 from selfsup.engine.splits import check_images, data_state, describe_split, run_split
 from selfsup.engine.start import TrainedWeights, start_from
 from selfsup.engine.work_dir import archive, check_writable, found_before, sweep, unused_name
+from selfsup.errors import require, under
 from selfsup.methods.base import Method, Progress
 from selfsup.ops.dist import (
     Launcher,
@@ -60,7 +61,7 @@ class Runner(MMEngineRunner):
     """Trains the method that a config describes.
 
     Args:
-        config: a resolved config, see ``selfsup.config``; it is not changed.
+        recipe: what ``load_config`` gives, or a config as plain data.
         resume: go on from the newest checkpoint of the work dir, or start if there is none.
         device: ``'cpu'``, ``'cuda'``, or None for the GPU where there is one.
         launcher: what started the processes.
@@ -72,31 +73,32 @@ class Runner(MMEngineRunner):
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        recipe: Recipe | Mapping[str, Any],
         *,
         resume: bool = False,
         device: str | None = None,
         launcher: Launcher = "none",
     ) -> None:
-        self._config = config
+        self.recipe = recipe = Recipe.of(recipe)
         self._device_wanted = device
         self.run_id = ""
         self.saved_step: int | None = None
         self._unwritten: list[dict[str, Any]] = []
         self.started_from: dict[str, Any] | None = None
         self.split: Split | None = None
-        work_dir = Path(config["work_dir"])
+        require(recipe.work_dir is not None, "work_dir", "is missing")
+        work_dir = Path(str(recipe.work_dir))
         self._found_before = found_before(work_dir)
         check_writable(work_dir)
         super().__init__(
-            model=config["model"],
+            model=recipe.model,
             work_dir=str(work_dir),
             launcher=launcher,
-            default_hooks=config.get("default_hooks"),
-            custom_hooks=config.get("custom_hooks"),
-            load_from=config.get("load_from"),
+            default_hooks=recipe.hooks,
+            custom_hooks=recipe.custom_hooks,
+            load_from=recipe.load_from,
             resume=resume,
-            randomness={"seed": config.get("seed", 0)},
+            randomness={"seed": recipe.seed},
             experiment_name=f"selfsup_{work_dir.name}_{time.monotonic_ns()}",
             default_scope="selfsup",
         )
@@ -115,7 +117,7 @@ class Runner(MMEngineRunner):
     @property
     def memory_format(self) -> torch.memory_format:
         """How images and convolutions are laid out."""
-        return torch.channels_last if self._config.get("channels_last", True) else torch.contiguous_format
+        return torch.channels_last if self.recipe.channels_last else torch.contiguous_format
 
     @property
     def method(self) -> Method:
@@ -146,7 +148,7 @@ class Runner(MMEngineRunner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Start the process group: nccl on GPUs, gloo without, never touching a GPU that is not there."""
-        init_process_group(self.launcher, self._device_wanted, timeout=dist_timeout(self._config))
+        init_process_group(self.launcher, self._device_wanted, timeout=dist_timeout(self.recipe))
         self._rank, self._world_size = rank(), world_size()
         self._timestamp = broadcast_object(unused_name(Path(self.work_dir)))
 
@@ -164,25 +166,28 @@ class Runner(MMEngineRunner):
 
     def build_model(self, model: Any) -> nn.Module:
         """The method, built on the CPU; where it is to be split over processes, by the main process alone."""
-        sharded = sharding_of(self._config)
-        method: Any = build_on_main(lambda: METHODS.build(model)) if sharded else METHODS.build(model)
-        method.check_batch(self._config["train_dataloader"]["batch_size"], world_size())
+        sharded = sharding_of(self.recipe)
+        with under("model"):
+            method: Any = build_on_main(lambda: METHODS.build(model)) if sharded else METHODS.build(model)
+            method.check_batch(self.recipe.train_dataloader.batch_size, world_size())
         method.channels_last = self.memory_format is torch.channels_last
         return method
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """See :func:`~selfsup.engine.wrap.wrap`."""
-        return wrap(model, self.device, self._config, memory_format=self.memory_format, log=self.logger.info)
+        return wrap(model, self.device, self.recipe, memory_format=self.memory_format, log=self.logger.info)
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """Ours, replaced or switched off (None) by name; those that other parts of the config ask for are added."""
-        for hook in hooks_of(self._config).values():
-            self.register_hook(HOOKS.build(hook))
+        for path, hook in (hooks or {}).items():
+            with under(path):
+                self.register_hook(HOOKS.build(hook))
 
     def register_custom_hooks(self, hooks: list[Any]) -> None:
         """Hooks of the user's own."""
-        for hook in hooks:
-            self.register_hook(HOOKS.build(hook))
+        for number, hook in enumerate(hooks):
+            with under(f"custom_hooks.{number}"):
+                self.register_hook(HOOKS.build(hook))
 
     def get_hooks_info(self) -> str:
         """Their names in the order they are called."""
@@ -225,7 +230,7 @@ class Runner(MMEngineRunner):
                     hook.stop()
             self.metrics_log.close()
         card = run_card(
-            self._config,
+            self.recipe,
             self.method,
             step=self.total_steps,
             started_from=self.started_from,
@@ -249,9 +254,9 @@ class Runner(MMEngineRunner):
 
     def _build_training(self, saved: Checkpoint | None = None) -> None:
         """Data, optimizer and schedule, in the order in which each needs the one before."""
-        config = self._config
+        recipe = self.recipe
         self.trained = TrainedWeights()
-        images, views = build_images(config)
+        images, views = build_images(recipe)
         with together():
             check_labelled(self.method, images)
         if difference := class_difference(self.method, images):
@@ -259,20 +264,20 @@ class Runner(MMEngineRunner):
         if saved is not None:
             with together():
                 check_images(saved, images)
-        self.split = run_split(images, config, checkpoint=saved, log=self.logger.info)
+        self.split = run_split(images, recipe, checkpoint=saved, log=self.logger.info)
         self._data = data_state(images, self.split)
         with together():
-            self.tasks = build_tasks(config.get("tasks") or {}, images, self.split)
-            self.input_contract = run_contract(config.get("input_contract"), self.method, views)
-        self.layer = config.get("layer") or "pooled"
+            self.tasks = build_tasks(recipe.tasks, images, self.split)
+            self.input_contract = run_contract(recipe.input_contract, self.method, views)
+        self.layer = recipe.layer
         if self.split is not None:
             self.logger.info(describe_split(self.split))
             images = self.split.train
-        self.view_dataset = ViewDataset(images, views, seed=config.get("seed", 0))
-        self.accumulate, self.steps_per_epoch, self.total_steps = lengths(config, len(images))
-        self.optim_wrapper = build_optim_wrapper(config, self.method)
+        self.view_dataset = ViewDataset(images, views, seed=recipe.seed)
+        self.accumulate, self.steps_per_epoch, self.total_steps = lengths(recipe, len(images))
+        self.optim_wrapper = build_optim_wrapper(recipe, self.method)
         self.param_schedulers = build_schedules(
-            config,
+            recipe,
             self.optim_wrapper.optimizer,
             steps_per_epoch=self.steps_per_epoch,
             steps=self.total_steps,
@@ -280,7 +285,7 @@ class Runner(MMEngineRunner):
 
     def _build_loop(self, start_step: int) -> TrainLoop:
         batches = build_batches(
-            self._config,
+            self.recipe,
             self.view_dataset,
             start_step=start_step,
             total_steps=self.total_steps,
@@ -309,7 +314,7 @@ class Runner(MMEngineRunner):
             step=step,
             trained=self.trained.taken,
             unwritten=self.metrics_log.unwritten,
-            recipe=self._config.get("recipe"),
+            recipe=self.recipe.recipe,
             started_from=self.started_from,
             **self._identity(),
         )
@@ -323,8 +328,8 @@ class Runner(MMEngineRunner):
         return Stateful(self.method, self.optim_wrapper, self.param_schedulers, self.device)
 
     def _identity(self) -> dict[str, Any]:
-        identity = identity_of(self._stateful, self._config, num_images=len(self.train_images))
-        return {"run": self.run_id, "config": plain(self._config), "data": self._data, **identity}
+        identity = identity_of(self._stateful, self.recipe, num_images=len(self.train_images))
+        return {"run": self.run_id, "config": plain(self.recipe.to_dict()), "data": self._data, **identity}
 
     def _load_or_resume(self, saved: Checkpoint | None) -> int:
         """Give the run its state back, and its work dir.
@@ -349,7 +354,7 @@ class Runner(MMEngineRunner):
         """Put an earlier run aside unless this one goes on with it, and say what this one is."""
         if not self._resume:
             keep = {*self._found_before, Path(self._log_dir).name}
-            kept = archive(self.work_dir, keep=keep, config=self._config)
+            kept = archive(self.work_dir, keep=keep, config=self.recipe.to_dict())
             if kept is not None:
                 self.logger.info(
                     f"an earlier run of this work dir was put into {kept}; --resume would have gone on with it"
@@ -360,7 +365,7 @@ class Runner(MMEngineRunner):
                 write_environment(
                     self.work_dir, device=self.device, seed=self.seed, run=self.run_id, found=self._found_before
                 )
-                write_record(Path(self.work_dir, "config.py"), dump_config(self._config))
+                write_record(Path(self.work_dir, "config.py"), dump_config(self.recipe))
                 if self.split is not None:
                     self.split.write(self.work_dir)
 
@@ -370,6 +375,6 @@ class Runner(MMEngineRunner):
         self.trained = TrainedWeights(saved.trained)
         self.started_from = dict(saved.started_from) if saved.started_from is not None else None
         self._unwritten = list(saved.unwritten)
-        self._config = with_beginning(self._config, saved, self.logger)
+        self.recipe = with_beginning(self.recipe, saved, self.logger)
         assert saved.step is not None
         return saved.step

@@ -10,7 +10,7 @@ import torch
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from torch import Tensor, nn
 
-from selfsup.config import batch_parts
+from selfsup.config import Recipe, batch_parts
 from selfsup.engine.work_dir import archive_file
 from selfsup.methods.base import Method
 from selfsup.ops.dist import broadcast_object, gather_objects_on_main, is_main, rank, world_size
@@ -38,12 +38,12 @@ class Stateful:
     device: torch.device
 
 
-def identity_of(parts: Stateful, config: Mapping[str, Any], *, num_images: int) -> dict[str, Any]:
+def identity_of(parts: Stateful, recipe: Recipe, *, num_images: int) -> dict[str, Any]:
     """What a run is compared by with the checkpoint that it is to resume from."""
     return {
         "images": num_images,
-        "seed": config.get("seed", 0),
-        "batch": list(batch_parts(config, world_size())),
+        "seed": recipe.seed,
+        "batch": list(batch_parts(recipe, world_size())),
         "optimizer": type(parts.optim_wrapper.optimizer).__name__,
         "schedulers": [type(schedule).__name__ for schedule in parts.schedules],
     }

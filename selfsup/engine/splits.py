@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from selfsup.config import Recipe
 from selfsup.data.selection import Drawn
 from selfsup.data.sources.source import single_labels
 from selfsup.data.splits import MOST_CANDIDATES, Split, looks_for_copies, split
@@ -21,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 def run_split(
     source: Any,
-    recipe: Mapping[str, Any],
+    recipe: Recipe,
     work_dir: str | Path | None = None,
     checkpoint: Checkpoint | None = None,
     *,
@@ -64,14 +66,14 @@ def _from_checkpoint(saved: Mapping[str, Any], source: Any) -> Split | None:
     return Split(source, {"val": none, "test": held_out, "copies": none}, {}) if len(held_out) else None
 
 
-def _new(source: Any, recipe: Mapping[str, Any], log: Callable[[str], object]) -> Split | None:
-    rules, labels = recipe.get("split", {}), single_labels(source)
-    if recipe.get("tasks") or rules is None or labels is None:
+def _new(source: Any, recipe: Recipe, log: Callable[[str], object]) -> Split | None:
+    rules, labels = recipe.split, single_labels(source)
+    if recipe.tasks or rules is None or labels is None:
         return None
     some = np.asarray(labels[Drawn(len(source), MOST_CANDIDATES)[:]])
     if len(np.unique(some[some >= 0])) < 2:
         return None
-    found = split(source, **rules)
+    found = split(source, **asdict(rules))
     if found.is_empty:
         log("nothing is held out from the training: every class has one image (or one group of images)")
         return None

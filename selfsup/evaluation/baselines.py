@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
+from selfsup.errors import require
+
 
 class RawPixels(nn.Module):
     """A "backbone" whose features are the pixels themselves, averaged down to a small square.
@@ -16,8 +18,7 @@ class RawPixels(nn.Module):
 
     def __init__(self, size: int = 16) -> None:
         super().__init__()
-        if size < 1:
-            raise ValueError(f"RawPixels.size: must be > 0, got {size}")
+        require(size >= 1, "size", "must be > 0", got=size)
         self.size = size
         self.out_dim = 3 * size * size
 

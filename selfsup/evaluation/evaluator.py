@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest
 from selfsup.evaluation.features import Features
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Predictions, Result, Score, classification_scores
@@ -154,7 +154,9 @@ def fitting(
     """
     for name, wanted in (only or {}).items():
         if wanted not in tasks:
-            raise ConfigError(f"evaluators.{name}.task: no task is called {wanted!r}{did_you_mean(wanted, tasks)}")
+            raise ConfigError.at(
+                f"evaluators.{name}.task", f"no task is called {wanted!r}", expected=nearest(wanted, tasks)
+            )
     for name, evaluator in evaluators.items():
         for wanted, whole in tasks.items():
             if (only or {}).get(name, wanted) != wanted:
@@ -176,7 +178,7 @@ def evaluate_task(representation: Representation, task: Task, name: str, evaluat
     result = evaluator.evaluate(representation, task)
     scores = getattr(result, "scores", None)
     if not isinstance(scores, Mapping) or not all(isinstance(score, Score) for score in scores.values()):
-        raise ConfigError(f"evaluators.{name}: must return a Result whose scores are Scores by name, got {result!r}")
+        raise ConfigError.at(f"evaluators.{name}", "must return a Result whose scores are Scores by name", got=result)
     return result
 
 

@@ -52,9 +52,13 @@ class Features:
         """
         finite = torch.isfinite(self.features).all(dim=1)
         if not finite.all():
-            raise DataError(f"{what}: features of {int((~finite).sum()):,} of {len(self):,} images are not finite")
+            raise DataError.at(
+                str(what), f"features of {int((~finite).sum()):,} of {len(self):,} images are not finite"
+            )
         if len(self) > 1 and (self.features == self.features[0]).all():
-            raise DataError(f"{what}: all {len(self):,} images have the same features; were the weights loaded?")
+            raise DataError.at(
+                str(what), f"all {len(self):,} images have the same features", expected="were the weights loaded?"
+            )
 
 
 def joined(parts: Sequence[Features]) -> Features:
@@ -126,7 +130,9 @@ def extract(
     if len(index) < len(source) and rank() == 0:
         log(_left_out(source, np.setdiff1d(np.arange(len(source)), index.numpy())))
     if features is None:
-        raise DataError(f"evaluation: none of the {len(source):,} images can be decoded; at least one is needed")
+        raise DataError.at(
+            "evaluation", f"none of the {len(source):,} images can be decoded", expected="at least one is needed"
+        )
     labels, groups = (_of(getattr(source, name, None), index) for name in ("labels", "groups"))
     return Features(features, index, labels, groups, getattr(source, "classes", None), device)
 

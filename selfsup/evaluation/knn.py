@@ -40,7 +40,7 @@ class KNN(Probe):
     def __init__(self, k: int = 20, *, temperature: float = 0.07, normalize: bool = True) -> None:
         for name, value in (("k", k), ("temperature", temperature)):
             if value <= 0:
-                raise ConfigError(f"KNN.{name}: must be > 0, got {value}")
+                raise ConfigError.at(name, "must be > 0", got=value)
         self.k = k
         self.temperature = temperature
         self.normalize = normalize

@@ -44,11 +44,11 @@ class LinearProbe(Probe):
 
     def __init__(self, weight_decays: Sequence[float] = WEIGHT_DECAYS, *, max_iterations: int = 200) -> None:
         if not weight_decays or min(weight_decays) <= 0:
-            raise ConfigError(f"LinearProbe.weight_decays: one value or more, all > 0, got {tuple(weight_decays)}")
+            raise ConfigError.at("weight_decays", "one value or more, all > 0", got=tuple(weight_decays))
         if sorted(weight_decays, reverse=True) != list(weight_decays):
-            raise ConfigError(f"LinearProbe.weight_decays: must be given largest first, got {tuple(weight_decays)}")
+            raise ConfigError.at("weight_decays", "must be given largest first", got=tuple(weight_decays))
         if max_iterations < 1:
-            raise ConfigError(f"LinearProbe.max_iterations: must be > 0, got {max_iterations}")
+            raise ConfigError.at("max_iterations", "must be > 0", got=max_iterations)
         self.weight_decays = tuple(weight_decays)
         self.max_iterations = max_iterations
 

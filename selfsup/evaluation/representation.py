@@ -49,7 +49,7 @@ class Representation:
         log: Callable[[str], None] = logger.warning,
     ) -> None:
         if layer not in LAYERS:
-            raise ConfigError(f"layer: must be one of {', '.join(LAYERS)}, got {layer!r}")
+            raise ConfigError.at("layer", f"must be one of {', '.join(LAYERS)}", got=layer)
         input_contract.check_known("input_contract")
         self.backbone = backbone
         self.input_contract = input_contract

@@ -64,9 +64,9 @@ class Task:
 
     def __post_init__(self) -> None:
         if isinstance(self.val, float) and not 0 < self.val < 1:
-            raise ConfigError(f"Task.val: must be a source, or a share in (0, 1), got {self.val}")
+            raise ConfigError.at("val", "must be a source, or a share in (0, 1)", got=self.val)
         if self.max_train is not None and self.max_train < 2:
-            raise ConfigError(f"Task.max_train: must be > 1, got {self.max_train}")
+            raise ConfigError.at("max_train", "must be > 1", got=self.max_train)
 
     def tests(self) -> "list[Task]":
         """A task for each test source, called ``name/test`` where there are several."""
@@ -159,5 +159,5 @@ def _labelled(part: Any, task: str) -> Any:
     if (labels >= 0).all() and len(labels):
         return part
     if not (labels >= 0).any():
-        raise DataError(f"tasks.{task}: none of {len(labels):,} images is labelled")
+        raise DataError.at(f"tasks.{task}", f"none of {len(labels):,} images is labelled")
     return Subset(part, indices=np.flatnonzero(labels >= 0))

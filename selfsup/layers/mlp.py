@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from selfsup.errors import ConfigError, require
+
 
 class MLP(nn.Sequential):
     """Linear, optional batch norm, ReLU; repeated, without the ReLU after the last.
@@ -20,7 +22,7 @@ class MLP(nn.Sequential):
         last_bn_bias: whether that batch norm is shifted.
 
     Raises:
-        ValueError: if a size is not positive, or only the shift of the last batch norm is wanted.
+        ConfigError: if a size is not positive, or only the shift of the last batch norm is wanted.
     """
 
     def __init__(
@@ -37,10 +39,9 @@ class MLP(nn.Sequential):
         last_bn_bias: bool = True,
     ) -> None:
         layers = hidden_layers(in_dim, hidden_dims, bn=bn, bias=bias)
-        if out_dim < 1:
-            raise ValueError(f"out_dim: must be > 0, got {out_dim}")
+        require(out_dim >= 1, "out_dim", "must be > 0", got=out_dim)
         if last_bn_bias and not last_bn_weight:
-            raise ValueError("last_bn_bias: a batch norm with shift and without scale is not supported")
+            raise ConfigError.at("last_bn_bias", "a batch norm with shift and without scale is not supported")
         features = [in_dim, *hidden_dims][-1]
         layers.append(nn.Linear(features, out_dim, bias=bias if last_bias is None else last_bias))
         if last_bn:
@@ -61,12 +62,11 @@ def hidden_layers(in_dim: int, hidden_dims: Sequence[int], *, bn: bool, bias: bo
         bias: whether linear layers have a bias.
 
     Raises:
-        ValueError: if a size is not positive.
+        ConfigError: if a size is not positive.
     """
-    if in_dim < 1:
-        raise ValueError(f"in_dim: must be > 0, got {in_dim}")
+    require(in_dim >= 1, "in_dim", "must be > 0", got=in_dim)
     if any(hidden_dim < 1 for hidden_dim in hidden_dims):
-        raise ValueError(f"hidden_dims: must be > 0, got {list(hidden_dims)}")
+        raise ConfigError.at("hidden_dims", "must be > 0", got=list(hidden_dims))
     layers: list[nn.Module] = []
     features = in_dim
     for hidden_dim in hidden_dims:

@@ -137,8 +137,8 @@ def convert_sync_bn(module: nn.Module, group_size: int | None = None) -> nn.Modu
     """
     processes = world_size()
     if group_size is not None and (group_size < 1 or (processes > group_size and processes % group_size)):
-        raise ConfigError(
-            f"sync_bn: the number of processes, {processes}, must be a multiple of the group size, got {group_size}"
+        raise ConfigError.at(
+            "sync_bn", f"the number of processes, {processes}, must be a multiple of the group size", got=group_size
         )
     if group_size == 1:
         return module

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selfsup.errors import require
 from selfsup.ops.precision import at_least_float32, without_autocast
 from selfsup.registry import LOSSES
 
@@ -51,8 +52,7 @@ class CrossEntropyLoss(nn.Module):
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"CrossEntropyLoss.label_smoothing: must be in [0, 1), got {label_smoothing}")
+        require(0 <= label_smoothing < 1, "label_smoothing", "must be in [0, 1)", got=label_smoothing)
         self.label_smoothing = label_smoothing
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:

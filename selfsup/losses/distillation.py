@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from selfsup.errors import require
 from selfsup.losses.cross_entropy import CrossEntropyLoss
 from selfsup.ops.precision import at_least_float32
 from selfsup.registry import LOSSES
@@ -27,8 +28,7 @@ class DistillationLoss(nn.Module):
 
     def __init__(self, temperature: float = 1.0, *, official_factor: bool = False) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"DistillationLoss.temperature: must be > 0, got {temperature}")
+        require(temperature > 0, "temperature", "must be > 0", got=temperature)
         self.temperature = temperature
         self.official_factor = official_factor
         self._cross_entropy = CrossEntropyLoss()

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selfsup.errors import require
 from selfsup.ops.dist import gather, rank
 from selfsup.ops.precision import at_least_float32, without_autocast
 from selfsup.ops.similarity import cosine_similarity_matrix, l2_normalize, paired_cosines
@@ -27,8 +28,7 @@ class InfoNCELoss(nn.Module):
 
     def __init__(self, temperature: float) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"InfoNCELoss.temperature: must be > 0, got {temperature}")
+        require(temperature > 0, "temperature", "must be > 0", got=temperature)
         self.temperature = temperature
 
     def forward(self, query: Tensor, key: Tensor, queue: Tensor) -> Tensor:
@@ -71,8 +71,7 @@ class InBatchInfoNCELoss(nn.Module):
 
     def __init__(self, temperature: float) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"InBatchInfoNCELoss.temperature: must be > 0, got {temperature}")
+        require(temperature > 0, "temperature", "must be > 0", got=temperature)
         self.temperature = temperature
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:

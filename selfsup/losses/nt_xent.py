@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selfsup.errors import require
 from selfsup.ops.dist import gather_with_gradient, rank, world_size
 from selfsup.ops.precision import without_autocast
 from selfsup.ops.similarity import l2_normalize
@@ -32,8 +33,7 @@ class NTXentLoss(nn.Module):
 
     def __init__(self, temperature: float = 0.1, official_factor: bool = False) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"NTXentLoss.temperature: must be > 0, got {temperature}")
+        require(temperature > 0, "temperature", "must be > 0", got=temperature)
         self.temperature = temperature
         self.official_factor = official_factor
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from selfsup.errors import ConfigError, require
 from selfsup.ops.precision import at_least_float32
 from selfsup.ops.sinkhorn import sinkhorn
 from selfsup.registry import LOSSES
@@ -40,10 +41,9 @@ class SwAVLoss(nn.Module):
     ) -> None:
         super().__init__()
         for name, value in (("temperature", temperature), ("epsilon", epsilon), ("iterations", iterations)):
-            if not value > 0:
-                raise ValueError(f"SwAVLoss.{name}: must be > 0, got {value}")
+            require(value > 0, name, "must be > 0", got=value)
         if not assign_views or min(assign_views) < 0 or len(set(assign_views)) < len(assign_views):
-            raise ValueError(f"SwAVLoss.assign_views: must be different view indices >= 0, got {tuple(assign_views)}")
+            raise ConfigError.at("assign_views", "must be different view indices >= 0", got=tuple(assign_views))
         self.temperature = temperature
         self.epsilon = epsilon
         self.iterations = iterations

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.view_dataset import Sample, collate_views
-from selfsup.errors import ConfigError, at_place
+from selfsup.errors import ConfigError, under
 from selfsup.registry import BACKBONES, LOSSES, NECKS, TRANSFORMS, Registry
 
 LAYERS = ("pooled", "res2", "res3", "res4", "res5")
@@ -79,16 +79,16 @@ class Method(BaseModel):
 
     def __init__(self, backbone: nn.Module | dict[str, Any], preprocess: Preprocess | dict[str, Any] | None = None):
         super().__init__()
-        self.backbone = _built(BACKBONES, backbone, "model.backbone")
+        self.backbone = _built(BACKBONES, backbone, "backbone")
         if not isinstance(getattr(self.backbone, "out_dim", None), int):
-            raise ConfigError(
-                f"model.backbone: {type(self.backbone).__name__} has no 'out_dim' (int), the number of pooled features"
+            raise ConfigError.at(
+                "backbone", f"{type(self.backbone).__name__} has no 'out_dim' (int), the number of pooled features"
             )
         if preprocess is None:
             preprocess = Preprocess()
         if isinstance(preprocess, dict):
             preprocess = {"type": "Preprocess", **preprocess}
-        self.preprocess: Preprocess = _built(TRANSFORMS, preprocess, "model.preprocess")
+        self.preprocess: Preprocess = _built(TRANSFORMS, preprocess, "preprocess")
 
     @property
     def representation(self) -> Any:
@@ -242,7 +242,7 @@ class Method(BaseModel):
 
 def _built(registry: Registry, part: Any, place: str, **context: Any) -> Any:
     """Build a part of a method; a value that it rejects is an error of the user's, with its place in the config."""
-    with at_place(place, part):
+    with under(place):
         return registry.build(part, **context)
 
 
@@ -252,7 +252,7 @@ def build_part(registry: Registry, part: nn.Module | dict[str, Any], place: str,
     Args:
         registry: where its type is looked up.
         part: the module, or its dict; ``in_dim`` may be left out of the dict.
-        place: its path in the config, for the error message.
+        place: its path in the method, for the error message.
         in_dim: the features it is given.
         source: where they come from, for the error message.
 
@@ -261,11 +261,11 @@ def build_part(registry: Registry, part: nn.Module | dict[str, Any], place: str,
     """
     module = _built(registry, part, place, in_dim=in_dim)
     if not isinstance(getattr(module, "out_dim", None), int):
-        raise ConfigError(f"{place}: {type(module).__name__} has no 'out_dim' (int), the number of features it gives")
+        raise ConfigError.at(place, f"{type(module).__name__} has no 'out_dim' (int), the number of features it gives")
     wanted = getattr(module, "in_dim", in_dim)
     if wanted != in_dim:
-        raise ConfigError(
-            f"{place}.in_dim: must be {source} = {in_dim}, got {wanted}; it may be left out of the config"
+        raise ConfigError.at(
+            f"{place}.in_dim", f"must be {source} = {in_dim}", got=wanted, expected="it may be left out of the config"
         )
     return module
 
@@ -280,12 +280,14 @@ def build_predictor(predictor: nn.Module | dict[str, Any], neck: Any) -> Any:
     Raises:
         ConfigError: if the predictor takes or gives another number of features, or rejects a value.
     """
-    module = _built(NECKS, predictor, "model.predictor", in_dim=neck.out_dim, out_dim=neck.out_dim)
+    module = _built(NECKS, predictor, "predictor", in_dim=neck.out_dim, out_dim=neck.out_dim)
     for name in ("in_dim", "out_dim"):
         if (got := getattr(module, name, neck.out_dim)) != neck.out_dim:
-            raise ConfigError(
-                f"model.predictor.{name}: must be neck.out_dim = {neck.out_dim}, got {got}; it may be left out of the "
-                "config"
+            raise ConfigError.at(
+                f"predictor.{name}",
+                f"must be neck.out_dim = {neck.out_dim}",
+                got=got,
+                expected="it may be left out of the config",
             )
     return module
 
@@ -299,7 +301,7 @@ def build_loss(loss: nn.Module | dict[str, Any], place: str, given: Sequence[str
 
     Args:
         loss: the module, or its dict.
-        place: its path in the config, for the error message.
+        place: its path in the method, for the error message.
         given: what it is handed, by position; or, where other methods of the loss are called than its ``forward``,
             what each of them is handed.
 
@@ -310,16 +312,14 @@ def build_loss(loss: nn.Module | dict[str, Any], place: str, given: Sequence[str
     name = type(module).__name__
     for call, handed in (given if isinstance(given, Mapping) else {"forward": given}).items():
         function = getattr(module, call, None)
-        needed = f"{place}: must take ({', '.join(handed)}){'' if call == 'forward' else f' as its {call}'}"
+        needed = f"must take ({', '.join(handed)}){'' if call == 'forward' else f' as its {call}'}"
         if not callable(function):
-            raise ConfigError(f"{needed}, and {name} has no {call}")
+            raise ConfigError.at(place, f"{needed}, and {name} has no {call}")
         signature = inspect.signature(function)
         if not _takes(signature, handed):
             takes = ", ".join(f"{_STARS.get(p.kind, '')}{p.name}" for p in signature.parameters.values())
-            raise ConfigError(
-                f"{needed}, and {name} takes ({takes}); choose another loss, or give the parameters of your own these "
-                "names"
-            )
+            right = "choose another loss, or give the parameters of your own these names"
+            raise ConfigError.at(place, f"{needed}, and {name} takes ({takes})", expected=right)
     return module
 
 
@@ -349,11 +349,13 @@ def check_views(views: Sequence[Tensor], *, needed: int | None, exact: bool, why
         ConfigError: if there are too few, or with ``exact`` too many, or if they are no list of normalized images.
     """
     if isinstance(views, Tensor):
-        raise ConfigError(f"views: must be a list with a batch of images per view, got one of {tuple(views.shape)}")
+        raise ConfigError.at(
+            "views", f"must be a list with a batch of images per view, got one of {tuple(views.shape)}"
+        )
     if any(not view.is_floating_point() for view in views):
-        raise ConfigError(f"views: must be normalized images, as method.preprocess makes them, got {views[0].dtype}")
+        raise ConfigError.at("views", "must be normalized images, as method.preprocess makes them", got=views[0].dtype)
     if misfit := _misfit(len(views), needed=needed, exact=exact, why=why):
-        raise ConfigError(f"views: {misfit} (a run's come from train_dataloader.views)")
+        raise ConfigError.at("views", f"{misfit} (a run's come from train_dataloader.views)")
 
 
 def check_view_count(num_views: int, *, needed: int | None, exact: bool, why: str) -> None:
@@ -363,7 +365,7 @@ def check_view_count(num_views: int, *, needed: int | None, exact: bool, why: st
         ConfigError: if there are too few, or with ``exact`` too many.
     """
     if misfit := _misfit(num_views, needed=needed, exact=exact, why=why):
-        raise ConfigError(f"train_dataloader.views: {misfit}")
+        raise ConfigError(misfit)
 
 
 def _misfit(num_views: int, *, needed: int | None, exact: bool, why: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest
 from selfsup.methods.base import Method, Progress, build_loss, build_part, build_predictor, check_views
 from selfsup.methods.teacher import Teacher, check_momentum, copy_student
 from selfsup.ops.ema import cosine_momentum
@@ -66,7 +66,9 @@ class BYOL(Method):
         check_momentum("momentum", momentum)
         check_momentum("end_momentum", end_momentum)
         if teacher_init not in INITS:
-            raise ConfigError(f"model.teacher_init: unknown {teacher_init!r}{did_you_mean(str(teacher_init), INITS)}")
+            raise ConfigError.at(
+                "teacher_init", f"unknown {teacher_init!r}", expected=nearest(str(teacher_init), INITS)
+            )
         self.neck = self._build_neck(neck)
         self.predictor = build_predictor(predictor, self.neck)
         self.teacher = (
@@ -74,7 +76,7 @@ class BYOL(Method):
             if teacher_init == "fresh"
             else Teacher.copy_of(self.backbone, self.neck)
         )
-        self.criterion: nn.Module = build_loss(loss, "model.loss", ("prediction", "target"))
+        self.criterion: nn.Module = build_loss(loss, "loss", ("prediction", "target"))
         self.teacher_init = teacher_init
         self.momentum = momentum
         self.end_momentum = end_momentum
@@ -107,13 +109,15 @@ class BYOL(Method):
         return {"loss": self.criterion(first, second_target) + self.criterion(second, first_target)}
 
     def _build_neck(self, neck: nn.Module | dict[str, Any]) -> Any:
-        return build_part(NECKS, neck, "model.neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
+        return build_part(NECKS, neck, "neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
 
     def _fresh_teacher(self, backbone: nn.Module | dict[str, Any], neck: nn.Module | dict[str, Any]) -> Teacher:
         for place, part in (("backbone", backbone), ("neck", neck)):
             if not isinstance(part, dict):
-                raise ConfigError(
-                    f"model.{place}: teacher_init='fresh' builds it twice and needs its dict, got a "
-                    f"{type(part).__name__} that is built already; pass the dict, or teacher_init='copy'"
+                raise ConfigError.at(
+                    place,
+                    f"teacher_init='fresh' builds it twice and needs its dict, got a {type(part).__name__} "
+                    "that is built already",
+                    expected="pass the dict, or teacher_init='copy'",
                 )
         return Teacher(BACKBONES.build(copy.deepcopy(backbone)), self._build_neck(copy.deepcopy(neck)))

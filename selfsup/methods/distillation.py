@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selfsup.errors import ConfigError, at_place
+from selfsup.errors import ConfigError, require, under
 from selfsup.losses.cross_entropy import CrossEntropyLoss
 from selfsup.methods.base import Method, build_loss, check_views
 from selfsup.methods.supervised import Supervised, accuracies, checked_labels
@@ -51,23 +51,22 @@ class Distillation(Method):
         teacher_checkpoint: str | None = None,
         alpha: float = 1.0,
     ) -> None:
-        with at_place("model.teacher", teacher):
+        with under("teacher"):
             taught = METHODS.build(teacher)
-        if not isinstance(taught, Supervised):
-            raise ConfigError(f"model.teacher: must be a Supervised method, got {type(taught).__name__}")
+        require(isinstance(taught, Supervised), "teacher", "must be a Supervised method", got=type(taught))
         if isinstance(teacher, dict) and teacher_checkpoint is None:
-            raise ConfigError(
-                "model.teacher_checkpoint: must be a checkpoint of the teacher's, or the work dir of its run, got "
-                "None; a teacher that is built of its dict has random weights and nothing to teach"
+            raise ConfigError.at(
+                "teacher_checkpoint",
+                "must be a checkpoint of the teacher's, or the work dir of its run, got None",
+                expected="a teacher that is built of its dict has random weights and nothing to teach",
             )
-        if not 0 < alpha <= 1:
-            raise ConfigError(f"model.alpha: must be in (0, 1], got {alpha}")
+        require(0 < alpha <= 1, "alpha", "must be in (0, 1]", got=alpha)
         super().__init__(backbone, taught.preprocess)
         self.num_classes = taught.num_classes
         self.classifier = nn.Linear(self.backbone.out_dim, self.num_classes)
         nn.init.normal_(self.classifier.weight, std=0.01)  # as in Supervised
         nn.init.zeros_(self.classifier.bias)
-        self.criterion: nn.Module = build_loss(loss, "model.loss", ("student_scores", "teacher_scores"))
+        self.criterion: nn.Module = build_loss(loss, "loss", ("student_scores", "teacher_scores"))
         self.label_criterion = CrossEntropyLoss()
         self.teacher = taught.requires_grad_(False).eval()
         self.teacher_checkpoint = teacher_checkpoint
@@ -111,16 +110,17 @@ class Distillation(Method):
         """
         check_views(views, needed=self.num_views, exact=True, why="Distillation")
         if not self._teacher_is_trained:
-            raise ConfigError(
-                f"model.teacher_checkpoint: {self.teacher_checkpoint} is not loaded yet; call before_training first, "
-                "as selfsup train does"
+            raise ConfigError.at(
+                "model.teacher_checkpoint",
+                f"{self.teacher_checkpoint} is not loaded yet",
+                expected="call before_training first, as selfsup train does",
             )
-        with torch.no_grad(), at_place("model.teacher", self.teacher):
+        with torch.no_grad():
             teacher_scores = self.teacher.scores(views[0])
         scores = self.classifier(self.backbone(views[0]))
         parts = {"loss_teacher": self.alpha * self.criterion(scores, teacher_scores)}
         if self.alpha < 1:
-            with at_place("model.teacher", self.teacher):  # whose classes they must be
+            with under("model.teacher"):  # whose classes they must be
                 labels = checked_labels(labels, self.num_classes, self.label_criterion)
             parts["loss_labels"] = (1 - self.alpha) * self.label_criterion(scores, labels)
             parts |= accuracies(scores, labels)

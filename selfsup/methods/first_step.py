@@ -46,36 +46,37 @@ def check_losses(method: nn.Module, losses: Any) -> None:
         ConfigError: unless it is a dict of 0-dim tensors, of which those whose name begins with ``loss`` can be trained
             with.
     """
-    wanted = f"model: {type(method).__name__}.loss must return a dict of 0-dim tensors"
+    wanted = f"{type(method).__name__}.loss must return a dict of 0-dim tensors"
     if not isinstance(losses, dict):
-        raise ConfigError(f"{wanted}, got {_shape(losses)}")
+        raise ConfigError.at("model", f"{wanted}, got {_shape(losses)}")
     for name, value in losses.items():
         if _shape(value) != ():
-            raise ConfigError(f"{wanted}, got {_shape(value)} as {name!r}")
+            raise ConfigError.at("model", f"{wanted}, got {_shape(value)} as {name!r}")
     minimized = [name for name in losses if name.startswith("loss")]
     if not minimized:
-        raise ConfigError(f"{wanted}, one under a name that begins with 'loss', got {sorted(losses)}")
+        raise ConfigError.at("model", f"{wanted}, one under a name that begins with 'loss'", got=sorted(losses))
     if not any(losses[name].requires_grad for name in minimized):
         names = ", ".join(minimized)
-        raise ConfigError(
-            f"model: {type(method).__name__}.loss must return a loss with a gradient, got {names} without"
-        )
+        message = f"{type(method).__name__}.loss must return a loss with a gradient, got {names} without"
+        raise ConfigError.at("model", message)
 
 
 def _check_output(place: str, part: Any, inputs: tuple[Any, ...], output: Any) -> None:
     wanted = (len(inputs[0]), part.out_dim)
     name = type(part).__name__
     if _shape(output) != wanted:
-        raise ConfigError(f"{place}: {name} must return (B, out_dim) = {wanted}, got {_shape(output)}")
+        raise ConfigError.at(place, f"{name} must return (B, out_dim) = {wanted}, got {_shape(output)}")
     if not output.is_floating_point():
-        raise ConfigError(f"{place}: {name} must return a floating-point tensor, got {output.dtype}")
+        raise ConfigError.at(place, f"{name} must return a floating-point tensor", got=output.dtype)
     learns = (
         part.training and torch.is_grad_enabled() and any(parameter.requires_grad for parameter in part.parameters())
     )
     if learns and not output.requires_grad:
-        raise ConfigError(
-            f"{place}: {name} must return features with a gradient in training, got some without; its forward must "
-            "neither detach them nor run under torch.no_grad(), or requires_grad must be off for its parameters"
+        raise ConfigError.at(
+            place,
+            f"{name} must return features with a gradient in training, got some without",
+            expected="its forward must neither detach them nor run under torch.no_grad(), or requires_grad must be off "
+            "for its parameters",
         )
 
 

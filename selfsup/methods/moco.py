@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, require
 from selfsup.layers.ring import RingBuffer
 from selfsup.methods.base import Method, Progress, build_loss, build_part, check_views
 from selfsup.methods.teacher import Teacher, check_momentum, copy_student
@@ -67,12 +67,11 @@ class MoCo(Method):
         preprocess: Preprocess | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(backbone, preprocess)
-        if queue_length < 1:
-            raise ConfigError(f"model.queue_length: must be >= 1, got {queue_length}")
+        require(queue_length >= 1, "queue_length", "must be >= 1", got=queue_length)
         check_momentum("momentum", momentum)
-        self.neck = build_part(NECKS, neck, "model.neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
+        self.neck = build_part(NECKS, neck, "neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
         self.teacher = Teacher.copy_of(self.backbone, self.neck)
-        self.criterion: nn.Module = build_loss(loss, "model.loss", ("query", "key", "queue"))
+        self.criterion: nn.Module = build_loss(loss, "loss", ("query", "key", "queue"))
         self.queue = RingBuffer(queue_length, self.neck.out_dim)
         self.momentum = momentum
         self.shuffle_bn = shuffle_bn
@@ -124,9 +123,11 @@ class MoCo(Method):
             return
         below = length - length % batch
         fitting = f"the nearest are {below:,} and {below + batch:,}" if below else f"the nearest is {batch:,}"
-        raise ConfigError(
-            f"model.queue_length: must be a multiple of the batch of all processes, {batch:,} images, got {length:,}; "
-            f"{fitting}"
+        raise ConfigError.at(
+            "queue_length",
+            f"must be a multiple of the batch of all processes, {batch:,} images",
+            got=length,
+            expected=fitting,
         )
 
     @torch.no_grad()

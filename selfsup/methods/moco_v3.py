@@ -53,10 +53,10 @@ class MoCoV3(Method):
         super().__init__(backbone, preprocess)
         check_momentum("momentum", momentum)
         check_momentum("end_momentum", end_momentum)
-        self.neck = build_part(NECKS, neck, "model.neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
+        self.neck = build_part(NECKS, neck, "neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
         self.predictor = build_predictor(predictor, self.neck)
         self.teacher = Teacher.copy_of(self.backbone, self.neck)
-        self.criterion: nn.Module = build_loss(loss, "model.loss", ("query", "key"))
+        self.criterion: nn.Module = build_loss(loss, "loss", ("query", "key"))
         self.momentum = momentum
         self.end_momentum = end_momentum
 

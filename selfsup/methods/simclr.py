@@ -41,8 +41,8 @@ class SimCLR(Method):
         preprocess: Preprocess | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(backbone, preprocess)
-        self.neck = build_part(NECKS, neck, "model.neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
-        self.criterion: nn.Module = build_loss(loss, "model.loss", ("z_a", "z_b"))
+        self.neck = build_part(NECKS, neck, "neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
+        self.criterion: nn.Module = build_loss(loss, "loss", ("z_a", "z_b"))
 
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
         """The NT-Xent loss of two views.

@@ -43,9 +43,9 @@ class SimSiam(Method):
         preprocess: Preprocess | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(backbone, preprocess)
-        self.neck = build_part(NECKS, neck, "model.neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
+        self.neck = build_part(NECKS, neck, "neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
         self.predictor = build_predictor(predictor, self.neck)
-        self.criterion: nn.Module = build_loss(loss, "model.loss", ("prediction", "target"))
+        self.criterion: nn.Module = build_loss(loss, "loss", ("prediction", "target"))
 
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
         """The mean of the losses of both directions.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, require
 from selfsup.losses.cross_entropy import soft_targets
 from selfsup.methods.base import Method, Progress, build_loss, build_part, check_views
 from selfsup.ops.dist import broadcast_object
@@ -67,21 +67,19 @@ class Supervised(Method):
         preprocess: Preprocess | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(backbone, preprocess)
-        if num_classes < 2:
-            raise ConfigError(f"model.num_classes: must be >= 2, got {num_classes}")
-        if mixup_alpha < 0:
-            raise ConfigError(f"model.mixup_alpha: must be >= 0, got {mixup_alpha}")
+        require(num_classes >= 2, "num_classes", "must be >= 2", got=num_classes)
+        require(mixup_alpha >= 0, "mixup_alpha", "must be >= 0", got=mixup_alpha)
         features, source = self.backbone.out_dim, "backbone.out_dim"
         self.neck: Any = None
         self.fresh_parts = ("classifier",)
         if neck is not None:
-            self.neck = build_part(NECKS, neck, "model.neck", in_dim=features, source=source)
+            self.neck = build_part(NECKS, neck, "neck", in_dim=features, source=source)
             features = self.neck.out_dim
             self.fresh_parts += tuple(f"neck.{name}" for name in getattr(self.neck, "fresh_parts", ()))
         self.classifier = nn.Linear(features, num_classes)
         nn.init.normal_(self.classifier.weight, std=0.0 if zero_init_head else 0.01)
         nn.init.constant_(self.classifier.bias, head_bias)
-        self.criterion: nn.Module = build_loss(loss, "model.loss", ("scores", "targets"))
+        self.criterion: nn.Module = build_loss(loss, "loss", ("scores", "targets"))
         self.num_classes = num_classes
         self.mixup_alpha = mixup_alpha
         self.mixup_weight = 1.0
@@ -148,24 +146,26 @@ def checked_labels(labels: Tensor | None, num_classes: int, criterion: nn.Module
         ConfigError: if there are none, or they do not fit.
     """
     if labels is None:
-        raise ConfigError(
-            "train_dataloader.dataset: the method learns from labels, and these images have none; for an ImageList, "
-            "labels='folder' or labels='column' says where they are"
+        raise ConfigError.at(
+            "train_dataloader.dataset",
+            "the method learns from labels, and these images have none",
+            expected="for an ImageList, labels='folder' or labels='column' says where they are",
         )
     if labels.ndim == 2:
         if labels.shape[1] != num_classes:
-            raise ConfigError(f"model.num_classes: must be the data's {labels.shape[1]} classes, got {num_classes}")
+            raise ConfigError.at("num_classes", f"must be the data's {labels.shape[1]} classes", got=num_classes)
         if not labels.is_floating_point() and not getattr(criterion, "several_classes", True):
-            raise ConfigError(
-                f"train_dataloader.dataset: {type(criterion).__name__} needs one class for each image, and these may "
-                "belong to several; BinaryCrossEntropyLoss takes those"
+            raise ConfigError.at(
+                "train_dataloader.dataset",
+                f"{type(criterion).__name__} needs one class for each image, and these may belong to several",
+                expected="BinaryCrossEntropyLoss takes those",
             )
         return labels
     lowest, highest = torch.stack(torch.aminmax(labels)).tolist()  # one wait for the GPU, not two
     if lowest < 0 or highest >= num_classes:
         wrong = lowest if lowest < 0 else highest
-        raise ConfigError(
-            f"model.num_classes: labels must be in [0, num_classes), got num_classes {num_classes} and label {wrong}"
+        raise ConfigError.at(
+            "num_classes", f"labels must be in [0, num_classes), got num_classes {num_classes} and label {wrong}"
         )
     return labels
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, require
 from selfsup.layers.feature_queue import FeatureQueue
 from selfsup.losses.swav import SwAVLoss
 from selfsup.methods.base import Method, Progress, build_loss, build_part, check_view_count, check_views
@@ -62,15 +62,14 @@ class SwAV(Method):
     ) -> None:
         super().__init__(backbone, preprocess)
         for name, value in (("queue_length", queue_length), ("queue_start_epoch", queue_start_epoch)):
-            if value < 0:
-                raise ConfigError(f"model.{name}: must be >= 0, got {value}")
-        self.neck = build_part(NECKS, neck, "model.neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
+            require(value >= 0, name, "must be >= 0", got=value)
+        self.neck = build_part(NECKS, neck, "neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
         self.prototypes: Prototypes = build_part(
-            NECKS, prototypes, "model.prototypes", in_dim=self.neck.out_dim, source="neck.out_dim"
+            NECKS, prototypes, "prototypes", in_dim=self.neck.out_dim, source="neck.out_dim"
         )
         self.criterion: SwAVLoss = build_loss(
             loss,
-            "model.loss",
+            "loss",
             {"assign": ("scores", "queue_scores"), "predict": ("scores", "assignments")},
         )
         self.queue_length = queue_length
@@ -157,9 +156,11 @@ class SwAV(Method):
         """
         batch = per_process * processes
         if 0 < self.queue_length < batch:
-            raise ConfigError(
-                f"model.queue_length: must hold at least one batch of all processes, {batch} images, got "
-                f"{self.queue_length}; 0 means no queue"
+            raise ConfigError.at(
+                "queue_length",
+                f"must hold at least one batch of all processes, {batch} images",
+                got=self.queue_length,
+                expected="0 means no queue",
             )
 
     def advice(self, batch_size: int, *, recipe: tuple[Method, int] | None = None) -> list[str]:

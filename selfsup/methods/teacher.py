@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selfsup.errors import ConfigError
+from selfsup.errors import require
 from selfsup.ops.ema import ema_update
 
 
@@ -87,5 +87,4 @@ def check_momentum(name: str, value: float) -> None:
     Raises:
         ConfigError: if it lies outside [0, 1].
     """
-    if not 0 <= value <= 1:
-        raise ConfigError(f"model.{name}: must be in [0, 1], the fraction of the teacher that is kept, got {value}")
+    require(0 <= value <= 1, name, "must be in [0, 1], the fraction of the teacher that is kept", got=value)

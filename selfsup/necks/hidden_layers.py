@@ -42,18 +42,15 @@ class HiddenLayers(nn.Module):
     ) -> None:
         super().__init__()
         if not hidden_dims:
-            raise ConfigError(
-                "model.neck.hidden_dims: must name at least one layer to keep; leave out the neck for none"
+            raise ConfigError.at(
+                "hidden_dims", "must name at least one layer to keep", expected="leave out the neck for none"
             )
         if bn and fresh_bn:
-            raise ConfigError("model.neck.fresh_bn: the kept layers have batch norm already (bn=True)")
+            raise ConfigError.at("fresh_bn", "the kept layers have batch norm already (bn=True)")
         self.in_dim = in_dim
         self.out_dim = hidden_dims[-1]
         self.fresh_parts: tuple[str, ...] = ("norms",) if fresh_bn else ()
-        try:
-            self.mlp = nn.Sequential(*hidden_layers(in_dim, hidden_dims, bn=bn, bias=bias))
-        except ValueError as error:
-            raise ConfigError(f"model.neck.{error}") from None
+        self.mlp = nn.Sequential(*hidden_layers(in_dim, hidden_dims, bn=bn, bias=bias))
         self.norms = nn.ModuleList(nn.BatchNorm1d(size) for size in hidden_dims) if fresh_bn else None
 
     def forward(self, features: Tensor) -> Tensor:

@@ -68,24 +68,21 @@ class ProjectionNeck(nn.Module):
         self.in_dim = in_dim
         self.out_dim = out_dim
         self.normalize = normalize
-        try:
-            self.mlp = MLP(
-                in_dim,
-                hidden_dims,
-                out_dim,
-                bn=bn,
-                bias=bias,
-                last_bias=last_bias,
-                last_bn=last_bn,
-                last_bn_weight=last_bn_weight,
-                last_bn_bias=last_bn_bias,
-            )
-        except ValueError as error:
-            raise ConfigError(f"{type(self).__name__}.{error}") from None
+        self.mlp = MLP(
+            in_dim,
+            hidden_dims,
+            out_dim,
+            bn=bn,
+            bias=bias,
+            last_bias=last_bias,
+            last_bn=last_bn,
+            last_bn_weight=last_bn_weight,
+            last_bn_bias=last_bn_bias,
+        )
         if last_bias_frozen:
             last = [layer for layer in self.mlp if isinstance(layer, nn.Linear)][-1]
             if last.bias is None:
-                raise ConfigError("ProjectionNeck.last_bias_frozen: the last linear layer has no bias to freeze")
+                raise ConfigError.at("last_bias_frozen", "the last linear layer has no bias to freeze")
             last.bias.requires_grad_(False)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from selfsup.errors import ConfigError
+from selfsup.errors import require
 from selfsup.ops.precision import at_least_float32, without_autocast
 from selfsup.registry import NECKS
 
@@ -30,8 +30,7 @@ class Prototypes(nn.Module):
     def __init__(self, in_dim: int, num_prototypes: int) -> None:
         super().__init__()
         for name, size in (("in_dim", in_dim), ("num_prototypes", num_prototypes)):
-            if size < 1:
-                raise ConfigError(f"model.prototypes.{name}: must be > 0, got {size}")
+            require(size >= 1, name, "must be > 0", got=size)
         self.in_dim = in_dim
         self.out_dim = num_prototypes
         self.weight = nn.Parameter(torch.empty(num_prototypes, in_dim))

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from selfsup.errors import ConfigError, SelfsupError, did_you_mean
+from selfsup.errors import ConfigError, SelfsupError, nearest
 
 Launcher = Literal["none", "pytorch", "slurm"]
 LAUNCHERS: tuple[Launcher, ...] = get_args(Launcher)
@@ -52,7 +52,9 @@ def init_process_group(
         ConfigError: if the launcher is unknown, its environment variables are missing, or the device is not there.
     """
     if launcher not in LAUNCHERS:
-        raise ConfigError(f"launcher: {launcher!r} is not one of {LAUNCHERS}{did_you_mean(str(launcher), LAUNCHERS)}")
+        raise ConfigError.at(
+            "launcher", f"{launcher!r} is not one of {LAUNCHERS}", expected=nearest(str(launcher), LAUNCHERS)
+        )
     kind = _device_kind(device)
     if launcher == "none" or _running():
         return
@@ -239,9 +241,9 @@ def _device_kind(device: str | None) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind = str(device).split(":")[0]
     if kind not in ("cpu", "cuda"):
-        raise ConfigError(f"device: must be 'cpu' or 'cuda', got {device!r}")
+        raise ConfigError.at("device", "must be 'cpu' or 'cuda'", got=device)
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: 'cuda' was asked for, but PyTorch finds no GPU here; use 'cpu'")
+        raise ConfigError.at("device", "'cuda' was asked for, but PyTorch finds no GPU here", expected="use 'cpu'")
     return kind
 
 

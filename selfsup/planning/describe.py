@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from rich.console import Console
@@ -11,9 +11,11 @@ from rich.table import Table
 from torch import nn
 
 from selfsup.config.batch import batch_parts, differences, effective_batch, recipe_batch, recipe_micro_batch
+from selfsup.config.recipe import Recipe
 from selfsup.data.views.sides import view_sides
-from selfsup.errors import ConfigError, listing
-from selfsup.planning.trial import build_on_meta, explained, lone_optimizer, try_out, try_schedule
+from selfsup.engine.build import build_optim_wrapper
+from selfsup.errors import ConfigError, under
+from selfsup.planning.trial import build_on_meta, lone_optimizer, try_out, try_schedule
 from selfsup.registry import PARAM_SCHEDULERS, TRANSFORMS
 
 UNKNOWN = "unknown until the data is read"
@@ -62,35 +64,34 @@ class Plan:
 
 
 def describe(
-    config: Mapping[str, Any],
+    recipe: Recipe | Mapping[str, Any],
     *,
     processes: int = 1,
-    scaled_from: Mapping[str, Any] | None = None,
-    recipe: Mapping[str, Any] | None = None,
+    scaled_from: Recipe | None = None,
+    original: Recipe | None = None,
     multiply_adds: Callable[[nn.Module, int], int] | None = None,
 ) -> Plan:
-    """Work out what a resolved config will do; builds all but data sets, on the meta device, and opens no data.
+    """Work out what a recipe will do; builds all but data sets, on the meta device, and opens no data.
 
     Args:
-        config: a resolved config.
+        recipe: of the run.
         processes: how many will take part.
-        scaled_from: the config before its learning rates were scaled, for the notes.
-        recipe: the config as its file has it, for the notes, where options have changed it.
+        scaled_from: the recipe before its learning rates were scaled, for the notes.
+        original: the recipe as its file has it, for the notes, where options have changed it.
         multiply_adds: counts a backbone's multiply-adds for one square image of a size; None leaves them out.
 
     Raises:
         ConfigError: listing everything that components reject, or that this many processes cannot do.
     """
-    method, problems = try_out(config, processes=processes)
+    recipe = Recipe.of(recipe)
+    method, problems = try_out(recipe, processes=processes)
     if method is None or problems:
-        raise ConfigError(listing(problems))
-    views = view_sizes(config["train_dataloader"]["views"])
-    loader, length = config["train_dataloader"], config["train_cfg"]
-    batch = effective_batch(config, processes)
-    num_images = loader.get("num_images")
-    per_epoch = num_images // batch if num_images else None
-    steps = length.get("max_steps") or (length["max_epochs"] * per_epoch if per_epoch else None)
-    curve = rate_curve(config, steps=steps, steps_per_epoch=per_epoch) if steps else None
+        raise ConfigError(*problems)
+    views = view_sizes(recipe.train_dataloader.views)
+    num_images, epochs = recipe.train_dataloader.num_images, recipe.train_cfg.max_epochs
+    per_epoch = num_images // effective_batch(recipe, processes) if num_images else None
+    steps = recipe.train_cfg.max_steps or (epochs * per_epoch if epochs and per_epoch else None)
+    curve = rate_curve(recipe, steps=steps, steps_per_epoch=per_epoch) if steps else None
     cost = None
     if multiply_adds is not None and views is not None and isinstance(method, nn.Module):
         backbone = method.get_submodule("backbone")
@@ -102,24 +103,23 @@ def describe(
         num_images=num_images,
         steps=steps,
         steps_per_epoch=per_epoch,
-        batch=batch_parts(config, processes),
-        recipe_batch=recipe_batch(scaled_from or config),
+        batch=batch_parts(recipe, processes),
+        recipe_batch=recipe_batch(scaled_from or recipe),
         rates=learning_rates(curve, steps) if steps and curve else (),
-        precision=config["optim_wrapper"].get("precision", "fp32"),
+        precision=build_optim_wrapper(recipe, cast(Any, method)).precision,
         notes=(
-            *differences(config, processes, scaled_from=scaled_from),
-            *_unfinished_warmup(config, steps, per_epoch),
-            *_shared_batch_norm(method, config),
-            *_advice(method, config, recipe or scaled_from or config, processes),
+            *differences(recipe, processes, scaled_from=scaled_from),
+            *_unfinished_warmup(recipe, steps, per_epoch),
+            *_shared_batch_norm(method, recipe),
+            *_advice(method, recipe, original or scaled_from or recipe, processes),
         ),
     )
 
 
-def _unfinished_warmup(config: Mapping[str, Any], steps: int | None, per_epoch: int | None) -> list[str]:
+def _unfinished_warmup(recipe: Recipe, steps: int | None, per_epoch: int | None) -> list[str]:
     """A run that ends before its learning rate has reached the peak."""
-    given = config.get("param_scheduler") or []
     notes = []
-    for schedule in [given] if isinstance(given, dict) else given:
+    for schedule in recipe.schedules.values():
         warmup = schedule.get("warmup_steps") or round((schedule.get("warmup_epochs") or 0) * (per_epoch or 0))
         if steps is not None and warmup >= steps > 0:
             notes.append(
@@ -129,23 +129,22 @@ def _unfinished_warmup(config: Mapping[str, Any], steps: int | None, per_epoch: 
     return notes
 
 
-def _shared_batch_norm(method: nn.Module, config: Mapping[str, Any]) -> list[str]:
+def _shared_batch_norm(method: nn.Module, recipe: Recipe) -> list[str]:
     """Batch norm over processes where the method is made for that of each one."""
-    if config.get("sync_bn") in (None, 1) or not getattr(method, "own_batch_norm", False):
+    if recipe.sync_bn in (None, 1) or not getattr(method, "own_batch_norm", False):
         return []
     return [f"sync_bn: in {type(method).__name__} batch norm is meant to be each process's own; leave sync_bn unset"]
 
 
-def _advice(method: nn.Module, config: Mapping[str, Any], recipe: Mapping[str, Any], processes: int) -> Sequence[str]:
+def _advice(method: nn.Module, recipe: Recipe, original: Recipe, processes: int) -> Sequence[str]:
     """What the method itself has to say about a batch, unless the recipe it follows does the same."""
     advice: Any = getattr(method, "advice", None)
     if not callable(advice):
         return ()
-    per_process, processes, _ = batch_parts(config, processes)
     example = None
-    if (batch := recipe_micro_batch(recipe)) is not None:
-        example = (method if recipe["model"] == config["model"] else build_on_meta(recipe), batch)
-    return advice(per_process * processes, recipe=example)
+    if (batch := recipe_micro_batch(original)) is not None:
+        example = (method if original.model == recipe.model else build_on_meta(original), batch)
+    return advice(recipe.train_dataloader.batch_size * processes, recipe=example)
 
 
 def count_parameters(method: nn.Module) -> dict[str, int]:
@@ -163,16 +162,16 @@ def view_sizes(views: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
     Raises:
         ConfigError: if the pipeline rejects its arguments.
     """
-    pipeline = explained("train_dataloader.views", TRANSFORMS.build, views)
-    sides = view_sides(pipeline)
+    with under("train_dataloader.views"):
+        sides = view_sides(TRANSFORMS.build(views))
     return None if sides is None else tuple(sorted(Counter(sides).items(), reverse=True))
 
 
-def rate_curve(config: Mapping[str, Any], *, steps: int, steps_per_epoch: int | None) -> Callable[[int], float] | None:
+def rate_curve(recipe: Recipe, *, steps: int, steps_per_epoch: int | None) -> Callable[[int], float] | None:
     """The learning rate of parameters in no special group as a function of the step, by the schedule's closed form.
 
     Args:
-        config: a resolved config.
+        recipe: of the run.
         steps: optimizer updates of the whole run.
         steps_per_epoch: optimizer updates in one pass over the data, None if unknown.
 
@@ -183,17 +182,16 @@ def rate_curve(config: Mapping[str, Any], *, steps: int, steps_per_epoch: int | 
     Raises:
         ConfigError: if optimizer or schedule reject their arguments.
     """
-    given = config.get("param_scheduler") or []
-    schedules = [given] if isinstance(given, dict) else given
+    schedules = list(recipe.schedules.values())
     counts_epochs = any("epoch" in name for schedule in schedules for name in schedule)
     if len(schedules) > 1 or (steps_per_epoch is None and counts_epochs):
         return None
-    base = lone_optimizer(config).defaults["lr"]
+    base = lone_optimizer(recipe).defaults["lr"]
     if not schedules:
         return lambda step: base
     if not hasattr(PARAM_SCHEDULERS.find(schedules[0]["type"]), "value"):
         return None
-    schedule = try_schedule(config, schedules[0], steps=steps, steps_per_epoch=steps_per_epoch or steps)
+    schedule = try_schedule(recipe, schedules[0], steps=steps, steps_per_epoch=steps_per_epoch or steps)
     return lambda step: float(schedule.value(step, base))
 
 

@@ -1,114 +1,133 @@
 """Building a config's parts without data and without memory for weights, to see whether they can be."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from selfsup.config.batch import batch_parts, effective_batch, schedules_of, sync_bn_group
-from selfsup.config.default_hooks import hooks_of
-from selfsup.config.recipe import DEFAULT_WRAPPER, PLACES, Place
+from selfsup.config.batch import batch_parts, effective_batch, sync_bn_group
+from selfsup.config.load import read_and_check
+from selfsup.config.recipe import PLACES, Place, Recipe
 from selfsup.config.signatures import signature_of
+from selfsup.config.validate import with_defaults
 from selfsup.data.views.sides import view_sides
+from selfsup.engine.build import build_optim_wrapper
 from selfsup.engine.schedules.build import build_schedule, conflicts
-from selfsup.errors import ConfigError, DataError, SelfsupError, at_place
-from selfsup.registry import (
-    EVALUATORS,
-    HOOKS,
-    METHODS,
-    OPTIM_WRAPPERS,
-    OPTIMIZERS,
-    TRANSFORMS,
-    Registry,
-)
+from selfsup.errors import ConfigError, DataError, Problem, SelfsupError, under
+from selfsup.registry import EVALUATORS, HOOKS, METHODS, OPTIMIZERS, TASKS, TRANSFORMS, Registry
 
 _STAND_IN = 64
 """For a size that the parts around give, where those cannot be built."""
 
 
-def build_on_meta(config: Mapping[str, Any]) -> nn.Module:
-    """The config's method, with shapes but no weights.
+def load_and_try(
+    path_or_name: str | Path, options: Mapping[str, Any] | Sequence[str] = (), *, images: str | Path | None = None
+) -> Recipe:
+    """Load a config; where something is wrong with it, try to build what is not, so that everything is told at once.
+
+    Args:
+        path_or_name, options, images: as for :func:`~selfsup.config.load_config`.
+
+    Raises:
+        ConfigError: with every problem.
+        DataError: if ``images`` does not exist.
+    """
+    config, found = read_and_check(path_or_name, options, images=images)
+    if found.problems:
+        broken = [problem.path for problem in found.problems]
+        sound = {name: section for name, section in config.items() if name not in broken}
+        _, rejected = try_out(Recipe.from_dict(with_defaults(sound), partial=True), broken=broken)
+        found.problems += rejected
+        raise found
+    return Recipe.from_dict(with_defaults(config))
+
+
+def build_on_meta(recipe: Recipe) -> nn.Module:
+    """The recipe's method, with shapes but no weights.
 
     Raises:
         ConfigError: if a component rejects its arguments.
     """
-    with torch.device("meta"):
-        return explained("model", METHODS.build, config["model"])
+    with torch.device("meta"), under("model"):
+        return METHODS.build(recipe.model)
 
 
 def try_out(
-    config: Mapping[str, Any], *, processes: int | None = None, broken: Collection[str] = ()
-) -> tuple[nn.Module | None, list[str]]:
+    recipe: Recipe, *, processes: int | None = None, broken: Sequence[str] = ()
+) -> tuple[nn.Module | None, list[Problem]]:
     """Build everything but data sets, to see whether it can be.
 
     Args:
-        config: a config with its defaults filled in.
+        recipe: with the defaults of its components.
         processes: how many will take part; None leaves open what depends on that.
         broken: paths at which validation has found something already: what holds one of them is not tried, its sound
             parts are.
 
     Returns:
-        The method on the meta device, None if it cannot be built; and what was rejected, each with its path.
+        The method on the meta device, None if it cannot be built; and what was rejected.
     """
     trial = _Trial(broken)
-    method = trial.model(config.get("model"))
+    method = trial.model(recipe.model)
     if processes is not None:
-        trial.attempt("sync_bn", sync_bn_group, config, processes)
-        trial.attempt("train_dataloader", _check_batch, config, processes)
+        trial.attempt("", sync_bn_group, recipe, processes)
+        trial.attempt("train_dataloader", _check_batch, recipe, processes)
         if method is not None:
-            per_process, processes, _ = batch_parts(config, processes)
+            per_process, processes, _ = batch_parts(recipe, processes)
             trial.attempt("model", method.check_batch, per_process, processes)
-    num_views = trial.num_views(config)
-    if num_views is not None and hasattr(method, "check_num_views"):
-        trial.attempt("train_dataloader.views", method.check_num_views, num_views)
-    optimizer = trial.optimizer(config)
-    if method is not None and optimizer is not None:
-        trial.attempt("optim_wrapper", _build_wrapper, config, method)
-    if optimizer is not None and trial.is_sound("param_scheduler"):
-        trial.schedules(config)
+    loader = recipe.train_dataloader
+    pipeline = trial.component("train_dataloader.views", TRANSFORMS, loader and loader.views)
+    sides = None if pipeline is None else view_sides(pipeline)
+    if sides is not None and hasattr(method, "check_num_views"):
+        trial.attempt("train_dataloader.views", method.check_num_views, len(sides))
+    trial.optimizer(recipe, method)
     if trial.is_sound("default_hooks"):
-        for name, hook in hooks_of(config).items():
-            trial.component(f"default_hooks.{name}", HOOKS, hook)
-    for number, hook in enumerate(config.get("custom_hooks") or ()):
+        for path, hook in recipe.hooks.items():
+            without: dict[str, Any] = (
+                {"evaluators": {}} if "evaluators" in hook else {}
+            )  # which are tried by themselves
+            trial.component(path, HOOKS, {**hook, **without})
+    for number, hook in enumerate(recipe.custom_hooks or ()):
         trial.component(f"custom_hooks.{number}", HOOKS, hook)
-    for name, evaluator in (config.get("evaluators") or {}).items():
-        if isinstance(evaluator, dict):
-            trial.attempt(f"evaluators.{name}", _build_evaluator, evaluator, owner=str(evaluator.get("type")))
-    return method, list(trial.problems)
+    for kind, registry, given in (("tasks", TASKS, recipe.tasks), ("evaluators", EVALUATORS, recipe.evaluators)):
+        for name, component in (given or {}).items():
+            if isinstance(component, dict):
+                trial.attempt(f"{kind}.{name}", _build_on_blanks, registry, component)
+    return method, trial.problems
 
 
 class _Trial:
-    """One attempt after the other; what is rejected is noted, each message once."""
+    """One attempt after the other; what is rejected is noted, each problem once."""
 
-    def __init__(self, broken: Collection[str]) -> None:
-        self.broken = tuple(broken)
-        self.problems: dict[str, None] = {}
+    def __init__(self, broken: Sequence[str]) -> None:
+        self.broken = broken
+        self.problems: list[Problem] = []
 
     def is_sound(self, path: str) -> bool:
         """Whether validation has found nothing in or around what stands at a path."""
-        return not any(
-            bad == path or bad.startswith(f"{path}.") or path.startswith(f"{bad}.") or not bad for bad in self.broken
-        )
+        return not any(f"{bad}.".startswith(f"{path}.") or f"{path}.".startswith(f"{bad}.") for bad in self.broken)
 
-    def attempt(self, path: str, build: Callable[..., Any], *arguments: Any, owner: str = "") -> Any:
+    def attempt(self, path: str, build: Callable[..., Any], *arguments: Any) -> Any:
         """What ``build`` returns; None if it rejects, or if validation has rejected what it would build."""
         if not self.is_sound(path):
             return None
         try:
-            with at_place(path, owner):
+            with under(path):
                 return build(*arguments)
         except SelfsupError as error:
-            self.problems[str(error)] = None
+            self.note(error.problems)
         return None
+
+    def note(self, problems: Sequence[Problem]) -> None:
+        """Keep what is not there yet."""
+        there = {(problem.path, problem.message) for problem in self.problems}
+        self.problems += [problem for problem in problems if (problem.path, problem.message) not in there]
 
     def component(self, path: str, registry: Registry, given: Any, **context: Any) -> Any:
         """Build one component from its dict, with what the config may leave out."""
-        if not isinstance(given, dict):
-            return None
-        return self.attempt(path, registry.build, {**context, **given}, owner=str(given.get("type")))
+        return self.attempt(path, registry.build, {**context, **given}) if isinstance(given, dict) else None
 
     def model(self, given: Any) -> Any:
         """The method; where it cannot be built, each of its parts, so that one does not hide the other."""
@@ -118,33 +137,22 @@ class _Trial:
             if method is None:
                 for path, place, part in _parts(given, "model"):
                     self.component(path, place.registry, part, **dict.fromkeys(place.supplied, _STAND_IN))
-                told = tuple(problem.partition(": ")[2] for problem in self.problems)
-                self.problems |= {problem: None for problem in whole.problems if not problem.endswith(told)}
+                self.note(whole.problems)
         return method
 
-    def num_views(self, config: Mapping[str, Any]) -> int | None:
-        """How many views the pipeline makes of an image; None if it cannot be built, or only the data can tell."""
-        given = (config.get("train_dataloader") or {}).get("views")
-        pipeline = self.component("train_dataloader.views", TRANSFORMS, given)
-        sides = None if pipeline is None else view_sides(pipeline)
-        return None if sides is None else len(sides)
-
-    def schedules(self, config: Mapping[str, Any]) -> None:
-        """The schedules, each by itself and all together."""
-        built = {}
-        for path, given in schedules_of(config).items():
-            schedule = self.attempt(path, try_schedule, config, given, owner=str(given.get("type")))
-            if schedule is not None:
-                built[path] = schedule
-        length = config.get("train_cfg") or {}
-        found = conflicts(config, built, steps=length.get("max_steps"), epochs=length.get("max_epochs"))
-        self.problems |= dict.fromkeys(found)
-
-    def optimizer(self, config: Mapping[str, Any]) -> Any:
-        """The optimizer, for one parameter."""
-        if not self.is_sound("optim_wrapper.optimizer") or "optim_wrapper" not in config:
-            return None
-        return self.attempt("optim_wrapper.optimizer", lone_optimizer, config)
+    def optimizer(self, recipe: Recipe, method: nn.Module | None) -> None:
+        """The optimizer for one parameter and for the method's, and its schedules, each by itself and all together."""
+        if recipe.optim_wrapper is None or self.attempt("optim_wrapper.optimizer", lone_optimizer, recipe) is None:
+            return
+        if method is not None and self.is_sound("optim_wrapper"):
+            self.attempt("", build_optim_wrapper, recipe, method)
+        if not self.is_sound("param_scheduler"):
+            return
+        built = {path: self.attempt(path, try_schedule, recipe, given) for path, given in recipe.schedules.items()}
+        built = {path: schedule for path, schedule in built.items() if schedule is not None}
+        length = recipe.train_cfg
+        steps, epochs = (length.max_steps, length.max_epochs) if length else (None, None)
+        self.note(conflicts(recipe.optim_wrapper, built, steps=steps, epochs=epochs))
 
 
 class _Blank:
@@ -168,46 +176,31 @@ def _parts(component: Any, path: str) -> Iterator[tuple[str, Place, dict[str, An
             yield f"{path}.{name}", place, item
 
 
-def _check_batch(config: Mapping[str, Any], processes: int) -> None:
+def _check_batch(recipe: Recipe, processes: int) -> None:
     """Reject an update that takes more images than there are."""
-    num_images, batch = config["train_dataloader"].get("num_images"), effective_batch(config, processes)
+    num_images, batch = recipe.train_dataloader.num_images, effective_batch(recipe, processes)
     if num_images and batch > num_images:
-        parts = " x ".join(map(str, batch_parts(config, processes)))
-        raise ConfigError(
-            f"train_dataloader.batch_size: {batch} images per update ({parts}) are more than the {num_images} of the "
-            "data set; make it smaller"
-        )
+        parts = " x ".join(map(str, batch_parts(recipe, processes)))
+        message = f"must be smaller: an update of {parts} images is larger than the data set, {num_images} images"
+        raise ConfigError.at("batch_size", message, got=recipe.train_dataloader.batch_size)
 
 
-def _build_evaluator(given: Mapping[str, Any]) -> Any:
-    takes = signature_of(EVALUATORS.find(given["type"])).arguments
-    blank: dict[str, Any] = {name: _Blank() for name in ("train", "test") if name in takes}
+def _build_on_blanks(registry: Registry, given: Mapping[str, Any]) -> Any:
+    """An evaluator or a task, without its images."""
+    takes = signature_of(registry.find(given["type"])).arguments
+    blanks: dict[str, Any] = {name: _Blank() for name in ("train", "test") if name in takes}
+    arguments = {name: value for name, value in given.items() if name != "task"}
     try:
-        return EVALUATORS.build({**given, **blank})
+        return registry.build({**arguments, **blanks, **({"name": "blank"} if "name" in takes else {})})
     except DataError:
         return None  # it wants more of its images than two gray ones: only the data can tell
 
 
-def _build_wrapper(config: Mapping[str, Any], method: nn.Module) -> Any:
-    section = config["optim_wrapper"]
-    return OPTIM_WRAPPERS.find(section.get("type", DEFAULT_WRAPPER)).for_method(method, section)
-
-
-def explained(path: str, build: Callable[..., Any], *arguments: Any) -> Any:
-    """What ``build`` makes of its arguments, the last of them a component's dict; a rejection names its place."""
-    with at_place(path, arguments[-1]):
-        return build(*arguments)
-
-
-def try_schedule(
-    config: Mapping[str, Any], schedule: Mapping[str, Any], *, steps: int = 1000, steps_per_epoch: int = 100
-) -> Any:
+def try_schedule(recipe: Recipe, schedule: Mapping[str, Any], *, steps: int = 1000, steps_per_epoch: int = 100) -> Any:
     """A schedule for one parameter; the run's length does not matter to whether it can be built."""
-    return build_schedule(schedule, lone_optimizer(config), steps=steps, steps_per_epoch=steps_per_epoch)
+    return build_schedule(schedule, lone_optimizer(recipe), steps=steps, steps_per_epoch=steps_per_epoch)
 
 
-def lone_optimizer(config: Mapping[str, Any]) -> Any:
-    """The config's optimizer, for one parameter."""
-    optimizer = dict(config["optim_wrapper"]["optimizer"])
-    build = partial(OPTIMIZERS.build, params=[nn.Parameter(torch.zeros(1))])
-    return explained("optim_wrapper.optimizer", build, optimizer)
+def lone_optimizer(recipe: Recipe) -> Any:
+    """The recipe's optimizer, for one parameter."""
+    return OPTIMIZERS.build(recipe.optim_wrapper["optimizer"], params=[nn.Parameter(torch.zeros(1))])

@@ -31,21 +31,21 @@ def recipe_row(name: str) -> tuple[str, ...]:
     Raises:
         ConfigError: if the config is wrong.
     """
-    config = load_config(name)
+    recipe = load_config(name)
     of_size: dict[int, int] = {}
 
     def count(backbone: nn.Module, size: int) -> int:
         of_size[size] = multiply_adds(backbone, size)
         return of_size[size]
 
-    own_batch = effective_batch(config, 1)
-    plan = describe(config, processes=(recipe_batch(config) or own_batch) // own_batch, multiply_adds=count)
+    own_batch = effective_batch(recipe, 1)
+    plan = describe(recipe, processes=(recipe_batch(recipe) or own_batch) // own_batch, multiply_adds=count)
     steps = "" if plan.steps is None else f"{plan.steps:,} steps"
-    epochs = config["train_cfg"].get("max_epochs")
+    epochs = recipe.train_cfg.max_epochs
     largest = max(of_size, default=0)
     return (
         f"[{name}](configs/{name}.py)",
-        f"{config['model']['type']}, {_backbone(config['model']['backbone'])}",
+        f"{recipe.model['type']}, {_backbone(recipe.model['backbone'])}",
         f"{plan.parameters['backbone']:,} / {plan.parameters['total']:,}",
         f"{_giga(of_size[largest])} at {largest} px / {_giga(plan.multiply_adds or 0)}" if of_size else "",
         f"{plan.effective_batch:,}",

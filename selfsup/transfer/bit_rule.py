@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest
 
 Source = Literal["code", "paper"]
 
@@ -78,11 +78,13 @@ def hyper_rule(
     Source: Kolesnikov et al. 2020, arXiv:1912.11370, section 3.3; google-research/big_transfer bit_hyperrule.py.
     """
     if source not in get_args(Source):
-        raise ConfigError(f"hyper_rule.source: unknown source {source!r}{did_you_mean(source, get_args(Source))}")
+        raise ConfigError.at(
+            "hyper_rule.source", f"unknown source {source!r}", expected=nearest(source, get_args(Source))
+        )
     numbers = {"num_examples": num_examples, "height": height, "width": width, "base_lr": base_lr}
     for name, number in numbers.items():
         if not number > 0:
-            raise ConfigError(f"hyper_rule.{name}: must be > 0, got {number}")
+            raise ConfigError.at(f"hyper_rule.{name}", "must be > 0", got=number)
     if num_examples < 20_000:
         steps, warmup_steps, mixup_alpha = 500, 100, 0.0
         drops = (200, 300, 400) if source == "code" else (150, 300, 450)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from selfsup.config import validate_component
-from selfsup.errors import CheckpointError, at_place
+from selfsup.errors import CheckpointError, under
 from selfsup.ops.parts import split_state
 from selfsup.registry import BACKBONES
 from selfsup.weights.card import card_path, read_card
@@ -148,7 +148,7 @@ def trained_backbone(path: str | Path) -> nn.Module:
     place = f"{card_path(file)}: backbone"
     architecture = without_fetching(card["backbone"])
     validate_component(architecture, "backbone", source=place)
-    with at_place(place, architecture):
+    with under(place):
         backbone: nn.Module = BACKBONES.build(architecture)
     written_as = card.get("format")
     load_backbone(file, backbone, written_as if written_as in SOURCES else "selfsup")

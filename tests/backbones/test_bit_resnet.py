@@ -126,15 +126,15 @@ def test_in_training_too_an_image_s_features_do_not_depend_on_the_others() -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"depth": 51}, r"BiTResNet\.depth: must be one of 14, 26, 50, 101, 152, got 51"),
-        ({"depth": 50, "stem": "cifra"}, r"BiTResNet\.stem: no stem is called 'cifra'; did you mean 'cifar'\?"),
+        ({"depth": 51}, r"depth: must be one of 14, 26, 50, 101, 152, got 51"),
+        ({"depth": 50, "stem": "cifra"}, r"stem: no stem is called 'cifra'; did you mean 'cifar'\?"),
         (
             {"depth": 50, "width": 0.25},
-            r"BiTResNet: num_groups must divide the 16 channels of width=0\.25, got 32",
+            r"num_groups must divide the 16 channels of width=0\.25, got 32",
         ),
         ({"depth": 50, "num_groups": 0}, r"num_groups must divide the 64 channels of width=1, got 0"),
         ({"depth": 50, "width": 0.001}, r"num_groups must divide the 0 channels of width=0\.001"),
-        ({"depth": 50, "checkpoint_stages": (5,)}, r"BiTResNet\.checkpoint_stages: must be among 1, 2, 3, 4, got 5"),
+        ({"depth": 50, "checkpoint_stages": (5,)}, r"checkpoint_stages: must be among 1, 2, 3, 4, got 5"),
     ],
 )
 def test_bad_arguments_are_rejected(arguments: dict[str, object], message: str) -> None:
@@ -144,5 +144,5 @@ def test_bad_arguments_are_rejected(arguments: dict[str, object], message: str) 
 
 @pytest.mark.parametrize("eps", [0.0, -1.0, float("nan")])
 def test_an_eps_that_is_not_positive_is_rejected(eps: float) -> None:
-    with pytest.raises(ConfigError, match=rf"BiTResNet\.eps: must be > 0, got {eps}"):
+    with pytest.raises(ConfigError, match=rf"eps: must be > 0, got {eps}"):
         BiTResNet(14, width=0.25, num_groups=8, eps=eps)

@@ -159,7 +159,7 @@ def test_rule_rounds_half_to_even() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"arch": "y_265gf"}, r"RegNet\.arch: no architecture is called 'y_265gf'; did you mean 'y_256gf'\?"),
+        ({"arch": "y_265gf"}, r"arch: no architecture is called 'y_265gf'; did you mean 'y_256gf'\?"),
         ({"arch": "y_8gf", "depth": 17}, "arch='y_8gf' says everything; remove depth"),
         ({}, "give arch, or depth, w_0, w_a, w_m and group_width, or depths, widths and group_width; got none"),
         ({"depth": 17, "w_0": 192}, "got depth, w_0"),
@@ -169,7 +169,7 @@ def test_rule_rounds_half_to_even() -> None:
             r"that fit are \(8, 16, 32, 64\)",
         ),
         ({"depths": (1, 1, 1), "widths": (8, 16, 32), "group_width": 8}, "four positive numbers each"),
-        ({"arch": "y_8gf", "checkpoint_stages": (0,)}, r"RegNet\.checkpoint_stages: must be among 1, 2, 3, 4, got 0"),
+        ({"arch": "y_8gf", "checkpoint_stages": (0,)}, r"checkpoint_stages: must be among 1, 2, 3, 4, got 0"),
     ],
 )
 def test_arguments_that_do_not_describe_a_network_are_rejected(arguments: dict[str, object], message: str) -> None:

@@ -137,15 +137,15 @@ def test_initial_weights_have_torchvision_s_distribution() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"depth": 51}, r"ResNet\.depth: must be one of 18, 34, 50, 101, 152, got 51"),
+        ({"depth": 51}, r"depth: must be one of 18, 34, 50, 101, 152, got 51"),
         ({"depth": 18, "stem": "imagnet"}, "no stem is called 'imagnet'; did you mean 'imagenet'"),
-        ({"depth": 18, "width": 0.001}, r"ResNet\.width: must leave at least one channel of 64, got 0.001"),
-        ({"depth": 50, "width": 1 / 64, "selective_kernels": True}, r"ResNet\.width: must leave at least two channels"),
+        ({"depth": 18, "width": 0.001}, r"width: must leave at least one channel of 64, got 0.001"),
+        ({"depth": 50, "width": 1 / 64, "selective_kernels": True}, r"width: must leave at least two channels"),
         (
             {"depth": 34, "selective_kernels": True},
-            r"ResNet\.selective_kernels: must be false for depths below 50, got depth=34",
+            r"selective_kernels: must be false for depths below 50, got depth=34",
         ),
-        ({"depth": 18, "checkpoint_stages": (5,)}, r"ResNet\.checkpoint_stages: must be among 1, 2, 3, 4, got 5"),
+        ({"depth": 18, "checkpoint_stages": (5,)}, r"checkpoint_stages: must be among 1, 2, 3, 4, got 5"),
     ],
 )
 def test_bad_arguments_are_rejected(arguments: dict[str, object], message: str) -> None:

@@ -166,15 +166,15 @@ def test_only_the_positions_tell_where_a_patch_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"arch": "smal"}, r"ViT\.arch: no architecture is called 'smal'; did you mean 'small'\?"),
-        ({}, "ViT: give arch, or embed_dim, depth and num_heads; got embed_dim=None, depth=None, num_heads=None"),
+        ({"arch": "smal"}, r"arch: no architecture is called 'smal'; did you mean 'small'\?"),
+        ({}, "give arch, or embed_dim, depth and num_heads; got embed_dim=None, depth=None, num_heads=None"),
         ({"arch": "small", "num_heads": 5}, "num_heads divide embed_dim, got embed_dim=384, depth=12, num_heads=5"),
         ({"arch": "small", "depth": 0}, "must be > 0"),
-        ({"arch": "small", "pool": "tokens"}, r"ViT\.pool: nothing is called 'tokens'; did you mean 'token'\?"),
-        ({"arch": "small", "position": "learnt"}, r"ViT\.position: .* did you mean 'learned'\?"),
-        ({"arch": "small", "image_size": 230}, r"ViT\.image_size: must be a multiple of patch_size=16, got 230"),
+        ({"arch": "small", "pool": "tokens"}, r"pool: nothing is called 'tokens'; did you mean 'token'\?"),
+        ({"arch": "small", "position": "learnt"}, r"position: .* did you mean 'learned'\?"),
+        ({"arch": "small", "image_size": 230}, r"image_size: must be a multiple of patch_size=16, got 230"),
         ({"embed_dim": 6, "depth": 1, "num_heads": 1}, r"multiple of 4 for position='sincos', got 6"),
-        ({"arch": "small", "checkpoint_stages": (0,)}, r"ViT\.checkpoint_stages: must be among 1, 2, 3, 4, got 0"),
+        ({"arch": "small", "checkpoint_stages": (0,)}, r"checkpoint_stages: must be among 1, 2, 3, 4, got 0"),
     ],
 )
 def test_bad_arguments_are_rejected(arguments: dict[str, object], message: str) -> None:
@@ -183,5 +183,5 @@ def test_bad_arguments_are_rejected(arguments: dict[str, object], message: str) 
 
 
 def test_images_that_are_not_whole_patches_are_rejected() -> None:
-    with pytest.raises(ConfigError, match="ViT: images must be whole patches of 16 pixels, got 64 x 90"):
+    with pytest.raises(ConfigError, match="images must be whole patches of 16 pixels, got 64 x 90"):
         tiny()(torch.zeros(1, 3, 64, 90))

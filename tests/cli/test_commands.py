@@ -105,8 +105,8 @@ def test_own_images_are_trained_on_with_the_recipes_scaling(capsys: pytest.Captu
     assert "evaluators (knn, linear, spread): those that need labels are left out" in said
     assert "held out from training" not in said
     config = load_config(work_dir / "config.py")
-    assert config["train_dataloader"]["dataset"] == {
-        **load_config("simclr/simclr_scenes", images="mine")["train_dataloader"]["dataset"],
+    assert config.train_dataloader.dataset == {
+        **load_config("simclr/simclr_scenes", images="mine").train_dataloader.dataset,
         "root": "mine",
     }
 
@@ -207,7 +207,7 @@ def test_a_job_that_is_started_again_needs_its_first_weights_no_more(capsys: pyt
         said = capsys.readouterr().out
         assert f"{named} (load_from, --init-from) is not looked at: the run goes on from its own checkpoint" in said
         assert ("and began with" in said) == (named != str(weights))
-        assert load_config("run/config.py")["load_from"] == str(weights)
+        assert load_config("run/config.py").load_from == str(weights)
     assert main([*once, "--work-dir", "fresh", "--resume", "--init-from", "nowhere.pth"]) == 2
     assert "nowhere.pth: no such checkpoint" in capsys.readouterr().err
 

@@ -1,11 +1,12 @@
 """How a run differs from its recipe, and the recipe's own scaling."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from selfsup.config import differences, effective_batch, load_config, scale_learning_rates, sync_bn_group
+from selfsup.config import Recipe, differences, effective_batch, load_config, scale_learning_rates, sync_bn_group
 from selfsup.errors import ConfigError
 from selfsup.planning import describe
 from selfsup.planning.describe import sparkline
@@ -13,52 +14,52 @@ from tests.reference import record
 
 
 @pytest.fixture
-def config() -> dict[str, Any]:
+def config() -> Recipe:
     return load_config("swav/swav_resnet50")
 
 
-def test_the_effective_batch_counts_processes_and_accumulation(config: dict[str, Any]) -> None:
-    config["optim_wrapper"]["accumulative_counts"] = 4
+def test_the_effective_batch_counts_processes_and_accumulation(config: Recipe) -> None:
+    config.optim_wrapper["accumulative_counts"] = 4
     assert effective_batch(config, 2) == 64 * 2 * 4
 
 
-def test_linear_scaling_keeps_the_curve_and_scales_every_rate(config: dict[str, Any]) -> None:
+def test_linear_scaling_keeps_the_curve_and_scales_every_rate(config: Recipe) -> None:
     before = copy.deepcopy(config)
     scaled = scale_learning_rates(config, 4)  # 256 images, a sixteenth
     assert config == before
-    assert scaled["optim_wrapper"]["optimizer"]["lr"] == pytest.approx(0.3)
-    assert scaled["param_scheduler"]["start_lr"] == pytest.approx(0.3 / 16)
-    assert scaled["param_scheduler"]["end_lr"] == pytest.approx(0.0048 / 16)
-    assert scaled["optim_wrapper"]["optimizer"]["weight_decay"] == 1e-6
+    assert scaled.optim_wrapper["optimizer"]["lr"] == pytest.approx(0.3)
+    assert scaled.param_scheduler["start_lr"] == pytest.approx(0.3 / 16)
+    assert scaled.param_scheduler["end_lr"] == pytest.approx(0.0048 / 16)
+    assert scaled.optim_wrapper["optimizer"]["weight_decay"] == 1e-6
     assert scale_learning_rates(scaled, 4) == scaled
 
 
 def test_square_root_scaling_follows_the_root() -> None:
     config = load_config("simclr/simclr_resnet50", {"auto_scale_lr.rule": "sqrt"})
     scaled = scale_learning_rates(config, 2)  # 256 images, a sixteenth
-    assert scaled["optim_wrapper"]["optimizer"]["lr"] == pytest.approx(4.8 / 4)  # 0.075 * sqrt(256)
+    assert scaled.optim_wrapper["optimizer"]["lr"] == pytest.approx(4.8 / 4)  # 0.075 * sqrt(256)
 
 
 @pytest.mark.parametrize(("rule", "key"), [("linear", "lin"), ("sqrt", "sqrt")])
 def test_both_rules_of_simclr_give_the_recorded_rate_at_every_batch(rule: str, key: str) -> None:
     config = load_config("simclr/simclr_resnet50", {"auto_scale_lr.rule": rule})
     for batch, rate in record("schedule/simclr_100ep")["expected"][key].items():
-        scaled = scale_learning_rates(config, int(batch) // config["train_dataloader"]["batch_size"])
-        assert scaled["auto_scale_lr"]["base_batch_size"] == int(batch)
-        assert scaled["optim_wrapper"]["optimizer"]["lr"] == pytest.approx(rate, rel=1e-9)
+        scaled = scale_learning_rates(config, int(batch) // config.train_dataloader.batch_size)
+        assert scaled.auto_scale_lr.base_batch_size == int(batch)
+        assert scaled.optim_wrapper["optimizer"]["lr"] == pytest.approx(rate, rel=1e-9)
 
 
-def test_rates_of_parameter_groups_are_scaled_too(config: dict[str, Any]) -> None:
-    config["optim_wrapper"]["param_groups"] = [{"match": "neck.*", "lr": 1.6}]
-    assert scale_learning_rates(config, 4)["optim_wrapper"]["param_groups"][0]["lr"] == pytest.approx(0.1)
+def test_rates_of_parameter_groups_are_scaled_too(config: Recipe) -> None:
+    config.optim_wrapper["param_groups"] = [{"match": "neck.*", "lr": 1.6}]
+    assert scale_learning_rates(config, 4).optim_wrapper["param_groups"][0]["lr"] == pytest.approx(0.1)
 
 
-def test_the_recipe_itself_differs_in_nothing(config: dict[str, Any]) -> None:
+def test_the_recipe_itself_differs_in_nothing(config: Recipe) -> None:
     assert differences(config, 64) == []
 
 
-def test_another_batch_is_told_with_what_the_rule_would_do(config: dict[str, Any]) -> None:
-    config["model"]["queue_length"] = 3840
+def test_another_batch_is_told_with_what_the_rule_would_do(config: Recipe) -> None:
+    config.model["queue_length"] = 3840
     assert differences(config, 4) == [
         "effective batch 256 = 64 x 4 x 1; the recipe's is 4,096",
         "learning rate 4.8 as in the recipe; this batch wants 0.3 by the recipe's linear rule: --auto-scale-lr",
@@ -75,9 +76,9 @@ def test_another_batch_is_told_with_what_the_rule_would_do(config: dict[str, Any
         (3_840, 400, "queue 3,840: 2.4 batches of 1,600"),
     ],
 )
-def test_a_queue_is_counted_in_batches(config: dict[str, Any], queue: int, per_process: int, said: str) -> None:
-    config["model"]["queue_length"], config["train_dataloader"]["batch_size"] = queue, per_process
-    assert differences(config, 4)[-1] == f"{said}; the recipe's are of 4,096"
+def test_a_queue_is_counted_in_batches(queue: int, per_process: int, said: str) -> None:
+    options = {"model.queue_length": queue, "train_dataloader.batch_size": per_process}
+    assert differences(load_config("swav/swav_resnet50", options), 4)[-1] == f"{said}; the recipe's are of 4,096"
 
 
 @pytest.mark.parametrize(
@@ -102,14 +103,14 @@ def test_batch_norm_over_processes_is_a_matter_of_course_where_the_method_wants_
     assert not [note for note in describe(load_config("moco/moco_v3_resnet50"), processes=8).notes if "meant" in note]
 
 
-def test_a_scaled_run_is_told_what_was_scaled(config: dict[str, Any]) -> None:
+def test_a_scaled_run_is_told_what_was_scaled(config: Recipe) -> None:
     scaled = scale_learning_rates(config, 4)
     assert differences(scaled, 4, scaled_from=config)[1] == (
         "learning rate 0.3 by the recipe's linear rule; the recipe's is 4.8"
     )
 
 
-def test_too_few_samples_for_the_prototypes_are_told_with_what_to_change(config: dict[str, Any]) -> None:
+def test_too_few_samples_for_the_prototypes_are_told_with_what_to_change(config: Recipe) -> None:
     (note,) = [note for note in describe(config, processes=1).notes if "prototypes" in note]
     assert "3000 prototypes cannot be used equally by 64 samples" in note
     assert "model.queue_length" in note
@@ -137,7 +138,7 @@ def test_too_few_samples_for_the_prototypes_are_told_with_what_to_change(config:
 def test_samples_of_a_micro_batch_for_each_prototype_are_compared_with_the_recipes(
     name: str, options: dict[str, Any], processes: int, note: str | None
 ) -> None:
-    notes = describe(load_config(name, options), processes=processes, recipe=load_config(name)).notes
+    notes = describe(load_config(name, options), processes=processes, original=load_config(name)).notes
     found = [said for said in notes if said.startswith("model.prototypes.num_prototypes")]
     assert len(found) == (note is not None)
     assert note is None or note in found[0]
@@ -148,25 +149,24 @@ def test_samples_of_a_micro_batch_for_each_prototype_are_compared_with_the_recip
     [(None, 8, None), (8, 1, None), ("all", 1, None), ("all", 6, 6), (8, 2, 2), (64, 6, 6), (4, 8, 4), (1, 8, None)],
 )
 def test_a_batch_norm_group_larger_than_the_run_is_the_run(wanted: Any, processes: int, group: int | None) -> None:
-    assert sync_bn_group({"sync_bn": wanted}, processes) == group
+    assert sync_bn_group(replace(load_config("swav/swav_scenes"), sync_bn=wanted), processes) == group
 
 
-def test_batch_norm_groups_that_do_not_divide_the_processes_are_rejected_in_the_dry_run(config: dict[str, Any]) -> None:
+def test_batch_norm_groups_that_do_not_divide_the_processes_are_rejected_in_the_dry_run(config: Recipe) -> None:
     with pytest.raises(ConfigError) as caught:
         describe(config, processes=12)
-    assert (
-        str(caught.value) == "sync_bn: groups of 8 do not divide 12 processes; use one of 1, 2, 3, 4, 6, 12, or 'all'"
-    )
+    assert str(caught.value) == "sync_bn: must divide the 12 processes, got 8; use one of 1, 2, 3, 4, 6, 12, or 'all'"
     assert any(
         "images of all 2 processes; the recipe's groups are of 8" in note
         for note in describe(config, processes=2).notes
     )
 
 
-def test_a_batch_larger_than_the_data_is_rejected(config: dict[str, Any]) -> None:
-    config["train_dataloader"]["num_images"] = 50
-    with pytest.raises(ConfigError, match=r"64 images per update \(64 x 1 x 1\) are more than the 50 of the data set"):
+def test_a_batch_larger_than_the_data_is_rejected() -> None:
+    config = load_config("swav/swav_resnet50", {"train_dataloader.num_images": 50})
+    with pytest.raises(ConfigError) as caught:
         describe(config)
+    assert [(problem.path, problem.got) for problem in caught.value.problems] == [("train_dataloader.batch_size", 64)]
 
 
 def test_what_a_component_rejects_is_a_config_error() -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,14 +29,14 @@ def forgotten(site: Path) -> Iterator[None]:
 def test_a_file_is_named_by_its_path_beside_the_config(tmp_path: Path) -> None:
     write(tmp_path, BACKBONE.format(name="OwnNet"), "parts/own_net_file.py")
     config = load_config(write(tmp_path, OWN + "custom_imports = dict(imports='parts/own_net_file.py')\n"))
-    assert BACKBONES.build(config["model"]["backbone"]).out_dim == 3
+    assert BACKBONES.build(config.model["backbone"]).out_dim == 3
     assert sys.modules["own_net_file"].__file__ == str(tmp_path / "parts/own_net_file.py")
 
 
 def test_the_path_holds_wherever_the_resolved_config_is_written_to(tmp_path: Path) -> None:
     write(tmp_path, BACKBONE.format(name="OwnNet"), "own_net_file.py")
     config = load_config(write(tmp_path, OWN + "custom_imports = dict(imports=['own_net_file.py'])\n"))
-    assert config["custom_imports"]["imports"] == [str(tmp_path / "own_net_file.py")]
+    assert config.custom_imports.imports == [str(tmp_path / "own_net_file.py")]
     assert load_config(write(tmp_path, dump_config(config), "work_dir/config.py")) == config
 
 
@@ -43,7 +44,7 @@ def test_the_path_of_a_base_is_relative_to_the_base(tmp_path: Path) -> None:
     write(tmp_path, BACKBONE.format(name="OwnNet"), "bases/own_net_file.py")
     write(tmp_path, OWN + "custom_imports = dict(imports=['own_net_file.py'])\n", "bases/base.py")
     config = load_config(write(tmp_path, "_base_ = 'bases/base.py'\ntrain_cfg = dict(max_steps=3)\n"))
-    assert config["custom_imports"]["imports"] == [str(tmp_path / "bases/own_net_file.py")]
+    assert config.custom_imports.imports == [str(tmp_path / "bases/own_net_file.py")]
 
 
 def test_loading_a_config_twice_imports_its_file_once(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_a_failure_may_be_passed_over_but_not_a_taken_name(tmp_path: Path) -> No
     write(tmp_path, BACKBONE.format(name="ResNet"), "greedy_net.py")
     text = RECIPE + "custom_imports = dict(imports='{}', allow_failed_imports=True)\n"
     for name in ("raises_value.py", "leaves.py"):
-        assert load_config(write(tmp_path, text.format(name)))["model"]["type"] == "SimCLR"
+        assert load_config(write(tmp_path, text.format(name))).model["type"] == "SimCLR"
     with pytest.raises(ConfigError, match="'ResNet' is registered twice"):
         load_config(write(tmp_path, text.format("greedy_net.py")))
 
@@ -159,6 +160,6 @@ def test_worker_processes_know_the_file_too(tmp_path: Path) -> None:
         write(tmp_path, text + "custom_imports = dict(imports='parts/own_shift.py')\n"),
         {"train_dataloader.num_workers": 1, "train_cfg.max_steps": 2, "work_dir": str(tmp_path / "run")},
     )
-    config["default_hooks"] = dict.fromkeys(("pictures", "collapse", "evaluate"))
-    Runner(config, device="cpu").train()
+    hooks = dict.fromkeys(("pictures", "collapse", "evaluate"))
+    Runner(replace(config, default_hooks=config.default_hooks | hooks), device="cpu").train()
     assert [line["step"] for line in read_metrics(tmp_path / "run/metrics.jsonl") if "loss" in line] == [1, 2]

@@ -1,11 +1,13 @@
 """``_base_``: a user's config, anywhere, builds on files beside it and on packaged recipes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from selfsup.config import config_names, load_config
 from selfsup.config.inherit import merged
+from selfsup.config.recipe import TrainCfg
 from selfsup.errors import ConfigError
 from tests.config.small import RECIPE, write
 
@@ -16,7 +18,7 @@ IMPORT = "from mmengine.config import read_base\nwith read_base():\n    {} impor
 def test_a_config_anywhere_builds_on_a_packaged_recipe(spelled: str, tmp_path: Path) -> None:
     path = write(tmp_path, f"_base_ = {spelled!r}\nmodel = dict(prototypes=dict(num_prototypes=300))\n")
     expected = load_config("swav/swav_resnet50")
-    expected["model"]["prototypes"]["num_prototypes"] = 300
+    expected.model["prototypes"]["num_prototypes"] = 300
     assert load_config(path) == expected
 
 
@@ -28,7 +30,7 @@ def test_every_packaged_recipe_can_be_built_on(name: str, tmp_path: Path) -> Non
 def test_a_file_beside_the_config_comes_before_a_packaged_one(tmp_path: Path) -> None:
     write(tmp_path, name="swav/swav_resnet50.py")
     path = write(tmp_path, "_base_ = 'swav/swav_resnet50'\nseed = 3\n")
-    assert load_config(path) == {**load_config(tmp_path / "swav/swav_resnet50.py"), "seed": 3}
+    assert load_config(path) == replace(load_config(tmp_path / "swav/swav_resnet50.py"), seed=3)
 
 
 def test_what_is_inherited_can_be_computed_with(tmp_path: Path) -> None:
@@ -38,10 +40,10 @@ def test_what_is_inherited_can_be_computed_with(tmp_path: Path) -> None:
     text += "train_dataloader = dict(batch_size=batch)\n"
     write(tmp_path)
     config = load_config(write(tmp_path, text, "mine.py"))
-    assert config["optim_wrapper"]["optimizer"]["lr"] == 0.3 * 32 / 256 / 4
-    assert config["optim_wrapper"]["optimizer"]["momentum"] == 0.9
-    assert config["train_dataloader"]["batch_size"] == 8
-    assert "batch" not in config
+    assert config.optim_wrapper["optimizer"]["lr"] == 0.3 * 32 / 256 / 4
+    assert config.optim_wrapper["optimizer"]["momentum"] == 0.9
+    assert config.train_dataloader.batch_size == 8
+    assert not hasattr(config, "batch")
 
 
 def test_later_bases_and_longer_chains_are_merged(tmp_path: Path) -> None:
@@ -50,7 +52,7 @@ def test_later_bases_and_longer_chains_are_merged(tmp_path: Path) -> None:
     write(tmp_path, "_base_ = ['recipe', 'more']\nseed = 2\n", "middle.py")
     text = "_base_ = 'middle'\ntrain_cfg = dict(max_steps=None, max_epochs=7)\n"
     config = load_config(write(tmp_path, text, "last.py"))
-    assert (config["seed"], config["evaluate_every"], config["train_cfg"]) == (2, 5, {"max_epochs": 7})
+    assert (config.seed, config.evaluate_every, config.train_cfg) == (2, 5, TrainCfg(max_epochs=7))
 
 
 def test_what_a_merged_component_does_not_take_is_told_with_its_place(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from selfsup.config import config_names, dump_config, find_config, load_config
 from selfsup.config.options import apply_options, parse_options
 from selfsup.config.read import read_config
+from selfsup.config.recipe import CustomImports, TrainCfg
 from selfsup.errors import ConfigError, DataError, RegistryError
 from selfsup.registry import BACKBONES, METHODS
 from tests.config.small import RECIPE, write
@@ -34,15 +35,15 @@ def test_the_three_styles_give_the_same_config_and_model(style: str, tmp_path: P
     states = []
     for each in (config, expected):
         torch.manual_seed(0)
-        states.append(METHODS.build(each["model"]).state_dict())
+        states.append(METHODS.build(each.model).state_dict())
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
 def test_names_that_the_file_computes_with_are_not_part_of_the_config(tmp_path: Path) -> None:
     config = load_config(write(tmp_path))
-    assert "batch" not in config
-    assert config["optim_wrapper"]["optimizer"]["lr"] == 0.3 * 32 / 256
+    assert not hasattr(config, "batch")
+    assert config.optim_wrapper["optimizer"]["lr"] == 0.3 * 32 / 256
 
 
 def test_a_name_that_nothing_reads_is_a_misspelt_key(tmp_path: Path) -> None:
@@ -54,10 +55,10 @@ def test_a_name_that_nothing_reads_is_a_misspelt_key(tmp_path: Path) -> None:
 
 def test_defaults_of_sections_and_components_are_filled_in(tmp_path: Path) -> None:
     config = load_config(write(tmp_path))
-    assert config["channels_last"] is True
-    assert config["train_dataloader"]["max_bad_share"] == 0.01
-    assert config["model"]["neck"]["bn"] is True
-    assert "in_dim" not in config["model"]["neck"]  # supplied by the method
+    assert config.channels_last is True
+    assert config.train_dataloader.max_bad_share == 0.01
+    assert config.model["neck"]["bn"] is True
+    assert "in_dim" not in config.model["neck"]  # supplied by the method
 
 
 def test_a_dumped_config_loads_back_equal(tmp_path: Path) -> None:
@@ -68,8 +69,8 @@ def test_a_dumped_config_loads_back_equal(tmp_path: Path) -> None:
 def test_loading_twice_shares_nothing(tmp_path: Path) -> None:
     path = write(tmp_path)
     first = load_config(path)
-    first["model"]["backbone"]["depth"] = 50
-    assert load_config(path)["model"]["backbone"]["depth"] == 18
+    first.model["backbone"]["depth"] = 50
+    assert load_config(path).model["backbone"]["depth"] == 18
 
 
 @pytest.mark.parametrize("name", ["swav/swav_resnet50", "swav/swav_resnet50.py", "configs/swav/swav_resnet50.py"])
@@ -141,9 +142,9 @@ def test_options_change_values_list_items_and_arguments_left_out(tmp_path: Path)
     text = RECIPE + "custom_hooks = [dict(type='EmptyCacheHook')]\n"
     options = ["train_cfg.max_steps=7", "custom_hooks.0.after_iter=true", "model.preprocess.std=(1., 1., 1.)"]
     config = load_config(write(tmp_path, text), options)
-    assert config["train_cfg"]["max_steps"] == 7
-    assert config["custom_hooks"][0]["after_iter"] is True
-    assert config["model"]["preprocess"]["std"] == (1.0, 1.0, 1.0)
+    assert config.train_cfg.max_steps == 7
+    assert config.custom_hooks[0]["after_iter"] is True
+    assert config.model["preprocess"]["std"] == (1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -155,8 +156,11 @@ def test_options_change_values_list_items_and_arguments_left_out(tmp_path: Path)
         ),
         ("model.backbone.deph=50", "model.backbone.deph: is not an argument of ResNet, got 50; did you mean 'depth'?"),
         ("seeed=1", "seeed: is not a key of a config, got 1; did you mean 'seed'?"),
-        ("train_cfg.max_step=1", "train_cfg.max_step: is not a key of a train_cfg, got 1; did you mean 'max_steps'?"),
-        ("evaluators.knn.k=1", "evaluators.knn.type: is missing; it names the component to build"),
+        (
+            "train_cfg.max_step=1",
+            "train_cfg.max_step: is not an argument of TrainCfg, got 1; did you mean",
+        ),
+        ("evaluators.knn.k=1", "evaluators.knn.type: is missing, which names the component to build"),
         ("seed.x=1", "--cfg-options seed.x: seed is 3, which has no 'x' inside"),
         ("custom_hooks.1.x=1", "--cfg-options custom_hooks.1.x: custom_hooks.1: must be a number below 1, got '1'"),
         ("no equals sign", "--cfg-options no equals sign: must be KEY=VALUE"),
@@ -178,8 +182,8 @@ def test_an_option_in_free_data_must_name_a_key_that_is_there() -> None:
 
 def test_an_option_for_steps_replaces_epochs(tmp_path: Path) -> None:
     path = write(tmp_path, RECIPE.replace("max_steps=100", "max_epochs=3"))
-    assert load_config(path, ["train_cfg.max_steps=5"])["train_cfg"] == {"max_steps": 5}
-    assert load_config(path, ["train_cfg.max_epochs=none", "train_cfg.max_steps=5"])["train_cfg"] == {"max_steps": 5}
+    assert load_config(path, ["train_cfg.max_steps=5"]).train_cfg == TrainCfg(max_steps=5)
+    assert load_config(path, ["train_cfg.max_epochs=none", "train_cfg.max_steps=5"]).train_cfg == TrainCfg(max_steps=5)
     with pytest.raises(ConfigError, match="exactly one of max_epochs and max_steps"):
         load_config(path, ["train_cfg.max_epochs=2", "train_cfg.max_steps=5"])
 
@@ -190,10 +194,10 @@ def test_own_images_replace_the_data_of_the_config_and_its_evaluators(tmp_path: 
     )
     path = write(tmp_path, text)
     config = load_config(path, ["train_dataloader.dataset.labels=folder"], images=tmp_path)
-    dataset = config["train_dataloader"]["dataset"]
+    dataset = config.train_dataloader.dataset
     assert (dataset["type"], dataset["root"], dataset["labels"]) == ("ImageList", str(tmp_path), "folder")
-    assert config["evaluators"]["knn"]["k"] == 5
-    assert not {"train", "test"} & set(config["evaluators"]["knn"])
+    assert config.evaluators["knn"]["k"] == 5
+    assert not {"train", "test"} & set(config.evaluators["knn"])
 
 
 def test_own_images_that_are_not_there_are_rejected(tmp_path: Path) -> None:
@@ -211,8 +215,8 @@ def test_custom_imports_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.syspath_prepend(str(tmp_path))
     text = RECIPE.replace("dict(type='ResNet', depth=18, width=0.125)", "dict(type='own_parts.Own', depth=3)")
     config = load_config(write(tmp_path, text + "custom_imports = dict(imports=['own_parts'])\n"))
-    assert config["model"]["backbone"] == {"type": "own_parts.Own", "depth": 3}
-    assert METHODS.build(config["model"]).backbone.out_dim == 3
+    assert config.model["backbone"] == {"type": "own_parts.Own", "depth": 3}
+    assert METHODS.build(config.model).backbone.out_dim == 3
     for other in ("own_parts.nn.Flatten.forward", "own_parts.os.system", "own_parts.nn"):
         with pytest.raises(RegistryError, match=f"no backbone is called '{other}'"):
             BACKBONES.find(other)
@@ -227,10 +231,10 @@ def test_a_class_that_is_not_registered_is_known_to_who_imports_it_and_to_the_du
     text = text.replace("dict(type='SGD'", "dict(type=SGD")
     imports = "from own_classes import Plain\nfrom torch.optim import SGD\n"
     config = load_config(write(tmp_path, imports + text))
-    assert config["optim_wrapper"]["optimizer"]["type"] == "SGD"
-    assert config["model"]["backbone"]["type"] == "own_classes.Plain"
-    assert config["custom_imports"] == {"imports": ["own_classes"], "allow_failed_imports": False}
-    assert METHODS.build(config["model"]).backbone.out_dim == 3
+    assert config.optim_wrapper["optimizer"]["type"] == "SGD"
+    assert config.model["backbone"]["type"] == "own_classes.Plain"
+    assert config.custom_imports == CustomImports(imports=["own_classes"])
+    assert METHODS.build(config.model).backbone.out_dim == 3
     assert load_config(write(tmp_path, dump_config(config), "again.py")) == config
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from selfsup.config import config_names, find_config, load_config
 from selfsup.config.find import CONFIG_FOLDERS
+from selfsup.config.recipe import Sharding
 from selfsup.planning import Plan, describe, print_plan
 from selfsup.planning.describe import rate_curve
 from selfsup.registry import DATASETS, TRANSFORMS
@@ -96,13 +97,13 @@ def test_composition_is_two_deep_at_most(folder: Any) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "scenes" in name])
 def test_the_stated_number_of_scenes_is_right(name: str) -> None:
-    loader = load_config(name)["train_dataloader"]
-    assert len(DATASETS.build(loader["dataset"])) == loader["num_images"]
+    loader = load_config(name).train_dataloader
+    assert len(DATASETS.build(loader.dataset)) == loader.num_images
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_its_views_turn_an_image_into_what_the_plan_says(name: str) -> None:
-    pipeline = TRANSFORMS.build(load_config(name)["train_dataloader"]["views"])
+    pipeline = TRANSFORMS.build(load_config(name).train_dataloader.views)
     views = pipeline(np.zeros((80, 70, 3), np.uint8), np.random.default_rng(0))
     sides = [view.shape[0] for view in views]
     assert plan(name).views == tuple((side, sides.count(side)) for side in sorted(set(sides), reverse=True))
@@ -156,7 +157,7 @@ def test_seer_10b_gives_the_memory_that_its_sizes_need() -> None:
     assert f"copies of {largest * 2 / 1e9:.1f} GB, {largest * 10 / 1e9:.1f} GB while" in text
     assert f"On one process: {total * 12 / 1e9:.0f} GB" in text
     assert f"the first needs {total * 4 / 1e9:.0f} GB to build and {total * 8 / 1e9:.0f} GB to save" in text
-    assert load_config("swav/seer_regnety10b")["sharding"] == {"min_parameters": 1_000_000}
+    assert load_config("swav/seer_regnety10b").sharding == Sharding(min_parameters=1_000_000)
 
 
 def test_swav_follows_its_codes_learning_rate() -> None:
@@ -173,7 +174,7 @@ def test_swav_s_prototypes_rest_for_one_update_more_than_an_epoch_and_its_queue_
     small = plan("swav/swav_resnet50", **{"train_dataloader.batch_size": 256 // PROCESSES["swav/swav_resnet50"]})
     assert (recipe.steps_per_epoch, small.steps_per_epoch) == (expected["ipe_4096"], expected["ipe_256"])
     for name in ("swav/swav_resnet50", *SEER):
-        assert load_config(name)["optim_wrapper"]["freeze"] == {"prototypes": expected["freeze_4096"]}, name
+        assert load_config(name).optim_wrapper["freeze"] == {"prototypes": expected["freeze_4096"]}, name
     text = find_config("swav/swav_resnet50").read_text()  # which says what the small batch needs
     assert f"optim_wrapper.freeze.prototypes={expected['freeze_256']}``" in text
     queue = int(re.findall(r"model\.queue_length=(\d+)", text)[0])
@@ -182,11 +183,11 @@ def test_swav_s_prototypes_rest_for_one_update_more_than_an_epoch_and_its_queue_
 
 def test_imagenet_has_the_recorded_number_of_images_whole_and_its_hundredth() -> None:
     expected = record("eval/subsets")["expected"]
-    loaders = {name: load_config(name)["train_dataloader"] for name in NAMES}
-    whole = {name: each["num_images"] for name, each in loaders.items() if each["dataset"].get("root") == IMAGENET}
+    loaders = {name: load_config(name).train_dataloader for name in NAMES}
+    whole = {name: each.num_images for name, each in loaders.items() if each.dataset.get("root") == IMAGENET}
     assert len(whole) >= 10
     assert set(whole.values()) == {expected["train"]}
-    assert loaders["simclr/simclr_v2_finetune_resnet50"]["num_images"] == expected["one_pct"]
+    assert loaders["simclr/simclr_v2_finetune_resnet50"].num_images == expected["one_pct"]
     assert f"{expected['one_pct']:,} file names" in find_config("simclr/simclr_v2_finetune_resnet50").read_text()
     assert f"all {expected['val']:,} of val" in find_config("_base_/evals/imagenet").read_text()
 
@@ -199,14 +200,14 @@ def test_the_rest_peak_at_three_tenths_for_256_images(name: str) -> None:
 @pytest.mark.parametrize("name", SEER)
 def test_seer_keeps_what_its_paper_says(name: str) -> None:
     config = load_config(name)
-    model, optimizer = config["model"], config["optim_wrapper"]["optimizer"]
+    model, optimizer = config.model, config.optim_wrapper["optimizer"]
     assert model["neck"]["hidden_dims"] == (8192, 8192) and model["neck"]["bn"] is False
     assert model["prototypes"]["num_prototypes"] == 16_000
     assert (model["loss"]["iterations"], model["loss"]["epsilon"]) == (10, 0.03 if "10b" in name else 0.05)
     assert (optimizer["variant"], optimizer["weight_decay"]) == ("larc", 1e-5)
-    assert "param_groups" not in config["optim_wrapper"]  # biases and batch norm are decayed and adapted too
-    assert config["sync_bn"] == ("all" if "10b" in name else 64)
-    assert config["optim_wrapper"]["freeze"] == {"prototypes": 313}
+    assert "param_groups" not in config.optim_wrapper  # biases and batch norm are decayed and adapted too
+    assert config.sync_bn == ("all" if "10b" in name else 64)
+    assert config.optim_wrapper["freeze"] == {"prototypes": 313}
 
 
 def test_seer_256_says_whose_the_often_quoted_widths_are() -> None:

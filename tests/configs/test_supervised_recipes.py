@@ -1,6 +1,7 @@
 """The recipes with labels, and SimCLR v2's three steps, say what their papers and codes say."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -107,15 +108,15 @@ def test_simclr_v2_s_steps_hand_their_weights_on(network: str) -> None:
 def test_the_distillation_s_teacher_is_what_fine_tuning_leaves(student: str, tuned_network: str) -> None:
     config = load_config(f"simclr/simclr_v2_distill_{student}")
     tuned = build_on_meta(load_config(f"simclr/simclr_v2_finetune_{tuned_network}")).state_dict()
-    teacher = build_on_meta({"model": config["model"]["teacher"]}).state_dict()
+    teacher = build_on_meta(replace(config, model=config.model["teacher"])).state_dict()
     assert {name: tensor.shape for name, tensor in teacher.items()} == {n: t.shape for n, t in tuned.items()}
-    assert config["model"]["teacher_checkpoint"].endswith(f"simclr_v2_finetune_{tuned_network}")
+    assert config.model["teacher_checkpoint"].endswith(f"simclr_v2_finetune_{tuned_network}")
 
 
 @pytest.mark.parametrize("name", ["bit_s_resnet50", "bit_m_resnet101_w3", "bit_l_resnet152_w4", "bit_scenes"])
 def test_bit_sees_pixels_in_minus_1_to_1(name: str) -> None:
     check = record("bit/preprocess")
-    preprocess = Preprocess(**load_config(f"bit/{name}")["model"]["preprocess"])
+    preprocess = Preprocess(**load_config(f"bit/{name}").model["preprocess"])
     pixels = torch.tensor(check["input"]["v"], dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
     expected = torch.tensor(check["expected"]).view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
     torch.testing.assert_close(preprocess(pixels), expected, rtol=0, atol=1e-6)  # float32

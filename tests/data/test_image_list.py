@@ -145,7 +145,7 @@ def test_a_list_whose_paths_start_at_the_current_folder_is_told_how_to_say_so(
     with pytest.raises(DataError) as caught:
         ImageList(elsewhere / "list.txt", "column")
     assert str(caught.value) == (
-        f"ImageList.prefix: relative paths of {elsewhere / 'list.txt'} start at {elsewhere}, where there is no "
+        f"prefix: relative paths of {elsewhere / 'list.txt'} start at {elsewhere}, where there is no "
         f"{written}, and at the current folder there is; set prefix='.' "
         "(--cfg-options train_dataloader.dataset.prefix=.)"
     )
@@ -209,7 +209,7 @@ def test_groups_come_from_folders_a_column_or_the_name(folder: Path, tmp_path: P
 
 @pytest.mark.parametrize("groups, message", [("column", "'column' needs a table"), ("(", "no regular expression")])
 def test_groups_that_cannot_be_are_rejected(folder: Path, groups: str, message: str) -> None:
-    with pytest.raises(DataError, match=rf"ImageList\.groups: .*{message}"):
+    with pytest.raises(DataError, match=rf"groups: .*{message}"):
         ImageList(folder, groups=groups)
 
 
@@ -341,13 +341,13 @@ def test_a_list_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.M
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("selfsup.data.sources.entries.open", denied, raising=False)
-    with pytest.raises(DataError, match=r"ImageList\.root: cannot read .*list\.csv: Permission denied"):
+    with pytest.raises(DataError, match=r"root: cannot read .*list\.csv: Permission denied"):
         ImageList(folder / "list.csv")
 
 
 def test_a_cache_that_is_something_else_is_not_overwritten(folder: Path) -> None:
     (folder / "notes").write_text("precious")
-    with pytest.raises(DataError, match=r"ImageList\.cache: .*notes: not a path table; remove the file"):
+    with pytest.raises(DataError, match=r"cache: .*notes: not a path table; remove the file"):
         ImageList(folder, cache=folder / "notes")
     assert (folder / "notes").read_text() == "precious"
 

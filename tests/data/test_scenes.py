@@ -111,9 +111,9 @@ def test_the_two_domains_draw_the_same_emoji_differently() -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"split": "valid"}, r"Scenes.split: got 'valid'"),
+        ({"split": "valid"}, r"split: got 'valid'"),
         ({"background": "foto"}, "did you mean 'photo'"),
-        ({"domains": ("apple",)}, "Scenes.domains: got 'apple'"),
+        ({"domains": ("apple",)}, "domains: got 'apple'"),
         ({"domains": "google"}, "must be a list"),
         ({"level": "categories"}, "did you mean 'category'"),
         ({"size": 4}, "at least 8 pixels, got 4"),

@@ -31,10 +31,10 @@ def test_supervised_and_bit_take_the_steps_of_their_code() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: SupervisedViews(jitter=0.6), r"SupervisedViews.jitter: must be in \[0, 0.5\], got 0.6"),
-        (lambda: SupervisedViews(jitter=-0.1), r"SupervisedViews.jitter: must be in \[0, 0.5\], got -0.1"),
-        (lambda: BiTViews(0), "RandomResizedCrop.size: must be > 0, got 0"),
-        (lambda: EvaluationView(128, 224), "EvaluationView.resize: must be at least size = 224, got 128"),
+        (lambda: SupervisedViews(jitter=0.6), r"jitter: must be in \[0, 0.5\], got 0.6"),
+        (lambda: SupervisedViews(jitter=-0.1), r"jitter: must be in \[0, 0.5\], got -0.1"),
+        (lambda: BiTViews(0), "size: must be > 0, got 0"),
+        (lambda: EvaluationView(128, 224), "resize: must be at least size = 224, got 128"),
     ],
 )
 def test_arguments_that_do_not_fit_are_rejected(build, message: str) -> None:

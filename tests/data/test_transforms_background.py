@@ -62,7 +62,7 @@ def test_an_image_without_alpha_passes_unchanged() -> None:
 
 
 def test_unknown_kinds_are_rejected() -> None:
-    with pytest.raises(ConfigError, match=r"FreshBackground.kinds: must be one of .* did you mean 'gradient'"):
+    with pytest.raises(ConfigError, match=r"kinds: must be one of .* did you mean 'gradient'"):
         FreshBackground(("gradiant",))
     with pytest.raises(ConfigError, match="must be a list of kinds, got 'flat'"):
         FreshBackground("flat")

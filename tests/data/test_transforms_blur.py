@@ -73,8 +73,8 @@ def test_a_picture_too_small_for_a_kernel_stays() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(sigma=(0.0, 2.0)), r"GaussianBlur.sigma: must be \(low, high\) with 0 < low <= high, got \(0.0, 2.0\)"),
-        (dict(p=-0.1), r"GaussianBlur.p: must be in \[0, 1\]"),
+        (dict(sigma=(0.0, 2.0)), r"sigma: must be \(low, high\) with 0 < low <= high, got \(0.0, 2.0\)"),
+        (dict(p=-0.1), r"p: must be in \[0, 1\]"),
         (dict(kernel="simclrv2"), "did you mean 'simclr'"),
     ],
 )

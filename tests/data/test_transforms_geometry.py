@@ -118,14 +118,14 @@ def test_a_random_crop_lies_in_every_place_equally_often() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: RandomResizedCrop(0), "RandomResizedCrop.size: must be > 0, got 0"),
-        (lambda: RandomResizedCrop(8, (0.5, 0.1)), "RandomResizedCrop.scale: must be"),
-        (lambda: RandomResizedCrop(8, ratio=(0.0, 1.0)), "RandomResizedCrop.ratio: must be"),
+        (lambda: RandomResizedCrop(0), "size: must be > 0, got 0"),
+        (lambda: RandomResizedCrop(8, (0.5, 0.1)), "scale: must be"),
+        (lambda: RandomResizedCrop(8, ratio=(0.0, 1.0)), "ratio: must be"),
         (lambda: RandomResizedCrop(8, interpolation="bilinar"), "did you mean 'bilinear'"),  # type: ignore[arg-type]
-        (lambda: RandomResizedCrop(8, attempts=0), "RandomResizedCrop.attempts: must be > 0"),
-        (lambda: Resize((0, 3)), "Resize.size: must be > 0"),
-        (lambda: CenterCrop(-1), "CenterCrop.size: must be > 0"),
-        (lambda: RandomCrop(0), "RandomCrop.size: must be > 0, got 0"),
+        (lambda: RandomResizedCrop(8, attempts=0), "attempts: must be > 0"),
+        (lambda: Resize((0, 3)), "size: must be > 0"),
+        (lambda: CenterCrop(-1), "size: must be > 0"),
+        (lambda: RandomCrop(0), "size: must be > 0, got 0"),
     ],
 )
 def test_arguments_out_of_range_are_rejected(build: object, message: str) -> None:

@@ -39,9 +39,9 @@ def test_every_angle_is_drawn_equally_often(angles: list[int]) -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: RandomHorizontalFlip(1.5), r"RandomHorizontalFlip.p: must be in \[0, 1\], got 1.5"),
-        (lambda: RandomRotate90((0, 45)), r"RandomRotate90.angles: must be some of 0, 90, 180, 270, got \(0, 45\)"),
-        (lambda: RandomRotate90(()), r"RandomRotate90.angles: must be some of 0, 90, 180, 270, got \(\)"),
+        (lambda: RandomHorizontalFlip(1.5), r"p: must be in \[0, 1\], got 1.5"),
+        (lambda: RandomRotate90((0, 45)), r"angles: must be some of 0, 90, 180, 270, got \(0, 45\)"),
+        (lambda: RandomRotate90(()), r"angles: must be some of 0, 90, 180, 270, got \(\)"),
     ],
 )
 def test_arguments_out_of_range_are_rejected(build, message: str) -> None:

@@ -113,18 +113,18 @@ def test_probabilities_hold(transform) -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Cutout(0.0), r"Cutout.size: must be in \(0, 1\], got 0.0"),
-        (lambda: Cutout(1.5), r"Cutout.size: must be in \(0, 1\], got 1.5"),
-        (lambda: Cutout(p=2), r"Cutout.p: must be in \[0, 1\], got 2"),
-        (lambda: Cutout(fill=(0, 256, 0)), r"Cutout.fill: must be three numbers in \[0, 255\], got \(0, 256, 0\)"),
-        (lambda: Cutout(fill=(0, 1)), "Cutout.fill: must be three numbers"),
-        (lambda: GaussianNoise((0.2, 0.1)), r"GaussianNoise.sigma: must be \(low, high\) with 0 < low <= high"),
-        (lambda: GaussianNoise(p=-1), r"GaussianNoise.p: must be in \[0, 1\], got -1"),
-        (lambda: Sobel(gain=0), "Sobel.gain: must be > 0, got 0"),
-        (lambda: Sobel(1.1), r"Sobel.p: must be in \[0, 1\], got 1.1"),
+        (lambda: Cutout(0.0), r"size: must be in \(0, 1\], got 0.0"),
+        (lambda: Cutout(1.5), r"size: must be in \(0, 1\], got 1.5"),
+        (lambda: Cutout(p=2), r"p: must be in \[0, 1\], got 2"),
+        (lambda: Cutout(fill=(0, 256, 0)), r"fill: must be three numbers in \[0, 255\], got \(0, 256, 0\)"),
+        (lambda: Cutout(fill=(0, 1)), "fill: must be three numbers"),
+        (lambda: GaussianNoise((0.2, 0.1)), r"sigma: must be \(low, high\) with 0 < low <= high"),
+        (lambda: GaussianNoise(p=-1), r"p: must be in \[0, 1\], got -1"),
+        (lambda: Sobel(gain=0), "gain: must be > 0, got 0"),
+        (lambda: Sobel(1.1), r"p: must be in \[0, 1\], got 1.1"),
         (
             lambda: Sobel(channels="lumma"),
-            "Sobel.channels: must be one of luma, each, got 'lumma'; did you mean 'luma'",
+            "channels: must be one of luma, each, got 'lumma'; did you mean 'luma'",
         ),
     ],
 )

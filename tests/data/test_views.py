@@ -142,8 +142,8 @@ def test_the_same_generator_gives_the_same_views_and_the_image_stays(views: Mult
     ("build", "message"),
     [
         (lambda: SwAVViews((224,), (2, 4)), "sizes, counts and scales must be equally long, got 1, 2 and 2"),
-        (lambda: SwAVViews((96, 224)), r"SwAVViews.sizes: must fall, got \(96, 224\)"),
-        (lambda: MoCoViews(version=4), "MoCoViews.version: must be 1, 2 or 3, got 4"),
+        (lambda: SwAVViews((96, 224)), r"sizes: must fall, got \(96, 224\)"),
+        (lambda: MoCoViews(version=4), "version: must be 1, 2 or 3, got 4"),
     ],
 )
 def test_arguments_that_do_not_fit_are_rejected(build, message: str) -> None:

@@ -87,7 +87,7 @@ def test_a_recipe_trains_on_two_processes_which_stay_alike(
 ) -> None:
     folder, (first, second) = results
     assert len(losses(folder / name)) == 2
-    assert first[name]["synced"] == second[name]["synced"] == ("sync_bn" in load_config(name))
+    assert first[name]["synced"] == second[name]["synced"] == (load_config(name).sync_bn is not None)
     for key, value in first[name]["parameters"].items():
         assert value.equal(second[name]["parameters"][key]), key
 

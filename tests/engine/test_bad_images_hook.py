@@ -107,8 +107,8 @@ def test_memory_is_a_bit_an_image_at_most(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"max_share": 5.0}, r"train_dataloader\.max_bad_share: must be in \[0, 1\], got 5.0"),
-        ({"every_steps": 0}, r"BadImagesHook\.every_steps: must be > 0, got 0"),
+        ({"max_share": 5.0}, r"max_share: must be in \[0, 1\], got 5.0"),
+        ({"every_steps": 0}, r"every_steps: must be > 0, got 0"),
     ],
 )
 def test_senseless_numbers_are_rejected(wrong: dict[str, Any], message: str) -> None:

@@ -23,7 +23,7 @@ from tests.engine.tiny_run import tiny_config
 def test_short_epochs_do_not_each_end_in_a_checkpoint(
     tmp_path: Path, changes: dict[str, Any], saved: list[int]
 ) -> None:
-    config = tiny_config(tmp_path, steps=14)
+    config = tiny_config(tmp_path, steps=14, split=None)
     scenes = {"type": "Scenes", "split": "test", "size": 40}
     config["train_dataloader"] |= {
         "dataset": {"type": "Subset", "dataset": scenes, "count": 24}

@@ -102,8 +102,8 @@ def test_a_method_that_says_nothing_of_itself_is_watched_by_its_features() -> No
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"every_steps": 0}, "CollapseWatchHook.every_steps: must be > 0, got 0"),
-        ({"num_images": 1}, "CollapseWatchHook.num_images: must be > 1, got 1"),
+        ({"every_steps": 0}, "every_steps: must be > 0, got 0"),
+        ({"num_images": 1}, "num_images: must be > 1, got 1"),
     ],
 )
 def test_senseless_numbers_are_rejected(wrong: dict[str, int], message: str) -> None:

@@ -187,7 +187,7 @@ def test_a_tasks_own_name_and_an_evaluator_for_one_of_them(tmp_path: Path) -> No
 
 
 def test_what_is_wrong_with_an_evaluator_is_said_before_the_first_step(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="unexpected keyword argument 'neighbors'"):
+    with pytest.raises(ConfigError, match=r"evaluators\.knn\.neighbors: is not an argument of KNN"):
         run(tmp_path, hook={"evaluators": {"knn": {"type": "KNN", "neighbors": 5}}})
     assert not column(tmp_path, "loss")
 

@@ -84,9 +84,9 @@ def test_the_optimizer_takes_the_groups_as_they_are() -> None:
     [
         (
             {"match": "predictr.*", "lr": 1.0},
-            r"param_groups\[1\]: match='predictr\.\*' matches no parameter; they",
+            r"param_groups\.1: match='predictr\.\*' matches no parameter; they",
         ),
-        ({"kinds": "bais", "lr": 1.0}, r"param_groups\[1\]\.kinds: unknown kind 'bais'; did you mean 'bias'\?"),
+        ({"kinds": "bais", "lr": 1.0}, r"param_groups\.1\.kinds: unknown kind 'bais'; did you mean 'bias'\?"),
         ({"kinds": "bias", "weigth_decay": 0.0}, r"unknown key 'weigth_decay'; did you mean 'weight_decay'\?"),
         ({"weight_decay": 0.0}, "needs kinds or match to say which parameters"),
         ({"kinds": "bias"}, "selects parameters but changes nothing"),

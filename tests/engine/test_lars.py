@@ -167,12 +167,12 @@ def test_it_resumes_bitwise_from_its_state() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"variant": "lark"}, r"LARS\.variant: no variant is called 'lark'; did you mean 'larc'\?"),
-        ({"lr": -1.0}, r"LARS\.lr: must be >= 0, got -1.0"),
-        ({"momentum": 1.0}, r"LARS\.momentum: must be in \[0, 1\), got 1.0"),
-        ({"weight_decay": -0.1}, r"LARS\.weight_decay: must be >= 0, got -0.1"),
-        ({"trust_coefficient": 0.0}, r"LARS\.trust_coefficient: must be > 0, got 0.0"),
-        ({"momentum": 0, "nesterov": True}, r"LARS\.nesterov: needs momentum > 0"),
+        ({"variant": "lark"}, r"variant: no variant is called 'lark'; did you mean 'larc'\?"),
+        ({"lr": -1.0}, r"lr: must be >= 0, got -1.0"),
+        ({"momentum": 1.0}, r"momentum: must be in \[0, 1\), got 1.0"),
+        ({"weight_decay": -0.1}, r"weight_decay: must be >= 0, got -0.1"),
+        ({"trust_coefficient": 0.0}, r"trust_coefficient: must be > 0, got 0.0"),
+        ({"momentum": 0, "nesterov": True}, r"nesterov: needs momentum > 0"),
     ],
 )
 def test_arguments_out_of_range_are_rejected(arguments: dict[str, Any], message: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from selfsup.config.validate import fill_defaults, find_problems
+from selfsup.config.validate import find_problems, with_defaults
 from selfsup.engine.runner import Runner
 from selfsup.planning import describe
 from selfsup.registry import HOOKS, OPTIMIZERS
@@ -35,7 +35,7 @@ def check(work_dir: Path, **changes: Any) -> None:
         "dataset": {"type": "Scenes", "split": "test", "size": 40},
         "count": 16,
     }
-    config = fill_defaults(config)
+    config = with_defaults(config)
     assert find_problems(config) == []
     describe(config)
     Runner(config).train()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from selfsup.config.validate import fill_defaults, find_problems
+from selfsup.config.validate import find_problems, with_defaults
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.planning import describe
@@ -50,7 +50,7 @@ def config_of(work_dir: Path, schedule: dict[str, Any]) -> dict[str, Any]:
     config = tiny_config(work_dir, steps=3, param_scheduler=schedule, default_hooks=checkpoint)
     scenes = {"type": "Scenes", "split": "test", "size": 40}
     config["train_dataloader"]["dataset"] = {"type": "Subset", "dataset": scenes, "count": 16}  # two steps an epoch
-    return fill_defaults(config)
+    return with_defaults(config)
 
 
 def options(runner: Runner) -> list[tuple[float, float]]:
@@ -74,10 +74,7 @@ def test_it_is_valid_trains_and_resumes(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["ReduceOnPlateauLR", "ReduceOnPlateauMomentum", "ReduceOnPlateauParamScheduler"])
 def test_one_that_nothing_would_ever_move_is_rejected_and_not_listed(name: str, tmp_path: Path) -> None:
     (problem,) = find_problems(config_of(tmp_path, {"type": "MultiStep"}) | {"param_scheduler": {"type": name}})
-    assert problem.startswith(
-        f"param_scheduler.type: parameter scheduler {name!r} cannot be used here: it waits for the scores of "
-        "MMEngine's validation loop, which is never run here"
-    )
+    assert problem.path == "param_scheduler.type" and "it waits for the scores" in problem.message
     assert name not in PARAM_SCHEDULERS.names()
 
 
@@ -87,7 +84,5 @@ def test_a_cycle_by_epochs_that_ends_before_the_run_is_rejected_once_epochs_can_
     describe(config)
     with pytest.raises(ConfigError) as caught:
         Runner(config).train()
-    assert str(caught.value) == (
-        "param_scheduler.total_steps: must be at least 12, the epochs of the run, got 1: OneCycleLR does not continue "
-        "after its cycle"
-    )
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.got) == ("param_scheduler.total_steps", 1)

@@ -311,8 +311,8 @@ def test_what_has_changed_in_the_config_is_said_in_one_line(tmp_path: Path, capl
     assert resumed_at.endswith("step_000000004.pth")  # what follows of itself is not said twice
     said = [record.getMessage() for record in caplog.records if "config has changed" in record.getMessage()]
     assert said == [
-        "the config has changed since: model.loss.temperature 0.1 -> 0.2, param_scheduler.warmup_steps 1 -> 10, "
-        "train_cfg.max_steps 4 -> 8"
+        "the config has changed since: model.loss.temperature 0.1 -> 0.2, train_cfg.max_steps 4 -> 8, "
+        "param_scheduler.warmup_steps 1 -> 10"
     ]
     caplog.clear()
     resumed(config, caplog)
@@ -321,7 +321,7 @@ def test_what_has_changed_in_the_config_is_said_in_one_line(tmp_path: Path, capl
 
 def began(work_dir: Path) -> str | None:
     """What the work dir's own config, as it is loaded, says that the run began with."""
-    return load_config(work_dir / "config.py").get("load_from")
+    return load_config(work_dir / "config.py").load_from
 
 
 def without_split(work_dir: Path, steps: int, **changes: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from selfsup.config import Recipe
 from selfsup.data import LabelSets, split
 from selfsup.engine.evaluate import evaluate
 from selfsup.engine.logging.metrics import read_metrics
@@ -24,6 +25,7 @@ from tests.data.listed import Listed
 from tests.engine.tiny_run import tiny_config
 
 COUNT = 64
+ANY = Recipe.from_dict({}, partial=True)
 
 
 @DATASETS.register_module()
@@ -126,13 +128,13 @@ def test_a_run_trains_on_all_images_where_it_has_no_split(tmp_path: Path, change
 
 
 def test_images_of_one_class_or_of_several_each_have_no_split() -> None:
-    assert run_split(Listed("abcdef", [0] * 6), {}) is None
-    assert run_split(Listed("abcdef", [0, 0, 0, -1, -1, -1]), {}) is None
+    assert run_split(Listed("abcdef", [0] * 6), ANY) is None
+    assert run_split(Listed("abcdef", [0, 0, 0, -1, -1, -1]), ANY) is None
     several = Listed("abcdef")
     several.labels = LabelSets(np.arange(6) % 2, np.arange(7), 2)  # type: ignore[assignment]
-    assert run_split(several, {}) is None
+    assert run_split(several, ANY) is None
     said: list[str] = []
-    assert run_split(Listed("abcdef", range(6)), {}, log=said.append) is None
+    assert run_split(Listed("abcdef", range(6)), ANY, log=said.append) is None
     assert len(said) == 1 and "every class has one image" in said[0]
 
 

@@ -353,7 +353,7 @@ def test_the_config_says_how_long_processes_wait_for_each_other(
         monkeypatch.setattr(module, "init_process_group", lambda launcher, device, *, timeout: limits.append(timeout))
     runner = Runner(tiny_config(tmp_path, steps=1, evaluators={}, **given), device="cpu")
     runner.train()
-    evaluate(runner._config, list_checkpoints(tmp_path)[-1], device="cpu")
+    evaluate(runner.recipe, list_checkpoints(tmp_path)[-1], device="cpu")
     assert limits == [timedelta(minutes=minutes)] * 2
 
 

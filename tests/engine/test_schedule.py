@@ -213,10 +213,10 @@ def test_a_loss_that_is_not_finite_is_rejected() -> None:
     ("kind", "given", "message"),
     [
         (WarmupCosine, {"seam": "rebase"}, r"seam: unknown 'rebase'; did you mean 'rebased'\?"),
-        (WarmupCosine, {"start_lr": 0.1, "start_factor": 0.1}, "WarmupCosine.*give start_lr or start_factor, not both"),
+        (WarmupCosine, {"start_lr": 0.1, "start_factor": 0.1}, "give start_lr or start_factor, not both"),
         (WarmupCosine, {"warmup_steps": 1, "warmup_epochs": 1}, "give warmup_steps or warmup_epochs, not both"),
         (WarmupCosine, {"warmup_steps": -1}, "must not be negative, got -1"),
-        (WarmupCosine, {"lr": 0.0}, r"optimizer\.lr: must be > 0 for a schedule, got 0.0"),
+        (WarmupCosine, {"lr": 0.0}, "needs an optimizer with lr > 0, got 0.0"),
         (MultiStep, {}, "give the milestones as epochs or as steps"),
         (MultiStep, {"epochs": (1,), "steps": (1,)}, "give the milestones as epochs or as steps"),
         (HalveOnPlateau, {"window": 5, "patience_steps": 4, "min_improvement": 0.0}, "patience_steps >= window"),

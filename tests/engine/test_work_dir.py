@@ -94,7 +94,7 @@ def test_a_run_may_start_from_the_weights_of_the_one_it_archives(tmp_path: Path)
 
 def test_the_config_of_a_run_reads_back(tmp_path: Path) -> None:
     config = load_config("swav/swav_scenes", {"train_cfg.max_steps": 1, "work_dir": str(tmp_path / "ü")})
-    config["train_dataloader"] |= {"batch_size": 4, "num_workers": 0}
+    config.train_dataloader |= {"batch_size": 4, "num_workers": 0}
     Runner(config | {"evaluators": {}}, device="cpu").train()
     assert load_config(tmp_path / "ü" / "config.py") == config | {"evaluators": {}}
 

@@ -101,4 +101,4 @@ def test_colors_tell_the_blobs_apart_and_shuffled_labels_do_not() -> None:
 def test_senseless_numbers_are_rejected(name: str, value: float) -> None:
     with pytest.raises(ConfigError) as raised:
         KNN(**{name: value})
-    assert str(raised.value) == f"KNN.{name}: must be > 0, got {value}"
+    assert str(raised.value) == f"{name}: must be > 0, got {value}"

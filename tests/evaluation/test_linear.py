@@ -128,10 +128,10 @@ def test_a_class_that_only_the_test_images_have_is_simply_missed() -> None:
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"weight_decays": ()}, r"LinearProbe\.weight_decays: one value or more, all > 0, got \(\)"),
-        ({"weight_decays": (0.1, 0.0)}, r"LinearProbe\.weight_decays: one value or more, all > 0, got \(0.1, 0.0\)"),
-        ({"weight_decays": (0.1, 1.0)}, r"LinearProbe\.weight_decays: must be given largest first, got \(0.1, 1.0\)"),
-        ({"max_iterations": 0}, r"LinearProbe\.max_iterations: must be > 0, got 0"),
+        ({"weight_decays": ()}, r"weight_decays: one value or more, all > 0, got \(\)"),
+        ({"weight_decays": (0.1, 0.0)}, r"weight_decays: one value or more, all > 0, got \(0.1, 0.0\)"),
+        ({"weight_decays": (0.1, 1.0)}, r"weight_decays: must be given largest first, got \(0.1, 1.0\)"),
+        ({"max_iterations": 0}, r"max_iterations: must be > 0, got 0"),
     ],
 )
 def test_senseless_numbers_are_rejected(wrong: dict[str, object], message: str) -> None:

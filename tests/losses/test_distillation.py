@@ -43,5 +43,5 @@ def test_no_gradient_reaches_the_teacher() -> None:
 
 
 def test_a_temperature_of_zero_is_rejected() -> None:
-    with pytest.raises(ValueError, match=r"DistillationLoss\.temperature: must be > 0, got 0"):
+    with pytest.raises(ValueError, match=r"temperature: must be > 0, got 0"):
         DistillationLoss(0)

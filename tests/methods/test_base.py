@@ -58,7 +58,7 @@ def test_an_unknown_mode_or_layer_is_rejected(arguments: dict[str, Any]) -> None
 
 
 def test_a_backbone_without_out_dim_is_rejected() -> None:
-    with pytest.raises(ConfigError, match=r"model\.backbone: Linear has no 'out_dim'"):
+    with pytest.raises(ConfigError, match=r"backbone: Linear has no 'out_dim'"):
         Method(nn.Linear(2, 2))
 
 
@@ -90,7 +90,7 @@ def test_what_a_part_rejects_is_said_with_its_place_when_the_method_is_built(cha
     loss = {"type": "InfoNCELoss", "temperature": 0.2}
     with pytest.raises(ConfigError) as caught:
         METHODS.build({"type": "MoCo", "backbone": RESNET, "neck": NECK, "loss": loss, **change})
-    assert str(caught.value) == f"model.{said}"
+    assert str(caught.value) == said
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_loss_that_does_not_fit_is_told_when_the_method_is_built(kind: str, wr
     given = {name: part for name, part in parts.items() if name in takes}
     with pytest.raises(ConfigError) as caught:
         METHODS.build({"type": kind, "backbone": RESNET, "loss": wrong, **given})
-    assert str(caught.value).startswith(f"model.loss: {said}")
+    assert str(caught.value).startswith(f"loss: {said}")
 
 
 class Named(nn.Module):
@@ -154,13 +154,13 @@ def test_a_loss_of_ones_own_with_other_names_is_told_what_to_call_them() -> None
     with pytest.raises(ConfigError) as caught:
         METHODS.build({"type": "SimCLR", "backbone": RESNET, "neck": NECK, "loss": Swapped()})
     assert str(caught.value) == (
-        "model.loss: must take (z_a, z_b), and Swapped takes (z_b, *others, **options); choose another loss, or give "
+        "loss: must take (z_a, z_b), and Swapped takes (z_b, *others, **options); choose another loss, or give "
         "the parameters of your own these names"
     )
 
 
 def test_a_misspelt_argument_of_preprocess_is_rejected() -> None:
-    with pytest.raises(ConfigError, match=r"Preprocess.*'meen'"):
+    with pytest.raises(ConfigError, match=r"meen: is not an argument of Preprocess"):
         Method(TinyBackbone(), preprocess=dict(meen=(0.5, 0.5, 0.5)))
 
 

@@ -83,8 +83,8 @@ def test_a_fresh_teacher_has_weights_of_its_own_and_a_copy_the_students() -> Non
 @pytest.mark.parametrize(
     "backbone, neck, message",
     [
-        (TinyBackbone(), dict(type="ProjectionNeck", hidden_dims=(), out_dim=4), r"model\.backbone: .*TinyBackbone"),
-        (dict(type=TinyBackbone), ProjectionNeck(8, (), 4), r"model\.neck: .*ProjectionNeck"),
+        (TinyBackbone(), dict(type="ProjectionNeck", hidden_dims=(), out_dim=4), r"backbone: .*TinyBackbone"),
+        (dict(type=TinyBackbone), ProjectionNeck(8, (), 4), r"neck: .*ProjectionNeck"),
     ],
 )
 def test_a_fresh_teacher_cannot_be_made_of_parts_that_are_built_already(backbone, neck, message: str) -> None:  # type: ignore[no-untyped-def]
@@ -93,14 +93,14 @@ def test_a_fresh_teacher_cannot_be_made_of_parts_that_are_built_already(backbone
 
 
 def test_an_unknown_start_of_the_teacher_is_rejected_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"model\.teacher_init: unknown 'copied'; did you mean 'copy'"):
+    with pytest.raises(ConfigError, match=r"teacher_init: unknown 'copied'; did you mean 'copy'"):
         _tiny(teacher_init="copied")
 
 
 @pytest.mark.parametrize("in_dim, out_dim, place", [(5, 4, "in_dim"), (4, 5, "out_dim")])
 def test_a_predictor_that_does_not_fit_the_neck_is_rejected(in_dim: int, out_dim: int, place: str) -> None:
     predictor = ProjectionNeck(in_dim, (), out_dim)
-    with pytest.raises(ConfigError, match=rf"model\.predictor\.{place}: must be neck\.out_dim = 4, got 5"):
+    with pytest.raises(ConfigError, match=rf"predictor\.{place}: must be neck\.out_dim = 4, got 5"):
         BYOL(dict(type=TinyBackbone), dict(type="ProjectionNeck", hidden_dims=(), out_dim=4), predictor, CosineLoss())
 
 

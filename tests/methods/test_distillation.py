@@ -119,7 +119,7 @@ def test_a_teacher_with_a_checkpoint_teaches_only_when_it_is_loaded() -> None:
 
 def test_what_is_wrong_with_the_teacher_is_told_with_its_place() -> None:
     teacher = dict(type="Supervised", backbone=TinyBackbone(8), num_classes=1, loss=CrossEntropyLoss())
-    with pytest.raises(ConfigError, match=r"^model\.teacher\.num_classes: must be >= 2, got 1$"):
+    with pytest.raises(ConfigError, match=r"^teacher\.num_classes: must be >= 2, got 1$"):
         Distillation(TinyBackbone(), teacher, DistillationLoss())
     method = _tiny()
     method.teacher.backbone.conv = torch.nn.Conv2d(3, 7, 3)  # it says 8
@@ -134,17 +134,17 @@ def test_a_teacher_that_is_made_of_a_dict_needs_a_checkpoint() -> None:
     with pytest.raises(ConfigError) as caught:
         Distillation(TinyBackbone(), teacher, DistillationLoss())
     assert str(caught.value) == (
-        "model.teacher_checkpoint: must be a checkpoint of the teacher's, or the work dir of its run, got None; a "
+        "teacher_checkpoint: must be a checkpoint of the teacher's, or the work dir of its run, got None; a "
         "teacher that is built of its dict has random weights and nothing to teach"
     )
     assert Distillation(TinyBackbone(), teacher, DistillationLoss(), teacher_checkpoint="work").num_classes == 6
 
 
 def test_bad_arguments_are_rejected() -> None:
-    with pytest.raises(ConfigError, match=r"model\.teacher: must be a Supervised method, got TinyBackbone"):
+    with pytest.raises(ConfigError, match=r"teacher: must be a Supervised method, got TinyBackbone"):
         Distillation(TinyBackbone(), TinyBackbone(), DistillationLoss())
     for alpha in (0.0, 1.5):
-        with pytest.raises(ConfigError, match=rf"model\.alpha: must be in \(0, 1\], got {alpha}"):
+        with pytest.raises(ConfigError, match=rf"alpha: must be in \(0, 1\], got {alpha}"):
             _tiny(alpha=alpha)
     with pytest.raises(ConfigError, match="Distillation needs exactly 1 view of each image, got 2"):
         _tiny()(images(8, 8))

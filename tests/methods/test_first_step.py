@@ -98,7 +98,7 @@ def test_a_backbone_that_its_features_lead_no_gradient_to_is_named(cut: Callable
 
 
 def test_a_neck_that_does_not_say_its_width_is_rejected() -> None:
-    with pytest.raises(ConfigError, match=r"model\.neck: Linear has no 'out_dim' \(int\), the number of features it"):
+    with pytest.raises(ConfigError, match=r"neck: Linear has no 'out_dim' \(int\), the number of features it"):
         SimCLR(TinyBackbone(), nn.Linear(8, 4), {"type": "NTXentLoss"})
 
 

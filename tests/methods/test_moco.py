@@ -130,7 +130,7 @@ def test_a_queue_that_does_not_hold_whole_batches_is_rejected_with_lengths_that_
         with pytest.raises(ConfigError) as caught:
             reject()
         assert str(caught.value).startswith(
-            f"model.queue_length: must be a multiple of the batch of all processes, 4 images, got {length:,}; "
+            f"queue_length: must be a multiple of the batch of all processes, 4 images, got {length}; "
         )
         assert str(caught.value).endswith(nearest)
     assert int(method.queue.pointer) == 0
@@ -142,12 +142,12 @@ def test_a_queue_of_whole_batches_is_taken() -> None:
 
 
 def test_a_queue_without_places_is_rejected() -> None:
-    with pytest.raises(ConfigError, match=r"model\.queue_length: must be >= 1, got 0"):
+    with pytest.raises(ConfigError, match=r"queue_length: must be >= 1, got 0"):
         _tiny(queue_length=0)
 
 
 def test_a_momentum_above_one_is_rejected() -> None:
-    with pytest.raises(ConfigError, match=r"model\.momentum: must be in \[0, 1\]"):
+    with pytest.raises(ConfigError, match=r"momentum: must be in \[0, 1\]"):
         _tiny(momentum=1.1)
 
 

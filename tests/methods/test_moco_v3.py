@@ -72,7 +72,7 @@ def test_the_predictor_has_no_teacher() -> None:
 
 @pytest.mark.parametrize("name", ["momentum", "end_momentum"])
 def test_a_momentum_below_zero_is_rejected(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"model\.{name}: must be in \[0, 1\], .*, got -1"):
+    with pytest.raises(ConfigError, match=rf"{name}: must be in \[0, 1\], .*, got -1"):
         _tiny(**{name: -1})
 
 

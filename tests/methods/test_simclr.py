@@ -64,5 +64,5 @@ def test_anything_but_two_views_is_rejected(views: int) -> None:
 
 
 def test_a_neck_that_does_not_fit_the_backbone_is_rejected() -> None:
-    with pytest.raises(ConfigError, match=r"model\.neck\.in_dim: must be backbone\.out_dim = 8, got 16"):
+    with pytest.raises(ConfigError, match=r"neck\.in_dim: must be backbone\.out_dim = 8, got 16"):
         SimCLR(TinyBackbone(8), ProjectionNeck(16, (), 4), NTXentLoss(0.5))

@@ -180,10 +180,10 @@ def test_evaluation_mode_does_not_mix() -> None:
         (None, r"train_dataloader\.dataset: the method learns from labels, and these images have none"),
         (
             torch.tensor([0, 7, 1]),
-            r"model\.num_classes: labels must be in \[0, num_classes\), got num_classes 7 and label 7",
+            r"num_classes: labels must be in \[0, num_classes\), got num_classes 7 and label 7",
         ),
         (torch.tensor([0, -1, 1]), r"got num_classes 7 and label -1"),
-        (torch.zeros(3, 5), r"model\.num_classes: must be the data's 5 classes, got 7"),
+        (torch.zeros(3, 5), r"num_classes: must be the data's 5 classes, got 7"),
     ],
 )
 def test_labels_that_do_not_fit_are_rejected(labels: Tensor | None, message: str) -> None:
@@ -199,9 +199,9 @@ def test_two_views_are_rejected() -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (dict(num_classes=1), r"model\.num_classes: must be >= 2, got 1"),
-        (dict(mixup_alpha=-0.1), r"model\.mixup_alpha: must be >= 0, got -0\.1"),
-        (dict(neck=HiddenLayers(4, (2,))), r"model\.neck\.in_dim: must be backbone\.out_dim = 8, got 4"),
+        (dict(num_classes=1), r"num_classes: must be >= 2, got 1"),
+        (dict(mixup_alpha=-0.1), r"mixup_alpha: must be >= 0, got -0\.1"),
+        (dict(neck=HiddenLayers(4, (2,))), r"neck\.in_dim: must be backbone\.out_dim = 8, got 4"),
     ],
 )
 def test_bad_arguments_are_rejected(arguments: dict, message: str) -> None:

@@ -96,13 +96,13 @@ def test_evaluation_leaves_the_queue_alone() -> None:
 
 
 def test_a_queue_shorter_than_the_batch_is_rejected_at_the_first_step() -> None:
-    with pytest.raises(ConfigError, match=r"model\.queue_length: must hold at least one batch .*, 4 images, got 3"):
+    with pytest.raises(ConfigError, match=r"queue_length: must hold at least one batch .*, 4 images, got 3"):
         _tiny(queue_length=3)(images(8, 8))
 
 
 @pytest.mark.parametrize("name", ["queue_length", "queue_start_epoch"])
 def test_negative_numbers_are_rejected(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"model\.{name}: must be >= 0, got -1"):
+    with pytest.raises(ConfigError, match=rf"{name}: must be >= 0, got -1"):
         _tiny(**{name: -1})
 
 
@@ -180,7 +180,7 @@ def test_too_few_samples_for_the_prototypes_are_told_with_what_to_change() -> No
 @pytest.mark.parametrize("per_process, processes", [(5, 1), (2, 3)])
 def test_a_queue_shorter_than_the_batch_of_all_processes_is_rejected(per_process: int, processes: int) -> None:
     message = (
-        f"model.queue_length: must hold at least one batch of all processes, {per_process * processes} images, got 4; "
+        f"queue_length: must hold at least one batch of all processes, {per_process * processes} images, got 4; "
         "0 means no queue"
     )
     with pytest.raises(ConfigError, match=f"^{message}$"):
@@ -198,8 +198,8 @@ def test_fewer_views_than_are_assigned_are_rejected() -> None:
 @pytest.mark.parametrize(
     "neck, prototypes, message",
     [
-        (ProjectionNeck(9, (), 4), Prototypes(4, 5), r"model\.neck\.in_dim: must be backbone\.out_dim = 8, got 9"),
-        (ProjectionNeck(8, (), 4), Prototypes(6, 5), r"model\.prototypes\.in_dim: must be neck\.out_dim = 4, got 6"),
+        (ProjectionNeck(9, (), 4), Prototypes(4, 5), r"neck\.in_dim: must be backbone\.out_dim = 8, got 9"),
+        (ProjectionNeck(8, (), 4), Prototypes(6, 5), r"prototypes\.in_dim: must be neck\.out_dim = 4, got 6"),
     ],
 )
 def test_parts_that_do_not_fit_are_rejected(neck: nn.Module, prototypes: nn.Module, message: str) -> None:

@@ -59,5 +59,5 @@ def test_its_statistics_come_from_its_own_forward_passes_in_training_mode() -> N
 
 @pytest.mark.parametrize("value", [-0.1, 1.5])
 def test_a_momentum_outside_zero_and_one_is_rejected(value: float) -> None:
-    with pytest.raises(ConfigError, match=rf"model\.momentum: must be in \[0, 1\], .*, got {value}"):
+    with pytest.raises(ConfigError, match=rf"momentum: must be in \[0, 1\], .*, got {value}"):
         check_momentum("momentum", value)

@@ -39,9 +39,9 @@ def test_fresh_batch_norm_comes_before_the_relu_and_leaves_the_kept_names_alone(
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (dict(hidden_dims=()), r"model\.neck\.hidden_dims: must name at least one layer to keep"),
-        (dict(hidden_dims=(0,)), r"model\.neck\.hidden_dims: must be > 0, got \[0\]"),
-        (dict(hidden_dims=(5,), fresh_bn=True), r"model\.neck\.fresh_bn: the kept layers have batch norm already"),
+        (dict(hidden_dims=()), r"hidden_dims: must name at least one layer to keep"),
+        (dict(hidden_dims=(0,)), r"hidden_dims: must be > 0, got \[0\]"),
+        (dict(hidden_dims=(5,), fresh_bn=True), r"fresh_bn: the kept layers have batch norm already"),
     ],
 )
 def test_bad_arguments_are_named_with_their_place(arguments: dict, message: str) -> None:

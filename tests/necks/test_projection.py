@@ -87,7 +87,7 @@ def test_embeddings_get_unit_length_only_when_asked() -> None:
 
 
 def test_a_bad_size_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"ProjectionNeck\.out_dim: must be > 0, got 0"):
+    with pytest.raises(ConfigError, match=r"out_dim: must be > 0, got 0"):
         ProjectionNeck(4, (5,), 0)
 
 
@@ -109,5 +109,5 @@ def test_a_frozen_bias_gets_no_gradient_and_changes_nothing_behind_batch_norm() 
 
 
 def test_a_bias_that_is_not_there_cannot_be_frozen() -> None:
-    with pytest.raises(ConfigError, match=r"ProjectionNeck\.last_bias_frozen: the last linear layer has no bias"):
+    with pytest.raises(ConfigError, match=r"last_bias_frozen: the last linear layer has no bias"):
         ProjectionNeck(4, (5,), 3, last_bias=False, last_bias_frozen=True)

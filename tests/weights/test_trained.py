@@ -43,7 +43,7 @@ def card_of(path: Path, backbone: Any) -> None:
 def test_a_work_dir_gives_the_network_that_was_trained_there(tmp_path: Path) -> None:
     runner = Runner(tiny_config(tmp_path, steps=2))
     runner.train()
-    by_hand = BACKBONES.build(runner._config["model"]["backbone"])
+    by_hand = BACKBONES.build(runner.recipe.model["backbone"])
     assert load_backbone(tmp_path, by_hand).complete
     for backbone in (trained_backbone(tmp_path), trained_backbone(tmp_path / "backbone.safetensors"), by_hand.eval()):
         assert not backbone.training

@@ -136,7 +136,7 @@ def _walk(
                 elif entry.name.lower().endswith(endings) and (entry.is_file() or entry.is_symlink()):
                     names.append((entry.name, False))
     except OSError as error:
-        raise DataError(f"ImageList.root: cannot read the folder {os.fsdecode(folder)}: {error.strerror}") from None
+        raise DataError(f"root: cannot read the folder {os.fsdecode(folder)}: {error.strerror}") from None
     if of_a_run and (before := found_in_work_dir(Path(os.fsdecode(folder)))) is not None:
         work_dirs.append(os.fsdecode(folder))
         names = [name for name in names if os.fsdecode(name[0]) in before]
@@ -174,7 +174,7 @@ def read_list(
         else:
             yield from _table_rows(file, path_column, label_column, group_column)
     except OSError as error:
-        raise DataError(f"ImageList.root: cannot read {file}: {error.strerror or error}") from None
+        raise DataError.at("root", f"cannot read {file}: {error.strerror or error}") from None
 
 
 def _text_lines(file: Path, labelled: bool) -> Iterator[Entry]:

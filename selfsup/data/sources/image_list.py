@@ -90,9 +90,10 @@ class ImageList:
         self.max_pixels = max_pixels
         is_list = _check_root(self.root, labels)
         if label_separator is not None and (labels != "column" or not label_separator):
-            raise DataError(
-                f"ImageList.label_separator: must be a character such as ';' and goes with labels='column', got "
-                f"{label_separator!r} and labels={labels!r}"
+            raise DataError.at(
+                "label_separator",
+                f"must be a character such as ';' and goes with labels='column', got {label_separator!r} "
+                f"and labels={labels!r}",
             )
         base = Path(prefix).expanduser() if prefix is not None else self.root.parent if is_list else self.root
         self._base = os.fsencode(base)
@@ -165,16 +166,18 @@ class ImageList:
         """A list whose first name is no file may be read otherwise than it was written."""
         written = os.fsdecode(self._table[0])
         if not os.path.isabs(written) and os.path.exists(written):
-            raise DataError(
-                f"ImageList.prefix: relative paths of {self.root} start at {os.fsdecode(self._base) or '.'}, where "
-                f"there is no {written}, and at the current folder there is; set prefix='.' "
-                "(--cfg-options train_dataloader.dataset.prefix=.)"
+            raise DataError.at(
+                "prefix",
+                f"relative paths of {self.root} start at {os.fsdecode(self._base) or '.'}, where there is "
+                f"no {written}, and at the current folder there is",
+                expected="set prefix='.' (--cfg-options train_dataloader.dataset.prefix=.)",
             )
         path, *label = self.file(0).rsplit(None, 1)
         if labels is None and label and os.path.exists(path):
-            raise DataError(
-                f"ImageList.labels: {self.root} seems to name a label behind each path, {label[0]!r} behind {path}; "
-                "read it with labels='column' (--cfg-options train_dataloader.dataset.labels=column)"
+            raise DataError.at(
+                "labels",
+                f"{self.root} seems to name a label behind each path, {label[0]!r} behind {path}",
+                expected="read it with labels='column' (--cfg-options train_dataloader.dataset.labels=column)",
             )
 
     def __repr__(self) -> str:
@@ -184,30 +187,30 @@ class ImageList:
 
 def _checked_groups(groups: str | None, root: Path) -> str | None:
     if groups == "column" and root.suffix.lower() not in (".csv", ".tsv"):
-        raise DataError(f"ImageList.groups: 'column' needs a table (.csv, .tsv), got {root}")
+        raise DataError.at("groups", "'column' needs a table (.csv, .tsv)", got=root)
     try:
         re.compile(groups or "")
     except re.error as error:
-        raise DataError(f"ImageList.groups: {groups!r} is no regular expression ({error})") from None
+        raise DataError.at("groups", f"{groups!r} is no regular expression ({error})") from None
     return groups
 
 
 def _check_root(root: Path, labels: str | None) -> bool:
     """Whether ``root`` is a list rather than a folder; anything else is an error."""
     if labels not in (None, "folder", "column"):
-        raise DataError(f"ImageList.labels: must be None, 'folder' or 'column', got {labels!r}")
+        raise DataError.at("labels", "must be None, 'folder' or 'column'", got=labels)
     if root.is_dir():
         if labels == "column":
-            raise DataError(f"ImageList.labels: {root} is a folder and has no columns; use 'folder' or None")
+            raise DataError.at("labels", f"{root} is a folder and has no columns", expected="use 'folder' or None")
         return False
     if not root.exists():
         neighbors = [entry.name for entry in root.parent.iterdir()] if root.parent.is_dir() else []
         near = did_you_mean(root.name, neighbors) if neighbors else f"; there is no {root.parent} either"
-        raise DataError(f"ImageList.root: no such file or folder: {root}{near}; --data trains on other images")
+        raise DataError.at("root", f"no such file or folder: {root}{near}", expected="--data trains on other images")
     if root.suffix.lower() not in LIST_EXTENSIONS:
-        raise DataError(
-            f"ImageList.root: {root} is neither a folder nor a list; lists end in {', '.join(LIST_EXTENSIONS)}"
+        raise DataError.at(
+            "root", f"{root} is neither a folder nor a list", expected=f"lists end in {', '.join(LIST_EXTENSIONS)}"
         )
     if labels == "folder":
-        raise DataError(f"ImageList.labels: {root} is a list; use 'column' or None")
+        raise DataError.at("labels", f"{root} is a list", expected="use 'column' or None")
     return True

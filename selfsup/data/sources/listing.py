@@ -91,7 +91,7 @@ class Listing:
         try:
             return kept_table(file, is_current)
         except ValueError as error:
-            raise DataError(f"ImageList.cache: {error}; remove the file or name another") from None
+            raise DataError.at("cache", str(error), expected="remove the file or name another") from None
 
     def _made_from(self) -> dict[str, Any]:
         return {

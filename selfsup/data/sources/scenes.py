@@ -16,7 +16,7 @@ from selfsup.data.sources.pictures import (
     photograph,
     photograph_names,
 )
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest, require
 from selfsup.registry import DATASETS
 
 LEVELS = ("category", "subcategory", "emoji")
@@ -79,18 +79,15 @@ class Scenes:
         _check_choice("background", background, ("flat", "photo", "none"))
         _check_choice("level", level, LEVELS)
         if isinstance(domains, str) or not domains or len(set(domains)) != len(domains):
-            raise ConfigError(f"Scenes.domains: must be a list of different domains, got {domains!r}")
+            raise ConfigError.at("domains", "must be a list of different domains", got=domains)
         for domain in domains:
             _check_choice("domains", domain, DOMAINS)
         self.height, self.width = (size, size) if isinstance(size, int) else size
         if min(self.height, self.width) < 8:
-            raise ConfigError(f"Scenes.size: must be at least 8 pixels, got {size}")
-        if variants < 1:
-            raise ConfigError(f"Scenes.variants: must be >= 1, got {variants}")
-        if not 0 < scale[0] <= scale[1] <= 1:
-            raise ConfigError(f"Scenes.scale: must be a range within (0, 1], got {scale}")
-        if seed < 0:
-            raise ConfigError(f"Scenes.seed: must be >= 0, got {seed}")
+            raise ConfigError.at("size", "must be at least 8 pixels", got=size)
+        require(variants >= 1, "variants", "must be >= 1", got=variants)
+        require(0 < scale[0] <= scale[1] <= 1, "scale", "must be a range within (0, 1]", got=scale)
+        require(seed >= 0, "seed", "must be >= 0", got=seed)
         self.split = split
         self.background = background
         self.domains = tuple(domains)
@@ -233,4 +230,4 @@ def _box(mask: np.ndarray) -> tuple[float, float, float, float]:
 
 def _check_choice(argument: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise ConfigError(f"Scenes.{argument}: got {value!r}{did_you_mean(str(value), choices)}")
+        raise ConfigError.at(argument, f"got {value!r}", expected=nearest(str(value), choices))

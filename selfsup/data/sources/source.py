@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from selfsup.errors import DataError, did_you_mean
+from selfsup.errors import DataError, nearest
 
 
 @runtime_checkable
@@ -124,7 +124,7 @@ class Relabeled:
         position = {name: number for number, name in enumerate(classes)}
         unknown = [name for name in source.classes if name not in position]
         if unknown:
-            raise DataError(f"classes: {unknown[0]!r} is not among them{did_you_mean(unknown[0], classes)}")
+            raise DataError.at("classes", f"{unknown[0]!r} is not among them", expected=nearest(unknown[0], classes))
         self._numbers = np.array([*(position[name] for name in source.classes), -1], np.int64)  # -1 stays -1
 
     @property

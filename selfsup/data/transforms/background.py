@@ -34,9 +34,9 @@ class FreshBackground:
 
     def __post_init__(self) -> None:
         if isinstance(self.kinds, str) or not self.kinds:
-            raise ConfigError(f"FreshBackground.kinds: must be a list of kinds, got {self.kinds!r}")
+            raise ConfigError.at("kinds", "must be a list of kinds", got=self.kinds)
         for kind in self.kinds:
-            check_choice(self, "kinds", kind, tuple(_DRAW))
+            check_choice("kinds", kind, tuple(_DRAW))
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The composite (H, W, 3) of an image (H, W, 4); an image (H, W, 3) itself."""

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest, require
 
 
 class Transform(Protocol):
@@ -19,46 +19,24 @@ class Transform(Protocol):
         ...
 
 
-def check_probability(transform: object, p: float) -> None:
-    """Reject a ``p`` outside [0, 1].
-
-    Raises:
-        ConfigError: if it is.
-    """
-    if not 0 <= p <= 1:
-        raise ConfigError(f"{type(transform).__name__}.p: must be in [0, 1], got {p}")
+def check_probability(p: float) -> None:
+    """Reject a probability outside [0, 1]."""
+    require(0 <= p <= 1, "p", "must be in [0, 1]", got=p)
 
 
-def check_range(transform: object, name: str, limits: tuple[float, float], *, lowest: float = 0.0) -> None:
-    """Reject limits that are not two rising numbers above ``lowest``.
-
-    Raises:
-        ConfigError: if they are not.
-    """
-    if len(limits) != 2 or not lowest < limits[0] <= limits[1]:
-        raise ConfigError(
-            f"{type(transform).__name__}.{name}: must be (low, high) with {lowest:g} < low <= high, got {limits}"
-        )
+def check_range(name: str, limits: tuple[float, float], *, lowest: float = 0.0) -> None:
+    """Reject limits that are not two rising numbers above ``lowest``."""
+    fits = len(limits) == 2 and lowest < limits[0] <= limits[1]
+    require(fits, name, f"must be (low, high) with {lowest:g} < low <= high", got=limits)
 
 
-def check_choice(transform: object, name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Reject a word that is not among the choices.
-
-    Raises:
-        ConfigError: if it is not.
-    """
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Reject a word that is not among the choices."""
     if value not in choices:
-        hint = did_you_mean(str(value), choices)
-        raise ConfigError(
-            f"{type(transform).__name__}.{name}: must be one of {', '.join(choices)}, got {value!r}{hint}"
-        )
+        right = nearest(str(value), choices)
+        raise ConfigError.at(name, f"must be one of {', '.join(choices)}", got=value, expected=right)
 
 
-def check_positive(transform: object, name: str, value: float) -> None:
-    """Reject a number that is not above 0.
-
-    Raises:
-        ConfigError: if it is not.
-    """
-    if value <= 0:
-        raise ConfigError(f"{type(transform).__name__}.{name}: must be > 0, got {value}")
+def check_positive(name: str, value: float) -> None:
+    """Reject a number that is not above 0."""
+    require(value > 0, name, "must be > 0", got=value)

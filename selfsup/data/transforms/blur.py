@@ -54,9 +54,9 @@ class GaussianBlur:
     kernel: Literal["full", "simclr", "byol"] = "full"
 
     def __post_init__(self) -> None:
-        check_range(self, "sigma", self.sigma)
-        check_probability(self, self.p)
-        check_choice(self, "kernel", self.kernel, tuple(RADIUS))
+        check_range("sigma", self.sigma)
+        check_probability(self.p)
+        check_choice("kernel", self.kernel, tuple(RADIUS))
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The blurred image, or the image itself."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from selfsup.data.transforms.base import check_choice, check_probability
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, require
 from selfsup.registry import TRANSFORMS
 
 GRAY = (0.299, 0.587, 0.114)  # ITU-R 601 luma, as Pillow, OpenCV and torchvision
@@ -101,15 +101,14 @@ class ColorJitter:
     brightness_mode: Literal["multiplicative", "additive"] = "multiplicative"
 
     def __post_init__(self) -> None:
-        check_probability(self, self.p)
-        check_choice(self, "brightness_mode", self.brightness_mode, ("multiplicative", "additive"))
+        check_probability(self.p)
+        check_choice("brightness_mode", self.brightness_mode, ("multiplicative", "additive"))
         for name in ("brightness", "contrast", "saturation"):
             if getattr(self, name) < 0:
-                raise ConfigError(f"ColorJitter.{name}: must be >= 0, got {getattr(self, name)}")
-        if not 0 <= self.hue <= 0.5:
-            raise ConfigError(f"ColorJitter.hue: must be in [0, 0.5], got {self.hue}")
+                raise ConfigError.at(name, "must be >= 0", got=getattr(self, name))
+        require(0 <= self.hue <= 0.5, "hue", "must be in [0, 0.5]", got=self.hue)
         if self.order != "random" and sorted(self.order) != sorted(JITTERS):
-            raise ConfigError(f"ColorJitter.order: must be 'random' or an order of {JITTERS}, got {self.order!r}")
+            raise ConfigError.at("order", f"must be 'random' or an order of {JITTERS}", got=self.order)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The image with other colors, or the image itself."""
@@ -157,7 +156,7 @@ class RandomGray:
     p: float = 0.2
 
     def __post_init__(self) -> None:
-        check_probability(self, self.p)
+        check_probability(self.p)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The gray image, or the image itself."""
@@ -183,9 +182,8 @@ class Solarize:
     threshold: int = 128  # 0.5 of the full range in BYOL's code: 127 is below it, 128 above
 
     def __post_init__(self) -> None:
-        check_probability(self, self.p)
-        if not 0 <= self.threshold <= 256:
-            raise ConfigError(f"Solarize.threshold: must be in [0, 256], got {self.threshold}")
+        check_probability(self.p)
+        require(0 <= self.threshold <= 256, "threshold", "must be in [0, 256]", got=self.threshold)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The solarized image, or the image itself."""

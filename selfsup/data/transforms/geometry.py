@@ -76,11 +76,11 @@ class RandomResizedCrop:
     attempts: int = 10
 
     def __post_init__(self) -> None:
-        check_positive(self, "size", self.size)
-        check_range(self, "scale", self.scale)
-        check_range(self, "ratio", self.ratio)
-        check_choice(self, "interpolation", self.interpolation, INTERPOLATIONS)
-        check_positive(self, "attempts", self.attempts)
+        check_positive("size", self.size)
+        check_range("scale", self.scale)
+        check_range("ratio", self.ratio)
+        check_choice("interpolation", self.interpolation, INTERPOLATIONS)
+        check_positive("attempts", self.attempts)
 
     def window(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         """Draw (top, left, height, width) of the window in an image of the given height and width."""
@@ -122,8 +122,8 @@ class Resize:
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
-        check_positive(self, "size", self.size if isinstance(self.size, int) else min(self.size))
-        check_choice(self, "interpolation", self.interpolation, INTERPOLATIONS)
+        check_positive("size", self.size if isinstance(self.size, int) else min(self.size))
+        check_choice("interpolation", self.interpolation, INTERPOLATIONS)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The resized image."""
@@ -153,7 +153,7 @@ class CenterCrop:
     size: int
 
     def __post_init__(self) -> None:
-        check_positive(self, "size", self.size)
+        check_positive("size", self.size)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The central square, (size, size, C)."""
@@ -180,7 +180,7 @@ class RandomCrop:
     size: int
 
     def __post_init__(self) -> None:
-        check_positive(self, "size", self.size)
+        check_positive("size", self.size)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The square, (size, size, C)."""
@@ -197,8 +197,9 @@ def _room_around(transform: object, image: np.ndarray, size: int) -> tuple[int, 
     """
     height, width = image.shape[:2]
     if min(height, width) < size:
-        raise DataError(
-            f"{type(transform).__name__}: the image must be at least {size} x {size}, got {width} x {height}; "
-            f"put Resize({size}) before it"
+        raise DataError.at(
+            type(transform).__name__,
+            f"the image must be at least {size} x {size}, got {width} x {height}",
+            expected=f"put Resize({size}) before it",
         )
     return height - size, width - size

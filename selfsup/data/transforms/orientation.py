@@ -34,7 +34,7 @@ class RandomHorizontalFlip:
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        check_probability(self, self.p)
+        check_probability(self.p)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The mirrored image, or the image itself."""
@@ -62,7 +62,7 @@ class RandomRotate90:
 
     def __post_init__(self) -> None:
         if not self.angles or not set(self.angles) <= set(TURNS):
-            raise ConfigError(f"RandomRotate90.angles: must be some of {', '.join(map(str, TURNS))}, got {self.angles}")
+            raise ConfigError.at("angles", f"must be some of {', '.join(map(str, TURNS))}", got=self.angles)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The turned image, or the image itself."""

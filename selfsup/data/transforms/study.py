@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from selfsup.data.transforms.base import check_choice, check_positive, check_probability, check_range
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, require
 from selfsup.registry import TRANSFORMS
 
 
@@ -42,11 +42,10 @@ class Cutout:
     fill: Sequence[int] = (128, 128, 128)
 
     def __post_init__(self) -> None:
-        check_probability(self, self.p)
-        if not 0 < self.size <= 1:
-            raise ConfigError(f"Cutout.size: must be in (0, 1], got {self.size}")
+        check_probability(self.p)
+        require(0 < self.size <= 1, "size", "must be in (0, 1]", got=self.size)
         if len(self.fill) != 3 or not all(0 <= value <= 255 for value in self.fill):
-            raise ConfigError(f"Cutout.fill: must be three numbers in [0, 255], got {self.fill}")
+            raise ConfigError.at("fill", "must be three numbers in [0, 255]", got=self.fill)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The covered image, or the image itself."""
@@ -82,8 +81,8 @@ class GaussianNoise:
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        check_range(self, "sigma", self.sigma)
-        check_probability(self, self.p)
+        check_range("sigma", self.sigma)
+        check_probability(self.p)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The noisy image, or the image itself."""
@@ -134,9 +133,9 @@ class Sobel:
     gain: float = 1.0
 
     def __post_init__(self) -> None:
-        check_probability(self, self.p)
-        check_positive(self, "gain", self.gain)
-        check_choice(self, "channels", self.channels, ("luma", "each"))
+        check_probability(self.p)
+        check_positive("gain", self.gain)
+        check_choice("channels", self.channels, ("luma", "each"))
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The edges, or the image itself."""

@@ -56,12 +56,11 @@ class SwAVViews(MultiView):
         before: Sequence[Component] = (),
     ) -> None:
         if not len(sizes) == len(counts) == len(scales):
-            raise ConfigError(
-                "SwAVViews: sizes, counts and scales must be equally long, "
-                f"got {len(sizes)}, {len(counts)} and {len(scales)}"
+            raise ConfigError.at(
+                "", f"sizes, counts and scales must be equally long, got {len(sizes)}, {len(counts)} and {len(scales)}"
             )
         if list(sizes) != sorted(sizes, reverse=True):
-            raise ConfigError(f"SwAVViews.sizes: must fall, got {tuple(sizes)}")
+            raise ConfigError.at("sizes", "must fall", got=tuple(sizes))
         colors: list[Transform] = [RandomHorizontalFlip(0.5), _jitter(strength, p=0.8), RandomGray(0.2)]
         if blur:
             colors.append(GaussianBlur((0.1, 2.0), 0.5))
@@ -159,7 +158,7 @@ class MoCoViews(MultiView):
                 [jitter, RandomGray(0.2), GaussianBlur(sigma, 0.1), Solarize(0.2)],
             ]
         else:
-            raise ConfigError(f"MoCoViews.version: must be 1, 2 or 3, got {version!r}")
+            raise ConfigError.at("version", "must be 1, 2 or 3", got=version)
         crop = RandomResizedCrop(size, scale, interpolation=interpolation)
         super().__init__(
             [dict(count=2 // len(colors), transforms=[crop, *steps, RandomHorizontalFlip(0.5)]) for steps in colors],

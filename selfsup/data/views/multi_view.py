@@ -8,7 +8,7 @@ import numpy as np
 
 from selfsup.data.transforms import Transform
 from selfsup.data.views.image_check import is_image, kind_of
-from selfsup.errors import ConfigError, DataError
+from selfsup.errors import ConfigError, DataError, require, under
 from selfsup.registry import TRANSFORMS
 
 Component = Transform | dict[str, Any]
@@ -35,6 +35,14 @@ def _transformed(image: np.ndarray, transform: Transform, rng: np.random.Generat
             f"{type(transform).__name__} must return an image, uint8 (height, width, channels), got {kind_of(changed)}"
         )
     return changed
+
+
+def _built(transforms: Sequence[Component], path: str) -> tuple[Transform, ...]:
+    found = []
+    for number, transform in enumerate(transforms):
+        with under(f"{path}.{number}"):
+            found.append(TRANSFORMS.build(transform))
+    return tuple(found)
 
 
 @TRANSFORMS.register_module()
@@ -64,26 +72,25 @@ class MultiView:
         before: Sequence[Component] = (),
         shared: Sequence[Component] = (),
     ) -> None:
-        if not pipelines:
-            raise ConfigError(f"{type(self).__name__}.pipelines: must hold at least one pipeline, got none")
-        self.before: tuple[Transform, ...] = tuple(TRANSFORMS.build(transform) for transform in before)
-        self.shared: tuple[Transform, ...] = tuple(TRANSFORMS.build(transform) for transform in shared)
+        require(pipelines, "pipelines", "must hold at least one pipeline, got none")
+        self.before: tuple[Transform, ...] = _built(before, "before")
+        self.shared: tuple[Transform, ...] = _built(shared, "shared")
         self.pipelines = tuple(
             pipeline if isinstance(pipeline, Pipeline) else self._pipeline(position, pipeline)
             for position, pipeline in enumerate(pipelines)
         )
 
     def _pipeline(self, position: int, description: dict[str, Any]) -> Pipeline:
-        where = f"{type(self).__name__}.pipelines[{position}]"
+        where = f"pipelines.{position}"
         unknown = set(description) - {"count", "transforms"}
         if unknown:
-            raise ConfigError(f"{where}: takes 'count' and 'transforms', got {sorted(description)}")
+            raise ConfigError.at(where, "takes 'count' and 'transforms'", got=sorted(description))
         count, transforms = description.get("count", 1), description.get("transforms", ())
         if count < 1:
-            raise ConfigError(f"{where}.count: must be >= 1, got {count}")
+            raise ConfigError.at(f"{where}.count", "must be >= 1", got=count)
         if not transforms and not self.shared:
-            raise ConfigError(f"{where}.transforms: must hold at least one transform, got {transforms!r}")
-        return Pipeline(count, tuple(TRANSFORMS.build(transform) for transform in transforms))
+            raise ConfigError.at(f"{where}.transforms", "must hold at least one transform", got=transforms)
+        return Pipeline(count, _built(transforms, f"{where}.transforms"))
 
     @property
     def num_views(self) -> int:
@@ -102,9 +109,11 @@ class MultiView:
         for transform in self.before:
             image = _transformed(image, transform, rng)
         if image.ndim != 3 or image.shape[2] != 3:
-            raise DataError(
-                f"{type(self).__name__}: the image must be (height, width, 3), got {image.shape}; "
-                "before=[dict(type='FreshBackground')] lays an image with alpha on a background"
+            raise DataError.at(
+                type(self).__name__,
+                "the image must be (height, width, 3)",
+                got=image.shape,
+                expected="before=[dict(type='FreshBackground')] lays an image with alpha on a background",
             )
         for transform in transforms:
             image = _transformed(image, transform, rng)

@@ -14,7 +14,7 @@ from selfsup.data.transforms import (
 )
 from selfsup.data.transforms.geometry import Interpolation
 from selfsup.data.views.multi_view import Component, MultiView
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, require
 from selfsup.registry import TRANSFORMS
 
 
@@ -44,8 +44,7 @@ class SupervisedViews(MultiView):
         interpolation: Interpolation = "bilinear",
         before: Sequence[Component] = (),
     ) -> None:
-        if not 0 <= jitter <= 0.5:
-            raise ConfigError(f"SupervisedViews.jitter: must be in [0, 0.5], got {jitter}")
+        require(0 <= jitter <= 0.5, "jitter", "must be in [0, 0.5]", got=jitter)
         transforms: list[Transform] = [
             RandomResizedCrop(size, scale, interpolation=interpolation),
             RandomHorizontalFlip(0.5),
@@ -100,7 +99,7 @@ class EvaluationView:
 
     def __init__(self, resize: int = 256, size: int = 224, *, interpolation: Interpolation = "bilinear") -> None:
         if resize < size:
-            raise ConfigError(f"EvaluationView.resize: must be at least size = {size}, got {resize}")
+            raise ConfigError.at("resize", f"must be at least size = {size}", got=resize)
         self.transforms: tuple[Transform, ...] = (Resize(resize, interpolation=interpolation), CenterCrop(size))
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:

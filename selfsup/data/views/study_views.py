@@ -6,7 +6,7 @@ from typing import Any
 from selfsup.data.transforms import RandomResizedCrop
 from selfsup.data.transforms.geometry import Interpolation
 from selfsup.data.views.multi_view import Component, MultiView, Pipeline
-from selfsup.errors import ConfigError
+from selfsup.errors import require
 from selfsup.registry import TRANSFORMS
 
 STUDY_GRID = ("crop", "cutout", "color", "sobel", "noise", "blur", "rotate")
@@ -83,8 +83,7 @@ class OneBranchViews(MultiView):
         interpolation: Interpolation = "bicubic",
         before: Sequence[Component] = (),
     ) -> None:
-        if not transforms:
-            raise ConfigError(f"OneBranchViews.transforms: must hold at least one transform, got {transforms!r}")
+        require(transforms, "transforms", "must hold at least one transform", got=transforms)
         crop = RandomResizedCrop(size, scale, interpolation=interpolation, attempts=100)
         built = tuple(TRANSFORMS.build(transform) for transform in transforms)
         super().__init__([Pipeline(1, ()), Pipeline(1, built)], shared=[*before, crop])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from mmengine.hooks import Hook
 
-from selfsup.errors import ConfigError, DataError
+from selfsup.errors import DataError, require
 from selfsup.ops.dist import broadcast_object, gather_objects, is_main, world_size
 from selfsup.ops.files import WholeAppends, unrecorded
 from selfsup.registry import HOOKS
@@ -37,10 +37,8 @@ class BadImagesHook(Hook):
     priority = "NORMAL"
 
     def __init__(self, max_share: float = 0.01, *, every_steps: int = 20) -> None:
-        if not 0 <= max_share <= 1:
-            raise ConfigError(f"train_dataloader.max_bad_share: must be in [0, 1], got {max_share}")
-        if every_steps < 1:
-            raise ConfigError(f"BadImagesHook.every_steps: must be > 0, got {every_steps}")
+        require(0 <= max_share <= 1, "max_share", "must be in [0, 1]", got=max_share)
+        require(every_steps >= 1, "every_steps", "must be > 0", got=every_steps)
         self.max_share = max_share
         self.every_steps = every_steps
         self._new: dict[int, tuple[str, str]] = {}
@@ -125,5 +123,5 @@ class BadImagesHook(Hook):
             raise DataError(
                 f"{self._count:,} of the {seen:,} images seen so far could not be decoded, more than the allowed share "
                 f"of {self.max_share:.2%}; they are named in {self._path(runner)}; repair or remove them, or raise "
-                f"train_dataloader.max_bad_share"
+                "train_dataloader.max_bad_share"
             )

@@ -37,7 +37,7 @@ class CheckpointHook(Hook):
         for name, value in {"every_epochs": every_epochs, "every_steps": every_steps, **needed}.items():
             if value is not None and value < 1:
                 right = ">= 1" if name in needed else ">= 1 or None"
-                raise ConfigError(f"CheckpointHook.{name}: must be {right}, got {value}")
+                raise ConfigError.at(name, f"must be {right}", got=value)
         self.every_epochs = every_epochs
         self.every_steps = every_steps
         self.min_steps = min_steps

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from selfsup.data.selection import Subset
-from selfsup.errors import ConfigError
+from selfsup.errors import require
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.spread import spread_of
 from selfsup.ops.random_state import isolated_random_state
@@ -52,10 +52,8 @@ class CollapseWatchHook(Hook):
         min_gain: float = 0.01,
         seed: int = 0,
     ) -> None:
-        if every_steps < 1:
-            raise ConfigError(f"CollapseWatchHook.every_steps: must be > 0, got {every_steps}")
-        if num_images < 2:
-            raise ConfigError(f"CollapseWatchHook.num_images: must be > 1, got {num_images}")
+        require(every_steps >= 1, "every_steps", "must be > 0", got=every_steps)
+        require(num_images >= 2, "num_images", "must be > 1", got=num_images)
         self.every_steps = every_steps
         self.num_images = num_images
         self.min_std = min_std

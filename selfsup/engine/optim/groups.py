@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest, require
 
 KINDS = ("bias", "norm")
 SELECTORS = ("kinds", "match")
@@ -52,17 +52,20 @@ def parameter_groups(
         ConfigError: if a rule has an unknown key or kind, selects nothing, or the model has nothing to train.
     """
     parameters = list(_described(model))
-    if not any(parameter.requires_grad for _, parameter, _ in parameters):
-        raise ConfigError("optim_wrapper: the model has no parameter that is trained")
+    require(
+        any(parameter.requires_grad for _, parameter, _ in parameters), "", "the model has no parameter that is trained"
+    )
     options: list[dict[str, Any]] = [{} for _ in parameters]
     for number, rule in enumerate(rules):
-        where = f"optim_wrapper.param_groups[{number}]"
+        where = f"param_groups.{number}"
         given = _checked(rule, where)
         selected = [i for i, (name, _, kinds) in enumerate(parameters) if _selects(rule, name, kinds)]
         if not selected:
             names = [name for name, _, _ in parameters]
-            raise ConfigError(
-                f"{where}: {_selection(rule)} matches no parameter; they are called {', '.join(names[:8])}, ..."
+            raise ConfigError.at(
+                where,
+                f"{_selection(rule)} matches no parameter",
+                expected=f"they are called {', '.join(names[:8])}, ...",
             )
         for i in selected:
             options[i].update(given)
@@ -96,19 +99,21 @@ def _checked(rule: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The options of a rule."""
     for key in rule:
         if key not in SELECTORS + OPTIONS:
-            raise ConfigError(f"{where}: unknown key {key!r}{did_you_mean(key, SELECTORS + OPTIONS)}")
+            raise ConfigError.at(where, f"unknown key {key!r}", expected=nearest(key, SELECTORS + OPTIONS))
     for kind in _several(rule.get("kinds", ())):
         if kind not in KINDS:
-            raise ConfigError(f"{where}.kinds: unknown kind {kind!r}{did_you_mean(kind, KINDS)}")
+            raise ConfigError.at(f"{where}.kinds", f"unknown kind {kind!r}", expected=nearest(kind, KINDS))
     if not any(_several(rule.get(selector, ())) for selector in SELECTORS):
-        raise ConfigError(f"{where}: needs kinds or match to say which parameters, got keys {sorted(rule)}")
+        raise ConfigError.at(where, f"needs kinds or match to say which parameters, got keys {sorted(rule)}")
     given = {
         key: tuple(value) if isinstance(value, list) else value for key, value in rule.items() if key not in SELECTORS
     }
     if not given:
-        raise ConfigError(f"{where}: selects parameters but changes nothing; add one of {', '.join(OPTIONS)}")
+        raise ConfigError.at(
+            where, "selects parameters but changes nothing", expected=f"add one of {', '.join(OPTIONS)}"
+        )
     if "lr" in given and "lr_scale" in given:
-        raise ConfigError(f"{where}: give lr or lr_scale, not both")
+        raise ConfigError.at(where, "give lr or lr_scale, not both")
     return given
 
 
@@ -133,6 +138,6 @@ def _resolved(options: dict[str, Any], lr: float | None) -> dict[str, Any]:
     scale = resolved.pop("lr_scale", None)
     if scale is not None and "lr" not in resolved:
         if lr is None:
-            raise ConfigError("optim_wrapper.param_groups: lr_scale needs the optimizer's lr, got none")
+            raise ConfigError.at("param_groups", "lr_scale needs the optimizer's lr, got none")
         resolved["lr"] = lr * scale
     return resolved

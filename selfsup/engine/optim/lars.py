@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest
 from selfsup.ops.parts import whole_norm
 from selfsup.registry import OPTIMIZERS
 
@@ -59,7 +59,7 @@ class LARS(Optimizer):
         nesterov: bool = False,
     ) -> None:
         if variant not in VARIANTS:
-            raise ConfigError(f"LARS.variant: no variant is called {variant!r}{did_you_mean(variant, VARIANTS)}")
+            raise ConfigError.at("variant", f"no variant is called {variant!r}", expected=nearest(variant, VARIANTS))
         for name, value, right, described in (
             ("lr", lr, lr >= 0, ">= 0"),
             ("momentum", momentum, 0 <= momentum < 1, "in [0, 1)"),
@@ -67,9 +67,9 @@ class LARS(Optimizer):
             ("trust_coefficient", trust_coefficient, trust_coefficient > 0, "> 0"),
         ):
             if not right:
-                raise ConfigError(f"LARS.{name}: must be {described}, got {value}")
+                raise ConfigError.at(name, f"must be {described}", got=value)
         if nesterov and momentum == 0:
-            raise ConfigError("LARS.nesterov: needs momentum > 0, got 0")
+            raise ConfigError.at("nesterov", "needs momentum > 0, got 0")
         self.variant = variant
         defaults = {
             "lr": lr,

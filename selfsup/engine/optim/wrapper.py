@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from selfsup.engine.optim.groups import parameter_groups
 from selfsup.engine.optim.regroup import regrouped, same_groups
-from selfsup.errors import CheckpointError, ConfigError, NonFiniteError, did_you_mean
+from selfsup.errors import CheckpointError, ConfigError, NonFiniteError, nearest, require, under
 from selfsup.ops.parts import all_finite, split_like, total_norm
 from selfsup.registry import OPTIM_WRAPPERS, OPTIMIZERS
 
@@ -70,11 +70,10 @@ class PrecisionOptimWrapper(OptimWrapper):
         check_finite: bool = True,
     ) -> None:
         if precision not in PRECISIONS:
-            raise ConfigError(
-                f"optim_wrapper.precision: unknown precision {precision!r}{did_you_mean(precision, PRECISIONS)}"
+            raise ConfigError.at(
+                "precision", f"unknown precision {precision!r}", expected=nearest(precision, PRECISIONS)
             )
-        if accumulative_counts < 1:
-            raise ConfigError(f"optim_wrapper.accumulative_counts: must be >= 1, got {accumulative_counts}")
+        require(accumulative_counts >= 1, "accumulative_counts", "must be >= 1", got=accumulative_counts)
         super().__init__(optimizer, accumulative_counts=accumulative_counts)
         self.base_param_settings = None  # MMEngine's own, which would show as one more parameter group
         self.precision = precision
@@ -105,7 +104,9 @@ class PrecisionOptimWrapper(OptimWrapper):
         options = dict(section) | {"type": cls}
         optimizer = options.pop("optimizer")
         groups = parameter_groups(method, options.pop("param_groups", None) or (), lr=optimizer.get("lr"))
-        wrapper: Self = OPTIM_WRAPPERS.build(options, optimizer=OPTIMIZERS.build(optimizer, params=groups))
+        with under("optimizer"):
+            built = OPTIMIZERS.build(optimizer, params=groups)
+        wrapper: Self = OPTIM_WRAPPERS.build(options, optimizer=built)
         wrapper.bind(method)
         return wrapper
 
@@ -122,7 +123,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         for key in self.freeze:
             if not any(key in name for name in self._names.values()):
                 parts = {part for name in self._names.values() for part in name.split(".")}
-                raise ConfigError(f"optim_wrapper.freeze: no parameter's name holds {key!r}{did_you_mean(key, parts)}")
+                raise ConfigError.at("freeze", f"no parameter's name holds {key!r}", expected=nearest(key, parts))
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -195,8 +196,8 @@ class PrecisionOptimWrapper(OptimWrapper):
         state = dict(state_dict)
         names = state.pop("names", None)
         if "updates" not in state or "scaler" not in state:
-            raise CheckpointError(
-                f"optim_wrapper: the state is not {type(self).__name__}'s, it has keys {sorted(state)}"
+            raise CheckpointError.at(
+                "optim_wrapper", f"the state is not {type(self).__name__}'s, it has keys {sorted(state)}"
             )
         self.updates = state.pop("updates")
         self._inner_count = self.updates * self._accumulative_counts
@@ -210,7 +211,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         try:
             super().load_state_dict(state)
         except ValueError as error:
-            raise CheckpointError(f"optim_wrapper: the saved optimizer does not fit this one: {error}") from error
+            raise CheckpointError.at("optim_wrapper", f"the saved optimizer does not fit this one: {error}") from error
 
     def has_groups_of(self, state_dict: Mapping[str, Any]) -> bool:
         """Whether a state's parameters are sorted into the same groups as the optimizer's, as far as it names them."""
@@ -267,9 +268,7 @@ def _length(key: str, given: int | str) -> tuple[float, str]:
         return given, "updates"
     match = re.fullmatch(r"(\d+(?:\.\d+)?) epochs?", str(given))
     if match is None:
-        raise ConfigError(
-            f"optim_wrapper.freeze.{key}: must be a number of updates >= 0, or text such as '1 epoch', got {given!r}"
-        )
+        raise ConfigError.at(f"freeze.{key}", "must be a number of updates >= 0, or text such as '1 epoch'", got=given)
     return float(match[1]), "epochs"
 
 
@@ -277,7 +276,7 @@ def _checked_clipping(clip_grad: Mapping[str, float] | None) -> dict[str, float]
     clipping = dict(clip_grad or {})
     for key in clipping:
         if key not in CLIPPING:
-            raise ConfigError(f"optim_wrapper.clip_grad: unknown key {key!r}{did_you_mean(key, CLIPPING)}")
+            raise ConfigError.at("clip_grad", f"unknown key {key!r}", expected=nearest(key, CLIPPING))
     if clip_grad is not None and not clipping.get("max_norm", 0) > 0:
-        raise ConfigError(f"optim_wrapper.clip_grad.max_norm: must be > 0, got {clipping.get('max_norm')}")
+        raise ConfigError.at("clip_grad.max_norm", "must be > 0", got=clipping.get("max_norm"))
     return clipping

@@ -6,9 +6,9 @@ from typing import Any
 from mmengine.optim.scheduler.param_scheduler import INF, ConstantParamScheduler, OneCycleParamScheduler
 from torch.optim import Optimizer
 
-from selfsup.config.batch import schedules_of
+from selfsup.config.recipe import Recipe
 from selfsup.config.signatures import signature_of
-from selfsup.errors import ConfigError, at_place, did_you_mean
+from selfsup.errors import ConfigError, Problem, nearest, under
 from selfsup.registry import PARAM_SCHEDULERS
 
 
@@ -25,12 +25,12 @@ def build_schedule(schedule: Mapping[str, Any], optimizer: Any, *, steps: int, s
         ConfigError: if it rejects its arguments, or moves an option that the optimizer does not have.
     """
     if schedule.get("last_step", -1) != -1:
-        raise ConfigError(f"{schedule['type']}.last_step: must be left out; --resume continues from a checkpoint")
+        raise ConfigError.at("last_step", "must be left out", expected="--resume continues from a checkpoint")
     option = schedule.get("param_name")
     if option is not None and option not in optimizer.defaults:
         kind = type(optimizer).__name__
-        near = did_you_mean(str(option), optimizer.defaults)
-        raise ConfigError(f"{schedule['type']}.param_name: {kind} has no option {option!r}{near}")
+        near = nearest(str(option), optimizer.defaults)
+        raise ConfigError.at("param_name", f"{kind} has no such option", got=option, expected=near)
     component = PARAM_SCHEDULERS.find(schedule["type"])
     takes = signature_of(component)
     length = (
@@ -40,11 +40,11 @@ def build_schedule(schedule: Mapping[str, Any], optimizer: Any, *, steps: int, s
     return PARAM_SCHEDULERS.build(dict(schedule), optimizer=optimizer, **context)
 
 
-def build_schedules(config: Mapping[str, Any], optimizer: Any, *, steps: int, steps_per_epoch: int) -> list[Any]:
+def build_schedules(recipe: Recipe, optimizer: Any, *, steps: int, steps_per_epoch: int) -> list[Any]:
     """What changes the optimizer's options from step to step.
 
     Args:
-        config: a resolved config.
+        recipe: of the run.
         optimizer: whose options.
         steps: optimizer updates of the whole run.
         steps_per_epoch: optimizer updates in one pass over the data.
@@ -53,36 +53,35 @@ def build_schedules(config: Mapping[str, Any], optimizer: Any, *, steps: int, st
         ConfigError: if a schedule rejects its arguments, or does not go with the others or with the run.
     """
     built = {}
-    for path, schedule in schedules_of(config).items():
-        with at_place(path, schedule):
+    for path, schedule in recipe.schedules.items():
+        with under(path):
             built[path] = build_schedule(schedule, optimizer, steps=steps, steps_per_epoch=steps_per_epoch)
-    if problems := conflicts(config, built, steps=steps, epochs=steps // steps_per_epoch):
-        raise ConfigError("\n".join(problems))
+    if problems := conflicts(recipe.optim_wrapper, built, steps=steps, epochs=steps // steps_per_epoch):
+        raise ConfigError(*problems)
     return list(built.values())
 
 
 def conflicts(
-    config: Mapping[str, Any], built: Mapping[str, Any], *, steps: int | None, epochs: int | None
-) -> list[str]:
+    optim_wrapper: Mapping[str, Any], built: Mapping[str, Any], *, steps: int | None, epochs: int | None
+) -> list[Problem]:
     """What no schedule can see by itself: others that overwrite it, groups to be left alone, the length of the run.
 
     Args:
-        config: a resolved config.
+        optim_wrapper: of the recipe.
         built: the schedules by their paths, in their order.
         steps: optimizer updates of the whole run, None if unknown.
         epochs: passes over the data that are finished in it, None if unknown.
     """
     problems = []
-    groups: Sequence[Mapping[str, Any]] = config["optim_wrapper"].get("param_groups") or ()
+    groups: Sequence[Mapping[str, Any]] = optim_wrapper.get("param_groups") or ()
     first_of: dict[str, str] = {}
     for path, schedule in built.items():
         name, option = type(schedule).__name__, schedule.param_name
         first = first_of.setdefault(option, path)
         if first != path and (_from_step_alone(schedule) or _from_step_alone(built[first])):
-            problems.append(
-                f"{path}: {name} and {first} ({type(built[first]).__name__}) both set the {option} of every step, and "
-                "one would overwrite the other; keep one of them"
-            )
+            both = f"{name} and {first} ({type(built[first]).__name__})"
+            message = f"{both} both set the {option} of every step, and one would overwrite the other"
+            problems.append(Problem(path, message, expected="keep one of them"))
         if _from_step_alone(schedule):
             continue
         for number, group in enumerate(groups):
@@ -90,16 +89,17 @@ def conflicts(
             if group.get(f"fixed_{option}") or lifted:
                 fixed = f"{option}=0" if lifted else f"fixed_{option}"
                 ours = "WarmupCosine" if option == "lr" else "Cosine"
-                problems.append(
-                    f"{path}: {name} moves the {option} of every group, also that of "
-                    f"optim_wrapper.param_groups.{number} with {fixed}; use one of ours, such as {ours}"
-                )
+                where = f"optim_wrapper.param_groups.{number} with {fixed}"
+                message = f"{name} moves the {option} of every group, also that of {where}"
+                problems.append(Problem(path, message, expected=f"use one of ours, such as {ours}"))
         length = getattr(schedule, "T_max", None) or getattr(schedule, "total_iters", 0)
         if not isinstance(schedule, ConstantParamScheduler) and length >= INF - schedule.begin - 1:
             given = "end or T_max" if hasattr(schedule, "T_max") else "end"
-            problems.append(f"{path}: {given} is missing; without it {name} takes a billion steps and hardly moves")
+            right = f"without it {name} takes a billion steps and hardly moves"
+            problems.append(Problem(path, f"{given} is missing", expected=right))
         if isinstance(schedule, OneCycleParamScheduler):
-            problems += _cycle(path, schedule, epochs if schedule.by_epoch else steps)
+            found = _cycle(schedule, epochs if schedule.by_epoch else steps)
+            problems += [problem.under(path) for problem in found]
     return problems
 
 
@@ -122,18 +122,15 @@ def _from_step_alone(schedule: Any) -> bool:
     return bool(getattr(schedule, "from_step_alone", False))
 
 
-def _cycle(path: str, schedule: Any, length: int | None) -> list[str]:
+def _cycle(schedule: Any, length: int | None) -> list[Problem]:
     """What is wrong with the one cycle of a schedule, in a run that moves it so many times."""
     name = type(schedule).__name__
     if not schedule.eta_max:
-        return [f"{path}.eta_max: must be given, the highest learning rate of the cycle; {name} starts from none"]
+        return [Problem("eta_max", "is missing", expected=f"{name} needs the highest learning rate of its cycle")]
     if schedule.total_steps >= INF - schedule.begin:
-        return [f"{path}.total_steps: is missing; {name} needs the length of its cycle"]
+        return [Problem("total_steps", "is missing", expected=f"{name} needs the length of its cycle")]
     moves = 0 if length is None else min(length, schedule.end - 1) - schedule.begin
     if moves > schedule.total_steps:
         unit = "epochs" if schedule.by_epoch else "steps"
-        return [
-            f"{path}.total_steps: must be at least {moves}, the {unit} of the run, got {schedule.total_steps}: "
-            f"{name} does not continue after its cycle"
-        ]
+        return [Problem("total_steps", f"must be at least {moves}, the {unit} of the run", schedule.total_steps)]
     return []

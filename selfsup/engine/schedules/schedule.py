@@ -10,7 +10,7 @@ from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from torch.optim import Optimizer
 
 from selfsup.engine.schedules.rates import CosineStart, cosine, decayed, epoch_cosine, warm_up, warmup_cosine
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest
 from selfsup.registry import PARAM_SCHEDULERS
 
 
@@ -41,7 +41,7 @@ class Schedule(_ParamScheduler):
         self.curve = curve
         self.reference = optimizer.defaults[param_name]
         if not self.reference > 0:
-            raise ConfigError(f"optim_wrapper.optimizer.{param_name}: must be > 0 for a schedule, got {self.reference}")
+            raise ConfigError.at("", f"needs an optimizer with {param_name} > 0", got=self.reference)
         super().__init__(optimizer, param_name=param_name, by_epoch=False)
 
     def value(self, step: int, base: float) -> float:
@@ -126,7 +126,7 @@ class WarmupCosine(Schedule):
         seam: CosineStart = "rebased",
     ) -> None:
         if seam not in get_args(CosineStart):
-            raise ConfigError(f"WarmupCosine.seam: unknown {seam!r}{did_you_mean(seam, get_args(CosineStart))}")
+            raise ConfigError.at("seam", f"unknown {seam!r}", expected=nearest(seam, get_args(CosineStart)))
         rise = _warm_up(self, optimizer, steps_per_epoch, start_lr, start_factor, warmup_steps, warmup_epochs)
         curve = partial(
             warmup_cosine, total_steps=total_steps, end=end_lr, inclusive=warmup_inclusive, seam=seam, **rise
@@ -190,7 +190,7 @@ class MultiStep(Schedule):
         warmup_epochs: float | None = None,
     ) -> None:
         if (epochs is None) == (steps is None):
-            raise ConfigError("MultiStep: give the milestones as epochs or as steps")
+            raise ConfigError.at("", "give the milestones as epochs or as steps")
         milestones = [round(epoch * steps_per_epoch) for epoch in epochs or ()] + list(steps or ())
         rise = _warm_up(self, optimizer, steps_per_epoch, start_lr, start_factor, warmup_steps, warmup_epochs)
         length = rise["warmup_steps"]
@@ -244,10 +244,9 @@ class HalveOnPlateau(Schedule):
         warmup_epochs: float | None = None,
     ) -> None:
         if window < 1 or patience_steps < window or min_improvement < 0:
-            raise ConfigError(
-                "HalveOnPlateau: must be window >= 1, patience_steps >= window and min_improvement >= 0, got "
-                f"{window}, {patience_steps} and {min_improvement}"
-            )
+            given = (window, patience_steps, min_improvement)
+            wanted = "must be window >= 1, patience_steps >= window and min_improvement >= 0"
+            raise ConfigError.at("", wanted, got=given)
         self.window = window
         self.patience_steps = patience_steps
         self.min_improvement = min_improvement
@@ -308,13 +307,13 @@ def _warm_up(
     warmup_epochs: float | None,
 ) -> dict[str, Any]:
     """Arguments of :func:`~selfsup.engine.schedules.rates.warm_up` from those of a config."""
-    name, peak = type(schedule).__name__, optimizer.defaults["lr"]
+    peak = optimizer.defaults["lr"]
     if start_lr is not None and start_factor is not None:
-        raise ConfigError(f"{name}: give start_lr or start_factor, not both")
+        raise ConfigError.at("", "give start_lr or start_factor, not both")
     if warmup_steps is not None and warmup_epochs is not None:
-        raise ConfigError(f"{name}: give warmup_steps or warmup_epochs, not both")
+        raise ConfigError.at("", "give warmup_steps or warmup_epochs, not both")
     if (warmup_steps or 0) < 0 or (warmup_epochs or 0) < 0:
-        raise ConfigError(f"{name}: the warm-up must not be negative, got {warmup_steps or warmup_epochs}")
+        raise ConfigError.at("", "the warm-up must not be negative", got=warmup_steps or warmup_epochs)
     steps = round((warmup_epochs or 0) * steps_per_epoch) if warmup_steps is None else warmup_steps
     return {
         "peak": peak,
