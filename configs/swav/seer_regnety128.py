@@ -16,7 +16,7 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.data.unlabelled import unlabelled
-    from .._base_.evals.own_images import evaluators, tasks
+    from .._base_.evals.own_images import evaluators
     from .._base_.models.seer import model
     from .._base_.runtime import default_hooks
 
