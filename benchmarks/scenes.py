@@ -9,7 +9,7 @@ Trains each ``*_scenes`` recipe with each seed and evaluates the backbone on emo
 
 The floors are raw pixels, and each recipe's network with weights drawn from the same seed, evaluated alike. Figures
 are means over the seeds with their standard errors, in %, and seconds of training steps; the recipes were tuned mostly
-with seed 0, which is left out. Runs that are done already are kept, so that a stopped benchmark goes on where it was;
+with seed 0, which is left out. Runs that are done already are kept, so that a stopped benchmark continues where it was;
 ``--lead N`` asks the linear probe on categories for N points over both floors, and the exit code is 1 if a method has
 fewer.
 
@@ -17,7 +17,7 @@ Recipes are of unequal length; with ``--budget`` all train for the same time: fo
 pace that a first short run finds, with the schedule stretched or shortened along. That run wants the machine to itself;
 what follows may share it, for it is the steps that are counted.
 
-SimCLR v2's second and third step go on from the run of the step before with the same seed, which is trained first if it
+SimCLR v2's second and third step start from the run of the step before with the same seed, which is trained first if it
 is not there; seconds, also those of the budget, are those of one step.
 """
 
@@ -73,7 +73,7 @@ STARTS = {
     "simclr/simclr_v2_finetune_scenes": ("load_from", "simclr/simclr_v2_scenes"),
     "simclr/simclr_v2_distill_scenes": ("model.teacher_checkpoint", "simclr/simclr_v2_finetune_scenes"),
 }
-"""Recipes that go on where another ended: what in their config names its weights, and which recipe that is."""
+"""Recipes that start from the end of another: what in their config names its weights, and which recipe that is."""
 
 SILENT = [f"default_hooks.{hook}=none" for hook in ("evaluate", "pictures", "collapse")]
 PACE_STEPS = 120
@@ -118,12 +118,12 @@ def place(name: str, seed: int, work_dir: Path, budget: float | None) -> Path:
 
 
 def steps_to(name: str) -> list[str]:
-    """A recipe, after those that it goes on from."""
+    """A recipe, after those that it starts from."""
     return [*steps_to(STARTS[name][1]), name] if name in STARTS else [name]
 
 
 def started(name: str, seed: int, work_dir: Path, budget: float | None) -> list[str]:
-    """The options that let a recipe go on from the one before it with the same seed, which is trained if need be."""
+    """The options that let a recipe start from the one before it with the same seed, which is trained if need be."""
     if name not in STARTS:
         return []
     key, before = STARTS[name]

@@ -68,7 +68,7 @@ class Registry(mmengine_registries.Registry):
         if found is None:
             right = [nearest(name.rpartition(".")[2], self.names()), *([_DOTTED] if "." in name else [])]
             problem = Problem("", f"no {self.name} is called {name!r}", expected="; ".join(filter(None, right)))
-            raise RegistryError(problem, note=plugin_report())
+            raise RegistryError(problem, note=plugin_report(right[0]))
         if name in self._contested:
             raise RegistryError(self._contested[name])
         if reason := why_unsuited(found):
@@ -236,8 +236,12 @@ def load_plugins() -> dict[Plugin, BaseException | None]:
     return outcome
 
 
-def plugin_report() -> str:
-    """A note for a message about a name that nobody knows: which plugins were asked, and which could not be."""
+def plugin_report(near: str = "") -> str:
+    """A note for a message about a name that nobody knows: which plugins were asked, and which could not be.
+
+    Args:
+        near: what :func:`~selfsup.errors.nearest` found.
+    """
     outcome = load_plugins()
     lines = [
         f"plugin {plugin} could not be imported: {type(error).__name__}: {error}"
@@ -245,8 +249,10 @@ def plugin_report() -> str:
         if error is not None
     ]
     asked = ", ".join(str(plugin) for plugin, error in outcome.items() if error is None)
-    names = "install the package that has the name, or name its module in custom_imports.imports"
-    lines.append(f"no such name in the installed plugins: {asked}" if asked else f"no plugin is installed; {names}")
+    if asked:
+        lines.append(f"no such name in the installed plugins: {asked}")
+    elif not near.startswith("did"):
+        lines.append("no plugin is installed; is its package missing, or its module in custom_imports.imports?")
     return "\n".join(lines)
 
 

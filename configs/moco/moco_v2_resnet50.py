@@ -21,6 +21,7 @@ with read_base():
         evaluators,
         model,
         optim_wrapper,
+        tasks,
         train_cfg,
         train_dataloader,
     )

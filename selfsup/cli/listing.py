@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from selfsup.cli.show import ROLE
-from selfsup.errors import RegistryError, did_you_mean
+from selfsup.errors import Problem, RegistryError, did_you_mean, nearest
 from selfsup.plugins import provider_of
 from selfsup.registry import KINDS, load_plugins, plugin_report
 
@@ -55,8 +55,8 @@ def run(chosen: argparse.Namespace) -> int:
     everything = [row for kind in kinds for row in rows_of(kind)]
     rows = [row for row in everything if matches(row.name, pattern)]
     if not rows:
-        near = did_you_mean(pattern, [row.name for row in everything])
-        raise RegistryError(f"list: nothing is called {pattern!r}{near}{plugin_report()}")
+        near = nearest(pattern, [row.name for row in everything])
+        raise RegistryError(Problem("list", f"nothing is called {pattern!r}", expected=near), note=plugin_report(near))
     console = Console()
     if console.is_terminal:
         for kind in dict.fromkeys(row.kind for row in rows):

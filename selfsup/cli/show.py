@@ -10,7 +10,7 @@ from rich.text import Text
 
 from selfsup.config.annotations import spelled
 from selfsup.config.signatures import signature_of
-from selfsup.errors import RegistryError, did_you_mean
+from selfsup.errors import Problem, RegistryError, nearest
 from selfsup.plugins import provider_of
 from selfsup.registry import KINDS, Registry, load_plugins, plugin_report
 
@@ -33,9 +33,8 @@ def run(chosen: argparse.Namespace) -> int:
             registry.find(chosen.name)  # says why it is not listed
     if not found:
         known = {name for registry in KINDS.values() for name in registry.names()}
-        raise RegistryError(
-            f"show: no component is called {chosen.name!r}{did_you_mean(chosen.name, known)}{plugin_report()}"
-        )
+        problem = Problem("show", f"no component is called {chosen.name!r}", expected=nearest(chosen.name, known))
+        raise RegistryError(problem, note=plugin_report(problem.expected))
     console = Console(soft_wrap=True, highlight=False)
     for number, (kind, component) in enumerate(found.items()):
         if number:

@@ -236,7 +236,7 @@ class _Walk:
             if registry is None:
                 names = {name for candidate in REGISTRIES for name in candidate.names()}
                 problem = Problem("", f"no component is called {kind!r}", expected=nearest(kind, names))
-                raise RegistryError(problem, note=plugin_report())
+                raise RegistryError(problem, note=plugin_report(problem.expected))
             return registry.find(kind)
         except RegistryError as error:
             error.under(path)

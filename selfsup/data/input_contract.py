@@ -61,14 +61,14 @@ class InputContract:
             raise ConfigError.at("std", "must be > 0", got=self.std)
 
     @classmethod
-    def for_side(cls, size: int, **stated: Any) -> "InputContract":
+    def for_side(cls, side: int, **stated: Any) -> "InputContract":
         """The usual way to show images to a network that was trained on views of a side.
 
         Args:
-            size: side of the views in pixels; images are shown so, cut out of 256/224 of it.
+            side: of the views in pixels; images are shown so, cut out of 256/224 of it.
             stated: fields that are known better.
         """
-        size = stated.get("size") or size
+        size = stated.get("size") or side
         return cls(**{"size": size, "resize": f"shorter:{round(size * 256 / 224)}", **stated})
 
     @property

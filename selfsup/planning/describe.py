@@ -16,7 +16,7 @@ from selfsup.data.views.sides import view_sides
 from selfsup.engine.build import build_optim_wrapper
 from selfsup.errors import ConfigError, under
 from selfsup.planning.trial import build_on_meta, lone_optimizer, try_out, try_schedule
-from selfsup.registry import PARAM_SCHEDULERS, TRANSFORMS
+from selfsup.registry import TRANSFORMS
 
 UNKNOWN = "unknown until the data is read"
 _BARS = "▁▂▃▄▅▆▇█"
@@ -36,6 +36,7 @@ class Plan:
         batch: images per process and micro-batch, processes, micro-batches per update.
         recipe_batch: images per update that the learning rates belong to.
         rates: (step, learning rate) at evenly spread steps, empty if unknown.
+        other_options: the same of every other option that a schedule moves, by its name.
         precision: of the forward pass.
         notes: how the run differs from its recipe.
     """
@@ -49,6 +50,7 @@ class Plan:
     batch: tuple[int, int, int]
     recipe_batch: int | None
     rates: tuple[tuple[int, float], ...]
+    other_options: dict[str, tuple[tuple[int, float], ...]]
     precision: str
     notes: tuple[str, ...]
 
@@ -106,6 +108,7 @@ def describe(
         batch=batch_parts(recipe, processes),
         recipe_batch=recipe_batch(scaled_from or recipe),
         rates=learning_rates(curve, steps) if steps and curve else (),
+        other_options=_other_curves(recipe, steps, per_epoch) if steps else {},
         precision=build_optim_wrapper(recipe, cast(Any, method)).precision,
         notes=(
             *differences(recipe, processes, scaled_from=scaled_from),
@@ -167,32 +170,42 @@ def view_sizes(views: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
     return None if sides is None else tuple(sorted(Counter(sides).items(), reverse=True))
 
 
-def rate_curve(recipe: Recipe, *, steps: int, steps_per_epoch: int | None) -> Callable[[int], float] | None:
+def rate_curve(
+    recipe: Recipe, *, steps: int, steps_per_epoch: int | None, option: str = "lr"
+) -> Callable[[int], float] | None:
     """The learning rate of parameters in no special group as a function of the step, by the schedule's closed form.
 
     Args:
         recipe: of the run.
         steps: optimizer updates of the whole run.
         steps_per_epoch: optimizer updates in one pass over the data, None if unknown.
+        option: another option of the optimizer, such as ``'weight_decay'``.
 
     Returns:
-        None if there are several schedules, one has no closed form (``value(step, base)``), or it counts in epochs
+        None if several schedules move it, one has no closed form (``value(step, base)``), or it counts in epochs
         whose length is not known.
 
     Raises:
         ConfigError: if optimizer or schedule reject their arguments.
     """
-    schedules = list(recipe.schedules.values())
+    length = {"steps": steps, "steps_per_epoch": steps_per_epoch or steps}
+    built = [(given, try_schedule(recipe, given, **length)) for given in recipe.schedules.values()]
+    schedules = [given for given, schedule in built if schedule.param_name == option]
+    moving = [schedule for _, schedule in built if schedule.param_name == option]
     counts_epochs = any("epoch" in name for schedule in schedules for name in schedule)
     if len(schedules) > 1 or (steps_per_epoch is None and counts_epochs):
         return None
-    base = lone_optimizer(recipe).defaults["lr"]
-    if not schedules:
+    base = lone_optimizer(recipe).defaults[option]
+    if not moving:
         return lambda step: base
-    if not hasattr(PARAM_SCHEDULERS.find(schedules[0]["type"]), "value"):
-        return None
-    schedule = try_schedule(recipe, schedules[0], steps=steps, steps_per_epoch=steps_per_epoch or steps)
-    return lambda step: float(schedule.value(step, base))
+    return (lambda step: float(moving[0].value(step, base))) if hasattr(moving[0], "value") else None
+
+
+def _other_curves(recipe: Recipe, steps: int, per_epoch: int | None) -> dict[str, tuple[tuple[int, float], ...]]:
+    """(step, value) of every scheduled option but the learning rate, where it is known."""
+    names = {str(given["param_name"]) for given in recipe.schedules.values() if given.get("param_name", "lr") != "lr"}
+    curves = {name: rate_curve(recipe, steps=steps, steps_per_epoch=per_epoch, option=name) for name in sorted(names)}
+    return {name: learning_rates(curve, steps) for name, curve in curves.items() if curve is not None}
 
 
 def learning_rates(curve: Callable[[int], float], steps: int, *, points: int = 41) -> tuple[tuple[int, float], ...]:
@@ -270,4 +283,7 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
             rows.append((f"  at step {step:,}", f"{rate:.6g}"))
     else:
         rows.append(("learning rate", "told by its schedules as they go" if plan.steps_per_epoch else UNKNOWN))
+    for name, points in plan.other_options.items():
+        rows.append((name, sparkline([value for _, value in points])))
+        rows += [(f"  at step {step:,}", f"{value:.6g}") for step, value in (points[0], points[-1])]
     return rows

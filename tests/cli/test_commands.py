@@ -167,7 +167,7 @@ def test_ctrl_c_before_the_training_is_one_line(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("selfsup.cli.train.load_config", interrupted)
+    monkeypatch.setattr("selfsup.cli.train.load_and_try", interrupted)
     assert main(["train", "simclr/simclr_scenes"]) == 130
     assert capsys.readouterr().err == "\nstopped before anything was trained or written\n"
 
@@ -205,7 +205,7 @@ def test_a_job_that_is_started_again_needs_its_first_weights_no_more(capsys: pyt
     for named in (str(weights), "first", "nowhere.pth"):
         assert main([*job, named]) == 0
         said = capsys.readouterr().out
-        assert f"{named} (load_from, --init-from) is not looked at: the run goes on from its own checkpoint" in said
+        assert f"{named} (load_from, --init-from) is not used: the run resumes from its own checkpoint" in said
         assert ("and began with" in said) == (named != str(weights))
         assert load_config("run/config.py").load_from == str(weights)
     assert main([*once, "--work-dir", "fresh", "--resume", "--init-from", "nowhere.pth"]) == 2
@@ -278,7 +278,7 @@ def test_the_launcher_is_no_key_of_a_config(capsys: pytest.CaptureFixture[str]) 
 
 def test_the_dry_run_says_what_several_processes_cannot_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "swav/swav_resnet50", "--dry-run", "--processes", "12"]) == 2
-    assert "error: sync_bn: groups of 8 do not divide 12 processes" in capsys.readouterr().err
+    assert "error: sync_bn: must divide the 12 processes, got 8" in capsys.readouterr().err
     assert main(["train", "swav/swav_resnet50", "--dry-run", "--processes", "2"]) == 0
     assert "sync_bn: batch norm sees the 128 images of all 2 processes" in capsys.readouterr().out
 
@@ -289,7 +289,7 @@ def test_a_queue_that_the_batch_does_not_fit_writes_nothing(
 ) -> None:
     assert main(["train", "moco/moco_v2_scenes", *more, "--cfg-options", "model.queue_length=1000"]) == 2
     assert capsys.readouterr().err == (
-        "error: model.queue_length: must be a multiple of the batch of all processes, 128 images, got 1,000; the "
+        "error: model.queue_length: must be a multiple of the batch of all processes, 128 images, got 1000; the "
         "nearest are 896 and 1,024\n"
     )
     assert not Path("work_dirs").exists()

@@ -85,3 +85,8 @@ def test_it_survives_plain_data_and_cards_of_version_0_1_are_read() -> None:
 def test_senseless_contracts_are_rejected(wrong: dict) -> None:
     with pytest.raises(ConfigError):
         InputContract(**wrong)
+
+
+def test_a_stated_size_takes_the_place_of_the_views_side() -> None:
+    assert InputContract.for_side(224).resize == "shorter:256"
+    assert InputContract.for_side(0, size=112) == InputContract(size=112, resize="shorter:128")

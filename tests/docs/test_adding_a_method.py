@@ -89,7 +89,8 @@ def _gradients(folder: str) -> dict[str, Any]:
     share = 8 // dist.world_size()
     mine = slice(dist.rank() * share, (dist.rank() + 1) * share)
     model = DistributedDataParallel(method) if dist.world_size() > 1 else method
-    loss = model([view[mine] for view in images(10, 10, batch=8, dtype=torch.float64)])["loss"]
+    views = [view[mine] for view in images(10, 10, batch=8, dtype=torch.float64)]
+    loss = model({"views": views})["loss"]
     loss.backward()
     return {"loss": loss.detach(), **{name: p.grad.clone() for name, p in method.named_parameters()}}
 

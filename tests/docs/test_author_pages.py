@@ -12,10 +12,11 @@ from selfsup.cli import main
 from selfsup.engine.logging.metrics import read_metrics
 from tests.docs.pages import DOCS, Page
 
-PAGES = {name: Page(name) for name in ("dino.md", "hooks.md", "views.md")}
+PAGES = {name: Page(name) for name in ("dino.md", "evaluators.md", "hooks.md", "views.md")}
 SHORT = ["--device=cpu", "--cfg-options", "train_cfg.max_steps=3", "train_dataloader.batch_size=8"]
 LOGGED = {
     "dino.md": {"teacher_temperature", "weight_decay"},
+    "evaluators.md": {"ridge/top1", "used/dimensions"},
     "hooks.md": {"loss_jump"},
 }
 """What a run of a page's config must find in its metrics."""

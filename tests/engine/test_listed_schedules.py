@@ -50,7 +50,7 @@ def config_of(work_dir: Path, schedule: dict[str, Any]) -> dict[str, Any]:
     config = tiny_config(work_dir, steps=3, param_scheduler=schedule, default_hooks=checkpoint)
     scenes = {"type": "Scenes", "split": "test", "size": 40}
     config["train_dataloader"]["dataset"] = {"type": "Subset", "dataset": scenes, "count": 16}  # two steps an epoch
-    return with_defaults(config)
+    return with_defaults(config | {"split": None})
 
 
 def options(runner: Runner) -> list[tuple[float, float]]:

@@ -66,7 +66,8 @@ def test_a_weight_decay_of_zero_that_a_schedule_would_lift_is_rejected(tmp_path:
         "optim_wrapper.param_groups.0 with weight_decay=0; use one of ours, such as Cosine"
     )
     ours = {"type": "Cosine", "param_name": "weight_decay", "end_value": 0.4}
-    describe(load_config(write(tmp_path), {"param_scheduler": [WARMUP, ours], **groups}))
+    plan = describe(load_config(write(tmp_path), {"param_scheduler": [WARMUP, ours], **groups}))
+    assert plan.rates and plan.other_options["weight_decay"][0] == (0, pytest.approx(0.04))
 
 
 @pytest.mark.parametrize(

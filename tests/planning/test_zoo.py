@@ -77,10 +77,10 @@ def test_what_was_written_by_hand_stays() -> None:
     ("before", "after"),
     [("1 / 2", "1 / 3"), ("ResNet 50", "ResNet 18"), ("3 G", "4 G"), ("5 steps", "6 steps"), ("| 4 |", "| 8 |")],
 )
-def test_a_page_that_was_tampered_with_is_noticed_and_put_right(before: str, after: str) -> None:
-    tampered = small_page().replace(before, after)
-    assert tampered != small_page()
-    assert refreshed(tampered, ROWS) == small_page()
+def test_a_row_that_differs_from_its_config_is_corrected(before: str, after: str) -> None:
+    changed = small_page().replace(before, after)
+    assert changed != small_page()
+    assert refreshed(changed, ROWS) == small_page()
 
 
 def test_rows_come_and_go_with_their_configs() -> None:
