@@ -80,8 +80,11 @@ def run(chosen: argparse.Namespace) -> int:
     origin: dict[str, Any] = {"scaled_from": unscaled if chosen.auto_scale_lr else None, "recipe": recipe}
     if chosen.dry_run:
         from selfsup.backbones.cost import multiply_adds
+        from selfsup.ops.dist import local_device
+        from selfsup.ops.precision import fast_precision
 
-        plan = describe(config, processes=processes, multiply_adds=multiply_adds, **origin)
+        fast = fast_precision(local_device(chosen.device))
+        plan = describe(config, processes=processes, multiply_adds=multiply_adds, fast_precision=fast, **origin)
         print_plan(plan, console)
         print_notes(notes, console)
         return 0

@@ -67,6 +67,7 @@ def describe(
     scaled_from: Mapping[str, Any] | None = None,
     recipe: Mapping[str, Any] | None = None,
     multiply_adds: Callable[[nn.Module, int], int] | None = None,
+    fast_precision: str | None = None,
 ) -> Plan:
     """Work out what a resolved config will do; builds all but data sets, on the meta device, and opens no data.
 
@@ -76,6 +77,7 @@ def describe(
         scaled_from: the config before its learning rates were scaled, for the notes.
         recipe: the config as its file has it, for the notes, where options have changed it.
         multiply_adds: counts a backbone's multiply-adds for one square image of a size; None leaves them out.
+        fast_precision: what ``precision='auto'`` stands for on this machine; None leaves that open.
 
     Raises:
         ConfigError: listing everything that components refuse, or that this many processes cannot do.
@@ -104,7 +106,7 @@ def describe(
         batch=batch_parts(config, processes),
         recipe_batch=recipe_batch(scaled_from or config),
         rates=learning_rates(curve, steps) if steps and curve else (),
-        precision=config["optim_wrapper"].get("precision", "fp32"),
+        precision=_precision(config, fast_precision),
         notes=(
             *differences(config, processes, scaled_from=scaled_from),
             *_unfinished_warmup(config, steps, per_epoch),
@@ -112,6 +114,11 @@ def describe(
             *_advice(method, config, recipe or scaled_from or config, processes),
         ),
     )
+
+
+def _precision(config: Mapping[str, Any], fast: str | None) -> str:
+    stated = config["optim_wrapper"].get("precision", "auto")
+    return f"auto: {fast} here" if stated == "auto" and fast is not None else stated
 
 
 def _unfinished_warmup(config: Mapping[str, Any], steps: int | None, per_epoch: int | None) -> list[str]:

@@ -131,6 +131,24 @@ def began_with(state: Mapping[str, Any]) -> str | None:
     return state["started_from"] and state["started_from"]["file"]
 
 
+def saved_precision(state: Mapping[str, Any]) -> Any:
+    """The precision that a checkpoint's run computes in; None if it does not say.
+
+    Checkpoints of earlier versions do not say so themselves, but their config does, with the default of then.
+    """
+    if "precision" in state:
+        return state["precision"]
+    return state["config"]["optim_wrapper"].get("precision", "fp32") if "config" in state else None
+
+
+def with_precision(config: Mapping[str, Any], precision: Any) -> Mapping[str, Any]:
+    """Let a config that leaves the precision to the device say which one it is."""
+    wrapper = config["optim_wrapper"]
+    if wrapper.get("precision", "auto") != "auto":
+        return config
+    return {**config, "optim_wrapper": {**wrapper, "precision": precision}}
+
+
 def with_beginning(config: Mapping[str, Any], file: str | None, tell: Callable[[str], object]) -> Mapping[str, Any]:
     """Let a config say what its run began with, whatever the command that goes on with it names.
 

@@ -43,6 +43,7 @@ from selfsup.engine.training import (
     build_optim_wrapper,
     class_difference,
     lengths,
+    settle_precision,
 )
 from selfsup.engine.work_dir import check_writable, found_before, put_aside, unused_name
 from selfsup.engine.wrap import wrap
@@ -270,6 +271,13 @@ class Runner(MMEngineRunner):
         self.view_dataset = ViewDataset(images, views, seed=config.get("seed", 0))
         self.accumulate, self.steps_per_epoch, self.total_steps = lengths(config, len(images))
         self.optim_wrapper = build_optim_wrapper(config, self.method)
+        settle_precision(
+            self.optim_wrapper,
+            self.device,
+            None if saved is None else saved.state,
+            tell=self.logger.info,
+            warn=self.logger.warning,
+        )
         self.param_schedulers = build_schedules(
             config,
             self.optim_wrapper.optimizer,
@@ -355,7 +363,12 @@ class Runner(MMEngineRunner):
             if is_main():
                 sweep(self.work_dir)
                 write_environment(
-                    self.work_dir, device=self.device, seed=self.seed, run=self.run_id, found=self._found_before
+                    self.work_dir,
+                    device=self.device,
+                    precision=getattr(self.optim_wrapper, "precision", None),
+                    seed=self.seed,
+                    run=self.run_id,
+                    found=self._found_before,
                 )
                 write_record(Path(self.work_dir, "config.py"), dump_config(self._config))
 

@@ -19,7 +19,9 @@ from selfsup.engine.resume import (
     check_length_of_run,
     options_of,
     put_back,
+    saved_precision,
     seed_change,
+    with_precision,
 )
 from selfsup.engine.schedule import Schedule
 from selfsup.engine.shard import class_name, whole_state
@@ -54,6 +56,7 @@ def identity_of(parts: Stateful, config: Mapping[str, Any], *, num_images: int) 
         "batch": list(batch_parts(config, world_size())),
         "optimizer": type(parts.optim_wrapper.optimizer).__name__,
         "schedulers": [type(schedule).__name__ for schedule in parts.schedules],
+        "precision": getattr(parts.optim_wrapper, "precision", None),
     }
 
 
@@ -111,8 +114,10 @@ def go_on(
     changed += batch_change(state["batch"], identity["batch"])
     what = f"; changed since: {', '.join(changed)}" if changed else ""
     tell(f"resumed at step {state['step']} from {path}{what}")
-    if "config" in state and (others := changes(state["config"], identity["config"])):
-        tell(f"the config has changed since: {others}")
+    if "config" in state:
+        before = with_precision(state["config"], saved_precision(state))
+        if others := changes(before, with_precision(identity["config"], identity["precision"])):
+            tell(f"the config has changed since: {others}")
 
 
 def give_back(state: Mapping[str, Any], parts: Stateful, *, source: str, warn: Callable[[str], object]) -> list[str]:

@@ -1,7 +1,7 @@
 """What a run trains with, from its config: images, lengths, optimiser, batches; each needs those before."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,10 +12,12 @@ from selfsup.config.schema import TrainDataloader
 from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.view_dataset import ViewDataset
+from selfsup.engine.resume import saved_precision
 from selfsup.engine.together import check_length, together
 from selfsup.errors import ConfigError
 from selfsup.methods.base import Method
 from selfsup.ops.dist import rank, world_size
+from selfsup.ops.precision import fast_everywhere, fast_precisions, reason
 from selfsup.registry import DATASETS, OPTIM_WRAPPERS, TRANSFORMS
 
 
@@ -64,6 +66,38 @@ def build_optim_wrapper(config: Mapping[str, Any], method: Method) -> Any:
     """The optimiser over the method's parameters, in what gives it gradients."""
     wrapper = config["optim_wrapper"]
     return OPTIM_WRAPPERS.find(wrapper.get("type", DEFAULT_WRAPPER)).for_method(method, wrapper)
+
+
+def settle_precision(
+    wrapper: Any,
+    device: torch.device,
+    saved: Mapping[str, Any] | None,
+    *,
+    tell: Callable[[str], object],
+    warn: Callable[[str], object],
+) -> None:
+    """Where the config leaves the precision to the device: one for all processes, kept by a run that is resumed.
+
+    Args:
+        wrapper: computes in it from here on.
+        device: of this process.
+        saved: the state of the checkpoint that the run goes on from; None for a new run.
+        tell: for a line that says which precision it is, and why.
+        warn: is told instead if a kept one is slow on this device.
+    """
+    if not getattr(wrapper, "automatic", False):
+        return
+    fast, kept = fast_everywhere(device), None if saved is None else saved_precision(saved)
+    wrapper.compute_in(kept or fast)
+    if kept is None:
+        tell(f"precision {fast}: {reason(fast, device)}")
+    elif kept in fast_precisions(device):
+        tell(f"precision {kept}: the run began with it")
+    else:
+        warn(
+            f"precision {kept}: the run began with it, and it is slow here, where the {device.type} does not compute "
+            f"it in hardware; optim_wrapper.precision={fast} goes on in what is fast"
+        )
 
 
 def build_batches(

@@ -129,7 +129,7 @@ def _config(work_dir: Path, *, steps: int, seed: int) -> dict[str, Any]:
             "dataset": {"type": "Scenes", "split": "test", "size": 32, "variants": 1},
             "views": {"type": "SimCLRViews", "size": 32, "blur": False},
         },
-        "optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.1}},
+        "optim_wrapper": {"precision": "fp32", "optimizer": {"type": "SGD", "lr": 0.1}},
         "train_cfg": {"max_steps": steps},
         "default_hooks": dict.fromkeys(DEFAULT_HOOKS),
         "work_dir": str(work_dir),

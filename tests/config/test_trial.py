@@ -17,7 +17,11 @@ from tests.config.small import RECIPE, write
 @pytest.mark.parametrize(
     ("path", "value", "problem"),
     [
-        ("optim_wrapper.precision", "bf61", "must be 'fp32' or 'bf16' or 'fp16', got 'bf61'; did you mean 'bf16'?"),
+        (
+            "optim_wrapper.precision",
+            "bf61",
+            "must be 'auto' or 'fp32' or 'bf16' or 'fp16', got 'bf61'; did you mean 'bf16'?",
+        ),
         (
             "optim_wrapper.optimizer",
             {"type": "LARS", "lr": 1.0, "variant": "lark"},
