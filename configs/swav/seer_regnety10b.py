@@ -10,8 +10,8 @@ Every number is that of VISSL's regnet10B.yaml on top of its swav_8node_resnet.y
 the warm-up starts at 0.3 times the images of one 8-GPU node over 256, and ``interval_scaling: [rescaled, fixed]``
 reads the cosine at the progress of the whole run, so that the rate falls from 9.3 to 9.26 where the warm-up ends;
 ``param_scheduler.seam=rebased`` begins the cosine there instead. Batch norm is synchronised over all processes.
-Different here: bf16 instead of fp16, which needs no loss scaling, and stage 4 is checkpointed too, or else autocast's
-copies of its weights would stay until the backward pass.
+Different here: bf16 where the GPUs have it instead of fp16, which needs loss scaling, and stage 4 is checkpointed too,
+or else autocast's copies of its weights would stay until the backward pass.
 
 Sized for 496 GPUs with 16 images each; the authors' had 40 GB. Memory of one of them, computed and not measured:
 weights, gradients and momentum in float32 are 9.63e9 x 12 bytes / 496 = 0.23 GB. The largest block that is gathered
@@ -47,7 +47,7 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
-    precision="bf16",
+    precision="auto",
     optimizer=dict(
         type="LARS",
         variant="larc",

@@ -8,8 +8,8 @@ The backbone is VISSL's regnet256Gf_1: depth 27, w_0 640, w_a 230.83, w_m 2.53, 
 are RegNetY-128GF's. With the head 10444-8192-8192-256, without batch norm, and 16,000 prototypes: 1,431,032,042
 parameters.
 
-Sized for 512 GPUs with 16 images each. The paper used Apex O1 (fp16); bf16 needs no loss scaling and runs on CPUs too,
-``optim_wrapper.precision=fp16`` is the paper's. Batch norm is synchronised over groups of 64 processes.
+Sized for 512 GPUs with 16 images each. The paper used Apex O1 (fp16), which is what GPUs without bf16 take here;
+``optim_wrapper.precision=fp16`` asks for it on any. Batch norm is synchronised over groups of 64 processes.
 
 Command: tools/slurm_train.sh PARTITION seer configs/swav/seer_regnety256.py --data /path/to/images
 """
@@ -36,7 +36,7 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
-    precision="bf16",
+    precision="auto",
     optimizer=dict(
         type="LARS",
         variant="larc",
