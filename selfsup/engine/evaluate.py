@@ -14,6 +14,7 @@ from selfsup.engine.hooks.evaluate import judge_of
 from selfsup.engine.reading import read_weights
 from selfsup.engine.shard import build_on_main, shard, sharding_of
 from selfsup.ops.dist import Launcher, init_process_group, is_main, local_device
+from selfsup.ops.memory import tune_allocator
 from selfsup.registry import DATASETS, METHODS, TRANSFORMS
 
 
@@ -44,7 +45,10 @@ def evaluate(
         CheckpointError: if the checkpoint cannot be read or belongs to another model.
     """
     init_process_group(launcher, device, timeout=dist_timeout(config))
-    method = _built(config, local_device(device))
+    where = local_device(device)
+    if where.type == "cpu":
+        tune_allocator(config.get("tune_allocator", True))
+    method = _built(config, where)
     load_method(checkpoint, method)
     method.eval()
     loader = config["train_dataloader"]

@@ -57,6 +57,7 @@ from selfsup.ops.dist import (
     rank,
     world_size,
 )
+from selfsup.ops.memory import tune_allocator
 from selfsup.registry import HOOKS, METHODS, RUNNERS
 
 
@@ -149,8 +150,10 @@ class Runner(MMEngineRunner):
     # What MMEngine's constructor calls, in this order.
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Start the process group: nccl on GPUs, gloo without, never touching a GPU that is not there."""
+        """Start the process group, nccl on GPUs and gloo without, and on the CPU have memory kept for the next step."""
         init_process_group(self.launcher, self._device_wanted, timeout=dist_timeout(self._config))
+        if self.device.type == "cpu":
+            tune_allocator(self._config.get("tune_allocator", True))
         self._rank, self._world_size = rank(), world_size()
         self._timestamp = broadcast_object(unused_name(Path(self.work_dir)))
 

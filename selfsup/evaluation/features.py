@@ -15,6 +15,7 @@ from selfsup.data.preprocess import Preprocess
 from selfsup.errors import DataError, DecodeError
 from selfsup.evaluation.progress import progress_after
 from selfsup.ops.dist import broadcast_object, gather, gather_objects, rank, world_size
+from selfsup.ops.memory import tune_allocator
 from selfsup.ops.parts import is_split
 from selfsup.registry import DATASETS, TRANSFORMS
 
@@ -133,7 +134,8 @@ def extract_features(
 
     Every process takes a contiguous slice of the images and all of them get all features, in the order of the data
     set. The backbone's training flags are as before afterwards. Batch norm uses the statistics of process 0 on every
-    process, which are the ones a checkpoint holds. Draws no random numbers.
+    process, which are the ones a checkpoint holds. Draws no random numbers. On the CPU the C allocator is tuned, unless
+    ``tune_allocator(False)`` was called before, see :func:`~selfsup.ops.memory.tune_allocator`.
 
     Args:
         backbone: maps normalised images (B, 3, H, W) to features (B, D).
@@ -154,6 +156,8 @@ def extract_features(
         DataError: if not a single image can be decoded.
     """
     device = torch.device(device) if device is not None else device_of(backbone)
+    if device.type == "cpu":
+        tune_allocator()
     normalise = (preprocess if preprocess is not None else Preprocess()).to(device)
     view = evaluation_view(size, resize)
     per_process = -(-len(dataset) // world_size())
