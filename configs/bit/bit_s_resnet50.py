@@ -34,7 +34,7 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
-    precision="bf16",
+    precision="auto",
     optimizer=dict(type="SGD", lr=0.03 * batch / 256, momentum=0.9, weight_decay=1e-4),  # 0.48
 )
 param_scheduler = dict(type="MultiStep", epochs=(30, 60, 80), factor=0.1, warmup_steps=5_000)

@@ -3,9 +3,10 @@
 Paper: He et al. 2019, arXiv:1911.05722. Reported: 60.6 % ImageNet top-1, linear probe, for the released weights; 60.8 %
 (deviation 0.2) over five runs of the released code (README of facebookresearch/moco). Not run here.
 
-Sized for 8 GPUs with 32 images each, in float32 as the released code. Batch norm is each process's own: the teacher's
-images are shuffled over the processes instead. The queue must hold whole batches of all processes: a batch that does
-not divide 65,536 needs another ``model.queue_length``. Epochs are whole passes of 5,004 updates, as in the code.
+Sized for 8 GPUs with 32 images each; the released code's float32 is ``optim_wrapper.precision=fp32``. Batch norm is
+each process's own: the teacher's images are shuffled over the processes instead. The queue must hold whole batches of
+all processes: a batch that does not divide 65,536 needs another ``model.queue_length``. Epochs are whole passes of
+5,004 updates, as in the code.
 
 Command: tools/dist_train.sh configs/moco/moco_v1_resnet50.py 8
 Own images: selfsup train moco/moco_v1_resnet50 --data ~/photos --auto-scale-lr
@@ -31,7 +32,7 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
-    precision="fp32",
+    precision="auto",
     optimizer=dict(type="SGD", lr=0.03 * batch / 256, momentum=0.9, weight_decay=1e-4),  # biases and batch norm too
 )
 param_scheduler = dict(type="MultiStep", epochs=(120, 160), factor=0.1)

@@ -4,8 +4,9 @@ Paper: Chen et al. 2020, arXiv:2003.04297. Reported: 67.7 % ImageNet top-1, line
 200 epochs and 71.1 % for those of 800; 67.5 % (deviation 0.1) over five runs of 200 epochs (README of
 facebookresearch/moco). Not run here.
 
-27,966,656 parameters in each of student and teacher. Sized for 8 GPUs with 32 images each, in float32 as the released
-code. The learning rate moves once per epoch; ``train_cfg.max_epochs=800`` is the longer preset.
+27,966,656 parameters in each of student and teacher. Sized for 8 GPUs with 32 images each; the released code's float32
+is ``optim_wrapper.precision=fp32``. The learning rate moves once per epoch; ``train_cfg.max_epochs=800`` is the longer
+preset.
 
 Command: tools/dist_train.sh configs/moco/moco_v2_resnet50.py 8
 Own images: selfsup train moco/moco_v2_resnet50 --data ~/photos --auto-scale-lr

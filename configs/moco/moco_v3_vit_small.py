@@ -38,7 +38,7 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
-    precision="bf16",
+    precision="auto",
     optimizer=dict(type="AdamW", lr=1.5e-4 * batch / 256, weight_decay=0.1),  # 0.0024
 )
 param_scheduler = dict(type="WarmupCosine", warmup_epochs=40)

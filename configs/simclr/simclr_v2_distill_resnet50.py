@@ -46,7 +46,7 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
-    precision="bf16",
+    precision="auto",
     optimizer=dict(
         type="LARS",
         variant="simclr",

@@ -5,8 +5,8 @@ epochs (README of facebookresearch/simsiam); 71.3 % after 800 (the paper's autho
 
 38,199,360 trained parameters, and a frozen bias of 2,048 that the neck's last batch norm takes out again. The views are
 MoCo v2's. The learning rate moves once per epoch, the predictor's stays constant, as in the released command
-(``--fix-pred-lr``). Sized for 8 GPUs with 64 images each, in float32 as the released code, with batch norm over all of
-them.
+(``--fix-pred-lr``). Sized for 8 GPUs with 64 images each, with batch norm over all of them; the released code's float32
+is ``optim_wrapper.precision=fp32``.
 
 Command: tools/dist_train.sh configs/simsiam/simsiam_resnet50.py 8
 Own images: selfsup train simsiam/simsiam_resnet50 --data ~/photos --auto-scale-lr
@@ -49,7 +49,7 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
-    precision="fp32",
+    precision="auto",
     optimizer=dict(type="SGD", lr=0.05 * batch / 256, momentum=0.9, weight_decay=1e-4),  # biases and batch norm too
     param_groups=[dict(match="predictor.*", fixed_lr=True)],
 )

@@ -38,7 +38,7 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
-    precision="bf16",
+    precision="auto",
     optimizer=dict(type="SGD", lr=0.1 * batch / 256, momentum=0.9, nesterov=True, weight_decay=1e-4),
     param_groups=[dict(kinds="norm", weight_decay=0.0)],
 )

@@ -36,7 +36,7 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
-    precision="bf16",
+    precision="auto",
     optimizer=dict(
         type="LARS",
         variant="larc",

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-PLACES = ("work_dir", "load_from")
-"""Keys that say where a run is or came from, and nothing of what it does."""
+PLACES = ("work_dir", "load_from", "tune_allocator")
+"""Keys that say where a run is or came from or how it uses the machine, and nothing of what it computes."""
 
 _SHOWN = 8  # changes named in a line
 _LONGEST = 40  # characters of a value
@@ -27,7 +27,7 @@ def plain(value: Any) -> Any:
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """One line that names the paths at which two plain configs differ, ``path before -> now``; None if at none.
 
-    Where and from which weights a run started is left out, and so are the last of very many changes.
+    What :data:`PLACES` names is left out, and so are the last of very many changes.
     """
     found = [f"{path} {_short(old)} -> {_short(new)}" for path, old, new in _differences(before, now, "")]
     if not found:

@@ -192,6 +192,8 @@ class Recipe:
         sync_bn: batch-norm statistics over all processes, over groups of that many, or per process.
         sharding: see :class:`Sharding`; None keeps the whole method in every process.
         channels_last: memory format of images and convolutions.
+        tune_allocator: let the C allocator keep what is freed where the run computes on the CPU, see
+            ``selfsup.ops.memory.tune_allocator``.
         seed: seed of everything random.
         work_dir: where results go; None stands for ``work_dirs/<config name>``.
         load_from: checkpoint whose weights the training starts from.
@@ -220,6 +222,7 @@ class Recipe:
     sync_bn: Literal["all"] | int | None = None
     sharding: Sharding | None = None
     channels_last: bool = True
+    tune_allocator: bool = True
     seed: int = 0
     work_dir: str | None = None
     load_from: str | None = None

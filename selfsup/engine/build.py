@@ -1,5 +1,6 @@
 """What a run trains with, from its config: images, lengths, optimizer, batches; each needs those before."""
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +18,10 @@ from selfsup.data.view_dataset import ViewDataset
 from selfsup.errors import ConfigError, DataError, under
 from selfsup.methods.base import Method
 from selfsup.ops.dist import gather_objects, rank, world_size
+from selfsup.ops.precision import fast_everywhere, fast_precisions, reason
 from selfsup.ops.together import together
 from selfsup.registry import DATASETS, OPTIM_WRAPPERS, TRANSFORMS
+from selfsup.weights.checkpoint import Checkpoint
 
 
 def build_images(recipe: Recipe) -> tuple[Any, Any]:
@@ -85,6 +88,30 @@ def build_optim_wrapper(recipe: Recipe, method: Method) -> Any:
     section = recipe.optim_wrapper
     with under("optim_wrapper"):
         return OPTIM_WRAPPERS.find(section.get("type", DEFAULT_WRAPPER)).for_method(method, section)
+
+
+def settle_precision(wrapper: Any, device: torch.device, saved: Checkpoint | None, log: logging.Logger) -> None:
+    """Where the recipe leaves the precision to the device: one for all processes, kept by a run that is resumed.
+
+    Args:
+        wrapper: computes in it from here on.
+        device: of this process.
+        saved: the checkpoint that the run is resumed from; None for a new run.
+        log: for a line that says which precision it is, and why.
+    """
+    if not getattr(wrapper, "automatic", False):
+        return
+    fast, kept = fast_everywhere(device), None if saved is None else saved.precision
+    wrapper.compute_in(kept or fast)
+    if kept is None:
+        log.info(f"precision {fast}: {reason(fast, device)}")
+    elif kept in fast_precisions(device):
+        log.info(f"precision {kept}: the run began with it")
+    else:
+        log.warning(
+            f"precision {kept}: the run began with it, and it is slow here, where the {device.type} does not compute "
+            f"it in hardware; optim_wrapper.precision={fast} continues in what is fast"
+        )
 
 
 def build_batches(

@@ -26,6 +26,7 @@ from selfsup.evaluation.scores import Score
 from selfsup.evaluation.task import Task
 from selfsup.methods.base import Method
 from selfsup.ops.dist import Launcher, broadcast_object, init_process_group, is_main, local_device
+from selfsup.ops.memory import tune_allocator
 from selfsup.registry import DATASETS, EVALUATORS, METHODS, TASKS, TRANSFORMS
 from selfsup.weights.checkpoint import Checkpoint
 from selfsup.weights.read import read_weights
@@ -122,7 +123,10 @@ def evaluate(
     """
     recipe = Recipe.of(recipe)
     init_process_group(launcher, device, timeout=dist_timeout(recipe))
-    method = _built(recipe, local_device(device))
+    where = local_device(device)
+    if where.type == "cpu":
+        tune_allocator(recipe.tune_allocator)
+    method = _built(recipe, where)
     step = load_method(checkpoint, method)
     method.eval()
     note = note if is_main() else lambda _: None

@@ -134,8 +134,18 @@ def restore_run(
         changed.append(f"batch {_times(saved.batch)} -> {_times(run['batch'])}")
     what = f"; changed since: {', '.join(changed)}" if changed else ""
     log.info(f"resumed at step {saved.step} from {saved.path}{what}")
-    if saved.config is not None and (others := changes(upgraded(saved.config), run["config"])):
-        log.info(f"the config has changed since: {others}")
+    if saved.config is not None:
+        before = with_precision(upgraded(saved.config), saved.precision)
+        if others := changes(before, with_precision(run["config"], run["precision"])):
+            log.info(f"the config has changed since: {others}")
+
+
+def with_precision(config: Mapping[str, Any], precision: str | None) -> Mapping[str, Any]:
+    """A config that says which precision it is where it leaves that to the device."""
+    wrapper = config["optim_wrapper"]
+    if wrapper.get("precision", "auto") != "auto":
+        return config
+    return {**config, "optim_wrapper": {**wrapper, "precision": precision}}
 
 
 def _check_fits(saved: Checkpoint, run: Mapping[str, Any], total_steps: int) -> None:

@@ -22,6 +22,7 @@ from selfsup.engine.build import (
     check_labelled,
     class_difference,
     lengths,
+    settle_precision,
 )
 from selfsup.engine.distributed import build_on_main, sharding_of, wrap
 from selfsup.engine.evaluate import build_tasks, run_contract
@@ -49,6 +50,7 @@ from selfsup.ops.dist import (
     world_size,
 )
 from selfsup.ops.files import write_record
+from selfsup.ops.memory import tune_allocator
 from selfsup.ops.parts import is_sharded
 from selfsup.ops.together import together
 from selfsup.registry import HOOKS, METHODS, RUNNERS
@@ -147,8 +149,10 @@ class Runner(MMEngineRunner):
     # What MMEngine's constructor calls, in this order.
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Start the process group: nccl on GPUs, gloo without, never touching a GPU that is not there."""
+        """Start the process group, nccl on GPUs and gloo without; on the CPU let memory be kept for the next step."""
         init_process_group(self.launcher, self._device_wanted, timeout=dist_timeout(self.recipe))
+        if self.device.type == "cpu":
+            tune_allocator(self.recipe.tune_allocator)
         self._rank, self._world_size = rank(), world_size()
         self._timestamp = broadcast_object(unused_name(Path(self.work_dir)))
 
@@ -276,6 +280,7 @@ class Runner(MMEngineRunner):
         self.view_dataset = ViewDataset(images, views, seed=recipe.seed)
         self.accumulate, self.steps_per_epoch, self.total_steps = lengths(recipe, len(images))
         self.optim_wrapper = build_optim_wrapper(recipe, self.method)
+        settle_precision(self.optim_wrapper, self.device, saved, self.logger)
         self.param_schedulers = build_schedules(
             recipe,
             self.optim_wrapper.optimizer,
@@ -363,7 +368,12 @@ class Runner(MMEngineRunner):
             if is_main():
                 sweep(self.work_dir)
                 write_environment(
-                    self.work_dir, device=self.device, seed=self.seed, run=self.run_id, found=self._found_before
+                    self.work_dir,
+                    device=self.device,
+                    precision=getattr(self.optim_wrapper, "precision", None),
+                    seed=self.seed,
+                    run=self.run_id,
+                    found=self._found_before,
                 )
                 write_record(Path(self.work_dir, "config.py"), dump_config(self.recipe))
                 if self.split is not None:

@@ -46,6 +46,7 @@ def identity_of(parts: Stateful, recipe: Recipe, *, num_images: int) -> dict[str
         "batch": list(batch_parts(recipe, world_size())),
         "optimizer": type(parts.optim_wrapper.optimizer).__name__,
         "schedulers": [type(schedule).__name__ for schedule in parts.schedules],
+        "precision": getattr(parts.optim_wrapper, "precision", None),
     }
 
 

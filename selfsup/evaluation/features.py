@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from selfsup.errors import DataError, DecodeError
 from selfsup.ops.dist import broadcast_object, gather, gather_objects, rank, world_size
+from selfsup.ops.memory import tune_allocator
 from selfsup.ops.progress import progress_after
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,8 @@ def extract(
 
     Every process takes a contiguous slice of the images and all of them get all features, in the order of the source.
     The network's training flags are as before afterwards. Batch norm uses the statistics of process 0 on every process,
-    which are the ones a checkpoint holds. Draws no random numbers.
+    which are the ones a checkpoint holds. Draws no random numbers. On the CPU the C allocator is tuned, unless
+    ``tune_allocator(False)`` was called before, see :func:`~selfsup.ops.memory.tune_allocator`.
 
     Args:
         network: whose flags and statistics are kept.
@@ -109,6 +111,8 @@ def extract(
     Raises:
         DataError: if not a single image can be decoded.
     """
+    if device.type == "cpu":
+        tune_allocator()
     per_process = -(-len(source) // world_size())
     rounds = -(-per_process // batch_size)
     start = min(rank() * per_process, len(source))

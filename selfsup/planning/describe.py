@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -13,7 +13,6 @@ from torch import nn
 from selfsup.config.batch import batch_parts, differences, effective_batch, recipe_batch, recipe_micro_batch
 from selfsup.config.recipe import Recipe
 from selfsup.data.views.sides import view_sides
-from selfsup.engine.build import build_optim_wrapper
 from selfsup.errors import ConfigError, under
 from selfsup.planning.trial import build_on_meta, lone_optimizer, try_out, try_schedule
 from selfsup.registry import TRANSFORMS
@@ -72,6 +71,7 @@ def describe(
     scaled_from: Recipe | None = None,
     original: Recipe | None = None,
     multiply_adds: Callable[[nn.Module, int], int] | None = None,
+    fast_precision: str | None = None,
 ) -> Plan:
     """Work out what a recipe will do; builds all but data sets, on the meta device, and opens no data.
 
@@ -81,6 +81,7 @@ def describe(
         scaled_from: the recipe before its learning rates were scaled, for the notes.
         original: the recipe as its file has it, for the notes, where options have changed it.
         multiply_adds: counts a backbone's multiply-adds for one square image of a size; None leaves them out.
+        fast_precision: what ``precision='auto'`` stands for on this machine; None leaves that open.
 
     Raises:
         ConfigError: listing everything that components reject, or that this many processes cannot do.
@@ -109,7 +110,7 @@ def describe(
         recipe_batch=recipe_batch(scaled_from or recipe),
         rates=learning_rates(curve, steps) if steps and curve else (),
         other_options=_other_curves(recipe, steps, per_epoch) if steps else {},
-        precision=build_optim_wrapper(recipe, cast(Any, method)).precision,
+        precision=_precision(recipe, fast_precision),
         notes=(
             *differences(recipe, processes, scaled_from=scaled_from),
             *_unfinished_warmup(recipe, steps, per_epoch),
@@ -117,6 +118,11 @@ def describe(
             *_advice(method, recipe, original or scaled_from or recipe, processes),
         ),
     )
+
+
+def _precision(recipe: Recipe, fast: str | None) -> str:
+    stated = recipe.optim_wrapper.get("precision", "auto")
+    return f"auto: {fast} here" if stated == "auto" and fast is not None else stated
 
 
 def _unfinished_warmup(recipe: Recipe, steps: int | None, per_epoch: int | None) -> list[str]:

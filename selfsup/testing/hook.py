@@ -123,7 +123,7 @@ def _config(model: dict[str, Any], views: dict[str, Any], *, steps: int, seed: i
             "dataset": {"type": "Scenes", "split": "test", "size": 32, "variants": 1},
             "views": views,
         },
-        "optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.1}},
+        "optim_wrapper": {"precision": "fp32", "optimizer": {"type": "SGD", "lr": 0.1}},
         "train_cfg": {"max_steps": steps},
         "default_hooks": dict.fromkeys(DEFAULT_HOOKS),
         "seed": seed,

@@ -41,6 +41,7 @@ class Checkpoint:
     batch: Any = None  # images per process, processes, accumulated steps
     optimizer: str | None = None  # name of its class
     schedulers: Any = None  # names of the schedules' classes
+    precision: str | None = None  # of the forward pass
     started_from: Mapping[str, Any] | None = None  # the weights that the run began with, see card.origin
     trained: Sequence[Mapping[str, Any]] = ()  # the same of networks that the method took trained, such as a teacher
     unwritten: Sequence[dict[str, Any]] = ()  # metrics that the disk has not taken yet
@@ -103,6 +104,8 @@ def _upgraded(state: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
     known = {name: state[name] for name in names if name in state}
     if version == 1 and "selfsup" in state:
         known["card"] = json.loads(state["selfsup"])
+    if version == 1 and "precision" not in state and "config" in state:  # fp32 was the default then
+        known["precision"] = state["config"].get("optim_wrapper", {}).get("precision", "fp32")
     if version == 1:  # spelled "licence" then
         known["trained"] = [_respelled(each) for each in known.get("trained", ())]
         known["started_from"] = known.get("started_from") and _respelled(known["started_from"])

@@ -18,6 +18,8 @@ from selfsup.config import config_names, load_config
 from selfsup.engine.interrupt import Interrupted, InterruptWatch
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
+from selfsup.ops.dist import local_device
+from selfsup.ops.precision import fast_precision
 from selfsup.registry import HOOKS
 from selfsup.weights.checkpoint import checkpoint_file
 
@@ -62,6 +64,7 @@ def test_a_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:
         "122,000",
         "2 x 224 px + 4 x 96 px",
         "9.6",
+        f"auto: {fast_precision(local_device())} here",
     ):
         assert part in said
     assert not Path("work_dirs").exists()

@@ -95,6 +95,11 @@ def test_composition_is_two_deep_at_most(folder: Any) -> None:
     assert all(not bases(path) for path in fragments.rglob("*.py"))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_precision_is_left_to_the_device_but_for_the_scenes(name: str) -> None:
+    assert plan(name).precision == ("fp32" if name.endswith("_scenes") else "auto")
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if "scenes" in name])
 def test_the_stated_number_of_scenes_is_right(name: str) -> None:
     loader = load_config(name).train_dataloader

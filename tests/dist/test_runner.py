@@ -54,7 +54,7 @@ def one_step(work_dir: Path, batch: int) -> None:
     views = config["train_dataloader"]["views"] | {"sizes": (96, 64)}
     dataset = config["train_dataloader"]["dataset"] | {"size": 96}
     loader = config["train_dataloader"] | {"views": views, "dataset": dataset}
-    wrapper = {"optimizer": {"type": "SGD", "lr": 1e-2, "momentum": 0.9}, "accumulative_counts": 2}
+    wrapper = {"precision": "fp32", "optimizer": {"type": "SGD", "lr": 1e-2, "momentum": 0.9}, "accumulative_counts": 2}
     changes = {"model": config["model"], "train_dataloader": loader, "optim_wrapper": wrapper}
     train(work_dir, steps=1, batch=batch, sync_bn="all", **changes)
 

@@ -83,7 +83,7 @@ def config_of(work_dir: Path, batch: int, *, checkpointed: bool = False, **chang
     config = tiny_config(work_dir, steps=3, sync_bn="all", channels_last=False, param_scheduler=None)
     views = config["train_dataloader"]["views"] | {"sizes": (96, 64)}
     config["train_dataloader"] |= {"batch_size": batch, "views": views, "dataset": {"type": "SomeScenes"}}
-    config["optim_wrapper"] = {"optimizer": _SGD, "freeze": {"prototypes": 2}}
+    config["optim_wrapper"] = {"precision": "fp32", "optimizer": _SGD, "freeze": {"prototypes": 2}}
     if checkpointed:
         config["model"]["backbone"] |= {"checkpoint_stages": (1, 2, 3, 4)}
     return config | changes
@@ -99,7 +99,7 @@ def weights_of(work_dir: Path) -> dict[str, Tensor]:
 
 def train_all(folder: Path, batch: int, sharding: dict[str, Any] | None) -> None:
     configs = [
-        config_of(folder / name, batch, optim_wrapper={"freeze": {"prototypes": 2}, **wrapper}, sharding=sharding)
+        config_of(folder / name, batch, optim_wrapper={"precision": "fp32", "freeze": {"prototypes": 2}, **wrapper}, sharding=sharding)
         for name, wrapper in CASES.items()
     ]
     configs.append(config_of(folder / "checkpointed", batch, checkpointed=True, sharding=sharding))
@@ -128,7 +128,7 @@ def two_views(config: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
     return config | {
         "model": {"backbone": config["model"]["backbone"], "neck": neck, **method},
         "train_dataloader": config["train_dataloader"] | {"views": views},
-        "optim_wrapper": {"optimizer": _SGD | {"lr": 0.05}},
+        "optim_wrapper": {"precision": "fp32", "optimizer": _SGD | {"lr": 0.05}},
     }
 
 
@@ -170,7 +170,7 @@ def resume(work_dir: Path, sharding: dict[str, Any] | None = SHARDING, *, batch:
 
 
 def resumable(work_dir: Path, steps: int, sharding: dict[str, Any] | None, *, batch: int = 4) -> dict[str, Any]:
-    wrapper = {"optimizer": {"type": "AdamW", "lr": 1e-3}, "freeze": {"prototypes": 2}}
+    wrapper = {"precision": "fp32", "optimizer": {"type": "AdamW", "lr": 1e-3}, "freeze": {"prototypes": 2}}
     config = config_of(work_dir, batch, optim_wrapper=wrapper, train_cfg={"max_steps": steps}, sharding=sharding)
     return config | {"sync_bn": None}
 

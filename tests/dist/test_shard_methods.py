@@ -88,7 +88,7 @@ def config(folder: Path, case: str, sharding: dict[str, Any] | None, steps: int 
         "model": model,
         "sync_bn": None if name == "MoCo" else "all",  # its keys are shuffled instead
         "train_dataloader": found["train_dataloader"] | {"views": views},
-        "optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}},
+        "optim_wrapper": {"precision": "fp32", "optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}},
         "train_cfg": {"max_steps": steps},
     }
 

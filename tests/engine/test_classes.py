@@ -24,7 +24,7 @@ def test_another_number_of_classes_is_said(num_classes: int, said: bool, tmp_pat
         "num_classes": num_classes,
         "loss": {"type": "CrossEntropyLoss"},
     }
-    config["optim_wrapper"] = {"optimizer": {"type": "SGD", "lr": 0.1}}
+    config["optim_wrapper"] = {"precision": "fp32", "optimizer": {"type": "SGD", "lr": 0.1}}
     runner = Runner(config, device="cpu")
     runner._build_training()
     log = next(tmp_path.glob("*/rank0.log")).read_text()

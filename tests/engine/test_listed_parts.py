@@ -61,4 +61,4 @@ def test_a_listed_hook_works(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", listed(OPTIMIZERS))
 def test_a_listed_optimizer_works(name: str, tmp_path: Path) -> None:
-    check(tmp_path / "run", optim_wrapper={"optimizer": {"type": name, "lr": 0.01}})
+    check(tmp_path / "run", optim_wrapper={"precision": "fp32", "optimizer": {"type": name, "lr": 0.01}})

@@ -269,7 +269,7 @@ def run_config(work_dir: Path, model: dict[str, Any], **changes: Any) -> dict[st
     config = tiny_config(work_dir, **changes)
     config["model"] = model
     config["train_dataloader"] = config["train_dataloader"] | {"views": one_view}
-    config["optim_wrapper"] = {"optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}}
+    config["optim_wrapper"] = {"precision": "fp32", "optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}}
     return config
 
 

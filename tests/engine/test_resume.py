@@ -43,7 +43,7 @@ def config_of(work_dir: Path, steps: int = 12, **changes: Any) -> dict[str, Any]
     scenes = {"type": "Scenes", "split": "test", "size": 40}
     config["train_dataloader"]["dataset"] = {"type": "Subset", "dataset": scenes, "count": 24}
     config["default_hooks"]["checkpoint"] = {"every_epochs": 1, "min_steps": 1}
-    config["optim_wrapper"] = {"optimizer": dict(SGD)}
+    config["optim_wrapper"] = {"precision": "fp32", "optimizer": dict(SGD)}
     return config | {"param_scheduler": None, "split": None} | changes
 
 
@@ -71,7 +71,7 @@ BY_EPOCH: dict[str, Any] = {
 def test_mmengines_schedules_resume_bitwise_at_the_end_of_an_epoch(
     tmp_path: Path, name: str, optimizer: dict[str, Any]
 ) -> None:
-    schedule = {"param_scheduler": BY_EPOCH[name], "optim_wrapper": {"optimizer": optimizer}}
+    schedule = {"param_scheduler": BY_EPOCH[name], "optim_wrapper": {"precision": "fp32", "optimizer": optimizer}}
     Runner(config_of(tmp_path / "whole", **schedule)).train()
     runner = Runner(config_of(tmp_path / "cut", **schedule))
     runner.register_hook(PowerOff(6))
@@ -94,7 +94,7 @@ def resumed(config: dict[str, Any], caplog: pytest.LogCaptureFixture) -> tuple[R
 
 
 def with_options(work_dir: Path, steps: int, **options: Any) -> dict[str, Any]:
-    return config_of(work_dir, steps, optim_wrapper={"optimizer": SGD | options})
+    return config_of(work_dir, steps, optim_wrapper={"precision": "fp32", "optimizer": SGD | options})
 
 
 def test_options_of_the_optimizer_are_the_configs_and_what_changed_is_said(
@@ -250,7 +250,9 @@ def test_a_truncated_newest_checkpoint_is_rejected_with_the_way_back(tmp_path: P
 def grouped(work_dir: Path, steps: int, *names: str, **options: Any) -> dict[str, Any]:
     """Some parameters apart from the others; weight_decay=1e-4, as all have, unless the options say otherwise."""
     rules = [{"match": names, **(options or {"weight_decay": 1e-4})}]
-    return config_of(work_dir, steps, optim_wrapper={"optimizer": dict(SGD), "param_groups": rules})
+    return config_of(
+        work_dir, steps, optim_wrapper={"precision": "fp32", "optimizer": dict(SGD), "param_groups": rules}
+    )
 
 
 def test_with_other_parameter_groups_it_is_the_run_that_had_them_from_the_start(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def moco_config(work_dir: Path, **changes: Any) -> dict[str, Any]:
         "momentum": 0.9,
     }
     config["train_dataloader"] = config["train_dataloader"] | {"views": {"type": "MoCoViews", "size": 32}}
-    config["optim_wrapper"] = {"optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}}
+    config["optim_wrapper"] = {"precision": "fp32", "optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}}
     return config
 
 

@@ -24,7 +24,9 @@ def setting(seed: int = 0, **arguments: Any) -> tuple[Model, PrecisionOptimWrapp
     torch.manual_seed(seed)
     model = Model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
-    wrapper = OPTIM_WRAPPERS.build({"type": PrecisionOptimWrapper, **arguments}, optimizer=optimizer)
+    wrapper = OPTIM_WRAPPERS.build(
+        {"type": PrecisionOptimWrapper, "precision": "fp32", **arguments}, optimizer=optimizer
+    )
     wrapper.bind(model)
     return model, wrapper
 
@@ -88,7 +90,7 @@ def test_frozen_parameters_rest_without_decay_and_momentum_for_exactly_that_many
     model, wrapper = setting(freeze={"prototypes": 2})
     if optimizer_type == "larc":
         larc = LARS(model.parameters(), 0.1, weight_decay=0.01, variant="larc")
-        wrapper = PrecisionOptimWrapper(larc, freeze={"prototypes": 2})
+        wrapper = PrecisionOptimWrapper(larc, precision="fp32", freeze={"prototypes": 2})
         wrapper.bind(model)
     weight = model.prototypes.weight
     start, backbone = weight.detach().clone(), model.backbone.weight.detach().clone()

@@ -27,7 +27,11 @@ def tiny_config(work_dir: Path, *, steps: int = 8, **changes: Any) -> dict[str, 
                 "scales": ((0.14, 1.0), (0.05, 0.14)),
             },
         },
-        "optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}, "freeze": {"prototypes": 2}},
+        "optim_wrapper": {
+            "precision": "fp32",
+            "optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9},
+            "freeze": {"prototypes": 2},
+        },
         "param_scheduler": {"type": "WarmupCosine", "start_lr": 0.01, "end_lr": 0.0, "warmup_steps": 3},
         "train_cfg": {"max_steps": steps},
         "default_hooks": {

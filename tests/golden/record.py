@@ -38,7 +38,11 @@ def losses_of(recipe: Golden) -> list[float]:
     finally:
         torch.set_default_dtype(torch.float32)
     method.before_training(lambda path, module: None)  # a teacher's random weights are as good as any here
-    wrapper: dict[str, Any] = {"type": "PrecisionOptimWrapper", **copy.deepcopy(recipe.optim_wrapper)}
+    wrapper: dict[str, Any] = {
+        "type": "PrecisionOptimWrapper",
+        "precision": "fp32",
+        **copy.deepcopy(recipe.optim_wrapper),
+    }
     optimizer = wrapper.pop("optimizer")
     groups = parameter_groups(method, wrapper.pop("param_groups", ()), lr=optimizer["lr"])
     wrapper = OPTIM_WRAPPERS.build(wrapper, optimizer=OPTIMIZERS.build(optimizer, params=groups))

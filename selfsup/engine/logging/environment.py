@@ -19,13 +19,20 @@ from selfsup.ops.files import WORK_DIR_MARKER, write_record
 
 
 def write_environment(
-    work_dir: str | Path, *, device: torch.device, seed: int, run: str, found: Collection[str] = ()
+    work_dir: str | Path,
+    *,
+    device: torch.device,
+    precision: str | None,
+    seed: int,
+    run: str,
+    found: Collection[str] = (),
 ) -> None:
     """Write ``environment.json``: versions, machine, command and seed of this start of the run.
 
     Args:
         work_dir: the folder of the run.
         device: where it trains.
+        precision: that of the forward pass; None if what gives the optimizer its gradients has none.
         seed: of everything random.
         run: what tells the run from all others, over every resume.
         found: names of what was in the folder before its first run, see :func:`~selfsup.engine.work_dir.found_before`.
@@ -42,6 +49,7 @@ def write_environment(
         "mmengine": mmengine.__version__,
         "system": platform.platform(),
         "device": str(device),
+        "precision": precision,
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),

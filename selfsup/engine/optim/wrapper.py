@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -15,10 +15,11 @@ from selfsup.engine.optim.groups import parameter_groups
 from selfsup.engine.optim.regroup import regrouped, same_groups
 from selfsup.errors import CheckpointError, ConfigError, NonFiniteError, nearest, require, under
 from selfsup.ops.parts import all_finite, split_like, total_norm
+from selfsup.ops.precision import Precision, fast_precision
 from selfsup.registry import OPTIM_WRAPPERS, OPTIMIZERS
 
-Precision = Literal["fp32", "bf16", "fp16"]
-PRECISIONS: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = ("auto", *get_args(Precision))
 CLIPPING = ("max_norm", "norm_type")
 SMALLEST_LOSS_SCALE = 1.0  # below it fp16 gradients overflow without any scaling: the fault is not the scale's
 
@@ -34,7 +35,9 @@ class PrecisionOptimWrapper(OptimWrapper):
     Args:
         optimizer: whose parameters are updated.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``, by autocast; fp16 scales the loss, and skips the updates whose
-            gradients overflow while the scale adapts.
+            gradients overflow while the scale adapts. ``'auto'`` takes what the parameters' device computes fast, see
+            :func:`~selfsup.ops.precision.fast_precisions`; in a run all processes take the same, and a resumed run
+            keeps what it began with.
         accumulative_counts: losses per update, >= 1; each is divided by it.
         clip_grad: ``dict(max_norm=..., norm_type=2.0)``, or None.
         freeze: part of a parameter's name -> how long such parameters have no gradient, and so get neither weight
@@ -47,6 +50,8 @@ class PrecisionOptimWrapper(OptimWrapper):
             number per update on a GPU.
 
     Attributes:
+        precision: that of the forward pass, never ``'auto'``.
+        automatic: whether it is the device's and not the config's.
         updates: updates so far, skipped ones included.
         steps_per_epoch: updates in one pass over the data, which the training loop sets; needed to freeze for epochs.
         last_grad_norm: norm of all gradients at the last update, before clipping, without frozen ones; a tensor, so
@@ -62,7 +67,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         self,
         optimizer: Optimizer,
         *,
-        precision: Precision = "fp32",
+        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
         accumulative_counts: int = 1,
         clip_grad: Mapping[str, float] | None = None,
         freeze: Mapping[str, int | str] | None = None,
@@ -76,7 +81,6 @@ class PrecisionOptimWrapper(OptimWrapper):
         require(accumulative_counts >= 1, "accumulative_counts", "must be >= 1", got=accumulative_counts)
         super().__init__(optimizer, accumulative_counts=accumulative_counts)
         self.base_param_settings = None  # MMEngine's own, which would show as one more parameter group
-        self.precision = precision
         self.clipping = _checked_clipping(clip_grad)
         self.freeze = {key: _length(key, given) for key, given in (freeze or {}).items()}
         self.steps_per_epoch: int | None = None
@@ -85,9 +89,10 @@ class PrecisionOptimWrapper(OptimWrapper):
         self.updates = 0
         self.last_grad_norm: Tensor | None = None
         self._names: dict[Tensor, str] | None = None
-        device = optimizer.param_groups[0]["params"][0].device.type
-        self._device_type = "cpu" if device == "meta" else device
-        self.scaler = torch.amp.GradScaler(self._device_type, enabled=precision == "fp16")
+        device = optimizer.param_groups[0]["params"][0].device
+        self._device_type = "cpu" if device.type == "meta" else device.type
+        self.automatic = precision == "auto"
+        self.compute_in(fast_precision(device) if precision == "auto" else precision)
 
     @classmethod
     def for_method(cls, method: nn.Module, section: Mapping[str, Any]) -> Self:
@@ -125,12 +130,17 @@ class PrecisionOptimWrapper(OptimWrapper):
                 parts = {part for name in self._names.values() for part in name.split(".")}
                 raise ConfigError.at("freeze", f"no parameter's name holds {key!r}", expected=nearest(key, parts))
 
+    def compute_in(self, precision: Precision) -> None:
+        """Take another precision from here on; fp16's loss scale starts anew."""
+        self.precision = precision
+        self.scaler = torch.amp.GradScaler(self._device_type, enabled=precision == "fp16")
+
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast for the forward pass, and no exchange of gradients but for the last loss of an update."""
         autocast = torch.autocast(
             self._device_type,
-            PRECISIONS[self.precision],
+            DTYPES[self.precision],
             enabled=self.precision != "fp32",
             cache_enabled=self.cache_casts,
         )
