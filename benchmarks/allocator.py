@@ -23,9 +23,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_PAD_": str(256 * 2**20)}
-M_ARENA_MAX = -8
 MB = 2**20
+M_ARENA_MAX = -8  # malloc.h
+ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_PAD_": str(256 * MB)}
 
 
 def _mallopt(**changes: int) -> Callable[[], bool]:

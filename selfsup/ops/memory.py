@@ -6,7 +6,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
 TUNED = {
     M_MMAP_MAX: 0,  # nothing gets pages of its own, which would go back to the system with it
     M_TRIM_THRESHOLD: -1,  # as an unsigned number the greatest: the end of the heap does not go back either
-    M_TOP_PAD: 256 * 2**20,  # the heap grows by so much at a time
+    M_TOP_PAD: 256 * 2**20,  # the heap grows by so much at a time; from 128 KB on it makes little difference
 }
 
 _decided: list[bool] = []  # by the first call: the allocator is the whole process's
@@ -31,7 +31,7 @@ def tune_allocator(wanted: bool = True) -> bool:
 
 
 def set_allocator(options: dict[int, int]) -> bool:
-    """Set parameters of glibc's ``mallopt`` at once; False where there is no glibc, or it takes one of them not."""
+    """Set parameters of glibc's ``mallopt``; False where there is no glibc, or it does not take one of them."""
     try:
         libc = ctypes.CDLL(None)
         mallopt = libc.mallopt if hasattr(libc, "gnu_get_libc_version") else None
