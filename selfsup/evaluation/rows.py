@@ -149,7 +149,7 @@ def fingerprint(source: Any) -> str:
     for index in np.linspace(0, len(names) - 1, min(SAMPLED, len(names))).astype(int).tolist():
         file = path(index) if callable(path) else None
         if file is not None and Path(file).is_file():
-            digest.update(hashlib.file_digest(open(file, "rb"), "blake2b").digest())  # noqa: SIM115
+            digest.update(Path(file).read_bytes())
         else:
             digest.update(source.image(index).tobytes())
     return digest.hexdigest()

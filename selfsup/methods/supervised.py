@@ -134,13 +134,14 @@ class Supervised(Method):
         return {"loss": self.criterion(scores, shares), **accuracies(scores, evaluated)}
 
 
-def checked_labels(labels: Tensor | None, num_classes: int, criterion: nn.Module) -> Tensor:
+def checked_labels(labels: Tensor | None, num_classes: int, criterion: nn.Module, *, place: str = "model") -> Tensor:
     """The labels of a batch, if there are any and they fit the number of classes and the loss.
 
     Args:
         labels: class numbers, shape (B,), or 0 and 1 for each class, shape (B, C).
         num_classes: C.
         criterion: the loss; where its ``several_classes`` is False, each image must have one class.
+        place: path in the config of what says ``num_classes``.
 
     Raises:
         ConfigError: if there are none, or they do not fit.
@@ -153,7 +154,9 @@ def checked_labels(labels: Tensor | None, num_classes: int, criterion: nn.Module
         )
     if labels.ndim == 2:
         if labels.shape[1] != num_classes:
-            raise ConfigError.at("num_classes", f"must be the data's {labels.shape[1]} classes", got=num_classes)
+            raise ConfigError.at(
+                f"{place}.num_classes", f"must be the data's {labels.shape[1]} classes", got=num_classes
+            )
         if not labels.is_floating_point() and not getattr(criterion, "several_classes", True):
             raise ConfigError.at(
                 "train_dataloader.dataset",
@@ -165,7 +168,8 @@ def checked_labels(labels: Tensor | None, num_classes: int, criterion: nn.Module
     if lowest < 0 or highest >= num_classes:
         wrong = lowest if lowest < 0 else highest
         raise ConfigError.at(
-            "num_classes", f"labels must be in [0, num_classes), got num_classes {num_classes} and label {wrong}"
+            f"{place}.num_classes",
+            f"labels must be in [0, num_classes), got num_classes {num_classes} and label {wrong}",
         )
     return labels
 

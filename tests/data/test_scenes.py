@@ -26,17 +26,20 @@ def test_a_scene_does_not_depend_on_what_else_is_in_the_data_set() -> None:
     np.testing.assert_array_equal(twitter.image(index), everything.image(int(same)))
 
 
-def test_no_emoji_is_in_both_splits_in_any_domain_or_seed() -> None:
-    train, test = Scenes("train", seed=1), Scenes("test", seed=2)
-    assert not set(train.emoji.tolist()) & set(test.emoji.tolist())
-    assert set(train.emoji.tolist()) | set(test.emoji.tolist()) == set(range(1906))
-    share = len(set(train.emoji.tolist())) / 1906
-    assert share == pytest.approx(0.7, abs=0.005)
+def test_no_emoji_is_in_two_splits_in_any_domain_or_seed() -> None:
+    parts = [Scenes(split, seed=seed) for seed, split in enumerate(("train", "val", "test"))]
+    emoji = [set(part.emoji.tolist()) for part in parts]
+    assert sum(map(len, emoji)) == 1906 and set.union(*emoji) == set(range(1906))
+    assert [len(each) / 1906 for each in emoji] == pytest.approx([0.7, 0.1, 0.2], abs=0.005)
+    assert set(Scenes("held_out").emoji.tolist()) == emoji[1] | emoji[2]
+    assert parts[0].groups is not None and set(parts[0].groups.tolist()) == emoji[0]
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_every_category_and_nearly_every_subcategory_is_in_both_splits(split: str) -> None:
+@pytest.mark.parametrize("split", ["train", "val", "test", "held_out"])
+def test_every_category_is_in_all_splits_and_nearly_every_subcategory_in_two(split: str) -> None:
     assert set(Scenes(split, level="category").labels.tolist()) == set(range(9))
+    if split in ("val", "test"):
+        return
     missing = set(range(98)) - set(Scenes(split, level="subcategory").labels.tolist())
     sizes = np.bincount(emoji_table().members["subcategory"])
     assert all(sizes[subcategory] == 1 for subcategory in missing)

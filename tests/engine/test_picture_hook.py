@@ -11,10 +11,9 @@ from tests.engine.tiny_run import tiny_config
 PICTURES = {"views.png", "curves.png", "embedding.png", "prototypes.png"}
 
 
-def run(work_dir: Path, *, pictures: dict[str, Any] | None, **hooks: Any) -> list[float]:
-    config = tiny_config(work_dir, steps=4)
-    hook = None if pictures is None else {"type": "PictureHook", **pictures}
-    config["default_hooks"] |= {"pictures": hook, **hooks}
+def run(work_dir: Path, *, pictures: dict[str, Any] | None, **changes: Any) -> list[float]:
+    config = tiny_config(work_dir, steps=4, **changes)
+    config["default_hooks"]["pictures"] = None if pictures is None else {"type": "PictureHook", **pictures}
     Runner(config, device="cpu").train()
     return [line["loss"] for line in read_metrics(work_dir / "metrics.jsonl") if "loss" in line]
 
@@ -64,9 +63,8 @@ def test_maps_show_the_images_that_are_evaluated(tmp_path: Path, monkeypatch: py
         "selfsup.engine.hooks.pictures.draw_embedding_map", lambda features, *_, **__: shown.append(len(features))
     )
     monkeypatch.setattr("selfsup.engine.hooks.pictures.draw_prototypes", lambda *_, **__: None)
-    small = {"type": "Scenes", "split": "test", "size": 40, "variants": 1, "domains": ["google"]}
-    evaluate = {"type": "Subset", "dataset": small, "count": 9}
-    evaluator = {"type": "KNN", "train": evaluate, "test": evaluate, "size": 32, "resize": 32}
-    hook = {"type": "EvaluateHook", "evaluators": {"knn": evaluator}}
-    run(tmp_path, pictures={"min_steps": 1, "num_images": 12}, evaluate=hook)
+    small = {"type": "Scenes", "split": "val", "size": 40, "variants": 1, "domains": ["google"]}
+    val, train = ({"type": "Subset", "dataset": small, "indices": range(*ends)} for ends in ((9,), (9, 50)))
+    task = {"type": "Task", "train": train, "val": val, "test": small | {"split": "test"}}
+    run(tmp_path, pictures={"min_steps": 1, "num_images": 12}, tasks={"emoji": task})
     assert shown == [9]

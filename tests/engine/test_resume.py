@@ -166,7 +166,7 @@ def test_the_state_of_something_else_is_rejected(tmp_path: Path) -> None:
         ("param_scheduler", None, "schedulers: must be WarmupCosine as before, got none; "),
         ("param_scheduler", multi_step, "schedulers: must be WarmupCosine as before, got MultiStep; "),
         ("optim_wrapper", adam, "optimizer: must be SGD as before, got AdamW; .*--init-from"),
-        ("train_dataloader", dataset, "data set had 24 images, it has 4,584 now; use --init-from"),
+        ("train_dataloader", dataset, "data set had 24 images, it has 3,056 now; use --init-from"),
     ):
         config = config_of(tmp_path, 5, param_scheduler=schedule)
         config[key] = config[key] | value if key == "train_dataloader" else value

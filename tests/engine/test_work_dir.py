@@ -93,10 +93,11 @@ def test_a_run_may_start_from_the_weights_of_the_one_it_archives(tmp_path: Path)
 
 
 def test_the_config_of_a_run_reads_back(tmp_path: Path) -> None:
-    config = load_config("swav/swav_scenes", {"train_cfg.max_steps": 1, "work_dir": str(tmp_path / "ü")})
-    config.train_dataloader |= {"batch_size": 4, "num_workers": 0}
-    Runner(config | {"evaluators": {}}, device="cpu").train()
-    assert load_config(tmp_path / "ü" / "config.py") == config | {"evaluators": {}}
+    options = {"train_cfg.max_steps": 1, "work_dir": str(tmp_path / "ü"), "evaluators": {}}
+    small = {"train_dataloader.batch_size": 4, "train_dataloader.num_workers": 0}
+    recipe = load_config("swav/swav_scenes", options | small)
+    Runner(recipe, device="cpu").train()
+    assert load_config(tmp_path / "ü" / "config.py") == recipe
 
 
 @pytest.mark.parametrize("resume", [True, False])

@@ -26,14 +26,14 @@ def _tiny(**arguments: str) -> BYOL:
 
 def test_the_loss_is_that_of_the_official_code() -> None:
     views, predictor = recorded_embeddings("byol/loss")
-    parts = BYOL(Flatten(3), Flatten(3), predictor, CosineLoss(), teacher_init="copy")(views)
+    parts = BYOL(Flatten(3), Flatten(3), predictor, CosineLoss(), teacher_init="copy").loss(views)
     assert list(parts) == ["loss"]
     assert float(parts["loss"]) == pytest.approx(record("byol/loss")["expected"]["official"], abs=1e-9)
 
 
 def test_only_the_student_learns_and_all_of_it() -> None:
     method = _tiny()
-    method(images(8, 8))["loss"].backward()
+    method.loss(images(8, 8))["loss"].backward()
     for name, parameter in method.named_parameters():
         assert (parameter.grad is None) == name.startswith("teacher."), name
 
@@ -64,7 +64,7 @@ def test_tau_is_that_of_the_official_code(index: int) -> None:
 def test_both_networks_see_one_view_at_a_time_and_are_in_training_mode() -> None:
     method = _tiny()
     views = images(8, 8)
-    method(views)
+    method.loss(views)
     for bn in (method.backbone.bn, method.teacher.backbone.bn):
         assert int(bn.num_batches_tracked) == 2
     first, second = (method.teacher.backbone.conv(view).mean((0, 2, 3)) for view in views)

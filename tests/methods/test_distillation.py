@@ -37,7 +37,7 @@ def test_the_student_learns_the_teacher_s_softened_probabilities() -> None:
     method, (view,) = _tiny(temperature=2.0), images(8)
     student, teacher = _scores(method, view)
     expected = cross_entropy_by_the_definition(student / 2, softmax_by_the_definition(teacher, 2.0))
-    parts = method.train()([view])
+    parts = method.train().loss([view])
     assert list(parts) == ["loss_teacher", "agreement"]
     assert float(parts["loss_teacher"].detach()) == pytest.approx(expected, rel=1e-5)
     assert float(parts["agreement"]) == pytest.approx(np.mean(student.argmax(1) == teacher.argmax(1)))
@@ -47,19 +47,19 @@ def test_labels_take_the_rest_of_the_weight() -> None:
     method, (view,) = _tiny(alpha=0.75), images(8)
     labels = torch.tensor([0, 1, 2, 5])
     student, teacher = _scores(method, view)
-    parts = method([view], labels)
+    parts = method.loss([view], labels)
     from_teacher = cross_entropy_by_the_definition(student, softmax_by_the_definition(teacher))
     from_labels = cross_entropy_by_the_definition(student, np.eye(6)[labels])
     assert float(parts["loss_teacher"].detach()) == pytest.approx(0.75 * from_teacher, rel=1e-5)
     assert float(parts["loss_labels"].detach()) == pytest.approx(0.25 * from_labels, rel=1e-5)
     assert float(parts["top1"]) == pytest.approx(np.mean(student.argmax(1) == labels.numpy()))
     with pytest.raises(ConfigError, match="the method learns from labels, and these images have none"):
-        method([view])
+        method.loss([view])
 
 
 def test_labels_that_the_teacher_has_no_class_for_are_told_with_its_place() -> None:
     with pytest.raises(ConfigError) as caught:
-        _tiny(alpha=0.75)([images(8)[0]], torch.tensor([0, 1, 2, 6]))
+        _tiny(alpha=0.75).loss([images(8)[0]], torch.tensor([0, 1, 2, 6]))
     assert str(caught.value) == (
         "model.teacher.num_classes: labels must be in [0, num_classes), got num_classes 6 and label 6"
     )
@@ -69,7 +69,7 @@ def test_nothing_of_the_teacher_changes_in_training() -> None:
     method, (view,) = _tiny(), images(8)
     before = copy.deepcopy(method.teacher.state_dict())
     method.train()
-    sum(method([view]).values()).backward()
+    sum(method.loss([view]).values()).backward()
     assert all(parameter.grad is None for parameter in method.teacher.parameters())
     for name, tensor in method.teacher.state_dict().items():
         assert torch.equal(tensor, before[name]), name
@@ -110,11 +110,11 @@ def test_student_and_teacher_see_the_same_pixels() -> None:
 def test_a_teacher_with_a_checkpoint_teaches_only_when_it_is_loaded() -> None:
     method, (view,) = _tiny(teacher_checkpoint="somewhere.pth"), images(8)
     with pytest.raises(ConfigError, match=r"model\.teacher_checkpoint: somewhere\.pth is not loaded yet"):
-        method([view])
+        method.loss([view])
     asked = []
     method.before_training(lambda path, module: asked.append((path, module)))
     assert asked == [("somewhere.pth", method.teacher)]
-    assert torch.isfinite(method([view])["loss_teacher"])
+    assert torch.isfinite(method.loss([view])["loss_teacher"])
 
 
 def test_what_is_wrong_with_the_teacher_is_told_with_its_place() -> None:
@@ -126,7 +126,7 @@ def test_what_is_wrong_with_the_teacher_is_told_with_its_place() -> None:
     method.teacher.backbone.bn = torch.nn.Identity()
     said = r"^model\.teacher\.backbone: .*\(4, 8\).*\(4, 7\)"
     with pytest.raises(ConfigError, match=said), checked_parts(method):
-        method([images(8)[0]])
+        method.loss([images(8)[0]])
 
 
 def test_a_teacher_that_is_made_of_a_dict_needs_a_checkpoint() -> None:
@@ -147,4 +147,4 @@ def test_bad_arguments_are_rejected() -> None:
         with pytest.raises(ConfigError, match=rf"alpha: must be in \(0, 1\], got {alpha}"):
             _tiny(alpha=alpha)
     with pytest.raises(ConfigError, match="Distillation needs exactly 1 view of each image, got 2"):
-        _tiny()(images(8, 8))
+        _tiny().loss(images(8, 8))

@@ -31,7 +31,7 @@ def test_loss_and_queue_are_the_papers_over_many_steps(temperature: float) -> No
     for step in range(7):  # the ring is full after three
         q, k = generator.normal(size=(2, 4, 5))
         method.before_step(_progress(step))
-        parts = method([torch.tensor(view).view(4, 5, 1, 1) for view in (q, k)])
+        parts = method.loss([torch.tensor(view).view(4, 5, 1, 1) for view in (q, k)])
         assert list(parts) == ["loss"]
         expected = info_nce_by_the_paper(q, k, reference.rows, temperature)
         assert float(parts["loss"]) == pytest.approx(expected, rel=1e-9), f"step {step}"
@@ -46,9 +46,9 @@ def test_the_first_view_asks_and_only_the_student_learns() -> None:
     expected = method.neck(method.backbone(views[0]))
     keys = method.teacher(views[1])
     torch.testing.assert_close(
-        method(views)["loss"], InfoNCELoss(0.2)(expected, keys, _tiny().queue.rows), rtol=1e-5, atol=0
+        method.loss(views)["loss"], InfoNCELoss(0.2)(expected, keys, _tiny().queue.rows), rtol=1e-5, atol=0
     )
-    method(views)["loss"].backward()
+    method.loss(views)["loss"].backward()
     gradients = {name: parameter.grad for name, parameter in method.named_parameters()}
     assert all(gradient is None for name, gradient in gradients.items() if name.startswith("teacher."))
     assert all(gradient.any() for name, gradient in gradients.items() if not name.startswith("teacher."))
@@ -76,7 +76,7 @@ def test_the_first_step_leaves_the_teacher_as_the_copy_it_is() -> None:
 
 def test_the_state_holds_teacher_queue_and_pointer_and_brings_the_next_loss_back() -> None:
     method = _tiny()
-    method(images(8, 8, seed=1))
+    method.loss(images(8, 8, seed=1))
     with torch.no_grad():
         method.neck.mlp[0].weight.mul_(2)
     method.before_step(_progress())
@@ -94,7 +94,7 @@ def test_the_state_holds_teacher_queue_and_pointer_and_brings_the_next_loss_back
     assert int(copy.queue.pointer) == 4
     assert not [name for name, _ in method.named_parameters() if "queue" in name]
     for seed in (2, 3):
-        assert torch.equal(method(images(8, 8, seed=seed))["loss"], copy(images(8, 8, seed=seed))["loss"])
+        assert torch.equal(method.loss(images(8, 8, seed=seed))["loss"], copy.loss(images(8, 8, seed=seed))["loss"])
 
 
 def test_on_one_process_the_official_shuffle_would_change_no_key() -> None:
@@ -107,16 +107,16 @@ def test_on_one_process_the_official_shuffle_would_change_no_key() -> None:
 def test_evaluation_leaves_queue_and_statistics_alone() -> None:
     method = _tiny().eval()
     before = {name: value.clone() for name, value in method.state_dict().items()}
-    method(images(8, 8))
+    method.loss(images(8, 8))
     assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
 
 
 def test_bfloat16_autocast_leaves_the_loss_in_float32_and_near() -> None:
     views = images(8, 8)
-    expected = _tiny()(views)["loss"]
+    expected = _tiny().loss(views)["loss"]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         method = _tiny()
-        loss = method(views)["loss"]
+        loss = method.loss(views)["loss"]
     assert loss.dtype == method.queue.rows.dtype == torch.float32
     torch.testing.assert_close(loss, expected, rtol=0.02, atol=0)
 
@@ -126,7 +126,11 @@ def test_bfloat16_autocast_leaves_the_loss_in_float32_and_near() -> None:
 )
 def test_a_queue_that_does_not_hold_whole_batches_is_rejected_with_lengths_that_do(length: int, nearest: str) -> None:
     method = _tiny(queue_length=length)
-    for reject in (lambda: method(images(8, 8)), lambda: method.check_batch(4, 1), lambda: method.check_batch(1, 4)):
+    for reject in (
+        lambda: method.loss(images(8, 8)),
+        lambda: method.check_batch(4, 1),
+        lambda: method.check_batch(1, 4),
+    ):
         with pytest.raises(ConfigError) as caught:
             reject()
         assert str(caught.value).startswith(

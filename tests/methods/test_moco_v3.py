@@ -35,21 +35,21 @@ def test_the_loss_is_the_papers_in_both_directions(temperature: float) -> None:
     predictions = [view @ project.T @ predict.T for view in (first, second)]
     keys = [view @ teach.T for view in (first, second)]
     expected = sum(in_batch_by_the_paper(predictions[a], keys[1 - a], temperature) for a in (0, 1))
-    parts = method([torch.tensor(view).view(6, 5, 1, 1) for view in (first, second)])
+    parts = method.loss([torch.tensor(view).view(6, 5, 1, 1) for view in (first, second)])
     assert list(parts) == ["loss"]
     assert parts["loss"].item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_only_the_student_learns_and_all_of_it() -> None:
     method = _tiny()
-    method(images(8, 8))["loss"].backward()
+    method.loss(images(8, 8))["loss"].backward()
     for name, parameter in method.named_parameters():
         assert (parameter.grad is None) == name.startswith("teacher."), name
 
 
 def test_batch_norm_sees_one_view_at_a_time() -> None:
     method = _tiny()
-    method(images(8, 8))
+    method.loss(images(8, 8))
     assert int(method.backbone.bn.num_batches_tracked) == int(method.teacher.backbone.bn.num_batches_tracked) == 2
     assert method.backbone.sizes == [(4, 3, 8, 8)] * 2
 

@@ -16,7 +16,7 @@ def test_the_loss_is_that_of_the_two_views() -> None:
     z = np.array(record("ntxent/T0.1")["input"]["z"])
     method = SimCLR(Flatten(3), Flatten(3), NTXentLoss(0.1))
     views = [torch.tensor(z[:, view]).view(-1, 3, 1, 1) for view in (0, 1)]
-    parts = method(views)
+    parts = method.loss(views)
     assert list(parts) == ["loss"]
     assert float(parts["loss"]) == pytest.approx(nt_xent_by_the_paper(z[:, 0], z[:, 1], 0.1), abs=1e-12)
 

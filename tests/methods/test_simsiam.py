@@ -37,7 +37,7 @@ def _tiny() -> SimSiam:
 
 def test_the_loss_is_that_of_the_official_code() -> None:
     views, predictor = recorded_embeddings("byol/loss")
-    parts = SimSiam(Flatten(3), Flatten(3), predictor, NegativeCosineLoss())(views)
+    parts = SimSiam(Flatten(3), Flatten(3), predictor, NegativeCosineLoss()).loss(views)
     assert list(parts) == ["loss"]
     assert float(parts["loss"]) == pytest.approx(record("simsiam/loss")["expected"], abs=1e-9)
 
@@ -46,7 +46,7 @@ def test_the_gradient_is_that_against_constant_targets() -> None:
     method = _tiny().double()
     views = images(8, 8, dtype=torch.float64)
     other = copy.deepcopy(method)
-    method(views)["loss"].backward()
+    method.loss(views)["loss"].backward()
     with torch.no_grad():
         targets = [other.neck(other.backbone(view)) for view in views]
     cosines = [
@@ -61,14 +61,14 @@ def test_the_gradient_is_that_against_constant_targets() -> None:
 
 def test_batch_norm_sees_one_view_at_a_time() -> None:
     method = _tiny()
-    method(images(8, 8))
+    method.loss(images(8, 8))
     assert int(method.backbone.bn.num_batches_tracked) == 2
     assert method.backbone.sizes == [(4, 3, 8, 8)] * 2
 
 
 def test_the_frozen_bias_is_the_only_parameter_that_is_not_trained() -> None:
     method = _tiny()
-    method(images(8, 8))["loss"].backward()
+    method.loss(images(8, 8))["loss"].backward()
     assert [name for name, parameter in method.named_parameters() if parameter.grad is None] == ["neck.mlp.3.bias"]
     trained = {parameter for group in parameter_groups(method) for parameter in group["params"]}
     assert method.neck.mlp[3].bias not in trained

@@ -39,7 +39,7 @@ def _scores(method: Supervised, features: Tensor) -> np.ndarray:
 def test_the_loss_is_the_cross_entropy_of_a_linear_classifier() -> None:
     method, features = _linear(), _features()
     labels = torch.tensor([0, 1, 2, 3, 4, 6])
-    parts = method([features], labels)
+    parts = method.loss([features], labels)
     expected = cross_entropy_by_the_definition(_scores(method, features), np.eye(7)[labels])
     assert float(parts["loss"].detach()) == pytest.approx(expected, rel=1e-12)
     assert list(parts) == ["loss", "top1", "top5"]
@@ -50,7 +50,7 @@ def test_images_may_belong_to_several_classes() -> None:
     method.criterion = BinaryCrossEntropyLoss()
     labels = torch.tensor([[1, 1, 0, 0, 0, 0, 0], [0] * 7, [0, 0, 0, 0, 0, 0, 1], [1] * 7], dtype=torch.uint8)
     scores = _scores(method, features)
-    parts = method([features], labels)
+    parts = method.loss([features], labels)
     expected = sigmoid_cross_entropy_by_the_definition(scores, labels.numpy())
     assert float(parts["loss"].detach()) == pytest.approx(expected, rel=1e-12)
     found = [labels[row, int(best)] for row, best in enumerate(scores.argmax(1))]
@@ -62,25 +62,25 @@ def test_several_classes_for_an_image_are_rejected_where_the_loss_needs_one(mixu
     method = _linear(mixup_alpha=mixup_alpha)
     several = torch.tensor([[1, 1, 0, 0, 0, 0, 0], [0] * 7], dtype=torch.uint8)
     with pytest.raises(ConfigError) as caught:
-        method([_features(2)], several)
+        method.loss([_features(2)], several)
     assert str(caught.value) == (
         "train_dataloader.dataset: CrossEntropyLoss needs one class for each image, and these may belong to several; "
         "BinaryCrossEntropyLoss takes those"
     )
     shares = torch.full((2, 7), 1 / 7, dtype=torch.float64)
-    assert float(method([_features(2)], shares)["loss"].detach()) > 0
+    assert float(method.loss([_features(2)], shares)["loss"].detach()) > 0
 
 
 def test_top1_and_top5_count_what_sorting_the_scores_finds() -> None:
     method, features = _linear(), _features(50)
     labels = torch.arange(50) % 7
-    parts = method([features], labels)
+    parts = method.loss([features], labels)
     order = np.argsort(-_scores(method, features), axis=1)
     for top in (1, 5):
         hits = [label in order[row, :top] for row, label in enumerate(labels.tolist())]
         assert float(parts[f"top{top}"]) == pytest.approx(np.mean(hits))
     few = _linear(num_classes=5)
-    assert list(few([features], torch.arange(50) % 5)) == ["loss", "top1"]
+    assert list(few.loss([features], torch.arange(50) % 5)) == ["loss", "top1"]
 
 
 def test_objects_and_dicts_build_the_same_model() -> None:
@@ -110,13 +110,13 @@ def test_features_are_those_before_the_neck() -> None:
 
 def test_a_head_of_zeros_gives_every_class_the_same_score() -> None:
     method = Supervised(TinyBackbone(), 9, CrossEntropyLoss(), zero_init_head=True)
-    parts = method(images(8), torch.tensor([0, 3, 5, 8]))
+    parts = method.loss(images(8), torch.tensor([0, 3, 5, 8]))
     assert float(parts["loss"].detach()) == pytest.approx(math.log(9), rel=1e-6)
 
 
 def test_the_head_s_bias_sets_the_first_loss_of_the_sigmoid() -> None:
     method = Supervised(TinyBackbone(), 1000, BinaryCrossEntropyLoss(), zero_init_head=True, head_bias=-10.0)
-    parts = method(images(8), torch.tensor([0, 3, 5, 999]))
+    parts = method.loss(images(8), torch.tensor([0, 3, 5, 999]))
     expected = 999 * math.log1p(math.exp(-10)) + math.log1p(math.exp(10))
     assert float(parts["loss"].detach()) == pytest.approx(expected, rel=1e-4)
 
@@ -134,7 +134,7 @@ def test_mixup_mixes_images_and_losses_by_the_same_share(several: bool) -> None:
     share = method.mixup_weight
     assert 0 < share < 1
     torch.manual_seed(3)
-    parts = method([features], labels)
+    parts = method.loss([features], labels)
     torch.manual_seed(3)
     order = torch.randperm(6)
     scores = _scores(method, share * features + (1 - share) * features[order])
@@ -150,7 +150,7 @@ def test_one_share_serves_all_micro_batches_of_a_step_and_each_step_has_its_own(
     for step in range(3):
         method.before_step(Progress(step, 10, 0, 10))
         for _ in range(2):
-            method([features], torch.tensor([0, 1]))
+            method.loss([features], torch.tensor([0, 1]))
             shares.append(method.mixup_weight)
     assert shares[0::2] == shares[1::2]
     assert len(set(shares)) == 3
@@ -171,7 +171,7 @@ def test_evaluation_mode_does_not_mix() -> None:
     labels = torch.tensor([0, 1, 2, 3, 4, 6])
     method.before_step(_START)
     expected = cross_entropy_by_the_definition(_scores(method, features), np.eye(7)[labels])
-    assert float(method([features], labels)["loss"].detach()) == pytest.approx(expected, rel=1e-12)
+    assert float(method.loss([features], labels)["loss"].detach()) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -188,12 +188,12 @@ def test_evaluation_mode_does_not_mix() -> None:
 )
 def test_labels_that_do_not_fit_are_rejected(labels: Tensor | None, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        _linear()([_features(3)], labels)
+        _linear().loss([_features(3)], labels)
 
 
 def test_two_views_are_rejected() -> None:
     with pytest.raises(ConfigError, match="Supervised needs exactly 1 view of each image, got 2"):
-        _linear()([_features(3)] * 2, torch.tensor([0, 1, 2]))
+        _linear().loss([_features(3)] * 2, torch.tensor([0, 1, 2]))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_the_loss_is_that_of_unit_embeddings_against_unit_prototypes() -> None:
     expected = swav_loss_by_the_paper(
         [_unit(view) @ prototypes.T for view in views], temperature=0.1, epsilon=0.05, iterations=3
     )
-    parts = method([torch.tensor(view).view(6, 4, 1, 1) for view in views])
+    parts = method.loss([torch.tensor(view).view(6, 4, 1, 1) for view in views])
     assert parts["loss"].item() == pytest.approx(expected, rel=1e-9)
     assert [name for name in parts if name.startswith("loss")] == ["loss"]
     assert float(parts["below_uniform"]) == pytest.approx(math.log(5) - expected, rel=1e-9)
@@ -68,7 +68,7 @@ def test_the_queue_does_what_the_reference_does(queue_length: int, batch: int) -
             iterations=3,
             queue_scores=queued,
         )
-        loss = method([torch.tensor(view).view(batch, 4, 1, 1) for view in views])["loss"]
+        loss = method.loss([torch.tensor(view).view(batch, 4, 1, 1) for view in views])["loss"]
         assert loss.item() == pytest.approx(expected, rel=1e-9), f"step {step}"
     in_use = reference.rows.shape[1]
     assert used == 8 - 2 - in_use // batch
@@ -77,7 +77,7 @@ def test_the_queue_does_what_the_reference_does(queue_length: int, batch: int) -
 
 def test_the_queue_is_in_the_state_dict_and_no_parameter() -> None:
     method = _tiny(queue_length=8, queue_start_epoch=0)
-    method(images(8, 8))
+    method.loss(images(8, 8))
     copy = _tiny(queue_length=8, queue_start_epoch=0)
     copy.load_state_dict(method.state_dict())
     assert copy.queue.filled == 4
@@ -91,13 +91,13 @@ def test_without_a_queue_the_state_has_none() -> None:
 
 def test_evaluation_leaves_the_queue_alone() -> None:
     method = _tiny(queue_length=8, queue_start_epoch=0).eval()
-    method(images(8, 8))
+    method.loss(images(8, 8))
     assert method.queue.filled == 0
 
 
 def test_a_queue_shorter_than_the_batch_is_rejected_at_the_first_step() -> None:
     with pytest.raises(ConfigError, match=r"queue_length: must hold at least one batch .*, 4 images, got 3"):
-        _tiny(queue_length=3)(images(8, 8))
+        _tiny(queue_length=3).loss(images(8, 8))
 
 
 @pytest.mark.parametrize("name", ["queue_length", "queue_start_epoch"])
@@ -111,7 +111,7 @@ def test_prototypes_are_scaled_before_the_step_and_not_by_the_loss() -> None:
     with torch.no_grad():
         method.prototypes.weight.mul_(3)
     before = method.prototypes.weight.detach().clone()
-    method(images(8, 8))
+    method.loss(images(8, 8))
     assert torch.equal(method.prototypes.weight, before)
     method.before_step(_progress())
     torch.testing.assert_close(method.prototypes.weight.norm(dim=1), torch.ones(5))
@@ -121,7 +121,7 @@ def test_the_neck_sees_all_views_in_one_batch_and_the_backbone_one_per_size() ->
     method = _tiny()
     seen = []
     method.neck.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].shape))
-    method(images(12, 12, 8, 8, 8))
+    method.loss(images(12, 12, 8, 8, 8))
     assert seen == [(20, 8)]
     assert [shape[0] for shape in method.backbone.sizes] == [8, 12]
 
@@ -138,7 +138,7 @@ def test_usage_of_a_collapsed_model() -> None:
         prototypes.weight.copy_(torch.ones(5, 4))
     method = SwAV(TinyBackbone(), Constant(), prototypes, SwAVLoss())
     method.before_step(_progress())
-    parts = method(images(8, 8))
+    parts = method.loss(images(8, 8))
     assert float(parts["below_uniform"]) == pytest.approx(0, abs=1e-5)
     assert float(parts["dead_prototypes"]) == pytest.approx(1 - 1 / 5)
     assert float(parts["assignment_entropy"]) == pytest.approx(1)
@@ -149,21 +149,21 @@ def test_usage_when_each_prototype_has_its_sample() -> None:
     with torch.no_grad():
         method.prototypes.weight.copy_(torch.eye(3))
     views = [torch.eye(3).view(3, 3, 1, 1)] * 2
-    parts = method(views)
+    parts = method.loss(views)
     assert float(parts["dead_prototypes"]) == 0
     assert float(parts["assignment_entropy"]) == pytest.approx(1)
     assert all(value.shape == () and not value.requires_grad for name, value in parts.items() if name != "loss")
     only_two = [torch.eye(3)[[0, 0, 1]].view(3, 3, 1, 1)] * 2
-    assert float(method(only_two)["dead_prototypes"]) == pytest.approx(1 / 3)
+    assert float(method.loss(only_two)["dead_prototypes"]) == pytest.approx(1 / 3)
 
 
 def test_bfloat16_autocast_leaves_the_loss_in_float32_and_near() -> None:
     method = _tiny()
     method.before_step(_progress())
     views = images(8, 8, 8, batch=8)
-    expected = method(views)["loss"]
+    expected = method.loss(views)["loss"]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = method(views)["loss"]
+        loss = method.loss(views)["loss"]
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, expected, rtol=0.02, atol=0)
 
@@ -192,7 +192,7 @@ def test_a_queue_shorter_than_the_batch_of_all_processes_is_rejected(per_process
 def test_fewer_views_than_are_assigned_are_rejected() -> None:
     method = SwAV(TinyBackbone(), ProjectionNeck(8, (), 4), Prototypes(4, 5), SwAVLoss(assign_views=(0, 2)))
     with pytest.raises(ConfigError, match=r"assign_views \(0, 2\) needs at least 3 views of each image, got 2"):
-        method(images(8, 8))
+        method.loss(images(8, 8))
 
 
 @pytest.mark.parametrize(

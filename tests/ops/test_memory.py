@@ -13,8 +13,8 @@ import torch
 
 from selfsup.backbones import RegNet
 from selfsup.data.loader import _processes
-from selfsup.data.scenes import Scenes
-from selfsup.data.subset import Subset
+from selfsup.data.selection import Subset
+from selfsup.data.sources.scenes import Scenes
 from selfsup.engine.runner import Runner
 from selfsup.evaluation.features import extract_features
 from tests.engine.tiny_run import tiny_config
