@@ -12,8 +12,8 @@ from selfsup.data.input_contract import InputContract
 from selfsup.errors import ConfigError
 from selfsup.evaluation.features import Features, device_of, extract, logger
 from selfsup.methods.base import LAYERS, Method
-from selfsup.ops.dist import from_main
-from selfsup.ops.parts import class_name, is_sharded, whole_state
+from selfsup.ops.parts import class_name, is_sharded
+from selfsup.weights.digest import fingerprint
 
 
 class Representation:
@@ -63,17 +63,8 @@ class Representation:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of weights, input contract and layer; of split weights, all processes ask together."""
-        state = whole_state(dict(self._network.state_dict()))  # of split weights, on the main process alone
-        return from_main(lambda: self._digest(state))
-
-    def _digest(self, state: dict[str, Tensor]) -> str:
-        digest = hashlib.blake2b(digest_size=16)
-        for name, tensor in sorted(state.items()):
-            plain = tensor.detach().cpu().contiguous()
-            digest.update(f"{name} {tuple(plain.shape)} {plain.dtype}".encode())
-            digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-        digest.update(f"{class_name(self._network)} {self.input_contract.to_dict()} {self.layer}".encode())
-        return digest.hexdigest()
+        about = f"{class_name(self._network)} {self.input_contract.to_dict()} {self.layer} {fingerprint(self._network)}"
+        return hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
 
     def features(self, source: Any, *, flips: bool = False) -> Features:
         """The features of every image of a source that can be decoded.

@@ -18,16 +18,16 @@ from torch import Tensor
 
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.sources.scenes import Scenes
+from selfsup.data.input_contract import InputContract
 from selfsup.data.selection import Subset
 from selfsup.weights.load import load_backbone
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.engine.evaluate import evaluate
-from selfsup.engine.hooks.isolation import FrozenFeatures
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.ops.parts import is_sharded
 from selfsup.errors import CheckpointError
-from selfsup.evaluation.features import extract_features
+from selfsup.evaluation import Features, Representation
 from selfsup.ops.dist import rank
 from selfsup.ops.parts import own_part, whole
 from selfsup.registry import BACKBONES, DATASETS, METHODS, TRANSFORMS
@@ -223,19 +223,22 @@ def built(work_dir: Path) -> dict[str, Any]:
         "state": {name: whole(tensor.detach()) for name, tensor in method.state_dict().items()},
         "buffers": {name: tensor.clone() for name, tensor in method.named_buffers()},
         "rows": {name: len(own_part(tensor)) for name, tensor in parameters.items()},
-        "images": extract_features(FrozenFeatures(method), Subset(Scenes(split="test", size=40), count=5), **SHOWN),
+        "images": shown(method),
         "sharded": is_sharded(method),
         "log": [file.read_text() for file in work_dir.rglob(f"rank{rank()}.log")],
     }
 
 
-SHOWN: dict[str, Any] = {"size": 32, "batch_size": 1, "num_workers": 1}
+def shown(method: Any) -> Features:
+    """Features of five scenes, one at a time."""
+    images = Subset(Scenes(split="test", size=40), count=5)
+    return Representation(method, InputContract.for_side(32), batch_size=1, num_workers=1).features(images)
 
 
 def test_what_is_split_is_what_one_process_builds_and_its_features_are_the_same(tmp_path: Path) -> None:
     plain = Runner(config_of(tmp_path / "plain", 4), device="cpu")
     random_state = torch.get_rng_state()
-    expected = extract_features(FrozenFeatures(plain.method), Subset(Scenes(split="test", size=40), count=5), **SHOWN)
+    expected = shown(plain.method)
     results = run_in_processes(built, tmp_path / "split")
     for result in results:
         assert result["sharded"]
