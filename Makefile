@@ -23,7 +23,7 @@ demo: $(VENV)/.ready  ## train on the embedded images for under five minutes and
 	@$(BIN)/selfsup demo --method $(METHOD)
 
 test: $(VENV)/.ready  ## the tests that take less than ten seconds each
-	@$(BIN)/python -m pytest -m "not slow and not dist"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not dist"
 
 dist: $(VENV)/.ready  ## the tests that start several processes
 	@$(BIN)/python -m pytest -m dist

@@ -25,11 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--auto-scale-lr", action="store_true", help="scale learning rates to the effective batch by the recipe's rule"
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of the work dir")
+    parser.add_argument("--resume", action="store_true", help="resume from the newest checkpoint of the work dir")
     parser.add_argument(
         "--init-from",
         metavar="CKPT",
-        help="start a new run from these weights: a checkpoint, or a work dir; where --resume goes on with a run they "
+        help="start a new run from these weights: a checkpoint, or a work dir; where --resume resumes a run they "
         "are not looked at",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="replaces the config's seed")
@@ -88,7 +88,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def train(recipe: Recipe, chosen: argparse.Namespace) -> int:
-    """Hand over to the engine; after Ctrl-C say how to go on."""
+    """Hand over to the engine; after Ctrl-C say how to resume."""
     from selfsup.engine.runner import Runner
     from selfsup.ops.dist import leave_process_group
 
@@ -126,7 +126,7 @@ def prepared(chosen: argparse.Namespace) -> tuple[Recipe, list[str]]:
     Raises:
         ConfigError: if anything is wrong with the config.
         DataError: if ``--data`` names nothing.
-        CheckpointError: if ``--init-from`` names nothing and there is no run to go on with.
+        CheckpointError: if ``--init-from`` names nothing and there is no run to resume.
     """
     seed = [] if chosen.seed is None else [f"seed={chosen.seed}"]
     if chosen.data is not None:
@@ -199,7 +199,7 @@ def placed(recipe: Recipe, chosen: argparse.Namespace) -> Recipe:
 
 
 def resume_command(argv: Sequence[str], launcher: str) -> str:
-    """The command that goes on where this one stopped."""
+    """The command that resumes where this one stopped."""
     name = Path(argv[0]).name
     program = ["selfsup"] if name == "selfsup" else ["-m", "selfsup"] if name == "__main__.py" else [argv[0]]
     program = [*launch_command(launcher, python=name != "selfsup"), *program]

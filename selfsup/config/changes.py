@@ -1,4 +1,4 @@
-"""What differs between the config that a run was saved with and the one it goes on with."""
+"""What differs between the config that a run was saved with and the one that it is resumed with."""
 
 import re
 from collections.abc import Iterator, Mapping

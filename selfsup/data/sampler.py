@@ -1,4 +1,4 @@
-"""Which images make up which step: a function of the step alone, so that training can go on from any step at once."""
+"""Which images make up which step: a function of the step alone, so that training can resume from any step at once."""
 
 from collections.abc import Iterator
 from typing import Any

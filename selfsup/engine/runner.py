@@ -64,13 +64,13 @@ class Runner(MMEngineRunner):
 
     Args:
         recipe: what ``load_config`` gives, or a config as plain data.
-        resume: go on from the newest checkpoint of the work dir, or start if there is none.
+        resume: from the newest checkpoint of the work dir, or start if there is none.
         device: ``'cpu'``, ``'cuda'``, or None for the GPU where there is one.
         launcher: what started the processes.
 
     Raises:
         ConfigError: if the work dir cannot be written to.
-        CheckpointError: if the checkpoint to go on from cannot be read or does not fit.
+        CheckpointError: if the checkpoint to resume from cannot be read or does not fit.
     """
 
     def __init__(
@@ -306,10 +306,10 @@ class Runner(MMEngineRunner):
             start_step=start_step,
         )
 
-    # Saving and going on.
+    # Saving and resuming.
 
     def save(self, step: int) -> None:
-        """Write everything the run needs to go on after ``step`` updates; called by every process.
+        """Write everything the run needs to be resumed after ``step`` updates; called by every process.
 
         Raises:
             CheckpointError: if it cannot be written, on all processes together.
@@ -356,7 +356,7 @@ class Runner(MMEngineRunner):
         return step
 
     def _take_work_dir(self) -> None:
-        """Put an earlier run aside unless this one goes on with it, and say what this one is."""
+        """Archive an earlier run unless this one resumes it, and say what this one is."""
         if not self._resume:
             keep = {*self._found_before, Path(self._log_dir).name}
             kept = archive(self.work_dir, keep=keep, config=self.recipe.to_dict())

@@ -35,7 +35,7 @@ class MoCo(Method):
 
     Batch norm is meant to be each process's own (leave ``sync_bn`` unset, a run says so otherwise). So that a key does
     not share its batch statistics with its query, the teacher's images are shuffled over the processes and their keys
-    are put back in order. On one process nothing is shuffled: the reference code permutes the batch there too, which
+    are restored in order. On one process nothing is shuffled: the reference code permutes the batch there too, which
     leaves its statistics as they are.
 
     Args:

@@ -1,4 +1,4 @@
-"""A teacher that follows its student, and how closely as training goes on."""
+"""A teacher that follows its student, and how closely in the course of training."""
 
 import math
 from collections.abc import Iterable

@@ -35,7 +35,7 @@ def set_random_state(state: dict[str, Any], device: torch.device) -> None:
 
 @contextmanager
 def isolated_random_state(device: torch.device, *, seed: int = 0) -> Iterator[None]:
-    """What happens inside has random numbers of its own; training goes on as if it had not happened.
+    """What happens inside has random numbers of its own; training continues as if it had not happened.
 
     Args:
         device: where the run trains.

@@ -8,7 +8,7 @@ What becomes of the odd ones:
 - EXIF orientation: applied. Animations: the first frame.
 - truncated files: rejected. JPEG and PNG need their end marker, WebP its announced length, so that a decoder which
   fills the missing part with gray is never asked; the other formats are left to OpenCV, which rejects them.
-- a damaged byte inside a JPEG's pixels cannot be told from noise: libjpeg goes on, and so do we. PNG, GIF and WebP
+- a damaged byte inside a JPEG's pixels cannot be told from noise: libjpeg continues, and so do we. PNG, GIF and WebP
   carry checks of their own and are rejected.
 """
 

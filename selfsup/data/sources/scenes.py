@@ -159,7 +159,7 @@ class Scenes:
         return 2 * opacity >= opacity.max()
 
     def _draw(self, index: int) -> tuple[np.ndarray, np.random.Generator]:
-        """The emoji in its place, RGBA with multiplied colors, and the generator that goes on to the background."""
+        """The emoji in its place, RGBA with multiplied colors, and the generator that then draws the background."""
         emoji, domain = int(self.emoji[index]), self.domains[self.domain_index[index]]
         key = (self.seed, emoji, DOMAINS.index(domain), index % self.variants)
         rng = np.random.default_rng(np.random.SeedSequence(key))

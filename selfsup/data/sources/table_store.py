@@ -91,7 +91,7 @@ def kept_table(file: Path, is_current: Callable[[PathTable], bool]) -> PathTable
 
 @contextmanager
 def one_at_a_time(file: Path) -> Iterator[None]:
-    """Only one process at a time makes this file; where files cannot be locked, each goes on for itself.
+    """Only one process at a time makes this file; where files cannot be locked, each makes its own.
 
     What killed processes left half-written is removed.
     """

@@ -18,7 +18,7 @@ class EvaluateHook(Hook):
     """Score the method's frozen features every so often and at the end, and write the scores to the metrics log.
 
     What is evaluated is ``task.watch()`` of each of the run's tasks: its validation images, never its test images.
-    Training goes on exactly as without this hook: random states, training flags and statistics are untouched.
+    Training continues exactly as without this hook: random states, training flags and statistics are untouched.
     Features of which no score would mean anything are logged, and the training continues.
 
     Args:
