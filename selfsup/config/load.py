@@ -52,7 +52,7 @@ def read_and_check(
 def use_images(config: dict[str, Any], images: str | Path) -> None:
     """Point a config, in place, at other training images: an ``ImageList`` without labels.
 
-    Tasks and the evaluators' own data sets go: they have other images than the run now learns from.
+    Tasks and the input contract go: they are of other images than the run now learns from.
 
     Raises:
         DataError: if there is no such folder or file.
@@ -65,8 +65,4 @@ def use_images(config: dict[str, Any], images: str | Path) -> None:
         loader["dataset"] = {"type": "ImageList", "root": str(root)}
         loader.pop("num_images", None)
     config.pop("tasks", None)
-    evaluators = config.get("evaluators")
-    for evaluator in evaluators.values() if isinstance(evaluators, dict) else ():
-        if isinstance(evaluator, dict):
-            for name in ("train", "test"):
-                evaluator.pop(name, None)
+    config.pop("input_contract", None)

@@ -277,6 +277,8 @@ class Runner(MMEngineRunner):
         if self.split is not None:
             self.logger.info(describe_split(self.split))
             images = self.split.train
+        elif not recipe.tasks:
+            self.logger.info("no image is held out: evaluations look at images that are trained on")
         self.view_dataset = ViewDataset(images, views, seed=recipe.seed)
         self.accumulate, self.steps_per_epoch, self.total_steps = lengths(recipe, len(images))
         self.optim_wrapper = build_optim_wrapper(recipe, self.method)

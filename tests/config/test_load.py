@@ -188,16 +188,14 @@ def test_an_option_for_steps_replaces_epochs(tmp_path: Path) -> None:
         load_config(path, ["train_cfg.max_epochs=2", "train_cfg.max_steps=5"])
 
 
-def test_own_images_replace_the_data_of_the_config_and_its_evaluators(tmp_path: Path) -> None:
-    text = (
-        RECIPE + "evaluators = dict(knn=dict(type='KNN', k=5, train=dict(type='Scenes'), test=dict(type='Scenes')))\n"
-    )
-    path = write(tmp_path, text)
-    config = load_config(path, ["train_dataloader.dataset.labels=folder"], images=tmp_path)
-    dataset = config.train_dataloader.dataset
+def test_own_images_replace_the_data_of_the_config_its_tasks_and_its_input_contract(tmp_path: Path) -> None:
+    text = RECIPE + "evaluators = dict(knn=dict(type='KNN', k=5))\ninput_contract = dict(size=32, resize='none')\n"
+    path = write(tmp_path, text + "tasks = dict(own=dict(type='Task', test=dict(type='Scenes')))\n")
+    recipe = load_config(path, ["train_dataloader.dataset.labels=folder"], images=tmp_path)
+    dataset = recipe.train_dataloader.dataset
     assert (dataset["type"], dataset["root"], dataset["labels"]) == ("ImageList", str(tmp_path), "folder")
-    assert config.evaluators["knn"]["k"] == 5
-    assert not {"train", "test"} & set(config.evaluators["knn"])
+    assert recipe.evaluators["knn"]["k"] == 5
+    assert (recipe.tasks, recipe.input_contract.size, recipe.input_contract.resize) == ({}, None, None)
 
 
 def test_own_images_that_are_not_there_are_rejected(tmp_path: Path) -> None:
