@@ -1,6 +1,7 @@
 """What somebody needs to know who finds a file of weights: which network, which input, where it comes from."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from selfsup.config import Recipe
@@ -30,12 +31,14 @@ def run_card(
         taught_by: the same of the networks that taught it, such as a distillation's teacher.
         earlier: the provenance of the file that the weights are from, which knows better where they come from.
     """
+    stated = {key: value for key, value in asdict(recipe.input_contract).items() if value is not None}
     made = made_by(recipe.recipe, class_name(method), started_from, taught_by)
     return weights_card(
         recipe.model["backbone"],
         method.backbone,
         mean=method.preprocess.mean.flatten().tolist(),
         std=method.preprocess.std.flatten().tolist(),
-        size=view_side(TRANSFORMS.build(recipe.train_dataloader.views)),
+        size=stated.get("size") or view_side(TRANSFORMS.build(recipe.train_dataloader.views)),
+        stated=stated,
         **{**made, "step": step, **(earlier or {})},
     )

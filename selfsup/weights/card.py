@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 import selfsup
+from selfsup.data.input_contract import InputContract
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
 from selfsup.weights.checkpoint import Checkpoint
@@ -30,6 +31,9 @@ WITHOUT_NOTE = (".onnx", ".pt2")
 WITH_CARD = (".safetensors", ".pth", ".pt", *WITHOUT_NOTE)
 OWN = "yours"
 _WITHIN = ", within the terms of "
+_USUAL_VALUES: dict[str, Any] = {"value_range": (0.0, 1.0), "channel_order": "rgb", "interpolation": "bilinear"}
+_NO_VALUES: dict[str, Any] = {"mean": None, "std": None, **dict.fromkeys(_USUAL_VALUES)}
+_UNKNOWN = InputContract(size=None, resize=None, **_NO_VALUES)
 
 
 def card_path(weights: Path) -> Path:
@@ -142,6 +146,7 @@ def weights_card(
     recipe: Mapping[str, Any],
     step: int | None,
     license: str,
+    stated: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The card of a backbone's weights, as JSON holds it.
 
@@ -155,7 +160,11 @@ def weights_card(
         recipe: what made the weights.
         step: optimizer updates they were trained for; None if unknown.
         license: under which terms they are.
+        stated: fields of the input contract that are known better than by ``mean``, ``std`` and ``size``.
     """
+    shown = _UNKNOWN if size is None else InputContract.for_side(size, **_NO_VALUES)
+    if mean is not None:
+        shown = shown.replace(**_USUAL_VALUES, mean=_rounded(mean), std=_rounded(std))
     described = {**architecture, "type": _name(architecture["type"])}
     if hasattr(backbone, "set_eps"):
         described["eps"] = backbone.eps
@@ -163,15 +172,7 @@ def weights_card(
         "backbone": described,
         "out_dim": backbone.out_dim,
         "parameters": sum(parameter.numel() for parameter in backbone.parameters()),
-        "preprocess": {
-            "channels": None if mean is None else "RGB",
-            "range": None if mean is None else [0, 1],
-            "mean": _rounded(mean),
-            "std": _rounded(std),
-            "resize": None if size is None else round(size * 256 / 224),  # evaluation shows images so
-            "size": size,
-            "interpolation": None if mean is None else "bilinear",
-        },
+        "preprocess": shown.replace(**(stated or {})).to_dict(),
         "recipe": dict(recipe),
         "step": step,
         "license": license,

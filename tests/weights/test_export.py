@@ -12,6 +12,7 @@ import torchvision
 from torch import nn
 
 from selfsup.config import Recipe
+from selfsup.data.input_contract import InputContract
 from selfsup.engine.run_card import run_card
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES, METHODS
@@ -237,15 +238,11 @@ def test_the_card_of_a_run_says_what_its_config_says(tmp_path: Path) -> None:
     config["model"]["preprocess"] = {"mean": (0.485, 0.456, 0.406), "std": (0.228, 0.224, 0.225)}
     method = METHODS.build(config["model"])
     card = json.loads(json.dumps(run_card(Recipe.from_dict({**config, "recipe": "tiny"}), method, step=8)))
-    assert card["preprocess"] == {
-        "channels": "RGB",
-        "range": [0, 1],
-        "mean": [0.485, 0.456, 0.406],
-        "std": [0.228, 0.224, 0.225],
-        "resize": 37,
-        "size": 32,
-        "interpolation": "bilinear",
-    }
+    shown = InputContract(32, "shorter:37", mean=(0.485, 0.456, 0.406), std=(0.228, 0.224, 0.225))
+    assert card["preprocess"] == shown.to_dict() and InputContract.from_dict(card["preprocess"]) == shown
+    config["input_contract"] = {"size": 24, "resize": "none", "interpolation": "bicubic"}
+    stated = run_card(Recipe.from_dict({**config, "recipe": "tiny"}), method, step=8)["preprocess"]
+    assert stated == shown.replace(**config["input_contract"]).to_dict()
     assert card["recipe"] == {"config": "tiny", "method": "SwAV"} and card["step"] == 8 and card["license"] == "yours"
     assert card["parameters"] == sum(parameter.numel() for parameter in method.backbone.parameters())
     assert np.array_equal(card["backbone"]["widths"], (8, 16, 24, 32)) and card["out_dim"] == 32
