@@ -1,11 +1,10 @@
 """What somebody needs to know who finds a file of weights: which network, which input, where it comes from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from selfsup.config import Recipe
-from selfsup.data.views.sides import view_side
+from selfsup.engine.evaluate import run_contract
 from selfsup.methods.base import Method
 from selfsup.ops.parts import class_name
 from selfsup.registry import TRANSFORMS
@@ -31,14 +30,15 @@ def run_card(
         taught_by: the same of the networks that taught it, such as a distillation's teacher.
         earlier: the provenance of the file that the weights are from, which knows better where they come from.
     """
-    stated = {key: value for key, value in asdict(recipe.input_contract).items() if value is not None}
+    shown = run_contract(recipe.input_contract, method, TRANSFORMS.build(recipe.train_dataloader.views)).to_dict()
+    mean, std, size = (shown.pop(name) for name in ("mean", "std", "size"))
     made = made_by(recipe.recipe, class_name(method), started_from, taught_by)
     return weights_card(
         recipe.model["backbone"],
         method.backbone,
-        mean=method.preprocess.mean.flatten().tolist(),
-        std=method.preprocess.std.flatten().tolist(),
-        size=stated.get("size") or view_side(TRANSFORMS.build(recipe.train_dataloader.views)),
-        stated=stated,
+        mean=mean,
+        std=std,
+        size=size,
+        stated=shown,
         **{**made, "step": step, **(earlier or {})},
     )
