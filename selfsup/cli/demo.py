@@ -38,9 +38,9 @@ def run(options: argparse.Namespace) -> int:
     """Train on embedded images, score the network beside raw pixels and an untrained one, and weigh the difference."""
     import torch
 
-    from selfsup.engine.evaluate import build_evaluators, build_tasks
     from selfsup.engine.runner import Runner
     from selfsup.evaluation import RawPixels, Representation, evaluate_tasks, metrics_of
+    from selfsup.evaluation.build import build_evaluators, build_tasks
 
     torch.set_num_threads(1)  # the worker fills the other of two cores; a second thread would wait for it
     console = Console()

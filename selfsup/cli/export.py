@@ -26,7 +26,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Write a trained backbone for other programs, and run both to compare."""
     recipe = load_config(chosen.config, chosen.cfg_options)
     recipe = replace(recipe, recipe=recipe.recipe or config_name(chosen.config))
-    from selfsup.engine.run_card import run_card
+    from selfsup.engine.save import run_card
     from selfsup.engine.start import load_method
     from selfsup.registry import METHODS
     from selfsup.weights.card import check_place, provenance

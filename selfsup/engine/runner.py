@@ -1,6 +1,8 @@
 """MMEngine's Runner, made to work on any device, on one process or a thousand, and to resume at once and exactly."""
 
 import logging
+import os
+import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,43 +14,28 @@ from mmengine.visualization import Visualizer
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from selfsup.config import Recipe, dist_timeout, dump_config, plain
+from selfsup.config import Recipe, dist_timeout, dump_config
+from selfsup.data.loader import build_loader
+from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.splits import Split
 from selfsup.data.view_dataset import ViewDataset
-from selfsup.engine.build import (
-    build_batches,
-    build_images,
-    build_optim_wrapper,
-    check_labelled,
-    class_difference,
-    lengths,
-    settle_precision,
-)
+from selfsup.engine.build import build_images, build_optim_wrapper, check_labels, settle_precision
 from selfsup.engine.distributed import build_on_main, sharding_of, wrap
-from selfsup.engine.evaluate import build_tasks, run_contract
 from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.logging.environment import write_environment
 from selfsup.engine.logging.lines import open_log
 from selfsup.engine.logging.metrics import MetricsLog
 from selfsup.engine.loop import TrainLoop
-from selfsup.engine.resume import new_run_id, newest_for_all, restore_run, with_beginning
-from selfsup.engine.run_card import run_card
-from selfsup.engine.save import Stateful, collect, export_backbone, identity_of
+from selfsup.engine.resume import newest_for_all, restore_run, with_beginning
+from selfsup.engine.save import collect, export_backbone, run_card
 from selfsup.engine.schedules.build import build_schedules
 from selfsup.engine.splits import check_images, data_state, describe_split, run_split
 from selfsup.engine.start import TrainedWeights, start_from
 from selfsup.engine.work_dir import archive, check_writable, found_before, sweep, unused_name
 from selfsup.errors import require, under
+from selfsup.evaluation.build import build_tasks, run_contract
 from selfsup.methods.base import Method, Progress
-from selfsup.ops.dist import (
-    Launcher,
-    broadcast_object,
-    init_process_group,
-    is_main,
-    local_device,
-    rank,
-    world_size,
-)
+from selfsup.ops.dist import Launcher, broadcast_object, init_process_group, is_main, local_device, rank, world_size
 from selfsup.ops.files import write_record
 from selfsup.ops.memory import tune_allocator
 from selfsup.ops.parts import is_sharded
@@ -70,7 +57,6 @@ class Runner(MMEngineRunner):
 
     Raises:
         ConfigError: if the work dir cannot be written to.
-        CheckpointError: if the checkpoint to resume from cannot be read or does not fit.
     """
 
     def __init__(
@@ -90,7 +76,7 @@ class Runner(MMEngineRunner):
         self.split: Split | None = None
         require(recipe.work_dir is not None, "work_dir", "is missing")
         work_dir = Path(str(recipe.work_dir))
-        self._found_before = found_before(work_dir)
+        self.found_before = found_before(work_dir)
         check_writable(work_dir)
         super().__init__(
             model=recipe.model,
@@ -105,21 +91,10 @@ class Runner(MMEngineRunner):
             default_scope="selfsup",
         )
 
-    @classmethod
-    def from_cfg(cls, cfg: Mapping[str, Any]) -> "Runner":
-        """MMEngine's name for building from a config; reads this class's other arguments from it too."""
-        given = {name: cfg[name] for name in ("resume", "device", "launcher") if name in cfg}
-        return cls({name: value for name, value in cfg.items() if name not in given}, **given)
-
     @property
     def device(self) -> torch.device:
         """Where this process computes."""
         return local_device(self._device_wanted)
-
-    @property
-    def memory_format(self) -> torch.memory_format:
-        """How images and convolutions are laid out."""
-        return torch.channels_last if self.recipe.channels_last else torch.contiguous_format
 
     @property
     def method(self) -> Method:
@@ -174,28 +149,22 @@ class Runner(MMEngineRunner):
         with under("model"):
             method: Any = build_on_main(lambda: METHODS.build(model)) if sharded else METHODS.build(model)
             method.check_batch(self.recipe.train_dataloader.batch_size, world_size())
-        method.channels_last = self.memory_format is torch.channels_last
+        method.channels_last = self.recipe.channels_last
         return method
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """See :func:`~selfsup.engine.wrap.wrap`."""
-        return wrap(model, self.device, self.recipe, memory_format=self.memory_format, log=self.logger.info)
+        """See :func:`~selfsup.engine.distributed.wrap`."""
+        layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
+        return wrap(model, self.device, self.recipe, memory_format=layout, log=self.logger.info)
 
-    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
-        """Ours, replaced or switched off (None) by name; those that other parts of the config ask for are added."""
-        for path, hook in (hooks or {}).items():
+    def register_hooks(
+        self, default_hooks: dict[str, Any] | None = None, custom_hooks: list[Any] | None = None
+    ) -> None:
+        """Those of every run, by their paths in the config, and the user's own."""
+        own = {f"custom_hooks.{number}": hook for number, hook in enumerate(custom_hooks or ())}
+        for path, hook in {**(default_hooks or {}), **own}.items():
             with under(path):
                 self.register_hook(HOOKS.build(hook))
-
-    def register_custom_hooks(self, hooks: list[Any]) -> None:
-        """Hooks of the user's own."""
-        for number, hook in enumerate(hooks):
-            with under(f"custom_hooks.{number}"):
-                self.register_hook(HOOKS.build(hook))
-
-    def get_hooks_info(self) -> str:
-        """Their names in the order they are called."""
-        return ", ".join(type(hook).__name__ for hook in self._hooks)
 
     def dump_config(self) -> None:
         """Nothing yet, see :meth:`_take_work_dir`."""
@@ -209,21 +178,15 @@ class Runner(MMEngineRunner):
             The trained method.
 
         Raises:
-            DataError: if the images are at fault, once the state is saved.
-            RecordError: if the numbers of the run cannot be written, as on a full disk, once the state is saved.
             CheckpointError: if the state cannot be saved, or does not fit.
-            NonFiniteError: at the first loss or gradient that is not finite.
-            Interrupted: after Ctrl-C, once the state is saved.
+            RecordError: if the numbers of the run cannot be written, as on a full disk, once the state is saved.
+            DataError, NonFiniteError, Interrupted: see :meth:`TrainLoop.run <selfsup.engine.loop.TrainLoop.run>`.
         """
         start_step = self._start()
         self.method.before_training(self.trained)
         with together():
             self.metrics_log = MetricsLog(
-                self.work_dir,
-                resume_step=start_step,
-                unwritten=self._unwritten,
-                enabled=is_main(),
-                warn=self.logger.warning,
+                self.work_dir, resume_step=start_step, unwritten=self._unwritten, warn=self.logger.warning
             )
         self._train_loop = self._build_loop(start_step)
         try:
@@ -245,68 +208,82 @@ class Runner(MMEngineRunner):
         return self.method
 
     def _start(self) -> int:
-        """Build what the run trains with, and give it its state back.
-
-        Returns:
-            Updates done so far.
-        """
+        """Build what the run trains with, and give it its state back, or its first weights; updates done so far."""
         saved = newest_for_all(self.work_dir, mapped=is_sharded(self.method)) if self._resume else None
-        self.run_id = (saved and saved.run) or new_run_id()
+        self.run_id = (saved and saved.run) or broadcast_object(secrets.token_hex(8))
         self._build_training(saved)
         self.call_hook("before_run")
-        return self._load_or_resume(saved)
+        if saved is not None:
+            restore_run(self, saved)
+            self.saved_step = saved.step
+            self.trained = TrainedWeights(saved.trained)
+            self.started_from = None if saved.started_from is None else dict(saved.started_from)
+            self._unwritten = list(saved.unwritten)
+            self.recipe = with_beginning(self.recipe, saved, self.logger)
+        elif self._load_from is not None:
+            self.logger.info(start_from(self._load_from, self.method))
+            with together():
+                self.started_from = origin(self._load_from) if is_main() else None
+        if saved is None and self._resume:
+            self.logger.info(f"nothing to resume in {self.work_dir}: starting from the beginning")
+        self._take_work_dir()
+        return self.saved_step or 0
 
     def _build_training(self, saved: Checkpoint | None = None) -> None:
         """Data, optimizer and schedule, in the order in which each needs the one before."""
-        recipe = self.recipe
+        recipe, log = self.recipe, self.logger
         self.trained = TrainedWeights()
         images, views = build_images(recipe)
         with together():
-            check_labelled(self.method, images)
-        if difference := class_difference(self.method, images):
-            self.logger.warning(difference)
-        if saved is not None:
-            with together():
+            if difference := check_labels(self.method, images):
+                log.warning(difference)
+            if saved is not None:
                 check_images(saved, images)
-        self.split = run_split(images, recipe, checkpoint=saved, log=self.logger.info)
-        self._data = data_state(images, self.split)
+        self.split = run_split(images, recipe, checkpoint=saved, log=log.info)
+        self.data_state = data_state(images, self.split)
         with together():
             self.tasks = build_tasks(recipe.tasks, images, self.split)
             self.input_contract = run_contract(recipe.input_contract, self.method, views)
         self.layer = recipe.layer
         if self.split is not None:
-            self.logger.info(describe_split(self.split))
             images = self.split.train
+            log.info(describe_split(self.split))
         elif not recipe.tasks:
-            self.logger.info("no image is held out: evaluations look at images that are trained on")
+            log.info("no image is held out: evaluations look at images that are trained on")
         self.view_dataset = ViewDataset(images, views, seed=recipe.seed)
-        self.accumulate, self.steps_per_epoch, self.total_steps = lengths(recipe, len(images))
+        batch_size, length = recipe.train_dataloader.batch_size, recipe.train_cfg
+        self.accumulate = recipe.accumulate
+        self.steps_per_epoch = steps_per_epoch(len(images), batch_size, world_size(), self.accumulate)
+        self.total_steps = length.max_steps or (length.max_epochs or 0) * self.steps_per_epoch
         self.optim_wrapper = build_optim_wrapper(recipe, self.method)
-        settle_precision(self.optim_wrapper, self.device, saved, self.logger)
+        settle_precision(self.optim_wrapper, self.device, saved, log)
         self.param_schedulers = build_schedules(
-            recipe,
-            self.optim_wrapper.optimizer,
-            steps_per_epoch=self.steps_per_epoch,
-            steps=self.total_steps,
+            recipe, self.optim_wrapper.optimizer, steps_per_epoch=self.steps_per_epoch, steps=self.total_steps
         )
 
     def _build_loop(self, start_step: int) -> TrainLoop:
-        batches = build_batches(
-            self.recipe,
-            self.view_dataset,
+        """The loop over this process's micro-batches, from the first one of a step on."""
+        loader = self.recipe.train_dataloader
+        sampler = StepSampler(
+            len(self.train_images),
+            loader.batch_size,
+            world_size=world_size(),
+            rank=rank(),
+            seed=self.recipe.seed,
             start_step=start_step,
             total_steps=self.total_steps,
             accumulate=self.accumulate,
+        )
+        batches = build_loader(
+            self.view_dataset,
+            sampler,
+            num_workers=min(loader.num_workers, os.cpu_count() or 1),  # more would only wait for each other
+            prefetch_factor=loader.prefetch_factor,
             collate=self.method.collate,
             device=self.device,
         )
-        return TrainLoop(
-            self,
-            batches,
-            total_steps=self.total_steps,
-            steps_per_epoch=self.steps_per_epoch,
-            start_step=start_step,
-        )
+        length = {"total_steps": self.total_steps, "steps_per_epoch": self.steps_per_epoch}
+        return TrainLoop(self, batches, start_step=start_step, **length)
 
     # Saving and resuming.
 
@@ -316,77 +293,24 @@ class Runner(MMEngineRunner):
         Raises:
             CheckpointError: if it cannot be written, on all processes together.
         """
-        checkpoint = collect(
-            self._stateful,
-            step=step,
-            trained=self.trained.taken,
-            unwritten=self.metrics_log.unwritten,
-            recipe=self.recipe.recipe,
-            started_from=self.started_from,
-            **self._identity(),
-        )
+        checkpoint = collect(self, step)
         with together():
             if checkpoint is not None:
                 checkpoint.write(checkpoint_path(self.work_dir, step))
         self.saved_step = step
 
-    @property
-    def _stateful(self) -> Stateful:
-        return Stateful(self.method, self.optim_wrapper, self.param_schedulers, self.device)
-
-    def _identity(self) -> dict[str, Any]:
-        identity = identity_of(self._stateful, self.recipe, num_images=len(self.train_images))
-        return {"run": self.run_id, "config": plain(self.recipe.to_dict()), "data": self._data, **identity}
-
-    def _load_or_resume(self, saved: Checkpoint | None) -> int:
-        """Give the run its state back, and its work dir.
-
-        Returns:
-            Updates done so far.
-        """
-        if saved is not None:
-            step = self.saved_step = self._restore(saved)
-        else:
-            step = 0
-            if self._resume:
-                self.logger.info(f"nothing to resume in {self.work_dir}: starting from the beginning")
-            if self._load_from is not None:
-                self.logger.info(start_from(self._load_from, self.method))
-                with together():
-                    self.started_from = origin(self._load_from) if is_main() else None
-        self._take_work_dir()
-        return step
-
     def _take_work_dir(self) -> None:
         """Archive an earlier run unless this one resumes it, and say what this one is."""
         if not self._resume:
-            keep = {*self._found_before, Path(self._log_dir).name}
-            kept = archive(self.work_dir, keep=keep, config=self.recipe.to_dict())
-            if kept is not None:
+            keep = {*self.found_before, Path(self._log_dir).name}
+            if kept := archive(self.work_dir, keep=keep, config=self.recipe.to_dict()):
                 self.logger.info(
                     f"an earlier run of this work dir was put into {kept}; --resume would have gone on with it"
                 )
         with together():
             if is_main():
                 sweep(self.work_dir)
-                write_environment(
-                    self.work_dir,
-                    device=self.device,
-                    precision=getattr(self.optim_wrapper, "precision", None),
-                    seed=self.seed,
-                    run=self.run_id,
-                    found=self._found_before,
-                )
+                write_environment(self)
                 write_record(Path(self.work_dir, "config.py"), dump_config(self.recipe))
                 if self.split is not None:
                     self.split.write(self.work_dir)
-
-    def _restore(self, saved: Checkpoint) -> int:
-        """Take a checkpoint over on all processes, or on none."""
-        restore_run(saved, self._stateful, self._identity(), total_steps=self.total_steps, log=self.logger)
-        self.trained = TrainedWeights(saved.trained)
-        self.started_from = dict(saved.started_from) if saved.started_from is not None else None
-        self._unwritten = list(saved.unwritten)
-        self.recipe = with_beginning(self.recipe, saved, self.logger)
-        assert saved.step is not None
-        return saved.step

@@ -1,6 +1,5 @@
 """Which images of a run are held out from its training: decided once, read again on resume, evaluation and test."""
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,8 +17,6 @@ from selfsup.ops.dist import broadcast_object, is_main
 from selfsup.ops.together import together
 from selfsup.weights.checkpoint import Checkpoint
 
-logger = logging.getLogger(__name__)
-
 
 def run_split(
     source: Any,
@@ -27,27 +24,28 @@ def run_split(
     work_dir: str | Path | None = None,
     checkpoint: Checkpoint | None = None,
     *,
-    log: Callable[[str], object] = logger.info,
+    log: Callable[[str], object] = print,
 ) -> Split | None:
     """The split of a run's own images: as the run has decided it, or else by the recipe; all processes call this.
 
+    A run has a split when it has no tasks, its images have one label each, and there are two classes or more;
+    ``split=None`` switches it off.
+
     Args:
         source: the run's images, all of them.
-        recipe: of the run; ``split`` and ``tasks`` are read. A run has a split when it has no tasks, its images have
-            one label each, and there are two classes or more; ``split=None`` switches it off.
-        work_dir: of the run; its split file is read where the checkpoint does not say.
-        checkpoint: of the run; one that was written before there were splits counts too.
+        recipe, work_dir, checkpoint: of the run; the split file of the work dir is read where the checkpoint does not
+            say, and one that was written before there were splits says it too.
         log: told why nothing is held out, or that copies are not looked for.
-
-    Returns:
-        The split; None where everything is trained on.
 
     Raises:
         DataError: if a split file cannot be read, or the section ``split`` is wrong.
     """
-    saved = checkpoint.data if checkpoint is not None else None
+    saved = None if checkpoint is None else checkpoint.data
     if saved is not None and is_same_list(saved, source):
-        return _from_checkpoint(saved, source)
+        if "split" in saved:
+            return None if saved["split"] is None else Split.from_state(saved["split"], source)
+        held_out, none = saved["held_out"].numpy(), np.empty(0, np.int64)  # by commit 41b416a
+        return Split(source, {"val": none, "test": held_out, "copies": none}, {}) if len(held_out) else None
     if saved is None and checkpoint is not None and checkpoint.images == len(source):
         return None  # so early a checkpoint says how many images were trained on, which were all
     found = None
@@ -57,13 +55,6 @@ def run_split(
             found = found or _new(source, recipe, log)
     parts = broadcast_object(None if found is None else (found.held_out, found.rules, found.unknown, found.from_file))
     return None if parts is None else Split(source, *parts)
-
-
-def _from_checkpoint(saved: Mapping[str, Any], source: Any) -> Split | None:
-    if "split" in saved:
-        return None if saved["split"] is None else Split.from_state(saved["split"], source)
-    held_out, none = saved["held_out"].numpy(), np.empty(0, np.int64)  # by commit 41b416a
-    return Split(source, {"val": none, "test": held_out, "copies": none}, {}) if len(held_out) else None
 
 
 def _new(source: Any, recipe: Recipe, log: Callable[[str], object]) -> Split | None:
@@ -108,44 +99,34 @@ def is_same_list(saved: Mapping[str, Any], source: Any) -> bool:
 
 
 def check_images(saved: Checkpoint, source: Any) -> None:
-    """Reject to resume with other images than the run saw: its numbers would mean others.
-
-    Raises:
-        CheckpointError: if the list is another one.
-    """
+    """Reject to resume with other images than the run saw: its numbers would mean others."""
     before = saved.data
-    if before is None or is_same_list(before, source):
-        return
-    if before["length"] != len(source):
+    if before is not None and not is_same_list(before, source):
         raise CheckpointError(
-            f"{saved.path}: the run's data set had {before['length']:,} images, it has {len(source):,} now; {NEW_RUN}"
+            f"{saved.path}: the run's data set had {before['length']:,} images, it has {len(source):,} now, another "
+            "list in names, order or labels; restore it (where labels are numbers: classes=['0', '1', ...], which was "
+            f"the default once), or {NEW_RUN}"
         )
-    raise CheckpointError(
-        f"{saved.path}: the data set has as many images as the run's, {len(source):,}, but it is another list, in "
-        f"names, order or labels; restore it (where labels are numbers: classes=['0', '1', ...], which was the default "
-        f"once), or {NEW_RUN}"
-    )
 
 
 def doubt_about_test(
     found: Split | None, checkpoint: Checkpoint | None, source: Any, *, path: str | Path
 ) -> str | None:
-    """What to say of a test of weights on the run's own images, where these may have been trained on; None if not.
+    """What to say of a test of the weights at ``path`` on images that these may have been trained on; None if nothing.
 
     Args:
         found: the split that the test goes by.
-        checkpoint: what the file of weights holds; None if it holds a backbone alone.
+        checkpoint: what the file holds; None if it holds a backbone alone.
         source: the run's images by the config of the test.
-        path: the file, for the message.
+        path: of the weights.
     """
-    saved = checkpoint.data if checkpoint is not None else None
+    saved = None if checkpoint is None else checkpoint.data
+    by_name = found is not None and found.from_file
     if saved is None:
-        if found is not None and found.from_file:
-            return None
-        return f"{path} does not say which images it was trained on; those tested here may be among them"
+        said = f"{path} does not say which images it was trained on; those tested here may be among them"
+        return None if by_name else said
     if is_same_list(saved, source):
         return f"{path} was trained on all images, those tested here among them" if found is None else None
-    by_name = found is not None and found.from_file
     known = f", matched by name ({found.unknown:,} of those held out are unknown)" if by_name and found else ""
     return (
         f"{path} was trained on another list of {saved['length']:,} images than the {len(source):,} of this config"

@@ -25,9 +25,8 @@ def start_from(path: str | Path, method: Method) -> str:
     """Begin a run with the weights of an earlier one, as ``--init-from`` does.
 
     A method with ``fresh_parts`` takes what it shares with the checkpoint of whichever method, and all of that must be
-    there; any other method is filled as by :func:`load_method`.
-
-    The method is told which of its tensors were taken, see :meth:`~selfsup.methods.Method.after_init_from`.
+    there; any other method is filled as by :func:`load_method`. The method is told which of its tensors were taken, see
+    :meth:`~selfsup.methods.Method.after_init_from`.
 
     Returns:
         A sentence that says what was taken, what was left, what was copied from that, and what starts fresh.
@@ -37,28 +36,28 @@ def start_from(path: str | Path, method: Method) -> str:
     """
     state = read_weights(path, mapped=is_sharded(method))
     checkpoint = Checkpoint.of(state, path)
-    if method.fresh_parts is None and checkpoint is not None:
-        load_checkpoint(method, checkpoint)
-        return f"starting from the weights of {path}"
     if method.fresh_parts is None:
+        if checkpoint is not None:
+            load_checkpoint(method, checkpoint)
+            return f"starting from the weights of {path}"
         report = _fill(method, state, path)
-        backbone = {name for name in method.state_dict() if name.startswith("backbone.")}
         left = "".join(f"; left {why} ({_tensors(len(names))})" for why, names in report.ignored.items())
-        took = f"took backbone ({_tensors(len(report.loaded))}){left}"
-        return f"starting from {path}: {took}; {_rest(method, backbone)}"
+        backbone = {name for name in method.state_dict() if name.startswith("backbone.")}
+        took = f"backbone ({_tensors(len(report.loaded))}){left}"
+        return f"starting from {path}: took {took}; {_others(method, backbone)}"
     if checkpoint is None:
-        given = {f"backbone.{name}": tensor for name, tensor in state.items()}
-        checkpoint = Checkpoint(model=given, path=Path(path))
+        checkpoint = Checkpoint(model={f"backbone.{name}": value for name, value in state.items()}, path=Path(path))
+    own, given = method.state_dict(), checkpoint.model
     fresh = tuple(f"{part}." for part in method.fresh_parts)
-    own = method.state_dict()
+    taken = {name for name in own if name in given and not name.startswith(fresh)}
     kept = {name: tensor for name, tensor in own.items() if name.startswith(fresh)}
-    taken = {name: checkpoint.model[name] for name in own if name in checkpoint.model and name not in kept}
-    load_checkpoint(method, checkpoint, {**kept, **taken})
-    rest = [name for name in checkpoint.model if name not in taken]
-    return f"starting from {path}: took {_parts(taken)}; left {_parts(rest)}; {_rest(method, taken)}"
+    load_checkpoint(method, checkpoint, {**kept, **{name: given[name] for name in own if name in taken}})
+    took = [name for name in own if name in taken]
+    rest = [name for name in given if name not in taken]
+    return f"starting from {path}: took {_parts(took)}; left {_parts(rest)}; {_others(method, taken)}"
 
 
-def _rest(method: Method, taken: Collection[str]) -> str:
+def _others(method: Method, taken: Collection[str]) -> str:
     """Tell the method what was taken, and say what has become of the other tensors."""
     copied = method.after_init_from(taken)
     known = {*taken, *copied}
@@ -67,17 +66,13 @@ def _rest(method: Method, taken: Collection[str]) -> str:
 
 
 def load_method(path: str | Path, method: Method) -> int | None:
-    """Load the model part of a training checkpoint into ``method``, as ``--init-from`` and testing do.
-
-    A file that holds a backbone alone, such as an exported ``backbone.safetensors``, fills the backbone; the rest of
-    the method keeps its random weights, which testing does not look at.
+    """Load the model part of a training checkpoint, or a backbone alone, as ``--init-from`` and testing do.
 
     Returns:
         Optimizer updates that the weights were trained for, if the file says so.
 
     Raises:
-        CheckpointError: if the file cannot be read or does not fit, or by its card or the config in it belongs to
-            another network.
+        CheckpointError: if the file cannot be read or does not fit.
     """
     state = read_weights(path, mapped=is_sharded(method))
     if (checkpoint := Checkpoint.of(state, path)) is not None:
@@ -98,13 +93,10 @@ def _fill(method: Method, state: Mapping[str, Any], path: str | Path) -> LoadRep
 
 
 class TrainedWeights:
-    """Fills methods that another one holds, such as a teacher, from their own checkpoints, and remembers from which.
-
-    A run that is resumed must be taught by the same weights. What was taken, in the order of the calls, is ``taken``:
-    of each file what :func:`~selfsup.weights.card.origin` says, which the run keeps in its checkpoints and its card.
+    """Fills methods that another one holds, such as a teacher, from the files that an earlier part of the run took.
 
     Args:
-        before: what an earlier part of the run took, call by call.
+        before: what it took, call by call, as :func:`~selfsup.weights.card.origin` says it, and as ``taken`` collects.
     """
 
     def __init__(self, before: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -112,25 +104,18 @@ class TrainedWeights:
         self.taken: list[dict[str, Any]] = []
 
     def __call__(self, path: str, module: nn.Module) -> None:
-        """Fill a method; all processes call this together.
-
-        Args:
-            path: a training checkpoint, or a work dir, whose newest one is taken.
-            module: what is filled; every tensor must find its place.
+        """Fill a method from a training checkpoint, or the newest one of a work dir; all processes call this together.
 
         Raises:
             CheckpointError: if the file cannot be read, holds a backbone alone, does not fit, or is not the one that
                 the run began with.
         """
-        found: dict[str, Any] = {}
         with together():
-            if is_main():
-                found = self._choose(path)
+            found = self._choose(path) if is_main() else {}
         found = broadcast_object(found)
         file = Path(found["file"])
         with together():
-            checkpoint = Checkpoint.of(read_weights(file), file)
-            if checkpoint is None:
+            if (checkpoint := Checkpoint.of(read_weights(file), file)) is None:
                 raise CheckpointError(
                     f"{file}: must be a training checkpoint, which has all parts of {class_name(module)}, got a file "
                     "without 'model'"
@@ -143,12 +128,11 @@ class TrainedWeights:
         if len(self.taken) >= len(self.before):
             return origin(checkpoint_file(path).resolve())
         expected = self.before[len(self.taken)]
-        if (file := Path(expected["file"])).is_file() and digest_of(file) == expected["sha256"]:
-            return dict(expected)
-        with contextlib.suppress(CheckpointError):  # moved, perhaps
-            file = checkpoint_file(path).resolve()
-            if digest_of(file) == expected["sha256"]:
-                return {**expected, "file": str(file)}
+        for candidate in (expected["file"], path):  # moved, perhaps
+            with contextlib.suppress(CheckpointError):
+                file = checkpoint_file(candidate).resolve()
+                if digest_of(file) == expected["sha256"]:
+                    return {**expected, "file": str(file)}
         raise CheckpointError(
             f"{path}: must hold the weights that the run began with, {expected['file']} (SHA-256 "
             f"{expected['sha256'][:12]}...), which are not there any more; restore that file, or start a new run with "

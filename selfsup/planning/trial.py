@@ -150,9 +150,7 @@ class _Trial:
             return
         built = {path: self.attempt(path, try_schedule, recipe, given) for path, given in recipe.schedules.items()}
         built = {path: schedule for path, schedule in built.items() if schedule is not None}
-        length = recipe.train_cfg
-        steps, epochs = (length.max_steps, length.max_epochs) if length else (None, None)
-        self.note(conflicts(recipe.optim_wrapper, built, steps=steps, epochs=epochs))
+        self.note(conflicts(recipe.optim_wrapper, built))
 
 
 class _Blank:

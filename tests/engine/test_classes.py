@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.engine.build import check_labelled, class_difference
+from selfsup.engine.build import check_labels
 from selfsup.engine.runner import Runner
 from selfsup.errors import DataError
 from selfsup.losses import CrossEntropyLoss, DistillationLoss, NTXentLoss

@@ -48,7 +48,7 @@ def losses_of(recipe: Golden) -> list[float]:
     wrapper = OPTIM_WRAPPERS.build(wrapper, optimizer=OPTIMIZERS.build(optimizer, params=groups))
     wrapper.bind(method)
     schedule = PARAM_SCHEDULERS.build(
-        {"type": "WarmupCosine", "warmup_steps": 3, "start_factor": 0.1},
+        {"type": "WarmupCosine", "warmup_steps": 3, "start_lr": 0.1 * optimizer["lr"]},
         optimizer=wrapper.optimizer,
         steps_per_epoch=STEPS_PER_EPOCH,
         total_steps=STEPS,

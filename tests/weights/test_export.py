@@ -13,7 +13,7 @@ from torch import nn
 
 from selfsup.config import Recipe
 from selfsup.data.input_contract import InputContract
-from selfsup.engine.run_card import run_card
+from selfsup.engine.save import run_card
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES, METHODS
 from selfsup.weights import export as module

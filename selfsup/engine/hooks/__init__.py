@@ -6,7 +6,7 @@ On a full disk:
   run after the step.
 - A hook's own record, such as images that cannot be read: the hook raises ``RecordError``, which the loop handles as
   ``DataError``: the step's other hooks are called, the state is saved, all processes stop together.
-- Pictures, TensorBoard's copy of the numbers, lines of the log: the run continues without them and reports it once.
+- Pictures and TensorBoard's copy of the numbers: the run continues without them and says so.
 """
 
 from selfsup.engine.hooks.bad_images import BadImagesHook

@@ -2,7 +2,7 @@
 
 from mmengine.hooks import Hook
 
-from selfsup.errors import ConfigError
+from selfsup.errors import require
 from selfsup.ops.dist import is_main
 from selfsup.registry import HOOKS
 from selfsup.weights.checkpoint import list_checkpoints
@@ -33,11 +33,10 @@ class CheckpointHook(Hook):
         min_steps: int = 50,
         max_keep: int = 2,
     ) -> None:
-        needed = {"min_steps": min_steps, "max_keep": max_keep}
-        for name, value in {"every_epochs": every_epochs, "every_steps": every_steps, **needed}.items():
-            if value is not None and value < 1:
-                right = ">= 1" if name in needed else ">= 1 or None"
-                raise ConfigError.at(name, f"must be {right}", got=value)
+        for name, value in (("every_epochs", every_epochs), ("every_steps", every_steps)):
+            require(value is None or value >= 1, name, "must be >= 1 or None", got=value)
+        for name, value in (("min_steps", min_steps), ("max_keep", max_keep)):
+            require(value >= 1, name, "must be >= 1", got=value)
         self.every_epochs = every_epochs
         self.every_steps = every_steps
         self.min_steps = min_steps
@@ -45,11 +44,8 @@ class CheckpointHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:  # type: ignore[no-untyped-def]
         """Save if it is time."""
-        done = runner.iter + 1
-        loop = runner.train_loop
-        due = done == loop.max_iters
-        if self.every_steps:
-            due = due or done % self.every_steps == 0
+        done, loop = runner.iter + 1, runner.train_loop
+        due = done == loop.max_iters or (self.every_steps is not None and done % self.every_steps == 0)
         if self.every_epochs and done - (runner.saved_step or 0) >= self.min_steps:
             due = due or done % (self.every_epochs * loop.steps_per_epoch) == 0
         if due:

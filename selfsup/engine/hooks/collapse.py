@@ -14,6 +14,10 @@ from selfsup.ops.random_state import isolated_random_state
 from selfsup.registry import HOOKS
 
 WATCHED = ("loss", "dead_prototypes")
+# A collapse shows in one of these, the last two on average between two looks.
+MIN_STD = 0.01  # standard deviation of the features, as a fraction of an even sphere's 1 / sqrt(D)
+MIN_USED = 2.0  # prototypes that are the nearest of any image of a batch; a collapsed model uses one
+MIN_GAIN = 0.01  # nats by which the loss is below the method's uniform_loss
 
 
 @HOOKS.register_module()
@@ -21,20 +25,13 @@ class CollapseWatchHook(Hook):
     """Measure how spread out the features of a few training images are, and warn in one line when they collapse.
 
     Writes ``features/rankme``, ``features/feature_std`` and their fractions of the greatest possible value to the
-    metrics log. Needs no labels and does not change the training. The spread of the features is watched whatever the
-    method; the loss where the method says its :attr:`~selfsup.methods.Method.uniform_loss`; the use of prototypes where
-    the method logs ``dead_prototypes``. Each warning is given once, again after it had ceased to hold, and at the end
-    if it holds then.
+    metrics log. Needs no labels and does not change the training. The loss is watched where the method says its
+    :attr:`~selfsup.methods.Method.uniform_loss`, the use of prototypes where it logs ``dead_prototypes``. Each warning
+    is given once, again after it had ceased to hold, and at the end if it holds then.
 
     Args:
         every_steps: optimizer updates between two looks, > 0.
         num_images: training images looked at, the same ones throughout, > 1.
-        min_std: warn when the features' standard deviation is below this fraction of an even sphere's 1 / sqrt(D).
-        min_used: warn when, on average between two looks, fewer prototypes than this are the nearest of any image of a
-            batch; a collapsed model uses one.
-        min_gain: warn when, on average between two looks, the loss is not by this much, in nats, below the method's
-            ``uniform_loss``.
-        seed: of the choice of images.
 
     Raises:
         ConfigError: if ``every_steps`` or ``num_images`` is too small.
@@ -42,24 +39,11 @@ class CollapseWatchHook(Hook):
 
     priority = "LOW"
 
-    def __init__(
-        self,
-        *,
-        every_steps: int = 250,
-        num_images: int = 256,
-        min_std: float = 0.01,
-        min_used: float = 2.0,
-        min_gain: float = 0.01,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, *, every_steps: int = 250, num_images: int = 256) -> None:
         require(every_steps >= 1, "every_steps", "must be > 0", got=every_steps)
         require(num_images >= 2, "num_images", "must be > 1", got=num_images)
         self.every_steps = every_steps
         self.num_images = num_images
-        self.min_std = min_std
-        self.min_used = min_used
-        self.min_gain = min_gain
-        self.seed = seed
         self._images: Any = None
         self._sums: dict[str, float] = {}
         self._seen = 0
@@ -68,7 +52,7 @@ class CollapseWatchHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Choose the images."""
         count = min(self.num_images, len(runner.train_images))
-        self._images = Subset(runner.train_images, count=count, seed=self.seed)
+        self._images = Subset(runner.train_images, count=count)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:  # type: ignore[no-untyped-def]
         """Look if it is time."""
@@ -79,10 +63,8 @@ class CollapseWatchHook(Hook):
         if (runner.iter + 1) % self.every_steps:
             return
         with isolated_random_state(runner.device):
-            watched = Representation(
-                runner.method, runner.input_contract, log=lambda _: None
-            )  # training names bad images
-            scores = spread_of(watched.extract(self._images).features)
+            representation = Representation(runner.method, runner.input_contract, log=lambda _: None)
+            scores = spread_of(representation.extract(self._images).features)
         runner.metrics_log.write(runner.iter + 1, {f"features/{name}": value for name, value in scores.items()})
         means = {name: total / self._seen for name, total in self._sums.items()}
         self._sums, self._seen = {}, 0
@@ -99,27 +81,22 @@ class CollapseWatchHook(Hook):
     def symptoms(
         self, scores: Mapping[str, float], means: Mapping[str, float], *, uniform_loss: float | None
     ) -> dict[str, str]:
-        """What indicates a collapse, one sentence each.
-
-        Args:
-            scores: of the features, by the names of :class:`selfsup.evaluation.Spread`.
-            means: of what the method reports, since the last look.
-            uniform_loss: of the method.
-        """
+        """What indicates a collapse, from the features' spread and the means of what the method has reported."""
         found = {}
-        if scores["feature_std_share"] < self.min_std:
+        if scores["feature_std_share"] < MIN_STD:
             found["std"] = (
                 f"the features are collapsing: their standard deviation is {scores['feature_std_share']:.2%} of an "
                 f"even sphere's (RankMe {scores['rankme']:.1f}); lower the learning rate, or compare with the recipe"
             )
-        if uniform_loss is not None and "dead_prototypes" in means:
-            used = (1 - means["dead_prototypes"]) * math.exp(uniform_loss)
-            if used < self.min_used:
-                found["dead"] = (
-                    f"only {used:.1f} of {math.exp(uniform_loss):.0f} prototypes are in use in a batch: all images "
-                    "look alike; lower the learning rate, or compare temperature and epsilon with the recipe"
-                )
-        if uniform_loss is not None and means["loss"] > uniform_loss - self.min_gain:
+        if uniform_loss is None:
+            return found
+        number = math.exp(uniform_loss)
+        if (used := (1 - means.get("dead_prototypes", 0)) * number) < MIN_USED:
+            found["dead"] = (
+                f"only {used:.1f} of {number:.0f} prototypes are in use in a batch: all images look alike; lower the "
+                "learning rate, or compare temperature and epsilon with the recipe"
+            )
+        if means["loss"] > uniform_loss - MIN_GAIN:
             found["uniform"] = (
                 f"the loss is {means['loss']:.4f}, and {uniform_loss:.4f} is that of guessing: nothing is learned yet; "
                 "if this lasts, lengthen the warm-up, lower the learning rate, or look at views.png"

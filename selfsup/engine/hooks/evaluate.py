@@ -5,8 +5,8 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from selfsup.engine.evaluate import build_evaluators
 from selfsup.errors import DataError
+from selfsup.evaluation.build import build_evaluators
 from selfsup.evaluation.evaluator import evaluate_tasks, metrics_of
 from selfsup.evaluation.representation import Representation
 from selfsup.ops.random_state import isolated_random_state
@@ -46,7 +46,7 @@ class EvaluateHook(Hook):
         self.at_start = at_start
         self.max_images = max_images
         self._tasks: dict[str, Any] = {}
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         self._last_step: int | None = None
 
     def before_train(self, runner: Any) -> None:
@@ -59,10 +59,8 @@ class EvaluateHook(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:  # type: ignore[no-untyped-def]
         """Evaluate if it is time."""
         done = runner.iter + 1
-        due = bool(self.every_steps) and done % self.every_steps == 0
-        if self.every_epochs:
-            due = due or done % (self.every_epochs * runner.train_loop.steps_per_epoch) == 0
-        if due:
+        epochs = (self.every_epochs or 0) * runner.train_loop.steps_per_epoch
+        if any(every and done % every == 0 for every in (self.every_steps, epochs)):
             self._evaluate(runner, step=done, when=f"step {done}")
 
     def after_train(self, runner: Any) -> None:
@@ -76,9 +74,9 @@ class EvaluateHook(Hook):
         self._last_step = step
 
         def once(line: str) -> None:
-            if line not in self._said:
-                self._said.add(line)
+            if line not in self._logged:
                 runner.logger.info(line)
+            self._logged.add(line)
 
         try:
             with isolated_random_state(runner.device):

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from datetime import timedelta
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -59,14 +60,17 @@ class ProgressHook(Hook):
         self._wait = keep * self._wait + (1 - keep) * numbers["data_wait_share"]
         if not is_main():
             return
-        rate = f"{_rate(self._rate)} images/s  data wait {self._wait:.0%}"
-        shown = f"loss {outputs['loss']:.4f}  lr {outputs['lr']:.4g}  {rate}"
+        rate = f"{self._rate:.0f}" if self._rate >= 10 else f"{self._rate:.2g}"
+        numbers_shown = f"loss {outputs['loss']:.4f}  lr {outputs['lr']:.4g}"
+        shown = f"{numbers_shown}  {rate} images/s  data wait {self._wait:.0%}"
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=runner.iter + 1, numbers=shown)
         elif time.monotonic() - self._last_line >= self.every_seconds or runner.iter + 1 == runner.max_iters:
             self._last_line = time.monotonic()
             left = (runner.max_iters - runner.iter - 1) * images / max(self._rate, 1e-9)
-            runner.logger.info(f"step {runner.iter + 1}/{runner.max_iters}  {shown}  {_clock(left)} left")
+            runner.logger.info(
+                f"step {runner.iter + 1}/{runner.max_iters}  {shown}  {timedelta(seconds=round(left))} left"
+            )
 
     def after_train(self, runner: Any) -> None:
         """Take the bar down."""
@@ -77,13 +81,3 @@ class ProgressHook(Hook):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-def _rate(images_per_second: float) -> str:
-    return f"{images_per_second:.0f}" if images_per_second >= 10 else f"{images_per_second:.2g}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

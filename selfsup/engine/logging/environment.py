@@ -6,8 +6,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import mmengine
 import torch
@@ -18,28 +18,13 @@ from selfsup.ops.dist import world_size
 from selfsup.ops.files import WORK_DIR_MARKER, write_record
 
 
-def write_environment(
-    work_dir: str | Path,
-    *,
-    device: torch.device,
-    precision: str | None,
-    seed: int,
-    run: str,
-    found: Collection[str] = (),
-) -> None:
+def write_environment(runner: Any) -> None:
     """Write ``environment.json``: versions, machine, command and seed of this start of the run.
-
-    Args:
-        work_dir: the folder of the run.
-        device: where it trains.
-        precision: that of the forward pass; None if what gives the optimizer its gradients has none.
-        seed: of everything random.
-        run: what tells the run from all others, over every resume.
-        found: names of what was in the folder before its first run, see :func:`~selfsup.engine.work_dir.found_before`.
 
     Raises:
         RecordError: if it cannot be written.
     """
+    device = runner.device
     environment = {
         "selfsup": selfsup.__version__,
         "commit": commit_of(Path(selfsup.__file__).parents[1]),
@@ -49,18 +34,18 @@ def write_environment(
         "mmengine": mmengine.__version__,
         "system": platform.platform(),
         "device": str(device),
-        "precision": precision,
+        "precision": getattr(runner.optim_wrapper, "precision", None),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "processes": world_size(),
-        "seed": seed,
-        "run": run,
+        "seed": runner.seed,
+        "run": runner.run_id,
         "command": sys.argv,
-        "found_in_work_dir": sorted(found),
+        "found_in_work_dir": sorted(runner.found_before),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-    write_record(Path(work_dir, WORK_DIR_MARKER), json.dumps(environment, indent=2) + "\n")
+    write_record(Path(runner.work_dir, WORK_DIR_MARKER), json.dumps(environment, indent=2) + "\n")
 
 
 def commit_of(checkout: Path) -> str | None:

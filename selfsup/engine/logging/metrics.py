@@ -1,28 +1,28 @@
 """Named numbers of a run: one JSON object a line, and TensorBoard scalars where that package is installed."""
 
+import contextlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from selfsup.engine.logging.tensorboard import Board
 from selfsup.errors import RecordError
+from selfsup.ops.dist import is_main
 from selfsup.ops.files import WholeAppends, reason, unrecorded, write_whole
 
 
 class MetricsLog:
-    """Appends to ``metrics.jsonl`` in the work dir; line by line, so that a killed run loses at most the last one.
+    """Appends to ``metrics.jsonl``, on the main process; line by line, so that a killed run loses at most the last one.
 
     A line that the disk does not take is kept and tried again with the next one; the training loop stops the run for it
     between two steps and saves it with the state, so that the resumed run writes it.
 
     Args:
         work_dir: the folder of the run.
-        resume_step: updates done so far; lines written by an earlier run past that point are dropped, because the
-            resumed run will write them again. A run that starts at 0 writes all of them.
+        resume_step: updates done so far; lines past that point are dropped, because the run will write them again.
         unwritten: lines that an earlier run could not write.
-        enabled: False on every process but the main one.
         warn: is told what goes wrong without stopping the run.
 
     Attributes:
@@ -39,7 +39,6 @@ class MetricsLog:
         *,
         resume_step: int = 0,
         unwritten: Sequence[Mapping[str, Any]] = (),
-        enabled: bool = True,
         warn: Callable[[str], object] = print,
     ) -> None:
         self.path = Path(work_dir) / "metrics.jsonl"
@@ -48,7 +47,7 @@ class MetricsLog:
         self._warn = warn
         self._file: WholeAppends | None = None
         self._board: Board | None = None
-        if not enabled:
+        if not is_main():
             return
         kept = [line for line in read_metrics(self.path) if line["step"] <= resume_step] if resume_step else []
         kept += [dict(line) for line in unwritten if line not in kept]  # unless it was resumed from there before
@@ -57,11 +56,27 @@ class MetricsLog:
             self._file = WholeAppends(self.path)
         except OSError as error:
             raise unrecorded(self.path, error) from error
-        self._board = Board(Path(work_dir) / "tensorboard", resume_step=resume_step, warn=warn)
+        with contextlib.suppress(ImportError), self._copying():
+            self._board = Board(Path(work_dir) / "tensorboard", resume_step=resume_step)
+
+    @contextlib.contextmanager
+    def _copying(self) -> Iterator[None]:
+        """A full disk stops the copy for TensorBoard, not the run."""
+        try:
+            yield
+        except OSError as error:
+            board, self._board = self._board, None
+            with contextlib.suppress(OSError):
+                if board is not None:
+                    board.close()
+            self._warn(
+                f"{self.path.with_name('tensorboard')}: could not be written ({reason(error, self.path)}); it does not "
+                "show the rest of this run; metrics.jsonl has all of it"
+            )
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Record values measured after ``step`` updates; a value that is not finite becomes null."""
-        if self._file is None or self._board is None:
+        if self._file is None:
             return
         finite = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
         self.unwritten.append({"step": step, **finite})
@@ -71,16 +86,15 @@ class MetricsLog:
             self.fault = unrecorded(self.path, error)
         else:
             self.unwritten, self.fault = [], None
-        self._board.write(step, values)
+        with self._copying():
+            if self._board is not None:
+                self._board.write(step, values)
 
     def close(self) -> None:
         """Close both files."""
-        for file in (self._file, self._board):
-            try:
-                if file is not None:
-                    file.close()
-            except OSError as error:
-                self._warn(f"{self.path.parent}: the last numbers may be missing ({reason(error, self.path)})")
+        for file in (self._board, self._file):
+            if file is not None:
+                file.close()
         self._file = self._board = None
 
 
@@ -89,11 +103,7 @@ def _text(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """The lines of a ``metrics.jsonl``; a last line cut off by a kill or a full disk is left out.
-
-    Args:
-        path: the file; none gives an empty list.
-    """
+    """The lines of a ``metrics.jsonl``, if there is one; a last line cut off by a kill or a full disk is left out."""
     path = Path(path)
     if not path.is_file():
         return []

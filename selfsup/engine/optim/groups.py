@@ -45,47 +45,40 @@ def parameter_groups(
         rules: see above; ``dict(kinds=('bias', 'norm'), weight_decay=0.0, adapt=False)`` is SimCLR's and BYOL's.
         lr: the optimizer's learning rate, for ``lr_scale``.
 
-    Returns:
-        Groups with ``params`` and the options that apply, in the order of their first parameter.
-
     Raises:
         ConfigError: if a rule has an unknown key or kind, selects nothing, or the model has nothing to train.
     """
-    parameters = list(_described(model))
-    require(
-        any(parameter.requires_grad for _, parameter, _ in parameters), "", "the model has no parameter that is trained"
-    )
-    options: list[dict[str, Any]] = [{} for _ in parameters]
-    for number, rule in enumerate(rules):
-        where = f"param_groups.{number}"
-        given = _checked(rule, where)
-        selected = [i for i, (name, _, kinds) in enumerate(parameters) if _selects(rule, name, kinds)]
-        if not selected:
-            names = [name for name, _, _ in parameters]
-            raise ConfigError.at(
-                where,
-                f"{_selection(rule)} matches no parameter",
-                expected=f"they are called {', '.join(names[:8])}, ...",
-            )
-        for i in selected:
-            options[i].update(given)
+    checked = [_checked(rule, f"param_groups.{number}", lr) for number, rule in enumerate(rules)]
+    selecting: set[int] = set()
     groups: dict[tuple[tuple[str, Any], ...], dict[str, Any]] = {}
-    for (_, parameter, _), chosen in zip(parameters, options, strict=True):
+    for name, parameter, kinds in _described(model):
+        options: dict[str, Any] = {}
+        for number, rule in enumerate(rules):
+            if _selects(rule, name, kinds):
+                selecting.add(number)
+                options |= checked[number]
         if parameter.requires_grad:
-            key = tuple(sorted(chosen.items()))
-            groups.setdefault(key, {"params": [], **_resolved(chosen, lr)})["params"].append(parameter)
+            key = tuple(sorted(options.items()))
+            groups.setdefault(key, {"params": [], **options})["params"].append(parameter)
+    for number, rule in enumerate(rules):
+        if number not in selecting:
+            selection = ", ".join(f"{selector}={rule[selector]!r}" for selector in SELECTORS if selector in rule)
+            names = ", ".join(name for name, _ in list(model.named_parameters())[:8])
+            raise ConfigError.at(
+                f"param_groups.{number}", f"{selection} matches no parameter", expected=f"they are called {names}, ..."
+            )
+    require(groups, "", "the model has no parameter that is trained")
     return list(groups.values())
 
 
 def _described(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, set[str]]]:
     """Every parameter once, with its name and kinds."""
-    seen: set[nn.Parameter] = set()
-    for path, module in model.named_modules():
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    for module in model.modules():
+        norm = {"norm"} if _is_norm(module) else set()
         for name, parameter in module.named_parameters(recurse=False):
-            if parameter not in seen:
-                seen.add(parameter)
-                kinds = {kind for kind, is_one in (("bias", name == "bias"), ("norm", _is_norm(module))) if is_one}
-                yield (f"{path}.{name}" if path else name), parameter, kinds
+            if parameter in names:
+                yield names.pop(parameter), parameter, norm | ({"bias"} if name == "bias" else set())
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -95,8 +88,8 @@ def _is_norm(module: nn.Module) -> bool:
     return type(module).__name__.rstrip("123d").lower().endswith("norm")
 
 
-def _checked(rule: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The options of a rule."""
+def _checked(rule: Mapping[str, Any], where: str, lr: float | None) -> dict[str, Any]:
+    """The options of a rule, as the optimizer takes them."""
     for key in rule:
         if key not in SELECTORS + OPTIONS:
             raise ConfigError.at(where, f"unknown key {key!r}", expected=nearest(key, SELECTORS + OPTIONS))
@@ -105,39 +98,24 @@ def _checked(rule: Mapping[str, Any], where: str) -> dict[str, Any]:
             raise ConfigError.at(f"{where}.kinds", f"unknown kind {kind!r}", expected=nearest(kind, KINDS))
     if not any(_several(rule.get(selector, ())) for selector in SELECTORS):
         raise ConfigError.at(where, f"needs kinds or match to say which parameters, got keys {sorted(rule)}")
-    given = {
+    given: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in rule.items() if key not in SELECTORS
     }
-    if not given:
-        raise ConfigError.at(
-            where, "selects parameters but changes nothing", expected=f"add one of {', '.join(OPTIONS)}"
-        )
-    if "lr" in given and "lr_scale" in given:
-        raise ConfigError.at(where, "give lr or lr_scale, not both")
+    require(given, where, "selects parameters but changes nothing", expected=f"add one of {', '.join(OPTIONS)}")
+    if "lr_scale" in given:
+        require("lr" not in given, where, "give lr or lr_scale, not both")
+        if lr is None:
+            raise ConfigError.at(where, "lr_scale needs the optimizer's lr, got none")
+        given["lr"] = lr * given.pop("lr_scale")
     return given
 
 
 def _selects(rule: Mapping[str, Any], name: str, kinds: set[str]) -> bool:
     wanted, patterns = _several(rule.get("kinds", ())), _several(rule.get("match", ()))
-    return (not wanted or bool(kinds.intersection(wanted))) and (
+    return (not wanted or not kinds.isdisjoint(wanted)) and (
         not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
     )
 
 
-def _selection(rule: Mapping[str, Any]) -> str:
-    return ", ".join(f"{selector}={rule[selector]!r}" for selector in SELECTORS if selector in rule)
-
-
 def _several(value: str | Sequence[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _resolved(options: dict[str, Any], lr: float | None) -> dict[str, Any]:
-    """Options as the optimizer takes them."""
-    resolved = dict(options)
-    scale = resolved.pop("lr_scale", None)
-    if scale is not None and "lr" not in resolved:
-        if lr is None:
-            raise ConfigError.at("param_groups", "lr_scale needs the optimizer's lr, got none")
-        resolved["lr"] = lr * scale
-    return resolved

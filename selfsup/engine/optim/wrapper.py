@@ -1,9 +1,9 @@
 """One optimizer update: precision, accumulation, frozen parameters, clipping, and a guard against bad gradients."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -12,7 +12,6 @@ from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
 from selfsup.engine.optim.groups import parameter_groups
-from selfsup.engine.optim.regroup import regrouped, same_groups
 from selfsup.errors import CheckpointError, ConfigError, NonFiniteError, nearest, require, under
 from selfsup.ops.parts import all_finite, split_like, total_norm
 from selfsup.ops.precision import Precision, fast_precision
@@ -20,8 +19,14 @@ from selfsup.registry import OPTIM_WRAPPERS, OPTIMIZERS
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PRECISIONS = ("auto", *get_args(Precision))
-CLIPPING = ("max_norm", "norm_type")
 SMALLEST_LOSS_SCALE = 1.0  # below it fp16 gradients overflow without any scaling: the fault is not the scale's
+
+
+class Clipping(NamedTuple):
+    """What ``clip_grad`` may say."""
+
+    max_norm: float
+    norm_type: float = 2.0
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -35,27 +40,22 @@ class PrecisionOptimWrapper(OptimWrapper):
     Args:
         optimizer: whose parameters are updated.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``, by autocast; fp16 scales the loss, and skips the updates whose
-            gradients overflow while the scale adapts. ``'auto'`` takes what the parameters' device computes fast, see
-            :func:`~selfsup.ops.precision.fast_precisions`; in a run all processes take the same, and a resumed run
-            keeps what it began with.
+            gradients overflow while the scale adapts. ``'auto'`` takes what the parameters' device computes fast.
         accumulative_counts: losses per update, >= 1; each is divided by it.
         clip_grad: ``dict(max_norm=..., norm_type=2.0)``, or None.
         freeze: part of a parameter's name -> how long such parameters have no gradient, and so get neither weight
             decay nor momentum: a number of updates, or ``'1 epoch'``. SwAV freezes its prototypes for 313 updates at
             batch 4096: one epoch and one iteration.
-        cache_casts: keep each weight's low-precision copy from its first use to the end of the forward pass. Off by
-            default: with activation checkpointing, and more than one forward pass per update, the copies of all weights
-            stay alive for little gain.
+        cache_casts: keep each weight's low-precision copy from its first use to the end of the forward pass: little
+            gain, and with more than one forward pass per update the copies of all weights stay alive.
         check_finite: stop at gradients that are not finite, before they reach the weights. Costs the wait for one
             number per update on a GPU.
 
     Attributes:
         precision: that of the forward pass, never ``'auto'``.
-        automatic: whether it is the device's and not the config's.
         updates: updates so far, skipped ones included.
         steps_per_epoch: updates in one pass over the data, which the training loop sets; needed to freeze for epochs.
-        last_grad_norm: norm of all gradients at the last update, before clipping, without frozen ones; a tensor, so
-            that reading it is up to the caller.
+        last_grad_norm: norm of all gradients at the last update, before clipping, without frozen ones.
 
     Raises:
         ConfigError: if an argument is unknown or out of its range.
@@ -74,14 +74,14 @@ class PrecisionOptimWrapper(OptimWrapper):
         cache_casts: bool = False,
         check_finite: bool = True,
     ) -> None:
-        if precision not in PRECISIONS:
-            raise ConfigError.at(
-                "precision", f"unknown precision {precision!r}", expected=nearest(precision, PRECISIONS)
-            )
+        near = nearest(precision, PRECISIONS)
+        require(precision in PRECISIONS, "precision", f"unknown precision {precision!r}", expected=near)
         require(accumulative_counts >= 1, "accumulative_counts", "must be >= 1", got=accumulative_counts)
         super().__init__(optimizer, accumulative_counts=accumulative_counts)
         self.base_param_settings = None  # MMEngine's own, which would show as one more parameter group
-        self.clipping = _checked_clipping(clip_grad)
+        self.clipping = None if clip_grad is None else Clipping(**clip_grad)
+        if self.clipping is not None:
+            require(self.clipping.max_norm > 0, "clip_grad.max_norm", "must be > 0", got=self.clipping.max_norm)
         self.freeze = {key: _length(key, given) for key, given in (freeze or {}).items()}
         self.steps_per_epoch: int | None = None
         self.cache_casts = cache_casts
@@ -96,15 +96,9 @@ class PrecisionOptimWrapper(OptimWrapper):
 
     @classmethod
     def for_method(cls, method: nn.Module, section: Mapping[str, Any]) -> Self:
-        """Build and bind what a config's ``optim_wrapper`` says; the method may be on the meta device.
+        """Build and bind what a config's ``optim_wrapper`` says, with its ``optimizer`` and ``param_groups``.
 
-        Args:
-            method: whose parameters are optimized.
-            section: the constructor's arguments, with the dict of the ``optimizer``, and ``param_groups``, see
-                :func:`~selfsup.engine.optim.groups.parameter_groups`.
-
-        Raises:
-            ConfigError: if anything does not fit the method's parameters or is out of its range.
+        The method may be on the meta device.
         """
         options = dict(section) | {"type": cls}
         optimizer = options.pop("optimizer")
@@ -116,10 +110,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         return wrapper
 
     def bind(self, model: nn.Module) -> None:
-        """Learn the names of the parameters; needed for ``freeze``, and for messages that name a parameter.
-
-        Args:
-            model: the module whose parameters are optimized, without what wraps it for several processes.
+        """Learn the names of a model's parameters; needed for ``freeze``, and for messages that name a parameter.
 
         Raises:
             ConfigError: if a key of ``freeze`` is part of no parameter's name.
@@ -138,29 +129,17 @@ class PrecisionOptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast for the forward pass, and no exchange of gradients but for the last loss of an update."""
-        autocast = torch.autocast(
-            self._device_type,
-            DTYPES[self.precision],
-            enabled=self.precision != "fp32",
-            cache_enabled=self.cache_casts,
-        )
+        kind, lower = self._device_type, self.precision != "fp32"
+        autocast = torch.autocast(kind, DTYPES[self.precision], enabled=lower, cache_enabled=self.cache_casts)
         with super().optim_context(model), autocast:
             yield
 
     def backward(self, loss: Tensor, **kwargs: Any) -> None:
-        """Add a loss's gradients to those accumulated so far.
-
-        Args:
-            loss: already divided by the number of losses per update.
-            kwargs: arguments of :meth:`torch.Tensor.backward`.
-        """
+        """Add a loss's gradients to those accumulated so far; it is divided by the number of losses already."""
         super().backward(self.scaler.scale(loss), **kwargs)
 
     def step(self, **kwargs: Any) -> None:
         """Update the parameters from their gradients.
-
-        Args:
-            kwargs: arguments of the optimizer's ``step``.
 
         Raises:
             NonFiniteError: if the gradients are not finite; the parameters are untouched.
@@ -169,23 +148,14 @@ class PrecisionOptimWrapper(OptimWrapper):
         gradients = [parameter.grad for parameter in self._parameters() if parameter.grad is not None]
         if gradients:
             self.scaler.unscale_(self.optimizer)
-            norm_type = self.clipping.get("norm_type", 2.0)
-            self.last_grad_norm = total_norm(gradients, norm_type)
+            self.last_grad_norm = total_norm(gradients, 2.0 if self.clipping is None else self.clipping.norm_type)
             if self.check_finite and not torch.isfinite(self.last_grad_norm):
                 self._raise_unless_scale_can_adapt()
-            if "max_norm" in self.clipping:
-                updated = [parameter for parameter in self._parameters() if parameter.grad is not None]
-                clip_grads_with_norm_(updated, self.clipping["max_norm"], self.last_grad_norm)
+            if self.clipping is not None:
+                clip_grads_with_norm_(self._parameters(), self.clipping.max_norm, self.last_grad_norm)
             self.scaler.step(self.optimizer, **kwargs)
             self.scaler.update()
         self.updates += 1
-
-    def first_non_finite_gradient(self) -> str | None:
-        """Name of the first parameter whose gradient is not finite, None if there is none."""
-        for number, parameter in enumerate(self._parameters()):
-            if parameter.grad is not None and not all_finite(parameter.grad):
-                return f"parameter {number}" if self._names is None else self._names[parameter]
-        return None
 
     def state_dict(self) -> dict[str, Any]:
         """State of the optimizer and of fp16's loss scale, updates so far, and the parameters' names in order."""
@@ -193,58 +163,35 @@ class PrecisionOptimWrapper(OptimWrapper):
         return {**super().state_dict(), "updates": self.updates, "scaler": self.scaler.state_dict(), "names": names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state, each parameter its own, by name: other groups may hold it than did before.
+        """Take over a state with whole tensors, each parameter its own, by name: other groups may hold it than did.
 
         A state without names, as earlier versions saved it, is taken over by position.
 
-        Args:
-            state_dict: what :meth:`state_dict` returned, with whole tensors; it is not changed.
-
         Raises:
-            CheckpointError: if it is another wrapper's, or of other parameters than the optimizer's.
+            CheckpointError: if it is of other parameters than the optimizer's.
         """
-        state = dict(state_dict)
-        names = state.pop("names", None)
-        if "updates" not in state or "scaler" not in state:
-            raise CheckpointError.at(
-                "optim_wrapper", f"the state is not {type(self).__name__}'s, it has keys {sorted(state)}"
-            )
-        self.updates = state.pop("updates")
+        state = {name: state_dict[name] for name in ("state", "param_groups")}
+        self.updates = state_dict["updates"]
         self._inner_count = self.updates * self._accumulative_counts
-        state.pop("base_param_settings", None)  # of earlier versions
-        scaler = state.pop("scaler")
-        if scaler:
-            self.scaler.load_state_dict(scaler)
-        if names is not None and (groups := self._named_groups()) is not None:
-            state |= regrouped(state, names, groups)
-        state["state"] = self._split(state.get("state", {}))
-        try:
-            super().load_state_dict(state)
-        except ValueError as error:
-            raise CheckpointError.at("optim_wrapper", f"the saved optimizer does not fit this one: {error}") from error
+        if state_dict["scaler"]:
+            self.scaler.load_state_dict(state_dict["scaler"])
+        if (names := state_dict.get("names")) is not None and self._names is not None:
+            state |= _regrouped(state, names, self._named_groups(self._names))
+        parameters = list(self._parameters())
+        state["state"] = {
+            number: {name: _split(value, parameters[number]) for name, value in values.items()}
+            for number, values in state["state"].items()
+        }
+        super().load_state_dict(state)
 
     def has_groups_of(self, state_dict: Mapping[str, Any]) -> bool:
         """Whether a state's parameters are sorted into the same groups as the optimizer's, as far as it names them."""
-        names, groups = state_dict.get("names"), self._named_groups()
-        return names is None or groups is None or same_groups(state_dict, names, groups)
+        if (names := state_dict.get("names")) is None or self._names is None:
+            return True
+        saved = [[names[number] for number in group["params"]] for group in state_dict["param_groups"]]
+        return saved == self._named_groups(self._names)
 
-    def _split(self, state: Mapping[int, Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
-        """Each parameter's state, split as the parameter is."""
-        parameters = list(self._parameters())
-        return {
-            number: {
-                name: split_like(value, parameters[number])
-                if isinstance(value, Tensor) and value.shape == parameters[number].shape
-                else value
-                for name, value in values.items()
-            }
-            for number, values in state.items()
-            if number < len(parameters)
-        }
-
-    def _named_groups(self) -> list[list[str]] | None:
-        if (names := self._names) is None:
-            return None
+    def _named_groups(self, names: Mapping[Tensor, str]) -> list[list[str]]:
         return [[names[parameter] for parameter in group["params"]] for group in self.optimizer.param_groups]
 
     def _parameters(self) -> Iterator[nn.Parameter]:
@@ -252,14 +199,13 @@ class PrecisionOptimWrapper(OptimWrapper):
             yield from group["params"]
 
     def _drop_frozen_gradients(self) -> None:
-        if any(unit == "epochs" for _, unit in self.freeze.values()) and self.steps_per_epoch is None:
-            raise RuntimeError("PrecisionOptimWrapper.freeze counts epochs: set steps_per_epoch before training")
+        if not self.freeze:
+            return
+        in_epochs = any(unit == "epochs" for _, unit in self.freeze.values())
+        if self._names is None or (in_epochs and self.steps_per_epoch is None):
+            raise RuntimeError("freeze needs bind(model) before training, and steps_per_epoch where it counts epochs")
         steps = {"updates": 1, "epochs": self.steps_per_epoch or 0}
         frozen = [key for key, (number, unit) in self.freeze.items() if self.updates < number * steps[unit]]
-        if not frozen:
-            return
-        if self._names is None:
-            raise RuntimeError("PrecisionOptimWrapper.freeze needs parameter names: call bind(model) before training")
         for parameter, name in self._names.items():
             if any(key in name for key in frozen):
                 parameter.grad = None
@@ -267,9 +213,43 @@ class PrecisionOptimWrapper(OptimWrapper):
     def _raise_unless_scale_can_adapt(self) -> None:
         if self.scaler.is_enabled() and self.scaler.get_scale() >= SMALLEST_LOSS_SCALE:
             return
-        name = self.first_non_finite_gradient()
-        fault = "the norm of all gradients overflows" if name is None else f"the gradient of {name} is not finite"
+        fault = "the norm of all gradients overflows"
+        for number, parameter in enumerate(self._parameters()):
+            if parameter.grad is not None and not all_finite(parameter.grad):
+                name = f"parameter {number}" if self._names is None else self._names[parameter]
+                fault = f"the gradient of {name} is not finite"
+                break
         raise NonFiniteError(f"{fault} (norm {float(self.last_grad_norm or 0):g})")
+
+
+def _split(value: Any, parameter: Tensor) -> Any:
+    """A part of an optimizer's state, split over the processes as its parameter is."""
+    return split_like(value, parameter) if isinstance(value, Tensor) and value.shape == parameter.shape else value
+
+
+def _regrouped(state: Mapping[str, Any], names: Sequence[str], groups: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """The state of an optimizer, which knows its parameters by number, for one with other groups of these names.
+
+    A group whose members were in several ones has the options of its first member's.
+
+    Raises:
+        CheckpointError: if the two have not the same parameters.
+    """
+    before = {name: number for number, name in enumerate(names)}
+    now = {name: number for number, name in enumerate(name for group in groups for name in group)}
+    missing, unexpected = ([name for name in one if name not in other] for one, other in ((now, before), (before, now)))
+    if missing or unexpected:
+        raise CheckpointError.at(
+            "optim_wrapper",
+            f"the saved optimizer is not of the parameters that are trained now: missing {missing[:3]}, unexpected "
+            f"{unexpected[:3]}",
+            expected="train the same ones, or start a new run from the weights with --init-from",
+        )
+    options = {number: group for group in state["param_groups"] for number in group["params"]}
+    return {
+        "state": {now[name]: state["state"][before[name]] for name in now if before[name] in state["state"]},
+        "param_groups": [{**options[before[group[0]]], "params": [now[name] for name in group]} for group in groups],
+    }
 
 
 def _length(key: str, given: int | str) -> tuple[float, str]:
@@ -280,13 +260,3 @@ def _length(key: str, given: int | str) -> tuple[float, str]:
     if match is None:
         raise ConfigError.at(f"freeze.{key}", "must be a number of updates >= 0, or text such as '1 epoch'", got=given)
     return float(match[1]), "epochs"
-
-
-def _checked_clipping(clip_grad: Mapping[str, float] | None) -> dict[str, float]:
-    clipping = dict(clip_grad or {})
-    for key in clipping:
-        if key not in CLIPPING:
-            raise ConfigError.at("clip_grad", f"unknown key {key!r}", expected=nearest(key, CLIPPING))
-    if clip_grad is not None and not clipping.get("max_norm", 0) > 0:
-        raise ConfigError.at("clip_grad.max_norm", "must be > 0", got=clipping.get("max_norm"))
-    return clipping

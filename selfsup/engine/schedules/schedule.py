@@ -1,21 +1,23 @@
-"""Schedules for configs: a function of the step, and how its value reaches the parameter groups."""
+"""Schedules for configs: a function of the step, 0 the first, and how its value reaches the parameter groups."""
 
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from mmengine.optim import BaseOptimWrapper
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from torch.optim import Optimizer
 
-from selfsup.engine.schedules.rates import CosineStart, cosine, decayed, epoch_cosine, warm_up, warmup_cosine
-from selfsup.errors import ConfigError, nearest
+from selfsup.errors import ConfigError, nearest, require
 from selfsup.registry import PARAM_SCHEDULERS
+
+Seam = Literal["rebased", "vissl_fixed"]
 
 
 class Schedule(_ParamScheduler):
-    """Sets an option of the optimizer to ``curve(step)``, where ``step`` is the number of updates done.
+    """Sets an option of the optimizer to ``curve(step)``, where ``step`` is the number of updates done, whatever it was
+    before: no other schedule can move that option.
 
     The values belong to the optimizer's own option: a parameter group with another follows in proportion, so that a
     weight decay of 0 stays 0. A group with ``fixed_lr=True`` or ``fixed_weight_decay=True`` keeps its own.
@@ -25,23 +27,16 @@ class Schedule(_ParamScheduler):
         curve: the option's value at a step.
         param_name: the option.
 
-    Attributes:
-        from_step_alone: that it sets the option to the same value whatever it was before, so that no other schedule
-            can move that option.
-
     Raises:
         ConfigError: if the optimizer's own option is not positive.
     """
-
-    from_step_alone = True
 
     def __init__(
         self, optimizer: Optimizer | BaseOptimWrapper, curve: Callable[[int], float], *, param_name: str = "lr"
     ) -> None:
         self.curve = curve
         self.reference = optimizer.defaults[param_name]
-        if not self.reference > 0:
-            raise ConfigError.at("", f"needs an optimizer with {param_name} > 0", got=self.reference)
+        require(self.reference > 0, "", f"needs an optimizer with {param_name} > 0", got=self.reference)
         super().__init__(optimizer, param_name=param_name, by_epoch=False)
 
     def value(self, step: int, base: float) -> float:
@@ -56,14 +51,42 @@ class Schedule(_ParamScheduler):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved number of updates, along this schedule's own curve."""
         self.last_step = self._global_step = state_dict["step"]
-        for group, value in zip(self.optimizer.param_groups, self._get_value(), strict=True):
+        self._last_value = self._get_value()
+        for group, value in zip(self.optimizer.param_groups, self._last_value, strict=True):
             group[self.param_name] = value
-        self._last_value = [group[self.param_name] for group in self.optimizer.param_groups]
 
     def _get_value(self) -> list[float]:
         groups = zip(self.optimizer.param_groups, self.base_values, strict=True)
         fixed = f"fixed_{self.param_name}"
         return [base if group.get(fixed) else self.value(self.last_step, base) for group, base in groups]
+
+
+def cosine(progress: float, *, first: float, last: float) -> float:
+    """From ``first`` at progress 0 to ``last`` at progress 1 along half a cosine.
+
+    Source: Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5.
+    """
+    return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def warm_up(step: int, *, peak: float, start: float, steps: int, inclusive: bool = False) -> float:
+    """A straight rise from ``start`` at step 0 to ``peak`` after so many steps, and ``peak`` from there on.
+
+    ``inclusive`` reaches the peak one step earlier, within the rise, as SwAV's ``np.linspace`` does.
+    """
+    length = steps - 1 if inclusive else steps
+    if step >= steps:
+        return peak
+    return start + (peak - start) * step / length if length else start
+
+
+def _warmup_length(steps: int | None, epochs: float | None, steps_per_epoch: int) -> int:
+    """In updates, however a config gives it."""
+    if steps is not None and epochs is not None:
+        raise ConfigError.at("", "give warmup_steps or warmup_epochs, not both")
+    length = round((epochs or 0) * steps_per_epoch) if steps is None else steps
+    require(length >= 0, "", "the warm-up must not be negative", got=length)
+    return length
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -84,7 +107,7 @@ class Cosine(Schedule):
     ) -> None:
         first = optimizer.defaults[param_name]
         super().__init__(
-            optimizer, lambda step: cosine(step / total_steps, peak=first, end=end_value), param_name=param_name
+            optimizer, lambda step: cosine(step / total_steps, first=first, last=end_value), param_name=param_name
         )
 
 
@@ -94,13 +117,10 @@ class WarmupCosine(Schedule):
 
     Args:
         optimizer: optimizer or optim wrapper; its learning rate is the peak.
-        steps_per_epoch: updates in one pass over the data.
-        total_steps: updates of the whole run, at which ``end_lr`` is reached.
-        start_lr: learning rate of the first update, 0 by default.
-        start_factor: the same as a fraction of the peak.
-        end_lr: learning rate the cosine falls to.
-        warmup_steps: length of the warm-up in updates.
-        warmup_epochs: the same in passes over the data.
+        steps_per_epoch, total_steps: updates in one pass over the data, and in the whole run.
+        start_lr: learning rate of the first update, if there is a warm-up.
+        end_lr: learning rate that the cosine reaches at ``total_steps``.
+        warmup_steps, warmup_epochs: length of the warm-up in updates, or in passes over the data.
         warmup_inclusive: reach the peak in the warm-up's last update, as SwAV's code does, and not after it.
         seam: ``'rebased'`` starts the cosine after the warm-up, as the papers say; ``'vissl_fixed'`` at step 0, as
             VISSL's SEER configs do: the rate drops when the warm-up ends (9.6 to 9.47).
@@ -108,7 +128,8 @@ class WarmupCosine(Schedule):
     Raises:
         ConfigError: if something is given twice or out of its range.
 
-    Source: see :func:`~selfsup.engine.schedules.rates.warmup_cosine`.
+    Source: Goyal et al. 2021, arXiv:2103.01988, section 3 (rebased); VISSL's SEER configs, interval scaling
+        [rescaled, fixed] (vissl_fixed); SwAV's main_swav.py (inclusive).
     """
 
     def __init__(
@@ -117,20 +138,22 @@ class WarmupCosine(Schedule):
         *,
         steps_per_epoch: int,
         total_steps: int,
-        start_lr: float | None = None,
-        start_factor: float | None = None,
+        start_lr: float = 0.0,
         end_lr: float = 0.0,
         warmup_steps: int | None = None,
         warmup_epochs: float | None = None,
         warmup_inclusive: bool = False,
-        seam: CosineStart = "rebased",
+        seam: Seam = "rebased",
     ) -> None:
-        if seam not in get_args(CosineStart):
-            raise ConfigError.at("seam", f"unknown {seam!r}", expected=nearest(seam, get_args(CosineStart)))
-        rise = _warm_up(self, optimizer, steps_per_epoch, start_lr, start_factor, warmup_steps, warmup_epochs)
-        curve = partial(
-            warmup_cosine, total_steps=total_steps, end=end_lr, inclusive=warmup_inclusive, seam=seam, **rise
-        )
+        require(seam in get_args(Seam), "seam", f"unknown {seam!r}", expected=nearest(seam, get_args(Seam)))
+        length = _warmup_length(warmup_steps, warmup_epochs, steps_per_epoch)
+        peak, first = optimizer.defaults["lr"], length if seam == "rebased" else 0
+
+        def curve(step: int) -> float:
+            if step < length:
+                return warm_up(step, peak=peak, start=start_lr, steps=length, inclusive=warmup_inclusive)
+            return cosine((step - first) / max(total_steps - first, 1), first=peak, last=end_lr)
+
         super().__init__(optimizer, curve)
 
 
@@ -140,9 +163,11 @@ class EpochCosine(Schedule):
 
     Args:
         optimizer: optimizer or optim wrapper; its learning rate is the first epoch's.
-        steps_per_epoch: updates in one pass over the data.
-        total_steps: updates of the whole run; a part of an epoch counts as one.
+        steps_per_epoch, total_steps: updates in one pass over the data, and in the whole run; a part of an epoch counts
+            as one.
         end_lr: learning rate that the epoch after the last would have.
+
+    Source: MoCo's main_moco.py and SimSiam's main_simsiam.py, adjust_learning_rate.
     """
 
     def __init__(
@@ -153,8 +178,8 @@ class EpochCosine(Schedule):
         total_steps: int,
         end_lr: float = 0.0,
     ) -> None:
-        length = {"steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
-        super().__init__(optimizer, partial(epoch_cosine, peak=optimizer.defaults["lr"], end=end_lr, **length))
+        first, epochs = optimizer.defaults["lr"], math.ceil(total_steps / steps_per_epoch)
+        super().__init__(optimizer, lambda step: cosine(step // steps_per_epoch / epochs, first=first, last=end_lr))
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -162,15 +187,10 @@ class MultiStep(Schedule):
     """A constant rate that is multiplied by a factor at milestones, after a linear warm-up if there is one.
 
     Args:
-        optimizer: optimizer or optim wrapper.
-        steps_per_epoch: updates in one pass over the data.
+        optimizer, steps_per_epoch: see :class:`WarmupCosine`, and so for the warm-up.
         epochs: milestones in passes over the data; (120, 160) of 200 is MoCo v1's.
         steps: milestones in updates.
         factor: what each milestone multiplies the rate with.
-        start_lr: see :class:`WarmupCosine`.
-        start_factor: see :class:`WarmupCosine`.
-        warmup_steps: see :class:`WarmupCosine`.
-        warmup_epochs: see :class:`WarmupCosine`.
 
     Raises:
         ConfigError: if something is given twice, or no milestone is.
@@ -184,20 +204,19 @@ class MultiStep(Schedule):
         epochs: Sequence[float] | None = None,
         steps: Sequence[int] | None = None,
         factor: float = 0.1,
-        start_lr: float | None = None,
-        start_factor: float | None = None,
+        start_lr: float = 0.0,
         warmup_steps: int | None = None,
         warmup_epochs: float | None = None,
     ) -> None:
         if (epochs is None) == (steps is None):
             raise ConfigError.at("", "give the milestones as epochs or as steps")
         milestones = [round(epoch * steps_per_epoch) for epoch in epochs or ()] + list(steps or ())
-        rise = _warm_up(self, optimizer, steps_per_epoch, start_lr, start_factor, warmup_steps, warmup_epochs)
-        length = rise["warmup_steps"]
+        length = _warmup_length(warmup_steps, warmup_epochs, steps_per_epoch)
+        peak = optimizer.defaults["lr"]
 
         def curve(step: int) -> float:
-            rate = warm_up(step, **rise)
-            return rate if step < length else rate * decayed(step, milestones=milestones, factor=factor)
+            passed = sum(step >= milestone for milestone in milestones) if step >= length else 0
+            return warm_up(step, peak=peak, start=start_lr, steps=length) * factor**passed
 
         super().__init__(optimizer, curve)
 
@@ -211,15 +230,10 @@ class HalveOnPlateau(Schedule):
     that the loss had stopped falling, so all three numbers are the caller's.
 
     Args:
-        optimizer: optimizer or optim wrapper.
-        steps_per_epoch: updates in one pass over the data.
+        optimizer, steps_per_epoch: see :class:`WarmupCosine`, and so for the warm-up, whose losses do not count.
         window: updates averaged over, >= 1.
         patience_steps: updates without improvement before the rate is halved, >= window.
         min_improvement: fraction of the best loss by which a window must be lower to be better, >= 0.
-        start_lr: see :class:`WarmupCosine`.
-        start_factor: see :class:`WarmupCosine`.
-        warmup_steps: see :class:`WarmupCosine`; losses of the warm-up do not count.
-        warmup_epochs: see :class:`WarmupCosine`.
 
     Attributes:
         halvings: how often the rate was halved so far.
@@ -230,6 +244,8 @@ class HalveOnPlateau(Schedule):
     Source: Goyal et al. 2021, arXiv:2103.01988, section 4.
     """
 
+    found_in_losses = ("halvings", "best", "steps_since_best", "window_sum", "window_steps")
+
     def __init__(
         self,
         optimizer: Optimizer | BaseOptimWrapper,
@@ -238,38 +254,28 @@ class HalveOnPlateau(Schedule):
         window: int,
         patience_steps: int,
         min_improvement: float,
-        start_lr: float | None = None,
-        start_factor: float | None = None,
+        start_lr: float = 0.0,
         warmup_steps: int | None = None,
         warmup_epochs: float | None = None,
     ) -> None:
-        if window < 1 or patience_steps < window or min_improvement < 0:
-            given = (window, patience_steps, min_improvement)
-            wanted = "must be window >= 1, patience_steps >= window and min_improvement >= 0"
-            raise ConfigError.at("", wanted, got=given)
+        require(window >= 1, "window", "must be >= 1", got=window)
+        require(patience_steps >= window, "patience_steps", f"must be >= window, {window}", got=patience_steps)
+        require(min_improvement >= 0, "min_improvement", "must be >= 0", got=min_improvement)
         self.window = window
         self.patience_steps = patience_steps
         self.min_improvement = min_improvement
-        self.rise = _warm_up(self, optimizer, steps_per_epoch, start_lr, start_factor, warmup_steps, warmup_epochs)
+        self.warmup_length = _warmup_length(warmup_steps, warmup_epochs, steps_per_epoch)
+        rise = partial(warm_up, peak=optimizer.defaults["lr"], start=start_lr, steps=self.warmup_length)
         self.halvings = 0
         self.best: float | None = None
         self.steps_since_best = 0
         self.window_sum = 0.0
         self.window_steps = 0
-        super().__init__(optimizer, lambda step: warm_up(step, **self.rise) * 0.5**self.halvings)
+        super().__init__(optimizer, lambda step: rise(step) * 0.5**self.halvings)
 
     def observe(self, loss: float) -> None:
-        """Take an update's loss into account; called before :meth:`step`.
-
-        Args:
-            loss: mean over the processes, so that all of them halve at the same time; finite.
-
-        Raises:
-            ValueError: if it is not finite.
-        """
-        if not math.isfinite(loss):
-            raise ValueError(f"HalveOnPlateau.observe: the loss must be finite, got {loss}")
-        if self.last_step < self.rise["warmup_steps"]:
+        """Take into account an update's loss, the mean over the processes; called before :meth:`step`."""
+        if self.last_step < self.warmup_length:
             return
         self.window_sum += loss
         self.window_steps += 1
@@ -286,37 +292,10 @@ class HalveOnPlateau(Schedule):
 
     def state_dict(self) -> dict[str, Any]:
         """The number of updates done, and what was found in the losses so far."""
-        names = ("halvings", "best", "steps_since_best", "window_sum", "window_steps")
-        return {**super().state_dict(), **{name: getattr(self, name) for name in names}}
+        return super().state_dict() | {name: getattr(self, name) for name in self.found_in_losses}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state."""
-        for name, value in state_dict.items():
-            if name != "step":
-                setattr(self, name, value)
+        for name in self.found_in_losses:
+            setattr(self, name, state_dict[name])
         super().load_state_dict(state_dict)
-
-
-def _warm_up(
-    schedule: Schedule,
-    optimizer: Optimizer | BaseOptimWrapper,
-    steps_per_epoch: int,
-    start_lr: float | None,
-    start_factor: float | None,
-    warmup_steps: int | None,
-    warmup_epochs: float | None,
-) -> dict[str, Any]:
-    """Arguments of :func:`~selfsup.engine.schedules.rates.warm_up` from those of a config."""
-    peak = optimizer.defaults["lr"]
-    if start_lr is not None and start_factor is not None:
-        raise ConfigError.at("", "give start_lr or start_factor, not both")
-    if warmup_steps is not None and warmup_epochs is not None:
-        raise ConfigError.at("", "give warmup_steps or warmup_epochs, not both")
-    if (warmup_steps or 0) < 0 or (warmup_epochs or 0) < 0:
-        raise ConfigError.at("", "the warm-up must not be negative", got=warmup_steps or warmup_epochs)
-    steps = round((warmup_epochs or 0) * steps_per_epoch) if warmup_steps is None else warmup_steps
-    return {
-        "peak": peak,
-        "start": peak * (start_factor or 0.0) if start_lr is None else start_lr,
-        "warmup_steps": steps,
-    }
