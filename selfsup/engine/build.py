@@ -76,10 +76,7 @@ def build_optim_wrapper(recipe: Recipe, method: Method) -> Any:
 
 
 def settle_precision(wrapper: Any, device: torch.device, saved: Checkpoint | None, log: logging.Logger) -> None:
-    """Where the recipe leaves the precision to the device: one for all processes, kept by a run that is resumed.
-
-    Which it is, and why, is logged.
-    """
+    """Where the recipe leaves the precision to the device: one for all processes, kept by a resumed run, and logged."""
     if not getattr(wrapper, "automatic", False):
         return
     fast, kept = fast_everywhere(device), None if saved is None else saved.precision

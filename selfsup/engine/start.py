@@ -43,8 +43,8 @@ def start_from(path: str | Path, method: Method) -> str:
         report = _fill(method, state, path)
         left = "".join(f"; left {why} ({_tensors(len(names))})" for why, names in report.ignored.items())
         backbone = {name for name in method.state_dict() if name.startswith("backbone.")}
-        took = f"backbone ({_tensors(len(report.loaded))}){left}"
-        return f"starting from {path}: took {took}; {_others(method, backbone)}"
+        said = f"took backbone ({_tensors(len(report.loaded))}){left}"
+        return f"starting from {path}: {said}; {_others(method, backbone)}"
     if checkpoint is None:
         checkpoint = Checkpoint(model={f"backbone.{name}": value for name, value in state.items()}, path=Path(path))
     own, given = method.state_dict(), checkpoint.model

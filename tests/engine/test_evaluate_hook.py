@@ -1,7 +1,7 @@
 """Evaluation during training, and of what came out: the same code, val on the way, test at the end."""
 
 import json
-import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from selfsup.data.sources.scenes import Scenes
 from selfsup.engine.evaluate import evaluate, metrics
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
-from selfsup.errors import ConfigError
 from selfsup.evaluation import KNN, LinearProbe, Representation, Spread, evaluate_tasks, metrics_of
 from selfsup.registry import DATASETS
 from selfsup.weights.checkpoint import list_checkpoints
@@ -48,12 +47,8 @@ def config_of(work_dir: Path, *, hook: dict[str, Any] | None, labelled: bool = T
     return config | changes
 
 
-def run(
-    work_dir: Path, *, hook: dict[str, Any] | None, caplog: Any = None, resume: bool = False, **changes: Any
-) -> Runner:
+def run(work_dir: Path, *, hook: dict[str, Any] | None, resume: bool = False, **changes: Any) -> Runner:
     runner = Runner(config_of(work_dir, hook=hook, **changes), device="cpu", resume=resume)
-    if caplog is not None:
-        runner.logger.addHandler(caplog.handler)
     runner.train()
     return runner
 
@@ -84,20 +79,17 @@ def test_the_scores_on_the_way_are_those_of_the_offline_code_on_what_may_be_watc
     assert {"knn/top1", "linear/top1", "spread/rankme"} <= found.keys()
 
 
+def names(source: Any) -> set[str]:
+    return set(map(source.name, range(len(source))))
+
+
 def test_what_is_watched_is_val_and_never_test(whole: Runner) -> None:
     (task,) = whole.tasks.values()
-    names = {
-        part: set(map(source.name, range(len(source))))
-        for part, source in vars(task.watch().parts).items()
-        if part != "missing"
-    }
-    held = {
-        part: set(map(source.name, range(len(source))))
-        for part, source in (("val", whole.split.val), ("test", whole.split.test))
-    }
-    assert names["test"] == held["val"]
-    assert not held["test"] & set.union(*names.values())
-    assert not (held["val"] | held["test"]) & set(map(whole.train_images.name, range(len(whole.train_images))))
+    parts = task.watch().parts
+    val, test = names(whole.split.val), names(whole.split.test)
+    assert names(parts.test) == val
+    assert not test & (names(parts.train) | names(parts.val) | names(parts.test))
+    assert not (val | test) & names(whole.train_images)
 
 
 def test_a_finished_run_is_evaluated_on_test_and_a_row_that_exists_is_not_computed_again(
@@ -120,56 +112,35 @@ def test_a_finished_run_is_evaluated_on_test_and_a_row_that_exists_is_not_comput
     assert len(results.read_text().splitlines()) == len(KINDS)
 
 
-def test_the_step_of_a_score_is_that_of_its_checkpoint_also_after_a_resume(tmp_path: Path) -> None:
-    hook = {"every_epochs": 0, "every_steps": 3, "at_start": True}
-    run(tmp_path, hook=hook)
-    names = [path.name for path in list_checkpoints(tmp_path)]
-    assert names == ["step_000000003.pth", "step_000000006.pth"]
-    scores = column(tmp_path, "knn/top1")
-    assert [step for step, _ in scores] == [0, 3, 6]
-    list_checkpoints(tmp_path)[-1].unlink()
-    run(tmp_path, hook=hook, resume=True)
-    assert column(tmp_path, "knn/top1") == scores
-    assert [step for step, _ in column(tmp_path, "loss")] == [1, 2, 3, 4, 5, 6]
+def test_scores_are_written_when_due_and_at_the_end_also_after_a_resume(whole: Runner, tmp_path: Path) -> None:
+    work_dir = Path(whole.work_dir)
+    assert [step for step, _ in column(work_dir, "knn/top1")] == [0, 3, 6]
+    shutil.copytree(work_dir, tmp_path / "cut")
+    list_checkpoints(tmp_path / "cut")[-1].unlink()
+    run(tmp_path / "cut", hook={"every_epochs": 0, "every_steps": 3, "at_start": True}, resume=True)
+    assert column(tmp_path / "cut", "knn/top1") == column(work_dir, "knn/top1")
+    assert [step for step, _ in column(tmp_path / "cut", "loss")] == [1, 2, 3, 4, 5, 6]
+    run(tmp_path / "by epoch", hook={"every_epochs": 1})  # of 5 steps of 8 of 46 images
+    assert [step for step, _ in column(tmp_path / "by epoch", "knn/top1")] == [5, 6]
 
 
-@pytest.mark.parametrize(
-    ("hook", "steps"),
-    [
-        ({"every_epochs": 0, "every_steps": 4}, [4, 6]),
-        ({"every_epochs": 1}, [5, 6]),  # an epoch is 5 steps of 8 of 46 images
-        ({"every_epochs": 0, "at_start": True}, [0, 6]),
-    ],
-)
-def test_scores_are_written_when_due_and_once_at_the_end(
-    tmp_path: Path, hook: dict[str, Any], steps: list[int]
-) -> None:
-    run(tmp_path, hook=hook)
-    assert [step for step, _ in column(tmp_path, "knn/top1")] == steps
-
-
-def test_without_labels_some_training_images_are_looked_at_and_the_log_says_what_is_left_out(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO):
-        runner = run(tmp_path, hook={}, caplog=caplog, labelled=False)
+def test_without_labels_some_training_images_are_looked_at_and_the_log_says_what_is_left_out(tmp_path: Path) -> None:
+    runner = run(tmp_path, hook={}, labelled=False)
     assert runner.split is None and len(runner.train_images) == 80
-    lines = [record.getMessage() for record in caplog.records]
-    assert sum("knn" in line and "left out" in line for line in lines) == 1
+    (log,) = tmp_path.rglob("rank0.log")
+    assert sum("knn" in line and "left out" in line for line in log.read_text().splitlines()) == 1
     assert column(tmp_path, "spread/rankme")
     assert not column(tmp_path, "knn/top1")
 
 
-def test_features_that_mean_nothing_are_logged_and_the_training_continues(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_features_that_mean_nothing_are_logged_and_the_training_continues(tmp_path: Path) -> None:
     runner = Runner(config_of(tmp_path, hook={}), device="cpu")
-    runner.logger.addHandler(caplog.handler)
     runner.method.features = lambda images, *_: torch.zeros(len(images), 4)  # type: ignore[method-assign]
     runner.train()
     assert len(column(tmp_path, "loss")) == 6
     assert not column(tmp_path, "knn/top1")
-    assert "no scores; backbone: all " in caplog.text
+    (log,) = tmp_path.rglob("rank0.log")
+    assert "no scores; backbone: all " in log.read_text()
 
 
 def test_a_tasks_own_name_and_an_evaluator_for_one_of_them(tmp_path: Path) -> None:
@@ -184,12 +155,6 @@ def test_a_tasks_own_name_and_an_evaluator_for_one_of_them(tmp_path: Path) -> No
     found = {name for line in read_metrics(tmp_path / "metrics.jsonl") for name in line}
     assert {"emoji/knn/top1", "other/knn/top1", "other/spread/rankme"} <= found
     assert "emoji/spread/rankme" not in found
-
-
-def test_what_is_wrong_with_an_evaluator_is_said_before_the_first_step(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"evaluators\.knn\.neighbors: is not an argument of KNN"):
-        run(tmp_path, hook={"evaluators": {"knn": {"type": "KNN", "neighbors": 5}}})
-    assert not column(tmp_path, "loss")
 
 
 def run_with_collapse_watch_and_pictures(work_dir: str) -> list[tuple[int, float]]:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import torch
 from selfsup.engine.logging.metrics import MetricsLog, read_metrics
 from selfsup.engine.logging.tensorboard import Board
 from selfsup.engine.runner import Runner
-from selfsup.errors import DecodeError
+from selfsup.errors import DecodeError, SelfsupError
 from selfsup.registry import DATASETS
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
+from tests.engine.narrow import FillsUp, LastWords, limit, limited
 from tests.engine.tiny_run import tiny_config
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
@@ -50,33 +52,66 @@ def config_of(work_dir: Path, **changes: Any) -> dict[str, Any]:
     return config
 
 
-def unreadable(work_dir: Path) -> dict[str, Any]:
+def train(config: dict[str, Any], *hooks: Any, size: int = -1, resume: bool = False) -> None:
+    """A run with files no longer than so many bytes from its first step on."""
+    runner = Runner(config, device="cpu", resume=resume)
+    for hook in hooks:
+        runner.register_hook(hook)
+    with limited(size):
+        runner.train()
+
+
+def names(work_dir: Path) -> None:
     config = tiny_config(work_dir)
     config["train_dataloader"] |= {"dataset": {"type": "LongNamed"}, "max_bad_share": 1.0}
-    return config
+    train(config, size=600_000)
 
 
-STARTS = """
-import sys
-from pathlib import Path
-from selfsup.engine.runner import Runner
-from selfsup.errors import SelfsupError
-from tests.engine.narrow import *
-from tests.engine.test_full_disk import *
-
-folder = Path(sys.argv[1])
-try:
-"""
-ENDS = """
-except SelfsupError as error:
-    print(f"{type(error).__name__}: {error}")
-"""
+def begin(work_dir: Path) -> None:
+    train(config_of(work_dir, steps=3))
+    train(config_of(work_dir), size=100, resume=True)
 
 
-def said_by(work: str, folder: Path) -> tuple[list[str], str]:
-    """Lines that a program of its own prints with a limit that it sets itself, and what it says of what goes wrong."""
+def log(work_dir: Path) -> None:
+    work_dir.mkdir()
+    log = MetricsLog(work_dir)
+    for step in range(30):
+        log.write(step, {"loss": 0.5})
+    log.close()
+    with limited(300):
+        MetricsLog(work_dir, resume_step=20)
+
+
+CASES: dict[str, Callable[[Path], None]] = {
+    "numbers": lambda work_dir: train(config_of(work_dir), FillsUp(3, "metrics.jsonl", 100)),
+    "last": lambda work_dir: train(tiny_config(work_dir), FillsUp(7, "metrics.jsonl", 1000), LastWords()),
+    "state": lambda work_dir: train(config_of(work_dir), FillsUp(4, "metrics.jsonl", None)),
+    "board": lambda work_dir: train(tiny_config(work_dir, steps=5), FillsUp(2, "tensorboard/*", 30)),
+    "names": names,
+    "begin": begin,
+    "log": log,
+}
+
+
+def fill_the_disk(folder: Path) -> None:
+    """Every case in a folder of its own; what it raises is written to a file."""
+    said = {}
+    for name, work in CASES.items():
+        try:
+            work(folder / name)
+            said[name] = ""
+        except SelfsupError as error:
+            said[name] = f"{type(error).__name__}: {error}"
+        limit(-1)
+    (folder / "said.json").write_text(json.dumps(said))
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """The folder of the cases, which ran in a process of their own, and what each raised."""
+    folder = tmp_path_factory.mktemp("narrow")
+    program = "import sys, pathlib; from tests.engine.test_full_disk import *; fill_the_disk(pathlib.Path(sys.argv[1]))"
     threads = str(torch.get_num_threads())  # as many as here, for the same numbers
-    program = STARTS + "".join(f"    {line}\n" for line in work.strip().splitlines()) + ENDS
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program, str(folder)],
         check=True,
@@ -84,7 +119,8 @@ def said_by(work: str, folder: Path) -> tuple[list[str], str]:
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": threads},
     )
-    return [line for line in done.stdout.splitlines() if not re.match(r"\d\d:\d\d:\d\d ", line)], done.stderr
+    assert "Traceback" not in done.stderr
+    return folder, json.loads((folder / "said.json").read_text())
 
 
 def lines_of(work_dir: Path) -> list[dict[str, Any]]:
@@ -94,142 +130,88 @@ def lines_of(work_dir: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name not in timed} for line in lines]
 
 
-@pytest.mark.parametrize(("room", "steps"), [(100, 4), (400, 5)])
 def test_numbers_that_cannot_be_written_stop_the_run_saved_and_it_goes_on_with_none_missing(
-    tmp_path: Path, room: int, steps: int
+    narrow: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
-    run = f"""
-runner = Runner(config_of(folder / "cut"), device="cpu")
-runner.register_hook(FillsUp(3, "metrics.jsonl", {room}))
-runner.train()
-"""
-    (line,), wrong = said_by(run, tmp_path)
-    path = tmp_path / "cut" / "metrics.jsonl"
-    assert re.match(rf"RecordError: {path}: .*\(File too large; {ROOM}\); .* all {steps} steps .* --resume", line)
-    assert "Traceback" not in wrong
-    assert list_checkpoints(tmp_path / "cut")[-1].name == f"step_{steps:09d}.pth"
-    assert path.read_text().endswith("}\n")
-    for line in path.read_text().splitlines():
-        json.loads(line)
-    Runner(config_of(tmp_path / "cut"), resume=True, device="cpu").train()
-    Runner(config_of(tmp_path / "whole"), device="cpu").train()
-    assert lines_of(tmp_path / "cut") == lines_of(tmp_path / "whole")
-    assert {line["step"] for line in lines_of(tmp_path / "cut")} == set(range(1, 9))
+    folder, said = narrow[0] / "numbers", narrow[1]["numbers"]
+    path = folder / "metrics.jsonl"
+    assert re.match(rf"RecordError: {path}: .*\(File too large; {ROOM}\); .* all 4 steps .* --resume", said)
+    assert list_checkpoints(folder)[-1].name == "step_000000004.pth"
+    assert len([json.loads(line) for line in path.read_text().splitlines()]) > 3 and path.read_text().endswith("}\n")
+    train(config_of(folder), resume=True)
+    train(config_of(tmp_path))
+    assert lines_of(folder) == lines_of(tmp_path)
+    assert {line["step"] for line in lines_of(folder)} == set(range(1, 9))
 
 
-def test_what_cannot_be_written_after_the_last_step_stops_the_run_before_it_seems_complete(tmp_path: Path) -> None:
-    run = """
-runner = Runner(tiny_config(folder), device="cpu")
-runner.register_hook(FillsUp(7, "metrics.jsonl", 1000))
-runner.register_hook(LastWords())
-runner.train()
-"""
-    (line,), _ = said_by(run, tmp_path)
-    assert re.search(r"metrics\.jsonl: .* all 8 steps .* --resume", line)
-    assert list_checkpoints(tmp_path)[-1].name == "step_000000008.pth"
-    assert not list(tmp_path.glob("backbone.*"))
-    Runner(tiny_config(tmp_path), resume=True, device="cpu").train()
-    assert len(list(tmp_path.glob("backbone.*"))) == 2
-    assert [line["step"] for line in lines_of(tmp_path) if "loss" in line] == list(range(1, 9))
-    assert [line["step"] for line in lines_of(tmp_path) if "last word 99" in line] == [8]
+def test_what_cannot_be_written_after_the_last_step_stops_the_run_before_it_seems_complete(
+    narrow: tuple[Path, dict[str, str]],
+) -> None:
+    folder, said = narrow[0] / "last", narrow[1]["last"]
+    assert re.search(r"metrics\.jsonl: .* all 8 steps .* --resume", said)
+    assert list_checkpoints(folder)[-1].name == "step_000000008.pth"
+    assert not list(folder.glob("backbone.*"))
+    train(tiny_config(folder), resume=True)
+    assert len(list(folder.glob("backbone.*"))) == 2
+    assert [line["step"] for line in lines_of(folder) if "loss" in line] == list(range(1, 9))
+    assert [line["step"] for line in lines_of(folder) if "last word 99" in line] == [8]
 
 
-def test_where_the_state_cannot_be_saved_either_both_are_said(tmp_path: Path) -> None:
-    run = """
-runner = Runner(config_of(folder), device="cpu")
-runner.register_hook(FillsUp(4, "metrics.jsonl", None))
-runner.train()
-"""
-    (line,), _ = said_by(run, tmp_path)
+def test_where_the_state_cannot_be_saved_either_both_are_said(narrow: tuple[Path, dict[str, str]]) -> None:
+    folder, said = narrow[0] / "state", narrow[1]["state"]
     files = (r"metrics\.jsonl", r"checkpoints/step_000000005\.pth", r"checkpoints/step_000000003\.pth")
-    assert re.match("RecordError: " + ".*; ".join(f".*{tmp_path}/{file}" for file in files), line)
-    Runner(config_of(tmp_path), resume=True, device="cpu").train()
-    assert {line["step"] for line in lines_of(tmp_path)} == set(range(1, 9))
+    assert re.match("RecordError: " + ".*; ".join(f".*{folder}/{file}" for file in files), said)
+    train(config_of(folder), resume=True)
+    assert {line["step"] for line in lines_of(folder)} == set(range(1, 9))
 
 
-@pytest.mark.parametrize("resume", [False, True])
-def test_a_run_that_cannot_even_begin_says_so(tmp_path: Path, resume: bool) -> None:
-    Runner(config_of(tmp_path, steps=3), device="cpu").train()
-    run = f"""
-with limited(100):
-    Runner(config_of(folder), resume={resume}, device="cpu").train()
-"""
-    (line,), _ = said_by(run, tmp_path)
-    assert re.match(rf"RecordError: {tmp_path}/environment\.json: .* \(File too large; {ROOM}\)", line)
-    assert not list(tmp_path.glob("*.partial"))
+@pytest.mark.parametrize(("name", "file"), [("begin", "environment.json"), ("log", "metrics.jsonl")])
+def test_a_run_that_cannot_even_begin_says_so_and_keeps_what_it_had(
+    narrow: tuple[Path, dict[str, str]], name: str, file: str
+) -> None:
+    folder, said = narrow[0] / name, narrow[1][name]
+    assert re.match(rf"RecordError: {folder}/{file}: .* \(File too large; {ROOM}\)", said)
+    assert not list(folder.glob("*.partial"))
+    assert len(read_metrics(folder / "metrics.jsonl")) == {"begin": 5, "log": 30}[name]
 
 
-def test_a_resumed_run_whose_numbers_have_no_room_keeps_those_it_had(tmp_path: Path) -> None:
-    log = MetricsLog(tmp_path)
-    for step in range(30):
-        log.write(step, {"loss": 0.5})
-    log.close()
-    before = (tmp_path / "metrics.jsonl").read_bytes()
-    (line,), _ = said_by("with limited(300): MetricsLog(folder, resume_step=20)", tmp_path)
-    assert re.match(rf"RecordError: {tmp_path}/metrics\.jsonl: .* \(File too large; {ROOM}\)", line)
-    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+def test_names_of_unreadable_images_that_cannot_be_written_stop_the_run_saved(
+    narrow: tuple[Path, dict[str, str]],
+) -> None:
+    folder, said = narrow[0] / "names", narrow[1]["names"]
+    assert re.match(rf"RecordError: {folder}/bad_images\.txt: .* the one step so far is saved.* --resume", said)
+    assert (folder / "bad_images.txt").read_bytes() == b""
+    assert [path.name for path in list_checkpoints(folder)] == ["step_000000001.pth"]
 
 
-def test_names_of_unreadable_images_that_cannot_be_written_stop_the_run_saved(tmp_path: Path) -> None:
-    run = """
-runner = Runner(unreadable(folder), device="cpu")
-with limited(600_000):
-    runner.train()
-"""
-    (line,), _ = said_by(run, tmp_path)
-    assert re.match(rf"RecordError: {tmp_path}/bad_images\.txt: .* the one step so far is saved.* --resume", line)
-    assert (tmp_path / "bad_images.txt").read_bytes() == b""
-    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000000001.pth"]
-
-
-def test_a_board_that_cannot_be_written_is_said_once_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_a_board_that_cannot_be_written_is_said_once_and_the_run_goes_on(narrow: tuple[Path, dict[str, str]]) -> None:
     pytest.importorskip("tensorboard")
-    run = """
-runner = Runner(tiny_config(folder, steps=5), device="cpu")
-runner.register_hook(FillsUp(2, "tensorboard/*", 30))
-runner.train()
-"""
-    said, wrong = said_by(run, tmp_path)
-    assert said == [] and "Traceback" not in wrong
-    (log,) = tmp_path.rglob("rank0.log")
-    (line,) = [line for line in log.read_text().splitlines() if "tensorboard" in line]
-    assert re.search(rf" WARNING {tmp_path}/tensorboard/events\S+: .* \(File too large; {ROOM}\); ", line)
-    assert {line["step"] for line in lines_of(tmp_path)} == set(range(1, 6))
-    assert Checkpoint.read(list_checkpoints(tmp_path)[-1]).step == 5
+    folder, said = narrow[0] / "board", narrow[1]["board"]
+    (log_file,) = folder.rglob("rank0.log")
+    (line,) = [line for line in log_file.read_text().splitlines() if "tensorboard" in line]
+    assert said == "" and re.search(rf" WARNING {folder}/tensorboard: .* \(File too large; {ROOM}\); ", line)
+    assert {line["step"] for line in lines_of(folder)} == set(range(1, 6))
+    assert Checkpoint.read(list_checkpoints(folder)[-1]).step == 5
+    expected = [(line["step"], pytest.approx(line["loss"], rel=1e-6)) for line in lines_of(folder)[:2]]
+    assert scalars(folder / "tensorboard", "loss") == expected
+
+
+def scalars(folder: Path, name: str) -> list[tuple[int, float]]:
+    """What TensorBoard shows."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    expected = [(line["step"], pytest.approx(line["loss"], rel=1e-6)) for line in lines_of(tmp_path)[:2]]
-    assert [(event.step, event.value) for event in shown.Scalars("loss")] == expected
+    return [(event.step, event.value) for event in EventAccumulator(str(folder)).Reload().Scalars(name)]
 
 
 def test_a_resumed_board_drops_what_the_earlier_one_showed_of_the_same_steps(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     for first, value in ((0, 1.0), (3, 2.0)):
-        board = Board(tmp_path, resume_step=first, warn=print)
+        board = Board(tmp_path, resume_step=first)
         for step in range(first + 1, 6):
             board.write(step, {"loss": value, "lr": float("nan")})
         board.close()
-    shown = EventAccumulator(str(tmp_path)).Reload()
-    assert [(event.step, event.value) for event in shown.Scalars("loss")] == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]
-    assert np.isnan([event.value for event in shown.Scalars("lr")]).all()
-
-
-def test_a_log_file_that_cannot_be_written_is_said_once_and_the_lines_are_shown(tmp_path: Path) -> None:
-    run = """
-from selfsup.engine.logging.lines import open_log
-log = open_log("narrow", level="INFO", file=folder / "rank0.log", to_terminal=True)
-with limited(100):
-    for number in range(5):
-        log.info(f"line {number} " + 60 * ".")
-print("went on")
-"""
-    said, wrong = said_by(run, tmp_path)
-    assert said == ["went on"]
-    assert re.match(rf"{tmp_path}/rank0\.log: .* \(File too large; {ROOM}\)", wrong)
-    assert wrong.count("\n") == 1
+    assert scalars(tmp_path, "loss") == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2)]
+    assert np.isnan([value for _, value in scalars(tmp_path, "lr")]).all()
 
 
 @pytest.mark.parametrize("tail", [b'{"step": 3, "lo', b"\x00\x00\x00", b"\xc3", b'{"step": 3, "loss": 0.5'])

@@ -31,15 +31,12 @@ def named_options(model: nn.Module, rules: list[dict[str, Any]], lr: float | Non
 
 
 def test_biases_and_every_norm_are_selected_by_kind() -> None:
+    options = named_options(Model(), [{"kinds": "bias", "weight_decay": 0.0}])
+    assert {name for name, given in options.items() if given} == {n for n in options if n.endswith(".bias")}
     options = named_options(Model(), [NO_DECAY])
     untouched = {name for name, given in options.items() if not given}
     assert untouched == {"backbone.0.weight", "predictor.0.weight"}
     assert all(given in ({}, {"weight_decay": 0.0, "adapt": False}) for given in options.values())
-
-
-def test_bias_alone_leaves_the_norms_weights() -> None:
-    options = named_options(Model(), [{"kinds": "bias", "weight_decay": 0.0}])
-    assert {name for name, given in options.items() if given} == {n for n in options if n.endswith(".bias")}
 
 
 def test_a_later_rule_wins_option_by_option() -> None:
@@ -74,18 +71,18 @@ def test_without_rules_there_is_one_group_in_the_model_s_order() -> None:
     assert all(a is b for a, b in zip(group["params"], model.parameters(), strict=True))
 
 
-def test_the_optimizer_takes_the_groups_as_they_are() -> None:
-    optimizer = LARS(parameter_groups(Model(), [NO_DECAY]), 0.1, weight_decay=1e-4)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_the_optimizer_takes_the_groups_as_they_are(device: str) -> None:
+    with torch.device(device):
+        model = Model()
+    optimizer = LARS(parameter_groups(model, [NO_DECAY]), 0.1, weight_decay=1e-4)
     assert [(group["weight_decay"], group["adapt"]) for group in optimizer.param_groups] == [(1e-4, True), (0.0, False)]
 
 
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (
-            {"match": "predictr.*", "lr": 1.0},
-            r"param_groups\.1: match='predictr\.\*' matches no parameter; they",
-        ),
+        ({"match": "predictr.*", "lr": 1.0}, r"param_groups\.1: match='predictr\.\*' matches no parameter; they"),
         ({"kinds": "bais", "lr": 1.0}, r"param_groups\.1\.kinds: unknown kind 'bais'; did you mean 'bias'\?"),
         ({"kinds": "bias", "weigth_decay": 0.0}, r"unknown key 'weigth_decay'; did you mean 'weight_decay'\?"),
         ({"weight_decay": 0.0}, "needs kinds or match to say which parameters"),
@@ -102,9 +99,3 @@ def test_a_rule_that_cannot_be_meant_is_rejected(rule: dict[str, Any], message: 
 def test_a_model_with_nothing_to_train_is_rejected() -> None:
     with pytest.raises(ConfigError, match="no parameter that is trained"):
         parameter_groups(nn.Linear(2, 2).requires_grad_(False))
-
-
-def test_groups_can_be_made_on_the_meta_device() -> None:
-    with torch.device("meta"):
-        model = Model()
-    assert len(parameter_groups(model, [NO_DECAY])) == 2

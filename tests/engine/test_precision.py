@@ -1,7 +1,6 @@
 """``precision='auto'``: chosen once, said, recorded, and kept by whoever goes on with the run."""
 
 import json
-import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,15 @@ def with_bf16(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
     monkeypatch.setattr("selfsup.engine.build.fast_precisions", precision.fast_precisions)
 
 
-def run(
-    work_dir: Path, caplog: pytest.LogCaptureFixture, asked: str | None, *, steps: int = 1, resume: bool = False
-) -> tuple[Runner, list[str]]:
+def run(work_dir: Path, asked: str | None, *, steps: int = 1, resume: bool = False) -> tuple[Runner, list[str]]:
     """A run that has ended, and its lines about precision."""
     config = tiny_config(work_dir, steps=steps, param_scheduler=None)
     del config["optim_wrapper"]["precision"]
     config["optim_wrapper"] |= {} if asked is None else {"precision": asked}
-    caplog.clear()
     runner = Runner(config, resume=resume, device="cpu")
-    runner.logger.addHandler(caplog.handler)
-    with caplog.at_level(logging.INFO):
-        runner.train()
-    records = [record for record in caplog.records if re.search(r"^precision |\.precision", record.getMessage())]
-    return runner, [f"{record.levelname} {record.getMessage()}" for record in records]
+    runner.train()
+    log = Path(runner.log_dir, "rank0.log").read_text()
+    return runner, re.findall(r"\w+ precision .*|optim_wrapper\.precision '.*' -> '\w+'", log)
 
 
 def recorded(work_dir: Path) -> tuple[Any, Any]:
@@ -44,10 +38,10 @@ def recorded(work_dir: Path) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize(("has", "chosen"), [(True, "bf16"), (False, "fp32")])
 def test_it_is_what_the_device_computes_fast_and_is_said_and_recorded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, has: bool, chosen: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has: bool, chosen: str
 ) -> None:
     with_bf16(monkeypatch, has)
-    runner, said = run(tmp_path, caplog, None)
+    runner, said = run(tmp_path, None)
     why = "this processor computes it in hardware" if has else "this processor does not compute bf16 in hardware"
     assert said == [f"INFO precision {chosen}: {why}"]
     assert recorded(tmp_path) == (chosen, chosen)
@@ -57,43 +51,41 @@ def test_it_is_what_the_device_computes_fast_and_is_said_and_recorded(
 
 
 def test_a_resumed_run_keeps_what_it_began_with_until_the_config_says_otherwise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_bf16(monkeypatch, True)
-    run(tmp_path, caplog, "auto")
-    _, said = run(tmp_path, caplog, "auto", steps=2, resume=True)
+    run(tmp_path, "auto")
+    _, said = run(tmp_path, "auto", steps=2, resume=True)
     assert said == ["INFO precision bf16: the run began with it"]
     with_bf16(monkeypatch, False)
-    _, (said,) = run(tmp_path, caplog, "auto", steps=3, resume=True)
+    _, (said,) = run(tmp_path, "auto", steps=3, resume=True)
     assert said.startswith("WARNING precision bf16: the run began with it, and it is slow here")
     assert recorded(tmp_path) == ("bf16", "bf16")
-    _, said = run(tmp_path, caplog, "bf16", steps=4, resume=True)
+    _, said = run(tmp_path, "bf16", steps=4, resume=True)
     assert said == []
-    _, (said,) = run(tmp_path, caplog, "fp32", steps=5, resume=True)
-    assert "optim_wrapper.precision 'bf16' -> 'fp32'" in said
+    _, (said,) = run(tmp_path, "fp32", steps=5, resume=True)
+    assert said == "optim_wrapper.precision 'bf16' -> 'fp32'"
     assert recorded(tmp_path) == ("fp32", "fp32")
 
 
 def test_a_checkpoint_from_before_is_resumed_in_what_its_config_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(tmp_path, caplog, "fp32")
+    run(tmp_path, "fp32")
     with_bf16(monkeypatch, True)
     path = list_checkpoints(tmp_path)[-1]
     state = torch.load(path, weights_only=True)
     del state["precision"]
     torch.save(state | {"format": 1}, path)
-    _, said = run(tmp_path, caplog, "auto", steps=2, resume=True)
+    _, said = run(tmp_path, "auto", steps=2, resume=True)
     assert said == ["INFO precision fp32: the run began with it"]
     assert recorded(tmp_path) == ("fp32", "fp32")
 
 
-def test_a_stated_precision_asks_no_device(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_stated_precision_asks_no_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "fast_precisions", None)
     for stated in ("fp32", "bf16", "fp16"):
-        runner, said = run(tmp_path / stated, caplog, stated)
+        runner, said = run(tmp_path / stated, stated)
         assert said == []
         assert runner.optim_wrapper.precision == stated
         assert runner.optim_wrapper.scaler.is_enabled() == (stated == "fp16")

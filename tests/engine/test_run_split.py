@@ -1,7 +1,6 @@
 """What is held out from a run's training is decided once, and never trained on."""
 
 import json
-import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,6 @@ import torch
 from selfsup.config import Recipe
 from selfsup.data import LabelSets, split
 from selfsup.engine.evaluate import evaluate
-from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.engine.splits import run_split
 from selfsup.errors import CheckpointError
@@ -22,7 +20,7 @@ from selfsup.evaluation import Representation, Result, Score, Task
 from selfsup.registry import DATASETS, EVALUATORS
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.data.listed import Listed
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import losses, tiny_config
 
 COUNT = 64
 ANY = Recipe.from_dict({}, partial=True)
@@ -90,10 +88,6 @@ def held_out_by(work_dir: Path) -> dict[str, list[int]] | None:
     return None if state is None else {part: state[part].tolist() for part in ("val", "test", "copies")}
 
 
-def losses(work_dir: Path) -> list[float]:
-    return [line["loss"] for line in read_metrics(work_dir / "metrics.jsonl") if "loss" in line]
-
-
 def by_a_test(config: dict[str, Any], checkpoint: Path) -> tuple[set[int], list[str]]:
     """The images that a test predicts, and what it says of them."""
     Which.seen.clear()
@@ -102,26 +96,25 @@ def by_a_test(config: dict[str, Any], checkpoint: Path) -> tuple[set[int], list[
     return set().union(*(predicted for _, predicted in Which.seen)), notes
 
 
-def test_what_is_held_out_is_not_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    runner = Runner(coins(tmp_path), device="cpu")
-    runner.logger.addHandler(caplog.handler)
-    with caplog.at_level(logging.INFO):
-        runner._build_training()
+def built(config: dict[str, Any]) -> Runner:
+    runner = Runner(config, device="cpu")
+    runner._build_training()
+    return runner
+
+
+def test_what_is_held_out_is_not_trained_on_and_said(tmp_path: Path) -> None:
+    runner = built(coins(tmp_path))
     val, test = parts_of(runner)
     assert len(val) == len(test) == 7 and not val & test
     assert trained_on(runner) == set(range(COUNT)) - val - test
     assert runner.steps_per_epoch == 6  # of 50 images, 8 at a time
-    (said,) = [record.getMessage() for record in caplog.records if "held out" in record.getMessage()]
-    assert "7 (val)" in said and "7 (test) of 64" in said and "50 are trained on" in said
+    (log,) = tmp_path.rglob("rank0.log")
+    assert "7 (val) and 7 (test) of 64 images; 50 are trained on" in log.read_text()
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"split": None}, {"tasks": {"own": {"type": "Task"}}}, {"labelled": False}],
-)
+@pytest.mark.parametrize("changes", [{"split": None}, {"tasks": {"own": {"type": "Task"}}}, {"labelled": False}])
 def test_a_run_trains_on_all_images_where_it_has_no_split(tmp_path: Path, changes: dict[str, Any]) -> None:
-    runner = Runner(coins(tmp_path, labelled=changes.pop("labelled", True)) | changes, device="cpu")
-    runner._build_training()
+    runner = built(coins(tmp_path, labelled=changes.pop("labelled", True)) | changes)
     assert runner.split is None and trained_on(runner) == set(range(COUNT))
 
 
@@ -137,13 +130,9 @@ def test_images_of_one_class_or_of_several_each_have_no_split() -> None:
 
 
 def test_the_section_says_which_and_neither_seed_nor_evaluators_of_the_run_do(tmp_path: Path) -> None:
-    runners = [
-        Runner(coins(tmp_path / str(number), evaluators=evaluators) | changes, device="cpu")
-        for number, (evaluators, changes) in enumerate([({}, {}), (WHICH, {"seed": 7}), (None, {"split": {"seed": 1}})])
-    ]
-    for runner in runners:
-        runner._build_training()
-    one, same, other = (parts_of(runner) for runner in runners)
+    one = parts_of(built(coins(tmp_path / "one", evaluators={})))
+    same = parts_of(built(coins(tmp_path / "same", evaluators=WHICH) | {"seed": 7}))
+    other = parts_of(built(coins(tmp_path / "other") | {"split": {"seed": 1}}))
     assert one == same != other
     expected = split(DATASETS.build({"type": "Coins"}), seed=1).held_out
     assert other == (set(expected["val"].tolist()), set(expected["test"].tolist()))
@@ -181,17 +170,25 @@ def test_the_work_dir_names_what_is_held_out(whole: Path, tmp_path: Path) -> Non
     ]
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, stopped after three steps."""
+    folder = tmp_path_factory.mktemp("begun")
+    Runner(coins(folder, steps=3), device="cpu").train()
+    return folder
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"evaluators": {}}, {"split": None}, {"split": {"seed": 5, "val": 0.3}}, {"tasks": {"a": {"type": "Task"}}}],
+    [{"evaluators": {}}, {"split": None}, {"split": {"seed": 5, "val": 0.3}}, {"tasks": {"a": {"type": "Task"}}}],
 )
 def test_a_resumed_run_keeps_its_split_whatever_the_recipe_says_now(
-    tmp_path: Path, whole: Path, changes: dict[str, Any]
+    tmp_path: Path, whole: Path, begun: Path, changes: dict[str, Any]
 ) -> None:
-    Runner(coins(tmp_path, steps=3), device="cpu").train()
-    Runner(coins(tmp_path) | changes, resume=True, device="cpu").train()
-    assert (losses(tmp_path), held_out_by(tmp_path)) == (losses(whole), held_out_by(whole))
-    assert json.loads((tmp_path / "split.json").read_text())["indices"] == held_out_by(whole)
+    work_dir = Path(shutil.copytree(begun, tmp_path / "run"))
+    Runner(coins(work_dir) | changes, resume=True, device="cpu").train()
+    assert (losses(work_dir), held_out_by(work_dir)) == (losses(whole), held_out_by(whole))
+    assert json.loads((work_dir / "split.json").read_text())["indices"] == held_out_by(whole)
 
 
 def test_a_run_that_trained_on_everything_goes_on_with_everything(tmp_path: Path) -> None:
@@ -199,8 +196,7 @@ def test_a_run_that_trained_on_everything_goes_on_with_everything(tmp_path: Path
     assert not (tmp_path / "split.json").exists()
     Runner(coins(tmp_path, steps=4), resume=True, device="cpu").train()
     assert held_out_by(tmp_path) is None and len(losses(tmp_path)) == 4
-    checkpoint = list_checkpoints(tmp_path)[-1]
-    assert by_a_test(coins(tmp_path), checkpoint)[0] == set()
+    assert by_a_test(coins(tmp_path), list_checkpoints(tmp_path)[-1])[0] == set()
 
 
 @pytest.mark.parametrize("held_out", [[3, 9, 40], []])
@@ -221,9 +217,9 @@ def test_a_checkpoint_of_commit_41b416a_keeps_what_it_held_out(tmp_path: Path, h
 def test_another_list_of_as_many_images_is_rejected(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, steps=3)
     Runner(config, device="cpu").train()
-    other = config["train_dataloader"] | {"dataset": {"type": "Scenes", "split": "test", "size": 40, "seed": 1}}
+    config["train_dataloader"]["dataset"] = {"type": "Scenes", "split": "test", "size": 40, "seed": 1}
     with pytest.raises(CheckpointError, match=r"step_000000003\.pth: .* another list"):
-        Runner(config | {"train_dataloader": other}, resume=True, device="cpu").train()
+        Runner(config, resume=True, device="cpu").train()
 
 
 def test_a_test_matches_by_name_where_images_were_added(tmp_path: Path) -> None:

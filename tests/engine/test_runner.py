@@ -17,179 +17,111 @@ from selfsup.engine import evaluate as evaluate_module
 from selfsup.engine import runner as runner_module
 from selfsup.engine.evaluate import evaluate
 from selfsup.engine.interrupt import Interrupted
-from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError, ConfigError, DataError, DecodeError, NonFiniteError
 from selfsup.registry import BACKBONES, DATASETS
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.weights.load import load_backbone
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import losses, power_off, tiny_config
 
 
-def losses(work_dir: Path) -> list[tuple[int, float]]:
-    return [(line["step"], line["loss"]) for line in read_metrics(work_dir / "metrics.jsonl") if "loss" in line]
+class After(Hook):
+    """Does something after a step's update."""
 
-
-class StopAt(Hook):
-    """Raises after a step's update, like a machine that is switched off."""
-
-    priority = "VERY_LOW"
-
-    def __init__(self, step: int, action: Any) -> None:
-        self.step, self.action = step, action
+    def __init__(self, step: int, action: Callable[[], None], priority: str = "VERY_LOW") -> None:
+        self.step, self.action, self.priority = step, action, priority
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if runner.iter == self.step:
             self.action()
 
 
-def run_until(step: int, action: Any, config: dict[str, Any]) -> None:
-    runner = Runner(config)
-    runner.register_hook(StopAt(step, action))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """A run of eight steps that was left alone; its work dir is only looked at."""
+    runner = Runner(tiny_config(tmp_path_factory.mktemp("whole")))
     runner.train()
+    return runner
 
 
-class PoweredOff(Exception):
-    pass
-
-
-def power_off() -> None:
-    raise PoweredOff
-
-
-def test_a_run_leaves_everything_the_work_dir_promises(tmp_path: Path) -> None:
-    runner = Runner(tiny_config(tmp_path, steps=4))
-    runner.train()
-    names = {path.name for path in tmp_path.iterdir()}
+def test_a_run_leaves_everything_the_work_dir_promises(whole: Runner) -> None:
+    work_dir = Path(whole.work_dir)
+    names = {path.name for path in work_dir.iterdir()}
     assert names >= {"config.py", "environment.json", "metrics.jsonl", "checkpoints", "backbone.safetensors"}
-    assert [step for step, _ in losses(tmp_path)] == [1, 2, 3, 4]
-    fresh = BACKBONES.build(tiny_config(tmp_path)["model"]["backbone"])
-    load_backbone(tmp_path / "backbone.safetensors", fresh)
-    for name, tensor in runner.method.backbone.state_dict().items():
-        assert torch.equal(fresh.state_dict()[name], tensor), name
-
-
-def test_a_method_whose_loss_is_no_number_is_named_and_nothing_is_learned_from_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runner = Runner(tiny_config(tmp_path))
-    before = {name: tensor.clone() for name, tensor in runner.method.backbone.named_parameters()}
-    monkeypatch.setattr(runner.method, "loss", lambda views, labels: {"loss": torch.zeros(len(views[0]))})
-    with pytest.raises(ConfigError) as caught:
-        runner.train()
-    assert str(caught.value) == "model: SwAV.loss must return a dict of 0-dim tensors, got (8,) as 'loss'"
-    assert all(torch.equal(tensor, before[name]) for name, tensor in runner.method.backbone.named_parameters())
+    assert [step for step, _ in losses(work_dir)] == list(range(1, 9))
+    fresh = BACKBONES.build(tiny_config(work_dir)["model"]["backbone"])
+    load_backbone(work_dir / "backbone.safetensors", fresh)
+    torch.testing.assert_close(fresh.state_dict(), whole.method.backbone.state_dict(), rtol=0, atol=0)
 
 
 def detached(loss: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
     return lambda *batch: {name: value.detach() for name, value in loss(*batch).items()}
 
 
-@pytest.mark.parametrize("without", [torch.no_grad(), detached], ids=["no_grad", "detached"])
-def test_a_loss_without_a_gradient_is_named_before_anything_is_written(
-    without: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("part", "change", "said"),
+    [
+        ("", lambda _: lambda views, labels: {"loss": torch.zeros(len(views[0]))}, r"got \(8,\) as 'loss'"),
+        ("", torch.no_grad(), "must return a loss with a gradient"),
+        ("", detached, "must return a loss with a gradient"),
+        ("backbone", lambda forward: lambda images: forward(images).detach(), "must return features with a gradient"),
+    ],
+    ids=["no number", "no_grad", "detached", "backbone"],
+)
+def test_a_method_that_cannot_learn_is_named_before_anything_is_written(
+    part: str, change: Callable[..., Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = Runner(tiny_config(tmp_path))
-    monkeypatch.setattr(runner.method, "loss", without(runner.method.loss))
-    with pytest.raises(ConfigError) as caught:
+    before = {name: tensor.clone() for name, tensor in runner.method.backbone.named_parameters()}
+    of, name = (runner.method.backbone, "forward") if part else (runner.method, "loss")
+    monkeypatch.setattr(of, name, change(getattr(of, name)))
+    with pytest.raises(ConfigError, match=said) as caught:
         runner.train()
-    assert str(caught.value) == "model: SwAV.loss must return a loss with a gradient, got loss without"
+    assert str(caught.value).startswith(f"model.{part}: " if part else "model: ")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in runner.method.backbone.named_parameters())
     assert not list_checkpoints(tmp_path)
 
 
-def test_a_backbone_that_cannot_learn_is_named_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_part_of_the_loss_may_be_without_a_gradient(
+    tmp_path: Path, whole: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = Runner(tiny_config(tmp_path))
-    forward = runner.method.backbone.forward
-    monkeypatch.setattr(runner.method.backbone, "forward", lambda images: forward(images).detach())
-    with pytest.raises(
-        ConfigError, match=r"^model\.backbone: RegNet must return features with a gradient in training,"
-    ):
-        runner.train()
-    assert not list_checkpoints(tmp_path)
-
-
-def test_a_part_of_the_loss_may_be_without_a_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runner = Runner(tiny_config(tmp_path / "run", steps=2))
     loss = runner.method.loss
     monkeypatch.setattr(runner.method, "loss", lambda *batch: {**loss(*batch), "loss_constant": torch.tensor(1.0)})
     runner.train()
-    Runner(tiny_config(tmp_path / "plain", steps=2)).train()
-    raised = [(step, value - 1) for step, value in losses(tmp_path / "run")]
-    assert raised == [(step, pytest.approx(value, abs=1e-6)) for step, value in losses(tmp_path / "plain")]
+    raised = [(step, value - 1) for step, value in losses(tmp_path)]
+    assert raised == [(step, pytest.approx(value, abs=1e-6)) for step, value in losses(whole.work_dir)]
 
 
-class NamelessImages:
-    labels = None
-
-    def __len__(self) -> int:
-        return 8
-
-    def image(self, index: int) -> np.ndarray:
-        return np.zeros((40, 40, 3), np.uint8)
-
-
-class EndlessImages(NamelessImages):
-    __len__ = None  # type: ignore[assignment]
-
-
-@pytest.mark.parametrize(
-    ("images", "absent"), [(NamelessImages, "name"), (EndlessImages, "__len__ and no name")], ids=["name", "len"]
-)
-def test_a_data_set_that_lacks_a_method_is_told_before_any_step(images: type, absent: str, tmp_path: Path) -> None:
-    config = tiny_config(tmp_path)
-    config["train_dataloader"]["dataset"] = images()
-    with pytest.raises(ConfigError) as caught:
-        Runner(config).train()
-    assert str(caught.value) == (
-        f"train_dataloader.dataset: {images.__name__} has no {absent}; a data set has __len__(), image(index) and "
-        "name(index)"
-    )
-
-
-def test_a_run_that_was_switched_off_goes_on_bitwise(tmp_path: Path) -> None:
-    Runner(tiny_config(tmp_path / "whole")).train()
-    with pytest.raises(PoweredOff):
-        run_until(4, power_off, tiny_config(tmp_path / "cut"))
-    assert [path.name for path in list_checkpoints(tmp_path / "cut")] == ["step_000000003.pth"]
-    runner = Runner(tiny_config(tmp_path / "cut"), resume=True)
-    runner.train()
-    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
-    whole = Checkpoint.read(list_checkpoints(tmp_path / "whole")[-1])
-    cut = Checkpoint.read(list_checkpoints(tmp_path / "cut")[-1])
-    for name, tensor in whole.model.items():
-        assert torch.equal(cut.model[name], tensor), name
+def test_a_run_that_was_switched_off_goes_on_bitwise(tmp_path: Path, whole: Runner) -> None:
+    power_off(tiny_config(tmp_path), 4)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000000003.pth"]
+    Runner(tiny_config(tmp_path), resume=True).train()
+    assert losses(tmp_path) == losses(whole.work_dir)
+    models = [Checkpoint.read(list_checkpoints(work_dir)[-1]).model for work_dir in (tmp_path, whole.work_dir)]
+    torch.testing.assert_close(*models, rtol=0, atol=0)
 
 
 def test_resuming_reads_only_the_images_that_are_left(tmp_path: Path) -> None:
-    with pytest.raises(PoweredOff):
-        run_until(6, power_off, tiny_config(tmp_path))
+    power_off(tiny_config(tmp_path), 6)
     runner = Runner(tiny_config(tmp_path), resume=True)
     start = runner._start()
     drawn: list[int] = []
     image = runner.train_images.image
     runner.train_images.image = lambda index: drawn.append(index) or image(index)  # type: ignore[func-returns-value]
     assert start == 6
-    batches = iter(runner._build_loop(start).dataloader)
-    next(batches)
+    next(iter(runner._build_loop(start).dataloader))
     assert len(drawn) == 8
 
 
-def test_ctrl_c_saves_and_the_run_goes_on_bitwise(tmp_path: Path) -> None:
-    Runner(tiny_config(tmp_path / "whole")).train()
+def test_ctrl_c_saves_and_the_run_goes_on_bitwise(tmp_path: Path, whole: Runner) -> None:
+    runner = Runner(tiny_config(tmp_path))
+    runner.register_hook(After(3, lambda: os.kill(os.getpid(), signal.SIGINT)))
     with pytest.raises(Interrupted, match="stopped after step 4"):
-        run_until(3, lambda: os.kill(os.getpid(), signal.SIGINT), tiny_config(tmp_path / "cut"))
-    assert list_checkpoints(tmp_path / "cut")[-1].name == "step_000000004.pth"
-    Runner(tiny_config(tmp_path / "cut"), resume=True).train()
-    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
-
-
-def test_evaluation_does_not_change_the_training(tmp_path: Path) -> None:
-    Runner(tiny_config(tmp_path / "blind")).train()
-    hooks = {"checkpoint": None, "pictures": None, "collapse": {"type": "CollapseWatchHook", "every_steps": 2}}
-    Runner(tiny_config(tmp_path / "watched", default_hooks=hooks)).train()
-    assert losses(tmp_path / "watched") == losses(tmp_path / "blind")
+        runner.train()
+    assert list_checkpoints(tmp_path)[-1].name == "step_000000004.pth"
+    Runner(tiny_config(tmp_path), resume=True).train()
+    assert losses(tmp_path) == losses(whole.work_dir)
 
 
 @BACKBONES.register_module()
@@ -272,29 +204,22 @@ def test_one_bad_image_is_named_once_and_stops_nothing(tmp_path: Path) -> None:
     assert len(lines) == 1 and lines[0].startswith("noise/5.png\t") and "cut off" in lines[0]
 
 
-def test_too_many_bad_images_stop_the_run_with_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"2 of the 16 images seen so far could not be decoded.*1\.00%.*bad_images\.txt"
-    ):
-        Runner(unreadable(tmp_path, length=16, bad=(5, 9), steps=6)).train()
+def images_at_fault() -> None:
+    raise DataError("images are at fault")
 
 
-def test_what_stops_a_run_for_its_images_saves_first_and_says_how_to_restore_run(tmp_path: Path) -> None:
+def test_what_stops_a_run_for_its_images_saves_first_and_says_how_to_resume(tmp_path: Path) -> None:
     schedule = {"type": "ExponentialLR", "gamma": 0.9, "by_epoch": False}
     changes: dict[str, Any] = {"steps": 8, "param_scheduler": schedule, "seed": 3}
     Runner(unreadable(tmp_path / "sound", length=64, bad=(), **changes)).train()
     config = unreadable(tmp_path / "cut", length=64, bad=(), **changes)
     runner = Runner(config)
-    runner.register_hook(StopAt(3, images_at_fault), priority="NORMAL")
+    runner.register_hook(After(3, images_at_fault, priority="NORMAL"))
     with pytest.raises(DataError, match=r"images are at fault; all 4 steps so far are saved; .*--resume"):
         runner.train()
     assert list_checkpoints(tmp_path / "cut")[-1].name == "step_000000004.pth"
     Runner(config, resume=True).train()
     assert losses(tmp_path / "cut") == losses(tmp_path / "sound")
-
-
-def images_at_fault() -> None:
-    raise DataError("images are at fault")
 
 
 NO_HOOKS = dict.fromkeys(("checkpoint", "pictures", "evaluate", "collapse"))
@@ -372,23 +297,19 @@ def test_a_work_dir_that_cannot_be_written_is_rejected_before_anything_is_built(
         Runner(tiny_config(tmp_path / "file" / "inside"))
 
 
-def test_a_checkpoint_of_another_model_is_rejected(tmp_path: Path) -> None:
-    Runner(tiny_config(tmp_path, steps=3)).train()
-    config = tiny_config(tmp_path)
+def test_a_checkpoint_of_another_model_is_rejected(whole: Runner) -> None:
+    config = tiny_config(Path(whole.work_dir))
     config["model"] = config["model"] | {"prototypes": {"type": "Prototypes", "num_prototypes": 10}}
     with pytest.raises(CheckpointError, match=r"another model than SwAV; 1 shape mismatch: prototypes\S*: \(12, 16\)"):
         Runner(config, resume=True).train()
 
 
-def test_a_new_run_starts_from_an_exported_backbone_or_a_checkpoint(tmp_path: Path) -> None:
-    first = Runner(tiny_config(tmp_path / "first", steps=3))
-    first.train()
-    exported = tmp_path / "first" / "backbone.safetensors"
-    for source in (exported, list_checkpoints(tmp_path / "first")[-1]):
-        runner = Runner(tiny_config(tmp_path / "second", load_from=str(source)))
+def test_a_new_run_starts_from_an_exported_backbone_or_a_checkpoint(tmp_path: Path, whole: Runner) -> None:
+    for source in (Path(whole.work_dir) / "backbone.safetensors", list_checkpoints(whole.work_dir)[-1]):
+        runner = Runner(tiny_config(tmp_path, load_from=str(source)))
         runner._start()
         name = "stem.conv.weight"
-        assert torch.equal(runner.method.backbone.state_dict()[name], first.method.backbone.state_dict()[name])
+        assert torch.equal(runner.method.backbone.state_dict()[name], whole.method.backbone.state_dict()[name])
 
 
 def test_gradient_accumulation_counts_optimizer_updates(tmp_path: Path) -> None:

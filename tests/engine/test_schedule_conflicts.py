@@ -23,18 +23,14 @@ def rejection(folder: Path, schedules: Any, **options: Any) -> str:
     return str(caught.value)
 
 
-def test_a_schedule_that_overwrites_another_in_every_step_is_rejected(tmp_path: Path) -> None:
-    assert rejection(tmp_path, [WARMUP, {"type": "EpochCosine"}]) == (
-        "param_scheduler.1: EpochCosine and param_scheduler.0 (WarmupCosine) both set the lr of every step, and one "
-        "would overwrite the other; keep one of them"
-    )
-
-
+@pytest.mark.parametrize("second", [{"type": "EpochCosine"}, {"type": "StepLR", "step_size": 2}])
 @pytest.mark.parametrize("order", [1, -1])
-def test_so_is_one_of_mmengine_s_beside_one_of_ours(tmp_path: Path, order: int) -> None:
-    said = rejection(tmp_path, [WARMUP, {"type": "StepLR", "step_size": 2}][::order])
-    first, second = ["WarmupCosine", "StepLR"][::order]
-    assert said.startswith(f"param_scheduler.1: {second} and param_scheduler.0 ({first}) both set the lr of every step")
+def test_a_schedule_that_overwrites_another_in_every_step_is_rejected(
+    tmp_path: Path, second: dict[str, Any], order: int
+) -> None:
+    said = rejection(tmp_path, [WARMUP, second][::order])
+    before, after = ["WarmupCosine", second["type"]][::order]
+    assert said.startswith(f"param_scheduler.1: {after} and param_scheduler.0 ({before}) both set the lr of every step")
 
 
 def test_schedules_that_change_what_they_find_or_move_something_else_go_together(tmp_path: Path) -> None:
@@ -71,53 +67,22 @@ def test_a_weight_decay_of_zero_that_a_schedule_would_lift_is_rejected(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("schedule", "said"),
+    ("schedule", "path", "said"),
     [
         (
             {"type": "StepParamScheduler", "step_size": 1, "param_name": "momentun"},
-            "param_scheduler.param_name: SGD has no such option, got 'momentun'; did you mean 'momentum'?",
+            "param_scheduler.param_name",
+            "SGD has no such option, got 'momentun'; did you mean 'momentum'?",
         ),
-        (
-            {"type": "CosineRestartLR", "periods": [3]},
-            "param_scheduler: must fulfil: (eta_min is None) ^ (eta_min_ratio is None)",
-        ),
-        (
-            {"type": "StepLR", "step_size": 1, "last_step": 3},
-            "param_scheduler.last_step: must be left out; --resume continues from a checkpoint",
-        ),
-        (
-            {"type": "CosineAnnealingLR", "by_epoch": False, "begin": 5},
-            "param_scheduler: end or T_max is missing; without it CosineAnnealingLR takes a billion steps and hardly "
-            "moves",
-        ),
-        (
-            {"type": "LinearMomentum"},
-            "param_scheduler: end is missing; without it LinearMomentum takes a billion steps and hardly moves",
-        ),
-        (
-            {"type": "OneCycleLR", "total_steps": 100, "by_epoch": False},
-            "param_scheduler.eta_max: is missing; OneCycleLR needs the highest learning rate of its cycle",
-        ),
-        (
-            {"type": "OneCycleLR", "eta_max": 0.1},
-            "param_scheduler.total_steps: is missing; OneCycleLR needs the length of its cycle",
-        ),
-        (
-            {"type": "OneCycleLR", "eta_max": 0.1, "total_steps": 50, "by_epoch": False},
-            "param_scheduler.total_steps: must be at least 100, the steps of the run, got 50",
-        ),
+        ({"type": "CosineRestartLR", "periods": [3]}, "param_scheduler", "must fulfil: (eta_min is None) ^ (eta"),
+        ({"type": "CosineAnnealingLR", "by_epoch": False, "begin": 5}, "param_scheduler", "end or T_max is missing"),
+        ({"type": "LinearMomentum"}, "param_scheduler", "end is missing"),
     ],
 )
 def test_what_mmengine_would_only_stumble_over_later_is_told_with_its_place(
-    tmp_path: Path, schedule: dict[str, Any], said: str
+    tmp_path: Path, schedule: dict[str, Any], path: str, said: str
 ) -> None:
-    assert rejection(tmp_path, schedule) == said
-
-
-def test_a_cycle_that_is_as_long_as_the_run_or_ends_before_it_is_through_is_no_mistake(tmp_path: Path) -> None:
-    cycle = {"type": "OneCycleLR", "eta_max": 0.1, "by_epoch": False}
-    for length in ({"total_steps": 100}, {"total_steps": 50, "end": 51}, {"total_steps": 60, "begin": 40}):
-        describe(load_config(write(tmp_path), {"param_scheduler": cycle | length}))
+    assert rejection(tmp_path, schedule).startswith(f"{path}: {said}")
 
 
 def test_one_made_from_mmengine_s_need_not_know_of_the_run_s_length(tmp_path: Path) -> None:

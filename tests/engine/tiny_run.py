@@ -3,6 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+from mmengine.hooks import Hook
+
+from selfsup.engine.logging.metrics import read_metrics
+from selfsup.engine.runner import Runner
+
 
 def tiny_config(work_dir: Path, *, steps: int = 8, **changes: Any) -> dict[str, Any]:
     """A resolved config; ``changes`` replace top-level keys."""
@@ -44,3 +50,33 @@ def tiny_config(work_dir: Path, *, steps: int = 8, **changes: Any) -> dict[str, 
         "seed": 0,
     }
     return config | changes
+
+
+def losses(work_dir: str | Path) -> list[tuple[int, float]]:
+    """Step and loss, as they are recorded."""
+    return [(line["step"], line["loss"]) for line in read_metrics(Path(work_dir, "metrics.jsonl")) if "loss" in line]
+
+
+class PoweredOff(Exception):
+    """What stops a run as if the machine were switched off."""
+
+
+class PowerOff(Hook):
+    """Stops a run after so many steps and one more, in which nothing is saved."""
+
+    priority = "LOWEST"
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if runner.iter == self.step:
+            raise PoweredOff
+
+
+def power_off(config: dict[str, Any], step: int, *, resume: bool = False) -> None:
+    """Run until the machine is switched off in the step after so many."""
+    runner = Runner(config, resume=resume)
+    runner.register_hook(PowerOff(step))
+    with pytest.raises(PoweredOff):
+        runner.train()

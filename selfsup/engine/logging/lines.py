@@ -14,6 +14,7 @@ def open_log(name: str, *, level: int | str, file: str | Path, to_terminal: bool
     logger.propagate = False
     to_file = logging.FileHandler(file)
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    to_file.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk: the run says it itself
     logger.addHandler(to_file)
     if to_terminal:
         terminal = _terminal()

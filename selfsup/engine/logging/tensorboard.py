@@ -15,11 +15,7 @@ from selfsup.ops.files import WholeAppends
 
 
 class Board:
-    """Appends to an event file of its own.
-
-    Args:
-        folder: of the event files.
-        resume_step: updates done so far; TensorBoard drops what earlier files hold of later ones.
+    """Appends to an event file of its own in a folder; TensorBoard drops what earlier files hold past ``resume_step``.
 
     Raises:
         ImportError: if the package ``tensorboard`` is not installed.
