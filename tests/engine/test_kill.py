@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.engine.logging.metrics import read_metrics
 from selfsup.weights.checkpoint import list_checkpoints
+from tests.engine.tiny_run import losses
 
 STEPS = 12
 OPTIONS = [
@@ -29,10 +29,6 @@ OPTIONS = [
 def command(work_dir: Path, *more: str) -> list[str]:
     program = [sys.executable, "-m", "selfsup", "train", "swav/swav_scenes", "--work-dir", str(work_dir)]
     return [*program, *more, "--cfg-options", *OPTIONS]
-
-
-def losses(work_dir: Path) -> list[tuple[int, float]]:
-    return [(line["step"], line["loss"]) for line in read_metrics(work_dir / "metrics.jsonl") if "loss" in line]
 
 
 def descendants(pid: int) -> list[int]:

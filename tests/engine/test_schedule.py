@@ -1,5 +1,6 @@
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,47 +30,40 @@ def curve(schedule: Schedule, steps: list[int]) -> list[float]:
     return [schedule.curve(step) for step in steps]
 
 
-@pytest.mark.parametrize(("seam", "key"), [("rebased", "restart"), ("vissl_fixed", "vissl_fixed")])
-def test_seer_s_schedule(seam: str, key: str) -> None:
-    check = record("schedule/seer")
-    schedule = build(WarmupCosine, 9.6, total_steps=122_000, start_lr=0.15, end_lr=0.0096, warmup_steps=9000, seam=seam)
-    np.testing.assert_allclose(
-        curve(schedule, check["input"]["iters"]), check["expected"][key], atol=check["tol"], rtol=0
-    )
+SEER = {"total_steps": 122_000, "start_lr": 0.15, "end_lr": 0.0096, "warmup_steps": 9000}
+SWAV = {"start_lr": 0.3, "end_lr": 0.0048, "warmup_epochs": 10, "warmup_inclusive": True}
+SWAV_LENGTH = record("schedule/swav_800ep")["input"]
+SIMCLR = {name: record("schedule/simclr_100ep")["expected"][name] for name in ("total_steps", "warmup_steps")}
+MOCO = {"steps_per_epoch": 7, "total_steps": 1400}
 
 
-def test_swav_s_schedule_reaches_the_peak_within_the_warm_up() -> None:
-    check = record("schedule/swav_800ep")
+@pytest.mark.parametrize(
+    ("name", "part", "schedule"),
+    [
+        ("seer", "restart", lambda: build(WarmupCosine, 9.6, seam="rebased", **SEER)),
+        ("seer", "vissl_fixed", lambda: build(WarmupCosine, 9.6, seam="vissl_fixed", **SEER)),
+        ("simclr_100ep", "lr", lambda: build(WarmupCosine, 4.8, **SIMCLR)),
+        ("moco_cos", None, lambda: build(EpochCosine, 0.03, **MOCO)),
+        (
+            "swav_800ep",
+            None,
+            lambda: build(
+                WarmupCosine,
+                4.8,
+                steps_per_epoch=SWAV_LENGTH["iters_per_epoch"],
+                total_steps=SWAV_LENGTH["total"],
+                **SWAV,
+            ),
+        ),
+    ],
+)
+def test_the_schedules_of_the_papers(name: str, part: str | None, schedule: Callable[[], Schedule]) -> None:
+    check = record(f"schedule/{name}")
+    expected = check["expected"] if part is None else check["expected"][part]
     given = check["input"]
-    schedule = build(
-        WarmupCosine,
-        4.8,
-        steps_per_epoch=given["iters_per_epoch"],
-        total_steps=given["total"],
-        start_lr=0.3,
-        end_lr=0.0048,
-        warmup_epochs=10,
-        warmup_inclusive=True,
-    )
-    np.testing.assert_allclose(curve(schedule, given["iters"]), check["expected"], atol=check["tol"], rtol=0)
-    warm_up = np.linspace(0.3, 4.8, given["warmup_iters"])
-    np.testing.assert_allclose(curve(schedule, list(range(len(warm_up)))), warm_up, rtol=1e-12)
-
-
-def test_simclr_s_schedule_starts_at_zero() -> None:
-    check = record("schedule/simclr_100ep")
-    expected = check["expected"]
-    schedule = build(WarmupCosine, 4.8, total_steps=expected["total_steps"], warmup_steps=expected["warmup_steps"])
-    np.testing.assert_allclose(curve(schedule, check["input"]["iters"]), expected["lr"], atol=check["tol"], rtol=0)
-
-
-def test_moco_s_cosine_moves_once_per_epoch() -> None:
-    check = record("schedule/moco_cos")
-    schedule = build(EpochCosine, 0.03, steps_per_epoch=7, total_steps=1400)
-    epochs = check["input"]["epochs"]
-    for offset in (0, 6):
-        steps = [7 * epoch + offset for epoch in epochs]
-        np.testing.assert_allclose(curve(schedule, steps), check["expected"], atol=check["tol"], rtol=0)
+    ways = [given["iters"]] if "iters" in given else [[7 * n + last for n in given["epochs"]] for last in (0, 6)]
+    for steps in ways:
+        np.testing.assert_allclose(curve(schedule(), steps), expected, atol=check["tol"], rtol=0)
 
 
 def test_milestones_apply_from_their_first_step_on() -> None:

@@ -252,6 +252,7 @@ def test_a_state_of_other_parameters_is_rejected_by_name() -> None:
     [
         ({"precision": "fp61"}, r"precision: unknown precision 'fp61'; did you mean 'fp16'\?"),
         ({"accumulative_counts": 0}, "accumulative_counts: must be >= 1, got 0"),
+        ({"clip_grad": {"max_nrom": 1.0}}, r"clip_grad: unknown key 'max_nrom'; did you mean 'max_norm'\?"),
         ({"clip_grad": {"max_norm": 0}}, r"clip_grad\.max_norm: must be > 0, got 0"),
         ({"freeze": {"prototypes": -5}}, r"freeze\.prototypes: must be a number of updates >= 0, .* got -5"),
         ({"freeze": {"prototypes": "an epoch"}}, r"freeze\.prototypes: .* or text such as '1 epoch', got 'an epoch'"),

@@ -79,6 +79,9 @@ class PrecisionOptimWrapper(OptimWrapper):
         require(accumulative_counts >= 1, "accumulative_counts", "must be >= 1", got=accumulative_counts)
         super().__init__(optimizer, accumulative_counts=accumulative_counts)
         self.base_param_settings = None  # MMEngine's own, which would show as one more parameter group
+        for key in clip_grad or ():
+            near = nearest(key, Clipping._fields)
+            require(key in Clipping._fields, "clip_grad", f"unknown key {key!r}", expected=near)
         self.clipping = None if clip_grad is None else Clipping(**clip_grad)
         if self.clipping is not None:
             require(self.clipping.max_norm > 0, "clip_grad.max_norm", "must be > 0", got=self.clipping.max_norm)
