@@ -61,16 +61,9 @@ def prepare(name: str, folder: Path) -> None:
 def test_a_checkpoint_of_one_name_but_another_run_stops_both_processes(tmp_path: Path) -> None:
     first, second = run_in_processes(everything, tmp_path)
     assert first == second
-    run, earlier = (Checkpoint.read(checkpoint_path(tmp_path / name, 3)).run for name in ("run", "earlier"))
     files = [checkpoint_path(tmp_path / f"node{number}", 3) for number in range(2)]
-    for name, runs, contents in (
-        ("another run", (run, earlier), ""),
-        ("without names", ("unknown", "unknown"), ", with other contents"),
-        ("other contents", (run, run), ", with other contents"),
-    ):
-        assert first[name].startswith(
-            f"process 0 reads {files[0]} of run {runs[0]}, process 1 reads {files[1]} of run {runs[1]}{contents}; "
-        )
+    for name in ("another run", "without names", "other contents"):
+        assert first[name].startswith(f"process 0 reads {files[0]}, process 1 reads {files[1]}, with other contents; ")
     assert first["one run"] == "nothing"
     lines = read_metrics(tmp_path / "node0" / "metrics.jsonl")
     assert [line["step"] for line in lines if "loss" in line] == [4]

@@ -93,6 +93,9 @@ CASES: dict[str, Callable[[Path], None]] = {
 }
 
 
+Narrow = tuple[Path, dict[str, str]]
+
+
 def fill_the_disk(folder: Path) -> None:
     """Every case in a folder of its own; what it raises is written to a file."""
     said = {}
@@ -107,7 +110,7 @@ def fill_the_disk(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def narrow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Narrow:
     """The folder of the cases, which ran in a process of their own, and what each raised."""
     folder = tmp_path_factory.mktemp("narrow")
     program = "import sys, pathlib; from tests.engine.test_full_disk import *; fill_the_disk(pathlib.Path(sys.argv[1]))"
@@ -131,7 +134,7 @@ def lines_of(work_dir: Path) -> list[dict[str, Any]]:
 
 
 def test_numbers_that_cannot_be_written_stop_the_run_saved_and_it_goes_on_with_none_missing(
-    narrow: tuple[Path, dict[str, str]], tmp_path: Path
+    narrow: Narrow, tmp_path: Path
 ) -> None:
     folder, said = narrow[0] / "numbers", narrow[1]["numbers"]
     path = folder / "metrics.jsonl"
@@ -145,7 +148,7 @@ def test_numbers_that_cannot_be_written_stop_the_run_saved_and_it_goes_on_with_n
 
 
 def test_what_cannot_be_written_after_the_last_step_stops_the_run_before_it_seems_complete(
-    narrow: tuple[Path, dict[str, str]],
+    narrow: Narrow,
 ) -> None:
     folder, said = narrow[0] / "last", narrow[1]["last"]
     assert re.search(r"metrics\.jsonl: .* all 8 steps .* --resume", said)
@@ -157,7 +160,7 @@ def test_what_cannot_be_written_after_the_last_step_stops_the_run_before_it_seem
     assert [line["step"] for line in lines_of(folder) if "last word 99" in line] == [8]
 
 
-def test_where_the_state_cannot_be_saved_either_both_are_said(narrow: tuple[Path, dict[str, str]]) -> None:
+def test_where_the_state_cannot_be_saved_either_both_are_said(narrow: Narrow) -> None:
     folder, said = narrow[0] / "state", narrow[1]["state"]
     files = (r"metrics\.jsonl", r"checkpoints/step_000000005\.pth", r"checkpoints/step_000000003\.pth")
     assert re.match("RecordError: " + ".*; ".join(f".*{folder}/{file}" for file in files), said)
@@ -166,9 +169,7 @@ def test_where_the_state_cannot_be_saved_either_both_are_said(narrow: tuple[Path
 
 
 @pytest.mark.parametrize(("name", "file"), [("begin", "environment.json"), ("log", "metrics.jsonl")])
-def test_a_run_that_cannot_even_begin_says_so_and_keeps_what_it_had(
-    narrow: tuple[Path, dict[str, str]], name: str, file: str
-) -> None:
+def test_a_run_that_cannot_even_begin_says_so_and_keeps_what_it_had(narrow: Narrow, name: str, file: str) -> None:
     folder, said = narrow[0] / name, narrow[1][name]
     assert re.match(rf"RecordError: {folder}/{file}: .* \(File too large; {ROOM}\)", said)
     assert not list(folder.glob("*.partial"))
@@ -176,7 +177,7 @@ def test_a_run_that_cannot_even_begin_says_so_and_keeps_what_it_had(
 
 
 def test_names_of_unreadable_images_that_cannot_be_written_stop_the_run_saved(
-    narrow: tuple[Path, dict[str, str]],
+    narrow: Narrow,
 ) -> None:
     folder, said = narrow[0] / "names", narrow[1]["names"]
     assert re.match(rf"RecordError: {folder}/bad_images\.txt: .* the one step so far is saved.* --resume", said)
@@ -184,7 +185,7 @@ def test_names_of_unreadable_images_that_cannot_be_written_stop_the_run_saved(
     assert [path.name for path in list_checkpoints(folder)] == ["step_000000001.pth"]
 
 
-def test_a_board_that_cannot_be_written_is_said_once_and_the_run_goes_on(narrow: tuple[Path, dict[str, str]]) -> None:
+def test_a_board_that_cannot_be_written_is_said_once_and_the_run_goes_on(narrow: Narrow) -> None:
     pytest.importorskip("tensorboard")
     folder, said = narrow[0] / "board", narrow[1]["board"]
     (log_file,) = folder.rglob("rank0.log")

@@ -63,6 +63,8 @@ def test_shared_and_frozen_parameters_count_once_and_not_at_all() -> None:
     model["c"].requires_grad_(False)
     parameters = [parameter for group in parameter_groups(model, [NO_DECAY]) for parameter in group["params"]]
     assert len(parameters) == 3
+    with pytest.raises(ConfigError, match="no parameter that is trained"):
+        parameter_groups(model.requires_grad_(False))
 
 
 def test_without_rules_there_is_one_group_in_the_model_s_order() -> None:
@@ -94,8 +96,3 @@ def test_the_optimizer_takes_the_groups_as_they_are(device: str) -> None:
 def test_a_rule_that_cannot_be_meant_is_rejected(rule: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parameter_groups(Model(), [NO_DECAY, rule])
-
-
-def test_a_model_with_nothing_to_train_is_rejected() -> None:
-    with pytest.raises(ConfigError, match="no parameter that is trained"):
-        parameter_groups(nn.Linear(2, 2).requires_grad_(False))

@@ -34,15 +34,6 @@ def test_a_run_too_short_to_learn_gets_no_maps_and_what_cannot_be_drawn_is_one_l
     assert len(losses(tmp_path)) == 4 and not list(tmp_path.glob(".*.partial"))
 
 
-def test_a_fault_of_ours_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any, **__: Any) -> None:
-        raise TypeError("a fault")
-
-    monkeypatch.setattr("selfsup.engine.hooks.pictures.draw_view_sheet", broken)
-    with pytest.raises(TypeError, match="a fault"):
-        run(tmp_path, pictures={})
-
-
 def test_maps_show_the_images_that_are_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[int] = []
     monkeypatch.setattr(

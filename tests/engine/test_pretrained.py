@@ -166,12 +166,6 @@ class MoCoOfOthers(MoCo):
     fresh_parts = ("queue", "teacher")
 
 
-class MoCoOfTeachers(MoCo):
-    """One that begins with the teacher of another method too."""
-
-    fresh_parts = ("queue", "teacher.neck", "neck")
-
-
 def test_weights_of_another_method_s_student_reach_the_teacher_unless_there_is_one(tmp_path: Path) -> None:
     source = with_teacher("BYOL", teacher_init="fresh")
     path = saved(tmp_path, source)
@@ -182,10 +176,6 @@ def test_weights_of_another_method_s_student_reach_the_teacher_unless_there_is_o
         "tensors); copied from the student are teacher (15 tensors); fresh are queue (2 tensors)"
     )
     assert torch.equal(method.teacher.backbone.conv.weight, source.backbone.conv.weight)
-    method = MoCoOfTeachers(*parts, queue_length=8)
-    assert "copied from the student are teacher (9 tensors); fresh are neck (9 tensors), " in start_from(path, method)
-    assert torch.equal(method.teacher.backbone.conv.weight, source.teacher.backbone.conv.weight)
-    assert torch.equal(method.teacher.neck.mlp[0].weight, method.neck.mlp[0].weight)
 
 
 def test_a_second_backbone_in_a_file_is_said_to_be_left(tmp_path: Path) -> None:
@@ -268,15 +258,6 @@ def test_pretraining_fine_tuning_and_distillation_follow_each_other(tmp_path: Pa
     torch.testing.assert_close(taught, runs["tuned"].method.state_dict(), rtol=0, atol=0)
     kept = Checkpoint.read(list_checkpoints(runs["distilled"].work_dir)[-1])
     assert not any(name.startswith("teacher") for name in kept.model)
-
-
-def test_supervised_training_resumes_bitwise(tmp_path: Path) -> None:
-    power_off(supervised(tmp_path / "cut"), 7)
-    Runner(supervised(tmp_path / "cut"), resume=True).train()
-    Runner(supervised(tmp_path / "whole")).train()
-    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
-    models = [Checkpoint.read(list_checkpoints(tmp_path / name)[-1]).model for name in ("cut", "whole")]
-    torch.testing.assert_close(*models, rtol=0, atol=0)
 
 
 def test_a_resumed_distillation_is_bitwise_and_taught_by_the_file_it_began_with_or_not_at_all(

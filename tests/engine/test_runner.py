@@ -22,6 +22,8 @@ from selfsup.errors import CheckpointError, ConfigError, DataError, DecodeError,
 from selfsup.registry import BACKBONES, DATASETS
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.weights.load import load_backbone
+from tests.engine.test_pretrained import supervised
+from tests.engine.test_teacher_runs import moco_config
 from tests.engine.tiny_run import losses, power_off, tiny_config
 
 
@@ -93,13 +95,23 @@ def test_a_part_of_the_loss_may_be_without_a_gradient(
     assert raised == [(step, pytest.approx(value, abs=1e-6)) for step, value in losses(whole.work_dir)]
 
 
-def test_a_run_that_was_switched_off_goes_on_bitwise(tmp_path: Path, whole: Runner) -> None:
-    power_off(tiny_config(tmp_path), 4)
-    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000000003.pth"]
-    Runner(tiny_config(tmp_path), resume=True).train()
-    assert losses(tmp_path) == losses(whole.work_dir)
-    models = [Checkpoint.read(list_checkpoints(work_dir)[-1]).model for work_dir in (tmp_path, whole.work_dir)]
-    torch.testing.assert_close(*models, rtol=0, atol=0)
+def accumulating(work_dir: Path) -> dict[str, Any]:
+    config = tiny_config(work_dir)
+    config["train_dataloader"]["batch_size"] = 4
+    config["optim_wrapper"]["accumulative_counts"] = 2
+    return config
+
+
+@pytest.mark.parametrize("config_of", [tiny_config, accumulating, moco_config, supervised])
+def test_a_run_that_was_switched_off_goes_on_bitwise(tmp_path: Path, config_of: Callable[..., dict[str, Any]]) -> None:
+    Runner(config_of(tmp_path / "whole")).train()
+    power_off(config_of(tmp_path / "cut"), 4)
+    assert [path.name for path in list_checkpoints(tmp_path / "cut")] == ["step_000000003.pth"]
+    Runner(config_of(tmp_path / "cut"), resume=True).train()
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    cut, whole = (Checkpoint.read(list_checkpoints(tmp_path / name)[-1]).model for name in ("cut", "whole"))
+    torch.testing.assert_close(cut, whole, rtol=0, atol=0)
+    assert config_of is not moco_config or int(whole["queue.pointer"]) == 8 * 8 % 24
 
 
 def test_resuming_reads_only_the_images_that_are_left(tmp_path: Path) -> None:
@@ -292,20 +304,3 @@ def test_a_checkpoint_of_another_model_is_rejected(whole: Runner) -> None:
     config["model"] = config["model"] | {"prototypes": {"type": "Prototypes", "num_prototypes": 10}}
     with pytest.raises(CheckpointError, match=r"another model than SwAV; 1 shape mismatch: prototypes\S*: \(12, 16\)"):
         Runner(config, resume=True).train()
-
-
-def test_a_new_run_starts_from_an_exported_backbone_or_a_checkpoint(tmp_path: Path, whole: Runner) -> None:
-    for source in (Path(whole.work_dir) / "backbone.safetensors", list_checkpoints(whole.work_dir)[-1]):
-        runner = Runner(tiny_config(tmp_path, load_from=str(source)))
-        runner._start()
-        name = "stem.conv.weight"
-        assert torch.equal(runner.method.backbone.state_dict()[name], whole.method.backbone.state_dict()[name])
-
-
-def test_gradient_accumulation_counts_optimizer_updates(tmp_path: Path) -> None:
-    config = tiny_config(tmp_path, steps=3)
-    config["optim_wrapper"] = config["optim_wrapper"] | {"accumulative_counts": 2}
-    runner = Runner(config)
-    runner.train()
-    assert len(losses(tmp_path)) == 3
-    assert runner.steps_per_epoch == len(runner.train_images) // 16

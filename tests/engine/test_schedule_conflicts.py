@@ -41,29 +41,26 @@ def test_schedules_that_change_what_they_find_or_move_something_else_go_together
         describe(load_config(write(tmp_path), {"param_scheduler": schedules}))
 
 
-def test_a_fixed_rate_that_a_schedule_would_move_is_rejected(tmp_path: Path) -> None:
-    groups = [{"kinds": "bias", "weight_decay": 0.0}, {"kinds": "norm", "fixed_lr": True}]
-    fixed = {"optim_wrapper.param_groups": groups}
-    assert rejection(tmp_path, {"type": "PolyLR", "end": 5}, **fixed) == (
-        "param_scheduler: PolyLR moves the lr of every group, also that of optim_wrapper.param_groups.1 with "
-        "fixed_lr; use one of ours, such as WarmupCosine"
-    )
-    describe(load_config(write(tmp_path), {"param_scheduler": WARMUP, **fixed}))
-
-
-def test_a_weight_decay_of_zero_that_a_schedule_would_lift_is_rejected(tmp_path: Path) -> None:
-    groups = {
-        "optim_wrapper.optimizer.weight_decay": 0.04,
-        "optim_wrapper.param_groups": [{"kinds": "bias", "weight_decay": 0.0}],
-    }
-    lifts = {"type": "CosineAnnealingParamScheduler", "param_name": "weight_decay", "T_max": 5, "eta_min": 0.4}
-    assert rejection(tmp_path, lifts, **groups) == (
-        "param_scheduler: CosineAnnealingParamScheduler moves the weight_decay of every group, also that of "
-        "optim_wrapper.param_groups.0 with weight_decay=0; use one of ours, such as Cosine"
-    )
-    ours = {"type": "Cosine", "param_name": "weight_decay", "end_value": 0.4}
-    plan = describe(load_config(write(tmp_path), {"param_scheduler": [WARMUP, ours], **groups}))
-    assert plan.rates and plan.other_options["weight_decay"][0] == (0, pytest.approx(0.04))
+@pytest.mark.parametrize(
+    ("group", "moves", "ours", "said"),
+    [
+        ({"kinds": "norm", "fixed_lr": True}, {"type": "PolyLR", "end": 5}, WARMUP, "with fixed_lr; use one of ours"),
+        (
+            {"kinds": "bias", "weight_decay": 0.0},
+            {"type": "CosineAnnealingParamScheduler", "param_name": "weight_decay", "T_max": 5, "eta_min": 0.4},
+            {"type": "Cosine", "param_name": "weight_decay", "end_value": 0.4},
+            "with weight_decay=0; use one of ours",
+        ),
+    ],
+)
+def test_a_group_to_be_left_alone_that_a_schedule_would_move_is_rejected(
+    tmp_path: Path, group: dict[str, Any], moves: dict[str, Any], ours: dict[str, Any], said: str
+) -> None:
+    options = {"optim_wrapper.optimizer.weight_decay": 0.04, "optim_wrapper.param_groups": [group]}
+    told = rejection(tmp_path, moves, **options)
+    assert told.startswith(f"param_scheduler: {moves['type']} moves the ") and said in told
+    plan = describe(load_config(write(tmp_path), {"param_scheduler": ours, **options}))
+    assert ours is WARMUP or plan.other_options["weight_decay"][0] == (0, pytest.approx(0.04))
 
 
 @pytest.mark.parametrize(

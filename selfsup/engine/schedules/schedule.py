@@ -187,7 +187,7 @@ class MultiStep(Schedule):
     """A constant rate that is multiplied by a factor at milestones, after a linear warm-up if there is one.
 
     Args:
-        optimizer, steps_per_epoch: see :class:`WarmupCosine`, and so for the warm-up.
+        optimizer, steps_per_epoch, start_lr, warmup_steps, warmup_epochs: see :class:`WarmupCosine`.
         epochs: milestones in passes over the data; (120, 160) of 200 is MoCo v1's.
         steps: milestones in updates.
         factor: what each milestone multiplies the rate with.
@@ -230,8 +230,8 @@ class HalveOnPlateau(Schedule):
     that the loss had stopped falling, so all three numbers are the caller's.
 
     Args:
-        optimizer, steps_per_epoch: see :class:`WarmupCosine`, and so for the warm-up, whose losses do not count.
-        window: updates averaged over, >= 1.
+        optimizer, steps_per_epoch, start_lr, warmup_steps, warmup_epochs: see :class:`WarmupCosine`.
+        window: updates averaged over, >= 1; those of a warm-up do not count.
         patience_steps: updates without improvement before the rate is halved, >= window.
         min_improvement: fraction of the best loss by which a window must be lower to be better, >= 0.
 
