@@ -43,7 +43,7 @@ class LoadReport:
     @property
     def complete(self) -> bool:
         """Whether nothing is missing or unexpected and every shape and type fits."""
-        return not (self.missing or self.unexpected or self.shape_mismatch or self.dtype_mismatch)
+        return not self._mismatches()
 
     def __repr__(self) -> str:
         counts = [f"{count} {what}" for count, what, _ in self._all() if count]
@@ -61,26 +61,22 @@ class LoadReport:
         return [(count, what, shown(names)) for count, what, names in self._all()]
 
     def _all(self) -> Rows:
-        rows = {
-            "loaded": self.loaded,
-            **{f"ignored: {why}": names for why, names in self.ignored.items()},
-            "not in the file, kept as built": self.kept,
-        }
+        ignored = {f"ignored: {why}": names for why, names in self.ignored.items()}
+        kinds = {"loaded": self.loaded, **ignored, "not in the file, kept as built": self.kept}
         changes = [(0, "changed in the network", (what,)) for what in self.changed]
-        return [*((len(names), what, names) for what, names in rows.items() if names), *changes, *self._mismatches()]
+        return [*_counted(kinds), *changes, *self._mismatches()]
 
     def _mismatches(self) -> Rows:
         shapes, types = (
             tuple(f"{name}: {got}, expected {needed}" for name, got, needed in each)
             for each in (self.shape_mismatch, self.dtype_mismatch)
         )
-        kinds = {
-            "missing": self.missing,
-            "unexpected": self.unexpected,
-            "shape mismatch": shapes,
-            "dtype mismatch": types,
-        }
-        return [(len(names), what, names) for what, names in kinds.items() if names]
+        kinds = {"missing": self.missing, "unexpected": self.unexpected}
+        return _counted({**kinds, "shape mismatch": shapes, "dtype mismatch": types})
+
+
+def _counted(kinds: Mapping[str, tuple[str, ...]]) -> Rows:
+    return [(len(names), what, names) for what, names in kinds.items() if names]
 
 
 def shown(names: tuple[str, ...] | list[str]) -> str:
@@ -104,15 +100,13 @@ def compare(
     fitting = [name for name in shaped if _same_kind(given[name], own[name])]
     absent = [name for name in own if name not in given]
     kept = [name for name in absent if dispensable and (dispensable.fullmatch(name) or not own[name].numel())]
+    surplus = [translation.names.get(name, name) for name in given if name not in own]
     return LoadReport(
         loaded=tuple(fitting),
         ignored={why: tuple(names) for why, names in translation.ignored.items()},
         kept=tuple(kept),
         missing=tuple(name for name in absent if name not in kept),
-        unexpected=(
-            *translation.unexpected,
-            *(translation.names.get(name, name) for name in given if name not in own),
-        ),
+        unexpected=(*translation.unexpected, *surplus),
         shape_mismatch=tuple(
             (name, tuple(given[name].shape), tuple(own[name].shape)) for name in common if name not in shaped
         ),
@@ -134,6 +128,5 @@ def _kind(tensor: Tensor) -> str:
 
 
 def _spelled(tensor: Tensor) -> str:
-    return " ".join(
-        str(part).removeprefix("torch.") for part in (tensor.layout, tensor.dtype) if part is not torch.strided
-    )
+    layout = "" if tensor.layout == torch.strided else f"{tensor.layout} "
+    return f"{layout}{tensor.dtype}".replace("torch.", "")

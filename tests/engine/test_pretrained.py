@@ -14,7 +14,7 @@ import torch
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.engine.save import export_backbone
-from selfsup.engine.start import TrainedWeights, start_from
+from selfsup.engine.start import TrainedWeights, load_method, start_from
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.losses import CrossEntropyLoss, InfoNCELoss, NTXentLoss
 from selfsup.methods import BYOL, Method, MoCo, MoCoV3, SimCLR, Supervised
@@ -185,6 +185,19 @@ def test_a_teacher_with_a_start_of_its_own_is_not_given_the_student_s_backbone(t
     )
 
 
+def test_an_exported_backbone_is_what_is_evaluated_also_where_that_is_a_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, exported = trained_backbone(tmp_path)
+    method = with_teacher("BYOL", teacher_init="fresh")
+    monkeypatch.setattr(type(method), "representation", property(lambda self: self.teacher.backbone))
+    load_method(exported, method)
+    batch = images(4)[0]
+    expected = source.backbone.eval()(batch)
+    method.eval()
+    assert torch.equal(method.features(batch), expected) and torch.equal(method.backbone(batch), expected)
+
+
 @pytest.mark.parametrize("case", COPYING)
 def test_a_whole_checkpoint_brings_its_own_teacher(tmp_path: Path, case: str) -> None:
     source = with_teacher(case)
@@ -234,7 +247,7 @@ def test_a_second_backbone_in_a_file_is_said_to_be_left(tmp_path: Path) -> None:
     torch.save({"state_dict": weights, "ema": {name: tensor + 1 for name, tensor in weights.items()}}, tmp_path / "x")
     same = SimCLR(TinyBackbone(), ProjectionNeck(8, (6,), 4), NTXentLoss())
     assert start_from(tmp_path / "x", same) == (
-        f"starting from {tmp_path / 'x'}: took backbone (6 tensors); left ema beside state_dict (key='ema' takes it) "
+        f"starting from {tmp_path / 'x'}: took backbone (6 tensors); left ema (key='ema' takes it) "
         "(6 tensors); fresh are neck (9 tensors)"
     )
 
