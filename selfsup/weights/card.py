@@ -124,8 +124,7 @@ def weights_card(
     """The card of a backbone's weights, as JSON holds it.
 
     Args:
-        architecture: the backbone's dict; ``BACKBONES.build`` makes the network of it. Where loading weights has
-            changed the network's eps, the card has what it is now.
+        architecture: the backbone's dict; of eps, which loading weights may change, the card has what it is now.
         backbone: the network.
         input_contract: how images must be shown to it, as far as that is known.
         recipe: what made the weights.

@@ -117,16 +117,12 @@ def _same_function(backbone: nn.Module, run: Run, images: Tensor) -> bool:
 def counterpart(backbone: Any, library: str) -> tuple[dict[str, Tensor], nn.Module, str]:
     """The same network as ``library`` builds it.
 
-    Args:
-        backbone: one of ours.
-        library: ``'torchvision'`` or ``'timm'``.
-
     Returns:
         The weights under the library's names, the library's model without classifier, not loaded yet, and the code
         that makes it.
 
     Raises:
-        CheckpointError: if the library has no such network.
+        CheckpointError: if the library, ``'torchvision'`` or ``'timm'``, has no such network.
     """
     own = backbone.state_dict()
     if library == "timm" and type(backbone).__name__ == "Timm":
@@ -157,9 +153,7 @@ def _safetensors(backbone: nn.Module, card: Mapping[str, Any], path: Path, image
     return again.eval(), f"selfsup.weights.trained_backbone({str(path)!r})"
 
 
-def _their_layout(
-    library: str, backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor
-) -> tuple[Run, str]:
+def _theirs(library: str, backbone: nn.Module, card: Mapping[str, Any], path: Path, _: Tensor) -> tuple[Run, str]:
     _need(library, extra=library)
     weights, model, code = counterpart(backbone, library)
     write_weights(weights, path, card)
@@ -213,8 +207,8 @@ def _need(*packages: str, extra: str) -> None:
 
 FORMATS: dict[str, Write] = {
     "safetensors": _safetensors,
-    "torchvision": partial(_their_layout, "torchvision"),
-    "timm": partial(_their_layout, "timm"),
+    "torchvision": partial(_theirs, "torchvision"),
+    "timm": partial(_theirs, "timm"),
     "onnx": _onnx,
     "torch-export": _torch_export,
 }

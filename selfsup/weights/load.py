@@ -64,10 +64,7 @@ def fill_backbone(
 def load_checkpoint(module: nn.Module, checkpoint: Checkpoint, weights: Mapping[str, Tensor] | None = None) -> None:
     """Copy the weights of a checkpoint into a whole method whose backbone computes the same.
 
-    Args:
-        module: what receives the weights.
-        checkpoint: read from a file.
-        weights: what is copied, if it is not the checkpoint's ``model`` as it is.
+    ``weights`` are what is copied, if that is not the checkpoint's ``model`` as it is.
 
     Raises:
         CheckpointError: if a tensor does not find its place, or the backbone is another by the card or the config in

@@ -139,7 +139,7 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
             expected="ask whoever made it for a safetensors file or a plain state dict",
         )
     said = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0].strip()
-    reason = f"{type(error).__name__}: {said[:80]}" if said else type(error).__name__
+    reason = f"{type(error).__name__}{': ' * bool(said)}{said[:80]}"
     what = f"the file is truncated or no checkpoint at all, {path.stat().st_size} bytes ({reason})"
     return CheckpointError.at(str(path), what, expected="use an older one")
 

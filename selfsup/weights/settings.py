@@ -23,9 +23,6 @@ from selfsup.weights.rules.sources import SOURCES
 FETCHING = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
 """Arguments by which timm gets weights from elsewhere: not wanted here, and a card must not say what is opened."""
 
-ADAPTABLE = ("eps",)
-"""Settings that a network may take over from weights, see :func:`selfsup.weights.rules.bit.adapt`."""
-
 
 def check_settings(
     file: str | Path,
@@ -34,18 +31,14 @@ def check_settings(
     config: Mapping[str, Any] | None = None,
     source: str = "selfsup",
     adapting: bool = False,
-) -> dict[str, Any]:
-    """Reject weights that are stated to belong to a network that computes something else.
+) -> float | None:
+    """Reject weights of a file that are stated to belong to a network that computes something else than the backbone.
 
-    Args:
-        file: the weights.
-        backbone: what is to receive them.
-        config: the one in the file, if it is a checkpoint of ours.
-        source: who wrote them, a key of :data:`selfsup.weights.rules.sources.SOURCES`.
-        adapting: let settings differ that the network can take over.
+    It is stated by the file's card, the ``config`` in it, or the ``source`` that wrote it. With ``adapting`` eps may
+    differ where the network can take it over, see :func:`selfsup.weights.rules.bit.adapt`.
 
     Returns:
-        Those settings of the weights' network, whether they differ or not.
+        The eps of the weights' network then; None if nothing is to be taken over.
 
     Raises:
         CheckpointError: if an argument that no tensor shows is another, or the network that the file describes cannot
@@ -54,11 +47,12 @@ def check_settings(
     by, theirs, same_kind = _stated(Path(file), config, class_of(backbone), source)
     own = _settings(backbone)
     names = {**theirs, **own} if same_kind else [name for name in theirs if name in own]
-    adaptable = [name for name in ADAPTABLE if adapting and name in theirs and hasattr(backbone, f"set_{name}")]
-    if different := [name for name in names if name not in adaptable and theirs.get(name) != own.get(name)]:
+    eps = theirs.get("eps") if adapting and hasattr(backbone, "set_eps") else None
+    different = [name for name in names if theirs.get(name) != own.get(name) and (name != "eps" or eps is None)]
+    if different:
         wanted, got = (", ".join(f"{name}={each.get(name)!r}" for name in different) for each in (theirs, own))
         raise CheckpointError.at(str(file), f"the network must have {wanted}, as the weights' one by {by}", got=got)
-    return {name: theirs[name] for name in adaptable}
+    return eps
 
 
 def without_fetching(architecture: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,16 +76,12 @@ def find_weights(
         raise mismatch(place, model, report, expected=remedy(translation))
     weights = {name: _computable(translation.weights[name]) for name in report.loaded}
     if broken := [name for name, tensor in weights.items() if not tensor.is_meta and not _sound(tensor)]:
-        raise CheckpointError.at(
-            place,
-            f"numbers that are not finite in {shown(broken)}",
-            expected="the training had failed, use an older file",
-        )
+        raise CheckpointError.at(place, f"numbers are not finite in {shown(broken)}", expected="use an older file")
     checkpoint = Checkpoint.of(state, file) if source == "selfsup" else None
     config = None if checkpoint is None else checkpoint.config
     backbone = model.backbone if whole else model
-    theirs = check_settings(file, backbone, config=config, source=source, adapting=adapting)
-    return weights, replace(report, changed=adapt(backbone, theirs.get("eps")))
+    eps = check_settings(file, backbone, config=config, source=source, adapting=adapting)
+    return weights, replace(report, changed=adapt(backbone, eps))
 
 
 def mismatch(place: str, model: nn.Module, report: LoadReport, expected: str = "") -> CheckpointError:

@@ -239,4 +239,4 @@ def test_numbers_of_eight_bits_are_taken_exactly(kind: torch.dtype, small: nn.Mo
 def test_numbers_that_are_not_finite_are_rejected(kind: torch.dtype, small: nn.Module, tmp_path: Path) -> None:
     for wrong in (np.nan, np.inf) if kind == torch.float32 else (np.nan,):
         state = {**small.state_dict(), "bn1.weight": torch.full_like(small.bn1.weight, wrong).to(kind)}
-        assert rejected(state, small, tmp_path, "selfsup").message == "numbers that are not finite in bn1.weight"
+        assert rejected(state, small, tmp_path, "selfsup").message == "numbers are not finite in bn1.weight"

@@ -122,7 +122,7 @@ def test_bounds_that_do_not_bind_are_infinite(timm: ModuleType, tmp_path: Path) 
         state[name] == float("inf") and f"model.{name}" in load_backbone(tmp_path / "theirs.pth", model, "timm").loaded
     )
     torch.save({**state, name: torch.tensor(float("nan"))}, tmp_path / "theirs.pth")
-    with pytest.raises(CheckpointError, match=rf"numbers that are not finite in model\.{name}; the training"):
+    with pytest.raises(CheckpointError, match=rf"numbers are not finite in model\.{name}"):
         load_backbone(tmp_path / "theirs.pth", model, "timm")
 
 

@@ -60,7 +60,7 @@ def adapt(network: Any, eps: float | None) -> tuple[str, ...]:
     The smaller the kernels' variance and the deeper the network, the more its features depend on eps: by more than
     rounding from 101 layers on. Returns what was changed.
     """
-    if eps is None or not hasattr(network, "set_eps") or network.eps == eps:
+    if eps is None or network.eps == eps:
         return ()
     before = network.eps
     network.set_eps(eps)

@@ -4,6 +4,7 @@ Source: classy_vision/models/anynet.py and torchvision/models/regnet.py. Their b
 """
 
 import re
+from functools import partial
 from typing import Any
 
 from selfsup.weights.rules.counterpart import of_timm
@@ -38,14 +39,11 @@ TORCHVISION = {
 def block_rules(parts: dict[str, str], block: str) -> tuple[Rule, ...]:
     """Theirs to ours; the two groups of ``block`` are the stage from 1 and the block from 0."""
 
-    def renamed(ours: str) -> Rule:
-        def name(match: re.Match[str]) -> str:
-            stage, number, tensor = match.groups()
-            return f"s{stage}.b{int(number) + 1}.{ours}.{tensor}"
+    def name(ours: str, match: re.Match[str]) -> str:
+        stage, number, tensor = match.groups()
+        return f"s{stage}.b{int(number) + 1}.{ours}.{tensor}"
 
-        return Rule(rf"{block}\.{re.escape(parts[ours])}\.(\w+)", name)
-
-    return tuple(renamed(ours) for ours in parts)
+    return tuple(Rule(rf"{block}\.{re.escape(theirs)}\.(\w+)", partial(name, ours)) for ours, theirs in parts.items())
 
 
 def stem_rules(stem: str) -> tuple[Rule, ...]:

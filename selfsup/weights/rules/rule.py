@@ -11,53 +11,35 @@ HWIO_TO_OIHW = (3, 2, 0, 1)
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a name map.
+    """One line of a name map."""
 
-    Args:
-        pattern: regular expression that the whole name must match.
-        becomes: the new name, as ``re.sub`` takes it, or a function of the match.
-        ignored: why tensors of such names are not needed; they have no new name then.
-        hwio: whether kernels are (height, width, in, out), as TensorFlow and JAX store them.
-    """
-
-    pattern: str
-    becomes: str | Callable[[re.Match[str]], str] = ""
-    ignored: str = ""
-    hwio: bool = False
+    pattern: str  # regular expression that the whole name must match
+    becomes: str | Callable[[re.Match[str]], str] = ""  # the new name, as ``re.sub`` takes it, or made of the match
+    ignored: str = ""  # why tensors of such names are not needed; they have no new name then
+    hwio: bool = False  # whether kernels are (height, width, in, out), as TensorFlow and JAX store them
+    into: str = ""  # what is put before the new name
 
     def new_name(self, match: re.Match[str]) -> str:
         """What a tensor of a matching name is called here."""
-        return self.becomes(match) if callable(self.becomes) else match.expand(self.becomes)
+        return self.into + (self.becomes(match) if callable(self.becomes) else match.expand(self.becomes))
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How one kind of file names its tensors.
+    """How one kind of file names its tensors."""
 
-    Args:
-        marker: regular expression; a file is of this kind if the whole of some name matches.
-        rules: tried in order, the first that matches decides; a name that none matches is unexpected.
-    """
-
-    marker: str
-    rules: tuple[Rule, ...]
+    marker: str  # regular expression; a file is of this kind if the whole of some name matches
+    rules: tuple[Rule, ...]  # the first that matches decides; a name that none matches is unexpected
 
 
 @dataclass
 class Translation:
-    """The tensors of a file under our names.
+    """The tensors of a file under our names."""
 
-    Args:
-        weights: by our name.
-        names: the file's name of each.
-        ignored: the file's names of what is not needed, by reason.
-        unexpected: the file's names that no rule knows.
-    """
-
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    ignored: dict[str, list[str]] = field(default_factory=dict)
-    unexpected: list[str] = field(default_factory=list)
+    weights: dict[str, Tensor] = field(default_factory=dict)  # by our name
+    names: dict[str, str] = field(default_factory=dict)  # the file's name of each
+    ignored: dict[str, list[str]] = field(default_factory=dict)  # the file's names of what is not needed, by reason
+    unexpected: list[str] = field(default_factory=list)  # the file's names that no rule knows
 
 
 def translate(tensors: Mapping[str, Tensor], layouts: Iterable[Layout]) -> Translation | None:
@@ -98,8 +80,4 @@ def under(prefix: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
 
 def into(prefix: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
     """The same rules for a model that has ``prefix`` before every name."""
-
-    def longer(rule: Rule) -> Callable[[re.Match[str]], str]:
-        return lambda match: prefix + rule.new_name(match)
-
-    return tuple(rule if rule.ignored else replace(rule, becomes=longer(rule)) for rule in rules)
+    return tuple(replace(rule, into=prefix + rule.into) for rule in rules)

@@ -34,21 +34,15 @@ def layouts(source: str, model: Any, *, whole: bool) -> tuple[Layout, ...]:
 
 @dataclass(frozen=True)
 class Source:
-    """One kind of file.
+    """One kind of file."""
 
-    Args:
-        backbone: layouts that give a backbone.
-        method: layouts that give a whole method, heads included; empty where the heads are not ours.
-        tensors: finds the tensors in what the file holds.
-        normalization: mean and standard deviation per channel that the weights expect; None where it varies.
-        network: what holds of every network that is written so and shows in no tensor, as a backbone's dict states it.
-    """
-
-    backbone: tuple[Layout, ...]
-    method: tuple[Layout, ...] = ()
-    tensors: Callable[[Mapping[str, Any]], dict[str, Tensor]] = unwrapped
-    normalization: tuple[tuple[float, ...] | None, tuple[float, ...] | None] = _UNKNOWN
-    network: Mapping[str, Any] = field(default_factory=dict)
+    backbone: tuple[Layout, ...]  # layouts that give a backbone
+    method: tuple[Layout, ...] = ()  # layouts that give a whole method, heads included; none where those are not ours
+    tensors: Callable[[Mapping[str, Any]], dict[str, Tensor]] = unwrapped  # finds them in what the file holds
+    normalization: tuple[tuple[float, ...] | None, tuple[float, ...] | None] = (
+        _UNKNOWN  # mean and std the weights expect
+    )
+    network: Mapping[str, Any] = field(default_factory=dict)  # what no tensor shows of all that are written so
 
 
 SOURCES: dict[str, Source] = {
