@@ -12,12 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from selfsup.engine.save import export_backbone
 from selfsup.errors import CheckpointError
 from selfsup.weights import fingerprint
 from selfsup.weights.card import read_card
 from selfsup.weights.checkpoint import Checkpoint, checkpoint_path, list_checkpoints
-from selfsup.weights.load import load_backbone, load_checkpoint
+from selfsup.weights.load import load_checkpoint
 
 MODEL = {"w": torch.arange(3)}
 
@@ -112,13 +111,6 @@ def test_weights_of_another_model_are_rejected_and_change_nothing(tmp_path: Path
     ):
         load_checkpoint(model, other)
     assert torch.equal(model.weight, before)
-
-
-def test_an_exported_backbone_loads_into_another_one(tmp_path: Path) -> None:
-    source, target = nn.Linear(3, 2), nn.Linear(3, 2)
-    path = export_backbone(source, tmp_path)
-    load_backbone(path, target)
-    assert torch.equal(source.weight, target.weight) and torch.equal(source.bias, target.bias)
 
 
 def test_a_fingerprint_is_of_names_shapes_types_and_bytes_alone(monkeypatch: pytest.MonkeyPatch) -> None:

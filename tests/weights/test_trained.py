@@ -17,7 +17,6 @@ from selfsup.weights import load_backbone, trained_backbone
 from selfsup.weights.card import read_card
 from selfsup.weights.checkpoint import Checkpoint, checkpoint_path
 from selfsup.weights.export import export
-from selfsup.weights.load_report import LoadReport
 from tests.engine.tiny_run import tiny_config
 from tests.weights.networks import card_of, written
 
@@ -77,14 +76,13 @@ def test_the_card_s_json_is_enough_for_every_family(architecture: dict[str, Any]
 
 
 @torch.no_grad()
-def test_an_export_under_another_library_s_names_is_read_back(tmp_path: Path) -> None:
-    architecture = {"type": "ResNet", "depth": 18, "width": 1}
+def test_an_export_under_another_library_s_names_is_read_back_also_where_it_was_copied_alone(tmp_path: Path) -> None:
+    architecture, path = {"type": "ResNet", "depth": 18}, tmp_path / "tv.pth"
     backbone = BACKBONES.build(dict(architecture)).eval()
-    card = card_of(architecture, backbone, size=64)
-    export(backbone, card, tmp_path / "tv.pth", format="torchvision")
-    torch.testing.assert_close(trained_backbone(tmp_path / "tv.pth")(IMAGES), backbone(IMAGES))
-    (tmp_path / "tv.json").unlink()  # as where the file was copied alone
-    torch.testing.assert_close(trained_backbone(tmp_path / "tv.pth")(IMAGES), backbone(IMAGES))
+    export(backbone, card_of(architecture, backbone, size=64), path, format="torchvision")
+    torch.testing.assert_close(trained_backbone(path)(IMAGES), backbone(IMAGES))
+    path.with_suffix(".json").unlink()
+    torch.testing.assert_close(trained_backbone(path)(IMAGES), backbone(IMAGES))
 
 
 @pytest.mark.parametrize(
@@ -137,19 +135,3 @@ def test_weights_of_another_network_than_the_card_s_are_rejected(tmp_path: Path)
     describe(tmp_path / "w.pth", {**REGNET, "widths": [8, 16, 24, 40]})
     with pytest.raises(CheckpointError, match="the weights belong to another model than RegNet"):
         trained_backbone(tmp_path / "w.pth")
-
-
-def test_an_account_is_short_to_look_at_and_whole_in_print() -> None:
-    names = tuple(f"layer.{number}.weight" for number in range(5))
-    report = LoadReport(
-        loaded=names, ignored={"classifier": ("fc.bias",)}, kept=("queue.rows",), changed=("eps 1 -> 2",)
-    )
-    assert repr(report) == (
-        "<LoadReport: 5 loaded, 1 ignored: classifier, 1 not in the file, kept as built, eps 1 -> 2>"
-    )
-    assert str(report) == (
-        "5 loaded: layer.0.weight, layer.1.weight, layer.2.weight, layer.3.weight, layer.4.weight\n"
-        "1 ignored: classifier: fc.bias\n1 not in the file, kept as built: queue.rows\n"
-        "changed in the network: eps 1 -> 2"
-    )
-    assert repr(LoadReport()) == "<LoadReport: no tensors>"
