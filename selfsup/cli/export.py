@@ -2,7 +2,6 @@
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 
 from selfsup.config import config_name, load_config
 
@@ -29,17 +28,16 @@ def run(chosen: argparse.Namespace) -> int:
     from selfsup.engine.save import run_card
     from selfsup.engine.start import load_method
     from selfsup.registry import METHODS
-    from selfsup.weights.card import check_place, provenance
+    from selfsup.weights.card import provenance
     from selfsup.weights.checkpoint import checkpoint_file
     from selfsup.weights.export import export
 
     checkpoint = checkpoint_file(chosen.checkpoint)
-    check_place(Path(chosen.output), source=checkpoint)
     method = METHODS.build(recipe.model)
     step = load_method(checkpoint, method)
     began = {"file": recipe.load_from} if recipe.load_from is not None else None
     card = run_card(recipe, method, step=step, started_from=began, earlier=provenance(checkpoint))
-    written = export(method.backbone, card, chosen.output, format=chosen.format)
+    written = export(method.representation, card, chosen.output, format=chosen.format, source=checkpoint)
     print(
         f"written to {written.path}, with a card in {written.path.with_suffix('.json').name}; on random images its "
         f"features differ by at most {written.difference:.1e} of the greatest"

@@ -130,15 +130,10 @@ def run_card(
             :func:`~selfsup.weights.card.origin`.
         earlier: the provenance of the file that the weights are from, which knows better where they come from.
     """
-    shown = run_contract(recipe.input_contract, method, TRANSFORMS.build(recipe.train_dataloader.views)).to_dict()
-    mean, std, size = (shown.pop(name) for name in ("mean", "std", "size"))
     made = made_by(recipe.recipe, class_name(method), started_from, taught_by)
     return weights_card(
         recipe.model["backbone"],
-        method.backbone,
-        mean=mean,
-        std=std,
-        size=size,
-        stated=shown,
+        method.representation,
+        input_contract=run_contract(recipe.input_contract, method, TRANSFORMS.build(recipe.train_dataloader.views)),
         **{**made, "step": step, **(earlier or {})},
     )

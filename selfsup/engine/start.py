@@ -1,6 +1,7 @@
 """Weights of an earlier run in a new one: where a run starts from, and networks it has trained already."""
 
 import contextlib
+import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,9 +25,11 @@ from selfsup.weights.read import read_weights
 def start_from(path: str | Path, method: Method) -> str:
     """Begin a run with the weights of an earlier one, as ``--init-from`` does.
 
-    A method with ``fresh_parts`` takes what it shares with the checkpoint of whichever method, and all of that must be
-    there; any other method is filled as by :func:`load_method`. The method is told which of its tensors were taken, see
-    :meth:`~selfsup.methods.Method.after_init_from`.
+    A file of a backbone alone fills ``method.backbone``, whatever network the method evaluates; a teacher that starts
+    as a copy is copied again. Else a method with ``fresh_parts`` takes what it shares with the checkpoint of whichever
+    method, and all of that must be there; any other method takes all of the checkpoint of one like it.
+
+    The method is told which of its tensors were taken, see :meth:`~selfsup.methods.Method.after_init_from`.
 
     Returns:
         A sentence that says what was taken, what was left, what was copied from that, and what starts fresh.
@@ -40,7 +43,7 @@ def start_from(path: str | Path, method: Method) -> str:
         if checkpoint is not None:
             load_checkpoint(method, checkpoint)
             return f"starting from the weights of {path}"
-        report = _fill(method, state, path)
+        report = _fill(method.backbone, state, path)
         left = "".join(f"; left {why} ({_tensors(len(names))})" for why, names in report.ignored.items())
         backbone = {name for name in method.state_dict() if name.startswith("backbone.")}
         said = f"took backbone ({_tensors(len(report.loaded))}){left}"
@@ -66,7 +69,11 @@ def _others(method: Method, taken: Collection[str]) -> str:
 
 
 def load_method(path: str | Path, method: Method) -> int | None:
-    """Load the model part of a training checkpoint, or a backbone alone, as ``--init-from`` and testing do.
+    """Load the model part of a training checkpoint into ``method``, as ``--init-from`` and testing do.
+
+    A file that holds a backbone alone, such as an exported ``backbone.safetensors``, fills the backbone, and the
+    network that the method evaluates where that is another one, such as a teacher's, which a run exports. The rest of
+    the method keeps its random weights, which testing does not look at.
 
     Returns:
         Optimizer updates that the weights were trained for, if the file says so.
@@ -78,18 +85,22 @@ def load_method(path: str | Path, method: Method) -> int | None:
     if (checkpoint := Checkpoint.of(state, path)) is not None:
         load_checkpoint(method, checkpoint)
         return checkpoint.step
-    _fill(method, state, path)
+    _fill(method.backbone, state, path)
+    if method.representation is not method.backbone:
+        _fill(method.representation, state, path)
     return None
 
 
-def _fill(method: Method, state: Mapping[str, Any], path: str | Path) -> LoadReport:
+def _fill(network: nn.Module, state: Mapping[str, Any], path: str | Path) -> LoadReport:
     """Copy the weights of a backbone alone into a method's."""
     try:
-        return fill_backbone(method.backbone, state, Path(path))
+        return fill_backbone(network, state, Path(path))
     except CheckpointError as error:
-        foreign = any(word in str(error) for word in ("source=", "prefix=", "key="))
-        remedy = "; `selfsup convert` makes a file of it that is taken here" if foreign else ""
-        raise CheckpointError(f"{error}{remedy}") from None
+        problem = error.problems[0]
+        if any(word in problem.expected for word in ("source=", "prefix=", "key=")):
+            remedy = f"{problem.expected}; `selfsup convert` makes a file of it that is taken here"
+            raise CheckpointError(dataclasses.replace(problem, expected=remedy)) from None
+        raise
 
 
 class TrainedWeights:

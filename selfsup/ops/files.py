@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from selfsup.errors import RecordError
@@ -66,20 +67,28 @@ class WholeAppends:
         self._file.close()
 
 
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Where to write a file, which is flushed to the disk and renamed to ``path`` then; nothing is left if it fails."""
+    partial = path.with_name(path.name + ".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        settle(partial, path)
+    except Exception:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a text beside its final place, flush it to the disk and rename it.
 
     Raises:
         OSError: if it cannot be written; whatever stood at ``path`` before is untouched.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        settle(partial, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
 
 
 def write_record(path: Path, text: str) -> None:

@@ -20,9 +20,9 @@ import selfsup
 from selfsup.data.input_contract import InputContract
 from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
-from selfsup.weights.checkpoint import Checkpoint
+from selfsup.weights.checkpoint import Checkpoint, respelled
 from selfsup.weights.digest import digest_of
-from selfsup.weights.read import read_metadata, read_weights
+from selfsup.weights.read import kind_of, read_metadata, read_weights
 
 CARD_NOTE = "selfsup"
 """Under which name a file of weights alone holds its card, as JSON."""
@@ -31,9 +31,9 @@ WITHOUT_NOTE = (".onnx", ".pt2")
 WITH_CARD = (".safetensors", ".pth", ".pt", *WITHOUT_NOTE)
 OWN = "yours"
 _WITHIN = ", within the terms of "
-_USUAL_VALUES: dict[str, Any] = {"value_range": (0.0, 1.0), "channel_order": "rgb", "interpolation": "bilinear"}
-_NO_VALUES: dict[str, Any] = {"mean": None, "std": None, **dict.fromkeys(_USUAL_VALUES)}
-_UNKNOWN = InputContract(size=None, resize=None, **_NO_VALUES)
+UNKNOWN_INPUT = InputContract(
+    size=None, resize=None, mean=None, std=None, value_range=None, channel_order=None, interpolation=None
+)
 
 
 def card_path(weights: Path) -> Path:
@@ -47,9 +47,7 @@ def read_card(weights: Path) -> dict[str, Any] | None:
     Raises:
         CheckpointError: if the card, or the file where it is looked for, cannot be read.
     """
-    if (card := _beside(weights)) is not None:
-        return card
-    return _inside(weights)
+    return _beside(weights) or _inside(weights)
 
 
 def _inside(weights: Path) -> dict[str, Any] | None:
@@ -58,77 +56,55 @@ def _inside(weights: Path) -> dict[str, Any] | None:
     Whoever loads the weights does not meet it; tensors stay in the file.
     """
     note: Any = None
-    if weights.suffix == ".safetensors":
+    if weights.suffix in WITHOUT_NOTE or not weights.is_file():
+        return None
+    kind = kind_of(weights)
+    if kind == ".safetensors":
         note = read_metadata(weights).get(CARD_NOTE)
-    elif weights.suffix != ".npz" and zipfile.is_zipfile(weights):
+    elif kind == ".pth" and zipfile.is_zipfile(weights):
         state = read_weights(weights, mapped=True)
         if (checkpoint := Checkpoint.of(state, weights)) is not None:
             return _if_card(checkpoint.card)
         note = getattr(state, CARD_NOTE, None)
-    try:
-        return _if_card(json.loads(note)) if isinstance(note, str) else None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{weights}: holds a card that cannot be read ({error}); put a good one beside it, as "
-            f"{card_path(weights).name}"
-        ) from None
+    return _parsed(note, weights, "holds a card that cannot be read") if isinstance(note, str) else None
 
 
 def _beside(weights: Path) -> dict[str, Any] | None:
     path = card_path(weights)
-    if not path.is_file():
-        return None
+    return _parsed(path.read_bytes(), path, "not a readable card") if path.is_file() else None
+
+
+def _parsed(text: str | bytes, place: Path, otherwise: str) -> dict[str, Any] | None:
     try:
-        return _if_card(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not a readable card ({error}); move it away to do without") from None
+        return _if_card(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError.at(str(place), f"{otherwise} ({error})") from None
 
 
 def _if_card(found: Any) -> dict[str, Any] | None:
-    """What was found, if it is a card; earlier versions spelled ``license`` otherwise."""
-    if not (isinstance(found, dict) and isinstance(found.get("backbone"), dict)):
-        return None
-    return {"license" if key == "licence" else key: value for key, value in found.items()}
-
-
-def check_place(out: Path, *, source: Path) -> None:
-    """Reject to write a file of weights and its card over something that was not written by us.
-
-    Raises:
-        CheckpointError: if ``out`` is that file, or the card would replace a file that is no card.
-    """
-    if out.exists() and source.exists() and os.path.samefile(out, source):
-        raise CheckpointError(f"{out}: is the file that is read; choose another name")
-    beside = card_path(out)
-    with contextlib.suppress(CheckpointError):
-        if not beside.exists() or _beside(out) is not None:
-            return
-    raise CheckpointError(f"{beside}: the card of {out.name} would replace it, and it is no card; choose another name")
+    """What was found, if it is a card."""
+    return respelled(found) if isinstance(found, dict) and isinstance(found.get("backbone"), dict) else None
 
 
 def check_card(out: Path, card: Mapping[str, Any], *, source: Path | None = None) -> None:
-    """Reject to write a card that another file of weights, which differs in its suffix alone, would have too.
+    """Reject to write a file of weights and its card over what is not ours, or over another file's card.
 
     Raises:
-        CheckpointError: if it says something else than the card that the other file has.
+        CheckpointError: if ``out`` is the file that is read, or the card would replace a file that is no card or that
+            says something else of a file which differs from ``out`` in its suffix alone.
     """
-    if not out.parent.is_dir():
+    beside, theirs = card_path(out), None
+    if source is not None and out.exists() and os.path.samefile(out, source):
+        raise CheckpointError.at(str(out), "is the file that is read", expected="choose another name")
+    if not beside.exists():
         return
-    for other in sorted(out.parent.iterdir()):
-        if other.suffix not in WITH_CARD or other.name == out.name or card_path(other) != card_path(out):
-            continue
-        inside = None
-        if other.suffix not in WITHOUT_NOTE:
-            with contextlib.suppress(CheckpointError):  # somebody else's
-                inside = _inside(other)
-            if inside is None and (out.exists() or (source is not None and os.path.samefile(other, source))):
-                continue  # the card that lies there is of an earlier ``out``
-        theirs = _beside(out) or inside
-        if theirs is not None and _said(theirs) != _said(card):
-            raise CheckpointError(
-                f"{card_path(out)}: is where the card of {other.name} is too, and that of {out.name} would say "
-                "something else; choose another name"
-            )
+    with contextlib.suppress(CheckpointError):
+        theirs = _beside(out)
+    stems = (each for each in sorted(out.parent.glob("*")) if each.suffix in WITH_CARD and each.name != out.name)
+    others = [each.name for each in stems if card_path(each) == beside]
+    if theirs is None or (others and _said(theirs) != _said(card)):
+        what = "is no card" if theirs is None else f"is the card of {others[0]} too"
+        raise CheckpointError.at(str(beside), f"{what}, and {out.name} needs it", expected="choose another name")
 
 
 def _said(card: Mapping[str, Any]) -> Any:
@@ -140,39 +116,32 @@ def weights_card(
     architecture: Mapping[str, Any],
     backbone: nn.Module,
     *,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    size: int | None,
+    input_contract: InputContract = UNKNOWN_INPUT,
     recipe: Mapping[str, Any],
     step: int | None,
     license: str,
-    stated: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The card of a backbone's weights, as JSON holds it.
 
     Args:
-        architecture: the backbone's dict; ``BACKBONES.build`` makes the network of it. Where loading weights has
-            changed the network's eps, the card has what it is now.
+        architecture: the backbone's dict; of eps, which loading weights may change, the card has what it is now.
         backbone: the network.
-        mean: per channel, taken off pixels in [0, 1]; None if unknown, and then nothing else of the input is known.
-        std: per channel, divided by afterwards; None if unknown.
-        size: side in pixels of the square images that the network is used to; None if unknown.
+        input_contract: how images must be shown to it, as far as that is known.
         recipe: what made the weights.
         step: optimizer updates they were trained for; None if unknown.
         license: under which terms they are.
-        stated: fields of the input contract that are known better than by ``mean``, ``std`` and ``size``.
     """
-    shown = _UNKNOWN if size is None else InputContract.for_side(size, **_NO_VALUES)
-    if mean is not None:
-        shown = shown.replace(**_USUAL_VALUES, mean=_rounded(mean), std=_rounded(std))
     described = {**architecture, "type": _name(architecture["type"])}
     if hasattr(backbone, "set_eps"):
         described["eps"] = backbone.eps
+    shown = input_contract.to_dict()
+    for name in ("mean", "std"):
+        shown[name] = shown[name] and [round(float(value), 6) for value in shown[name]]
     return {
         "backbone": described,
         "out_dim": backbone.out_dim,
         "parameters": sum(parameter.numel() for parameter in backbone.parameters()),
-        "preprocess": shown.replace(**(stated or {})).to_dict(),
+        "preprocess": shown,
         "recipe": dict(recipe),
         "step": step,
         "license": license,
@@ -188,39 +157,31 @@ def _name(kind: Any) -> str:
     return kind.__name__ if registered else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _rounded(values: Sequence[float] | None) -> list[float] | None:
-    return None if values is None else [round(float(value), 6) for value in values]
-
-
 def made_by(
     name: str | None, method: str, started_from: Mapping[str, Any] | None, taught_by: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
     """What a card says of how weights were made, and under which terms they are: ``recipe`` and ``license``."""
+    began = [] if started_from is None else [started_from]
+    first, teachers = (
+        [{key: value for key, value in weights.items() if key != "license"} for weights in used]
+        for used in (began, taught_by)
+    )
     recipe: dict[str, Any] = {"config": name, "method": method}
-    if started_from is not None:
-        recipe["started_from"] = _without_license(started_from)
-    if taught_by:
-        recipe["taught_by"] = [_without_license(teacher) for teacher in taught_by]
-    used = [*([] if started_from is None else [started_from]), *taught_by]
-    return {"recipe": recipe, "license": license_of(used)}
+    recipe |= {"started_from": first[0]} if first else {}
+    recipe |= {"taught_by": teachers} if teachers else {}
+    return {"recipe": recipe, "license": license_of([*began, *taught_by])}
 
 
 def license_of(used: Iterable[Mapping[str, Any]]) -> str:
     """The terms of what a run has made: those of the weights that it used bind it, unless they were its owner's too."""
     terms: dict[str, None] = {}
     for weights in used:
-        license, file = weights.get("license"), weights["file"]
-        if license is None:
-            terms[str(file)] = None
-        elif not license.startswith(OWN):
-            terms[f"{file}: {license}"] = None
+        license = weights.get("license")
+        if license is None or not license.startswith(OWN):
+            terms[str(weights["file"]) + (f": {license}" if license else "")] = None
         elif license != OWN:
-            terms[license.removeprefix(OWN).removeprefix(_WITHIN)] = None
+            terms[license.removeprefix(OWN + _WITHIN)] = None
     return f"{OWN}{_WITHIN}{' and of '.join(terms)}" if terms else OWN
-
-
-def _without_license(weights: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in weights.items() if key != "license"}
 
 
 def provenance(file: Path) -> dict[str, Any] | None:

@@ -1,6 +1,5 @@
 """What a checkpoint holds, read and written in one place; where checkpoints lie and which one a path means."""
 
-import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from selfsup.errors import CheckpointError
-from selfsup.ops.files import reason, remedy, settle
+from selfsup.ops.files import reason, remedy, whole_file
 from selfsup.weights.read import read_weights
 
 EXPORTED = ("backbone.safetensors", "backbone.pth")
@@ -70,7 +69,7 @@ class Checkpoint:
         """
         state = read_weights(path, mapped=mapped, stand_ins=False)
         if (checkpoint := cls.of(state, path)) is None:
-            raise CheckpointError(f"{path}: no checkpoint: holds no 'model', its keys are {', '.join(map(str, state))}")
+            raise CheckpointError.at(str(path), f"holds no 'model', its keys are {', '.join(map(str, state))}")
         return checkpoint
 
     def write(self, path: Path) -> None:
@@ -87,58 +86,54 @@ class Checkpoint:
                 raise unwritable(path, error) from error
             older = list_checkpoints(path.parent.parent)
             newest = f"the newest complete one is {older[-1]}" if older else "there is no complete one before it"
-            raise CheckpointError(
-                f"{path}: the checkpoint could not be written ({reason(error, path)}); {newest}; {remedy(error)} and "
-                "run the same command with --resume"
+            raise CheckpointError.at(
+                str(path),
+                f"the checkpoint could not be written ({reason(error, path)}); {newest}",
+                expected=f"{remedy(error)} and run the same command with --resume",
             ) from error
 
 
 def _upgraded(state: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
     """The fields of a checkpoint of any version: 1 was written up to commit 41b416a; others' files have none."""
     version = state.get("format")
-    names = {each.name for each in fields(Checkpoint)} - {"version", "path"}
     if version is None:
-        names = {"model", "step", "config"}
-    elif version not in (1, VERSION):
-        raise CheckpointError(f"{path}: format: must be 1 to {VERSION}, got {version!r}; a newer version wrote it")
-    known = {name: state[name] for name in names if name in state}
-    if version == 1 and "selfsup" in state:
+        return {name: state[name] for name in ("model", "step", "config") if name in state}
+    if version not in (1, VERSION):
+        raise CheckpointError.at(str(path), f"format: must be 1 to {VERSION}, a newer version wrote it", got=version)
+    known = {each.name: state[each.name] for each in fields(Checkpoint) if each.name in state}
+    if version == VERSION:
+        return known
+    if "selfsup" in state:
         known["card"] = json.loads(state["selfsup"])
-    if version == 1 and "precision" not in state and "config" in state:  # fp32 was the default then
-        known["precision"] = state["config"].get("optim_wrapper", {}).get("precision", "fp32")
-    if version == 1:  # spelled "licence" then
-        known["trained"] = [_respelled(each) for each in known.get("trained", ())]
-        known["started_from"] = known.get("started_from") and _respelled(known["started_from"])
-    began = (known.get("config") or {}).get("load_from") if version == 1 and "started_from" not in state else None
-    return known | ({"started_from": {"file": began}} if began else {})
+    config = known.get("config") or {}
+    if "precision" not in state and "config" in state:  # fp32 was the default then
+        known["precision"] = config.get("optim_wrapper", {}).get("precision", "fp32")
+    if "started_from" not in state and config.get("load_from"):
+        known["started_from"] = {"file": config["load_from"]}
+    known["trained"] = [respelled(each) for each in known.get("trained", ())]
+    known["started_from"] = known.get("started_from") and respelled(known["started_from"])
+    return known
 
 
-def _respelled(origin: Mapping[str, Any]) -> dict[str, Any]:
-    return {"license" if key == "licence" else key: value for key, value in origin.items()}
+def respelled(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What was known of weights when it was spelled "licence"."""
+    return {"license" if key == "licence" else key: value for key, value in described.items()}
 
 
 def save(state: Any, path: Path) -> None:
-    """Write what ``torch.save`` can beside its final place, flush it to the disk and rename it.
+    """Write what ``torch.save`` can, whole or not at all.
 
     Raises:
         OSError: if it cannot be written (disk full, no permission).
-        RuntimeError: likewise: torch's zip writer reports a full disk so. Nothing is left of the file in either case.
+        RuntimeError: likewise: torch's zip writer reports a full disk so.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            torch.save(state, file)
-        settle(partial, path)
-    except (OSError, RuntimeError):
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as partial, partial.open("wb") as file:
+        torch.save(state, file)
 
 
 def unwritable(path: Path, error: Exception) -> CheckpointError:
     """The error for a file of weights that the disk does not take."""
-    return CheckpointError(f"{path}: could not be written ({reason(error, path)})")
+    return CheckpointError.at(str(path), f"could not be written ({reason(error, path)})")
 
 
 def checkpoint_path(work_dir: str | Path, step: int) -> Path:
@@ -166,11 +161,10 @@ def checkpoint_file(path: str | Path) -> Path:
         CheckpointError: if there is none.
     """
     found = Path(path).expanduser()
-    if found.is_dir():
-        newest = list_checkpoints(found)[-1:]
-        if not newest:
-            raise CheckpointError(f"{path}: no checkpoints in this folder; name a file, or the work dir of a run")
-        return newest[0]
-    if not found.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
-    return found
+    if not found.is_dir():
+        if not found.is_file():
+            raise CheckpointError.at(str(path), "no such checkpoint")
+        return found
+    if not (checkpoints := list_checkpoints(found)):
+        raise CheckpointError.at(str(path), "no checkpoints in this folder; name a file, or the work dir of a run")
+    return checkpoints[-1]

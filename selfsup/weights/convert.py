@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from selfsup.backbones import Timm
+from selfsup.data.input_contract import InputContract
 from selfsup.registry import BACKBONES, METHODS
-from selfsup.weights.card import check_card, check_place, read_card, weights_card
+from selfsup.weights.card import UNKNOWN_INPUT, check_card, read_card, weights_card
 from selfsup.weights.checkpoint import Checkpoint
-from selfsup.weights.load import find_and_check
 from selfsup.weights.load_report import LoadReport
 from selfsup.weights.read import read_weights
 from selfsup.weights.rules.sources import SOURCES
+from selfsup.weights.translate import find_weights
 from selfsup.weights.write import write_card, write_weights
 
 
@@ -44,57 +44,43 @@ def convert_file(
         Where every tensor went and came from.
 
     Raises:
-        CheckpointError: if the file cannot be read, a tensor does not find its place, or ``out`` would replace the file
-            itself, or its card a file that is no card, or one that another file of weights has; nothing is written
-            then.
+        CheckpointError: if the file cannot be read, a tensor does not find its place, or something of others would be
+            replaced, see :func:`~selfsup.weights.card.check_card`; nothing is written then.
         ConfigError: if the network cannot be built.
     """
-    path, out = Path(path), Path(out)
-    check_place(out, source=path)
+    path, out, whole = Path(path), Path(out), method is not None
     with torch.device("meta"):
-        model: Any = BACKBONES.build(dict(architecture)) if method is None else METHODS.build(dict(method))
+        model: Any = METHODS.build(dict(method)) if method is not None else BACKBONES.build(dict(architecture))
     state = read_weights(path, mapped=True)
-    backbone = model if method is None else model.backbone
-    weights, report = find_and_check(
-        state,
-        model,
-        backbone,
-        file=path,
-        source=source,
-        prefix=prefix,
-        key=key,
-        whole=method is not None,
-        adapting=True,
+    weights, report = find_weights(
+        state, model, file=path, source=source, prefix=prefix, key=key, whole=whole, adapting=True
     )
     own = model.state_dict()
     weights |= {name: torch.zeros_like(own[name], device="cpu") for name in report.kept}  # counters and queues
-    mean, std, size = _input_of(path, backbone, source)
+    backbone = model.backbone if whole else model
     card = weights_card(
         architecture,
         backbone,
-        mean=mean,
-        std=std,
-        size=size,
+        input_contract=_input_of(path, backbone, source),
         recipe={"converted_from": path.name, "source": source} | ({"key": key} if key else {}),
         step=None,
         license="that of the file it was converted from",
     )
     check_card(out, card, source=path)
-    if method is None:
-        write_weights(weights, out, card)
-    else:
-        whole = {name: tensor.contiguous() for name, tensor in weights.items()}
-        Checkpoint(model=whole, method=type(model).__name__, card=json.loads(json.dumps(card))).write(out)
+    if whole:
+        tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+        Checkpoint(model=tensors, method=type(model).__name__, card=json.loads(json.dumps(card))).write(out)
         write_card(card, out)
+    else:
+        write_weights(weights, out, card)
     return report
 
 
-def _input_of(path: Path, backbone: nn.Module, source: str) -> tuple[Any, Any, Any]:
-    """Mean, standard deviation and size that the weights expect, each None if it is not known."""
+def _input_of(path: Path, backbone: Any, source: str) -> InputContract:
+    """How images must be shown to the weights: by the card of the file, or else as far as its source says."""
     card = read_card(path)
     if card is not None and isinstance(shown := card.get("preprocess"), Mapping):
-        return shown.get("mean"), shown.get("std"), shown.get("size")
-    mean, std = SOURCES[source].normalization
-    if source == "timm" and isinstance(backbone, Timm):
-        mean, std = backbone.normalization
-    return mean, std, None
+        return InputContract.from_dict(shown)
+    inside = source == "timm" and isinstance(backbone, Timm)
+    mean, std = backbone.normalization if inside else SOURCES[source].normalization
+    return UNKNOWN_INPUT if mean is None else InputContract(size=None, resize=None, mean=mean, std=std)

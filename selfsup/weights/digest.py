@@ -39,4 +39,4 @@ def digest_of(file: Path) -> str:
         with file.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
+        raise CheckpointError.at(str(file), f"cannot be read ({error.strerror})") from error

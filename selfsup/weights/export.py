@@ -7,52 +7,46 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from selfsup.errors import CheckpointError, SelfsupError, did_you_mean
+from selfsup.errors import CheckpointError, SelfsupError, nearest
 from selfsup.registry import BACKBONES
 from selfsup.weights.card import check_card
+from selfsup.weights.load_report import compare
 from selfsup.weights.read import read_weights
 from selfsup.weights.rules import bit, regnet, resnet, vit
-from selfsup.weights.rules.architecture import identify
-from selfsup.weights.rules.counterpart import Build, timm_itself
-from selfsup.weights.rules.rule import renamed
+from selfsup.weights.rules.architecture import described, family
+from selfsup.weights.rules.counterpart import made, of_timm
+from selfsup.weights.rules.rule import translate
+from selfsup.weights.rules.sources import layouts
 from selfsup.weights.write import write_card, write_weights
 
-SUFFIXES: dict[str, tuple[str, ...]] = {
-    "safetensors": (".safetensors",),
-    "torchvision": (".pth", ".safetensors"),
-    "timm": (".pth", ".safetensors"),
-    "onnx": (".onnx",),
-    "torch-export": (".pt2",),
-}
-LAYOUTS = ("safetensors", "torchvision", "timm")  # the others hold the network itself, traced
-TRACED = 2  # the network is compared on another number of images, so that no batch size is built in
+TRACED_FORMATS = ("onnx", "torch-export")  # hold the network itself; the others its tensors
+TRACED = 2  # images: the network is compared on another number of them, so that no batch size is built in
 TOLERANCE = 1e-4  # greatest difference over greatest feature, float32
 EXACT = 1e-9  # the same in float64
 Run = Callable[[Tensor], Tensor]
+Write = Callable[[nn.Module, Mapping[str, Any], Path, Tensor], tuple[Run, str]]
+"""Writes a backbone and its card; gives what runs the file, and how to load it as Python code."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
-
-    Args:
-        path: the file.
-        difference: greatest difference between its features and the original's, over the greatest feature, in float32.
-        usage: how to load it, as Python code.
-    """
+    """What was written."""
 
     path: Path
-    difference: float
-    usage: str
+    difference: float  # greatest one between its features and the original's, over the greatest feature, in float32
+    usage: str  # how to load it, as Python code
 
 
-def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, format: str) -> Exported:
+def export(
+    backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, format: str, source: Path | None = None
+) -> Exported:
     """Write a backbone and compare what was written with it on random images.
 
     Args:
@@ -61,20 +55,21 @@ def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, fo
         path: the file.
         format: ``'safetensors'`` (our names), ``'torchvision'`` or ``'timm'`` (their names, without classifier),
             ``'onnx'`` or ``'torch-export'`` (the network itself, for any batch size).
+        source: the file that the backbone is from, which is not written over.
 
     Raises:
-        CheckpointError: if the format is unknown, does not know the network or needs a package that is not installed,
-            if the card would replace one that another file of weights has, if the network cannot be traced, if the file
-            cannot be written, or if its features differ; whatever was at ``path`` before is untouched then.
+        CheckpointError: if the format does not know the network or needs a package that is not installed, if something
+            of others would be replaced, if the network cannot be traced, if the file cannot be written, or if its
+            features differ; whatever was at ``path`` before is untouched then.
     """
     if format not in FORMATS:
-        raise CheckpointError(f"--format: no format is called {format!r}{did_you_mean(format, FORMATS)}")
+        raise CheckpointError.at("--format", f"no format is called {format!r}", expected=nearest(format, FORMATS))
     path = Path(path)
     if path.suffix not in SUFFIXES[format]:
         right = " or ".join(SUFFIXES[format])
-        raise CheckpointError(f"--output: a file of format {format} must end in {right}, got {path}")
+        raise CheckpointError.at("--output", f"a file of format {format} must end in {right}", got=str(path))
     card = {**card, "format": format}
-    check_card(path, card)
+    check_card(path, card, source=source)
     backbone = backbone.eval()
     side = card["preprocess"]["size"] or 224
     images = torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -86,23 +81,19 @@ def export(backbone: nn.Module, card: Mapping[str, Any], path: str | Path, *, fo
             write_card(card, draft)
             difference = relative_difference(backbone, run, images)
             if not difference <= TOLERANCE and not _same_function(backbone, run, images):  # nan too
-                raise CheckpointError(
-                    f"{path}: the features of the exported {format} file differ from the original's by "
-                    f"{difference:.1e} of the greatest, at most {TOLERANCE:.0e} is rounding; nothing was written"
-                )
+                what = f"the {format} file's features differ from the original's by {difference:.1e} of the greatest"
+                raise CheckpointError.at(str(path), what, expected=f"at most {TOLERANCE:.0e} is rounding")
             for written in list(Path(folder).iterdir()):
                 os.replace(written, path.parent / written.name)
     except SelfsupError:
         raise
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise CheckpointError.at(str(path), f"cannot be written ({error.strerror or error})") from error
     except Exception as error:  # each exporter and each runtime has errors of its own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        wanted = f"for images of {side} px" if format in LAYOUTS else "for any batch size"
-        raise CheckpointError(
-            f"{path}: {type(backbone).__name__} cannot be exported as {format} {wanted} ({reason}); choose format "
-            "safetensors"
-        ) from error
+        wanted = "for any batch size" if format in TRACED_FORMATS else f"for images of {side} px"
+        what = f"{type(backbone).__name__} cannot be exported as {format} {wanted} ({reason})"
+        raise CheckpointError.at(str(path), what, expected="choose format safetensors") from error
     return Exported(path, difference, usage.replace(str(draft), str(path)))
 
 
@@ -123,46 +114,34 @@ def _same_function(backbone: nn.Module, run: Run, images: Tensor) -> bool:
     return difference <= EXACT
 
 
-def counterpart(backbone: nn.Module, library: str) -> tuple[dict[str, Tensor], nn.Module, str]:
+def counterpart(backbone: Any, library: str) -> tuple[dict[str, Tensor], nn.Module, str]:
     """The same network as ``library`` builds it.
-
-    Args:
-        backbone: one of ours.
-        library: ``'torchvision'`` or ``'timm'``.
 
     Returns:
         The weights under the library's names, the library's model without classifier, not loaded yet, and the code
         that makes it.
 
     Raises:
-        CheckpointError: if the library has no such network.
+        CheckpointError: if the library, ``'torchvision'`` or ``'timm'``, has no such network.
     """
     own = backbone.state_dict()
-    architecture = identify(own)
-    found = None
     if library == "timm" and type(backbone).__name__ == "Timm":
-        found = timm_itself(backbone)
-    elif architecture is not None and (build := _COUNTERPARTS[library].get(architecture.family)):
-        found = build(architecture, backbone)
-    weights = renamed(own, found.rules) if found is not None else {}
-    if found is None or _shapes(weights) != _shapes(found.model.state_dict()):
-        raise CheckpointError(
-            f"{library}: has no network like the {architecture or type(backbone).__name__}; choose format safetensors, "
-            "onnx or torch-export"
-        )
-    return weights, found.model, found.code
+        candidates = of_timm(backbone.name, **backbone.model_args)
+    else:
+        candidates = _CANDIDATES[library].get(family(own), lambda _: [])(backbone)
+    for code in candidates:
+        with torch.device("meta"):
+            empty = made(code).state_dict()
+        translation = translate(empty, layouts(library, backbone, whole=False))
+        if translation is not None and compare(translation, own, dispensable=None).complete:
+            weights = {theirs: own[ours] for ours, theirs in translation.names.items()}
+            return weights, made(code), code
+    what = f"has no network like the {described(own) or type(backbone).__name__}"
+    raise CheckpointError.at(library, what, expected="choose format safetensors, onnx or torch-export")
 
 
-def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in weights.items()}
-
-
-_COUNTERPARTS: dict[str, dict[str, Build]] = {
-    "torchvision": {
-        "RegNet": regnet.in_torchvision,
-        "ResNet": resnet.in_torchvision,
-        "ViT": vit.in_torchvision,
-    },
+_CANDIDATES: dict[str, dict[str, Callable[[Any], list[str]]]] = {
+    "torchvision": {"RegNet": regnet.in_torchvision, "ResNet": resnet.in_torchvision, "ViT": vit.in_torchvision},
     "timm": {"RegNet": regnet.in_timm, "ResNet": resnet.in_timm, "BiTResNet": bit.in_timm, "ViT": vit.in_timm},
 }
 
@@ -174,25 +153,17 @@ def _safetensors(backbone: nn.Module, card: Mapping[str, Any], path: Path, image
     return again.eval(), f"selfsup.weights.trained_backbone({str(path)!r})"
 
 
-def _their_layout(library: str) -> Callable[[nn.Module, Mapping[str, Any], Path, Tensor], tuple[Run, str]]:
-    def write(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:
-        _need(library, extra=library)
-        weights, model, code = counterpart(backbone, library)
-        write_weights(weights, path, card)
-        model.load_state_dict(read_weights(path), strict=True)
-        reading = (
-            f"safetensors.torch.load_file({str(path)!r})"
-            if path.suffix == ".safetensors"
-            else f"torch.load({str(path)!r})"
-        )
-        return model.eval(), f"{code}; model.load_state_dict({reading})"
-
-    return write
+def _theirs(library: str, backbone: nn.Module, card: Mapping[str, Any], path: Path, _: Tensor) -> tuple[Run, str]:
+    _need(library, extra=library)
+    weights, model, code = counterpart(backbone, library)
+    write_weights(weights, path, card)
+    model.load_state_dict(read_weights(path), strict=True)
+    reader = "safetensors.torch.load_file" if path.suffix == ".safetensors" else "torch.load"
+    return model.eval(), f"{code}; model.load_state_dict({reader}({str(path)!r}))"
 
 
 def _onnx(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        _need(package, extra="export")
+    _need("onnx", "onnxscript", "onnxruntime", extra="export")
     import onnxruntime
 
     with warnings.catch_warnings():
@@ -225,19 +196,24 @@ def _torch_export(backbone: nn.Module, card: Mapping[str, Any], path: Path, imag
     return torch.export.load(path).module(), f"torch.export.load({str(path)!r}).module()(images)"
 
 
-def _need(package: str, *, extra: str) -> None:
-    try:
-        importlib.import_module(package)
-    except ImportError:
-        raise CheckpointError(
-            f"--format: needs the package {package}, which is not installed (pip install 'selfsup[{extra}]')"
-        ) from None
+def _need(*packages: str, extra: str) -> None:
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ImportError:
+            what = f"needs the package {package}, which is not installed (pip install 'selfsup[{extra}]')"
+            raise CheckpointError.at("--format", what) from None
 
 
-FORMATS: dict[str, Callable[[nn.Module, Mapping[str, Any], Path, Tensor], tuple[Run, str]]] = {
+FORMATS: dict[str, Write] = {
     "safetensors": _safetensors,
-    "torchvision": _their_layout("torchvision"),
-    "timm": _their_layout("timm"),
+    "torchvision": partial(_theirs, "torchvision"),
+    "timm": partial(_theirs, "timm"),
     "onnx": _onnx,
     "torch-export": _torch_export,
+}
+SUFFIXES = dict.fromkeys(FORMATS, (".pth", ".safetensors")) | {
+    "safetensors": (".safetensors",),
+    "onnx": (".onnx",),
+    "torch-export": (".pt2",),
 }

@@ -1,7 +1,6 @@
 """Weights into a network: every tensor finds its place, or nothing is changed."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from selfsup.weights.card import card_path, read_card
 from selfsup.weights.checkpoint import EXPORTED, Checkpoint, checkpoint_file, list_checkpoints, step_of
 from selfsup.weights.load_report import LoadReport, compare
 from selfsup.weights.read import read_weights
-from selfsup.weights.rules.bit import adapt
 from selfsup.weights.rules.rule import Translation
 from selfsup.weights.rules.sources import SOURCES
 from selfsup.weights.settings import check_settings, without_fetching
@@ -32,7 +30,8 @@ def load_backbone(
 
     Args:
         path: a file of weights, read without running code, or a work dir, whose newest checkpoint is taken.
-        backbone: what receives the weights.
+        backbone: what receives the weights. Of a training checkpoint that is the student's ``backbone``, whatever
+            network the method evaluates; a teacher's is taken with ``prefix='teacher.backbone.'``.
         source: who wrote the file: ``'selfsup'`` (a training checkpoint, or an exported backbone), ``'timm'``,
             ``'torchvision'``, ``'vissl'`` (SEER and SwAV), ``'swav'``, ``'moco'`` (v1, v2 and v3), ``'simsiam'``,
             ``'byol'`` (its PyTorch ports) or ``'bit'`` (``.npz``).
@@ -45,9 +44,9 @@ def load_backbone(
 
     Raises:
         CheckpointError: if the source is unknown, the file cannot be read, nothing stands under the key, or a tensor is
-            missing, unexpected, of another shape or type, not finite, or no number at all; the message says which
-            source, prefix or key would fit, if one does. Also if the file or its source states an argument that no
-            tensor shows, such as a ViT's heads, and the backbone has another.
+            missing, unexpected, of another shape or type, or not finite; it says which source, prefix or key would
+            fit. Also if the file or its source states an argument that no tensor shows, such as a ViT's heads, and the
+            backbone has another.
     """
     file = checkpoint_file(path) if Path(path).expanduser().is_dir() else Path(path)
     return fill_backbone(backbone, read_weights(file), file, source, prefix=prefix, key=key, adapting=True)
@@ -56,69 +55,28 @@ def load_backbone(
 def fill_backbone(
     backbone: nn.Module, state: Mapping[str, Any], file: Path, source: str = "selfsup", **how: Any
 ) -> LoadReport:
-    """:func:`load_backbone` from what a file holds; see :func:`find_and_check` for the other arguments."""
-    weights, report = find_and_check(state, backbone, backbone, file=file, source=source, **how)
+    """:func:`load_backbone` from what a file holds; see :func:`find_weights` for the other arguments."""
+    weights, report = find_weights(state, backbone, file=file, source=source, **how)
     backbone.load_state_dict(split_state({**backbone.state_dict(), **weights}, backbone))
     return report
-
-
-def find_and_check(
-    state: Mapping[str, Any],
-    model: nn.Module,
-    backbone: Any,
-    *,
-    file: Path,
-    source: str,
-    prefix: str = "",
-    key: str = "",
-    whole: bool = False,
-    adapting: bool = False,
-) -> tuple[dict[str, Tensor], LoadReport]:
-    """Find a model's weights, and reject those of a backbone that computes something else.
-
-    Args:
-        state: what the file holds.
-        model: wants the weights: the backbone, or the method that has it.
-        backbone: is compared with what the file and its source state.
-        file: its path, for messages and its card.
-        source: who wrote it.
-        prefix: see :func:`load_backbone`.
-        key: likewise.
-        whole: whether the model is a whole method.
-        adapting: whether the backbone takes over settings of the weights' network, such as eps.
-
-    Raises:
-        CheckpointError: see :func:`load_backbone`.
-    """
-    weights, report = find_weights(state, model, file=file, source=source, prefix=prefix, key=key, whole=whole)
-    checkpoint = Checkpoint.of(state, file) if source == "selfsup" else None
-    config = checkpoint.config if checkpoint is not None else None
-    theirs = check_settings(file, backbone, config=config, source=source, adapting=adapting)
-    return weights, replace(report, changed=adapt(backbone, theirs.get("eps")))
 
 
 def load_checkpoint(module: nn.Module, checkpoint: Checkpoint, weights: Mapping[str, Tensor] | None = None) -> None:
     """Copy the weights of a checkpoint into a whole method whose backbone computes the same.
 
-    Args:
-        module: what receives the weights.
-        checkpoint: read from a file.
-        weights: what is copied, if it is not the checkpoint's ``model`` as it is.
+    ``weights`` are what is copied, if that is not the checkpoint's ``model`` as it is.
 
     Raises:
         CheckpointError: if a tensor does not find its place, or the backbone is another by the card or the config in
             the file; nothing is changed then.
     """
-    weights = checkpoint.model if weights is None else weights
-    tensors = named(weights)
-    if not isinstance(weights, Mapping) or len(tensors) < len(weights):
-        raise CheckpointError(f"{checkpoint.path}: model: must be a state dict, tensors by name")
+    tensors = named(checkpoint.model if weights is None else weights)
     report = compare(Translation(weights=tensors), module.state_dict(), dispensable=None)
     if not report.complete:
-        raise CheckpointError(mismatch(checkpoint.path, module, report))
+        raise mismatch(str(checkpoint.path), module, report)
     if isinstance(backbone := getattr(module, "backbone", None), nn.Module) and checkpoint.path is not None:
         check_settings(checkpoint.path, backbone, config=checkpoint.config)
-    module.load_state_dict(split_state(weights, module))
+    module.load_state_dict(split_state(tensors, module))
 
 
 def trained_backbone(path: str | Path) -> nn.Module:
@@ -139,13 +97,12 @@ def trained_backbone(path: str | Path) -> nn.Module:
         ConfigError: if the card describes no backbone that can be built here.
     """
     file = exported_file(Path(path).expanduser())
+    place = f"{card_path(file)}: backbone"
     card = read_card(file)
     if card is None:
-        raise CheckpointError(
-            f"{card_path(file)}: no card that says which network the weights of {file.name} belong to; build it and "
-            "use load_backbone(path, backbone)"
+        raise CheckpointError.at(
+            place, f"no card says which network has the weights of {file.name}; build it and use load_backbone"
         )
-    place = f"{card_path(file)}: backbone"
     architecture = without_fetching(card["backbone"])
     validate_component(architecture, "backbone", source=place)
     with under(place):
@@ -161,21 +118,18 @@ def exported_file(path: Path) -> Path:
     Raises:
         CheckpointError: if there is none, or a checkpoint of the work dir is of a later step.
     """
-    if not path.is_dir():
-        if not path.is_file():
-            raise CheckpointError(f"{path}: no such file or work dir")
+    if path.is_file():
         return path
     file = next((path / name for name in EXPORTED if (path / name).is_file()), None)
     checkpoints = list_checkpoints(path)
     if file is None:
-        unfinished = "the run has not come to its end; let it finish (--resume), or " if checkpoints else ""
-        raise CheckpointError(
-            f"{path}: holds no {' or '.join(EXPORTED)}; {unfinished}name a file of weights with its card"
+        unfinished = ", as the run has not come to its end" if checkpoints else ""
+        wanted = "a file of weights with its card, or the work dir of a finished run"
+        raise CheckpointError.at(
+            str(path), f"no such file, and no {' or '.join(EXPORTED)} in it{unfinished}", expected=f"name {wanted}"
         )
     step = (read_card(file) or {}).get("step")
     if checkpoints and isinstance(step, int) and step_of(checkpoints[-1]) > step:
-        raise CheckpointError(
-            f"{path}: {file.name} is of step {step}, and the run has come to step {step_of(checkpoints[-1])} since; "
-            f"let it finish (--resume), or name {file}"
-        )
+        what = f"{file.name} is of step {step}, and the run has come to step {step_of(checkpoints[-1])} since"
+        raise CheckpointError.at(str(path), what, expected=f"let it finish (--resume), or name {file}")
     return file

@@ -18,32 +18,23 @@ Rows = list[tuple[int, str, tuple[str, ...]]]
 
 @dataclass(frozen=True, repr=False)
 class LoadReport:
-    """What was loaded and what was not; its repr has the counts, ``print`` shows all names.
+    """What was loaded and what was not; its repr has the counts, ``print`` shows all names."""
 
-    Args:
-        loaded: the model's names of what the file has for it.
-        ignored: the file's names of what is not needed, by reason.
-        kept: the model's names of what the file has not and the model keeps as it was built.
-        missing: the model's names of what the file should have had.
-        unexpected: the file's names that nothing explains.
-        shape_mismatch: name, shape in the file, shape in the model.
-        dtype_mismatch: name, type in the file, type in the model, of tensors of the right shape.
-        changed: what was changed in the network because its tensors do not show it.
-    """
-
-    loaded: tuple[str, ...] = ()
-    ignored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    kept: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-    shape_mismatch: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
-    dtype_mismatch: tuple[tuple[str, str, str], ...] = ()
-    changed: tuple[str, ...] = ()
+    loaded: tuple[str, ...] = ()  # the model's names of what the file has for it
+    ignored: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # the file's names of what is not needed, by reason
+    kept: tuple[str, ...] = ()  # the model's names of what the file has not and the model keeps as it was built
+    missing: tuple[str, ...] = ()  # the model's names of what the file should have had
+    unexpected: tuple[str, ...] = ()  # the file's names that nothing explains
+    shape_mismatch: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()  # name, in the file, in the model
+    dtype_mismatch: tuple[tuple[str, str, str], ...] = ()  # likewise, of tensors of the right shape
+    changed: tuple[str, ...] = ()  # what was changed in the network because its tensors do not show it
 
     @property
     def complete(self) -> bool:
         """Whether nothing is missing or unexpected and every shape and type fits."""
-        return not (self.missing or self.unexpected or self.shape_mismatch or self.dtype_mismatch)
+        return not self._mismatches()
 
     def __repr__(self) -> str:
         counts = [f"{count} {what}" for count, what, _ in self._all() if count]
@@ -61,26 +52,22 @@ class LoadReport:
         return [(count, what, shown(names)) for count, what, names in self._all()]
 
     def _all(self) -> Rows:
-        rows = {
-            "loaded": self.loaded,
-            **{f"ignored: {why}": names for why, names in self.ignored.items()},
-            "not in the file, kept as built": self.kept,
-        }
+        ignored = {f"ignored: {why}": names for why, names in self.ignored.items()}
+        kinds = {"loaded": self.loaded, **ignored, "not in the file, kept as built": self.kept}
         changes = [(0, "changed in the network", (what,)) for what in self.changed]
-        return [*((len(names), what, names) for what, names in rows.items() if names), *changes, *self._mismatches()]
+        return [*_counted(kinds), *changes, *self._mismatches()]
 
     def _mismatches(self) -> Rows:
-        shapes, types = (
-            tuple(f"{name}: {got}, expected {needed}" for name, got, needed in each)
-            for each in (self.shape_mismatch, self.dtype_mismatch)
-        )
-        kinds = {
-            "missing": self.missing,
-            "unexpected": self.unexpected,
-            "shape mismatch": shapes,
-            "dtype mismatch": types,
+        differ = {"shape mismatch": self.shape_mismatch, "dtype mismatch": self.dtype_mismatch}
+        said = {
+            what: tuple(f"{name}: {got}, expected {needed}" for name, got, needed in each)
+            for what, each in differ.items()
         }
-        return [(len(names), what, names) for what, names in kinds.items() if names]
+        return _counted({"missing": self.missing, "unexpected": self.unexpected, **said})
+
+
+def _counted(kinds: Mapping[str, tuple[str, ...]]) -> Rows:
+    return [(len(names), what, names) for what, names in kinds.items() if names]
 
 
 def shown(names: tuple[str, ...] | list[str]) -> str:
@@ -91,12 +78,9 @@ def shown(names: tuple[str, ...] | list[str]) -> str:
 def compare(
     translation: Translation, own: Mapping[str, Tensor], *, dispensable: re.Pattern[str] | None = DISPENSABLE
 ) -> LoadReport:
-    """Compare what a file has with what a model needs.
+    """Compare what a file has with the model's state dict, of which shapes and types are looked at.
 
-    Args:
-        translation: the file's tensors under our names.
-        own: the model's state dict; only shapes and types are looked at.
-        dispensable: names of what may be absent from the file; None if nothing may.
+    ``dispensable`` are the names of what may be absent from the file; None if nothing may.
     """
     given = translation.weights
     common = [name for name in own if name in given]
@@ -104,21 +88,17 @@ def compare(
     fitting = [name for name in shaped if _same_kind(given[name], own[name])]
     absent = [name for name in own if name not in given]
     kept = [name for name in absent if dispensable and (dispensable.fullmatch(name) or not own[name].numel())]
+    surplus = [translation.names.get(name, name) for name in given if name not in own]
+    shapes = [(name, tuple(given[name].shape), tuple(own[name].shape)) for name in common if name not in shaped]
+    types = [(name, _spelled(given[name]), _spelled(own[name])) for name in shaped if name not in fitting]
     return LoadReport(
         loaded=tuple(fitting),
         ignored={why: tuple(names) for why, names in translation.ignored.items()},
         kept=tuple(kept),
         missing=tuple(name for name in absent if name not in kept),
-        unexpected=(
-            *translation.unexpected,
-            *(translation.names.get(name, name) for name in given if name not in own),
-        ),
-        shape_mismatch=tuple(
-            (name, tuple(given[name].shape), tuple(own[name].shape)) for name in common if name not in shaped
-        ),
-        dtype_mismatch=tuple(
-            (name, _spelled(given[name]), _spelled(own[name])) for name in shaped if name not in fitting
-        ),
+        unexpected=(*translation.unexpected, *surplus),
+        shape_mismatch=tuple(shapes),
+        dtype_mismatch=tuple(types),
     )
 
 
@@ -134,6 +114,5 @@ def _kind(tensor: Tensor) -> str:
 
 
 def _spelled(tensor: Tensor) -> str:
-    return " ".join(
-        str(part).removeprefix("torch.") for part in (tensor.layout, tensor.dtype) if part is not torch.strided
-    )
+    layout = "" if tensor.layout == torch.strided else f"{tensor.layout} "
+    return f"{layout}{tensor.dtype}".replace("torch.", "")

@@ -10,7 +10,7 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,9 @@ STAND_INS: tuple[tuple[Callable[..., Any], str], ...] = (
 
 
 def read_weights(path: str | Path, *, mapped: bool = False, stand_ins: bool = True) -> dict[str, Any]:
-    """Whatever a file of weights holds, on the CPU: ``.safetensors``, ``.npz``, or what ``torch.save`` wrote.
+    """Whatever a file of weights holds, on the CPU: safetensors, ``.npz``, or what ``torch.save`` wrote.
+
+    Which of the three a file is shows its content, whatever it is called.
 
     Args:
         path: the file.
@@ -70,20 +72,16 @@ def read_weights(path: str | Path, *, mapped: bool = False, stand_ins: bool = Tr
             they are rejected like any other.
 
     Raises:
-        CheckpointError: if the file is missing, truncated, of another kind than its name says, could run code when
-            read, or holds tensors without numbers.
+        CheckpointError: if the file is missing, truncated, or could run code when read.
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    kind = _kind(path)
-    read_as = path.suffix if path.suffix in (".safetensors", ".npz") else ".pth"
-    if kind not in ("", read_as):
-        raise CheckpointError(f"{path}: is a {kind} file by its content; rename it to {path.with_suffix(kind).name}")
-    if read_as == ".safetensors":
+        raise CheckpointError.at(str(path), "no such file")
+    kind = kind_of(path)
+    if kind == ".safetensors":
         with _safetensors(path) as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    return _read_npz(path) if read_as == ".npz" else _read_pickle(path, mapped=mapped, stand_ins=stand_ins)
+    return _read_npz(path) if kind == ".npz" else _read_pickle(path, mapped=mapped, stand_ins=stand_ins)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -96,8 +94,8 @@ def read_metadata(path: Path) -> dict[str, str]:
         return file.metadata() or {}
 
 
-def _kind(path: Path) -> str:
-    """The suffix that a file should have by its content; empty if that does not show it."""
+def kind_of(path: Path) -> str:
+    """``.safetensors``, ``.npz`` or ``.pth``: what a file is by its content, or by its name if it is too damaged."""
     with path.open("rb") as file:
         start = file.read(9)
     if start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
@@ -106,77 +104,44 @@ def _kind(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (OSError, ValueError, zipfile.BadZipFile):
-        return ""
-    if any(name.endswith("/data.pkl") for name in names):
-        return ".pth"
-    return ".npz" if names and all(name.endswith(".npy") for name in names) else ""
+        return path.suffix
+    return ".npz" if names and all(name.endswith(".npy") for name in names) else ".pth"
 
 
 def _read_pickle(path: Path, *, mapped: bool, stand_ins: bool) -> dict[str, Any]:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(list(STAND_INS if stand_ins else ())):
             warnings.simplefilter("ignore")  # a strange pickle is evaluated by what it holds, below
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and zipfile.is_zipfile(path))
+            with path.open("rb") as file:  # by a name in .safetensors torch would not read a pickle
+                mapped = mapped and zipfile.is_zipfile(file) and path.suffix != ".safetensors"
+                file.seek(0)
+                given = path if mapped else file
+                state = torch.load(given, map_location="cpu", weights_only=True, mmap=mapped)
     except (
         RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError, pickle.UnpicklingError
     ) as error:  # fmt: skip
-        raise CheckpointError(f"{path}: {_unreadable(path, error)}") from None
+        raise _unreadable(path, error) from None
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: expected a dict of states, got {type(state).__name__}")
-    if empty := next(_without_numbers(state, set()), None):
-        raise CheckpointError(
-            f"{path}: {empty} has a shape and no numbers, as on PyTorch's meta device; save the network once it has "
-            "its weights"
-        )
+        raise CheckpointError.at(str(path), "must be a dict of states", got=type(state))
     return state
 
 
-def _without_numbers(held: Any, seen: set[int]) -> Iterator[str]:
-    """The names of tensors that are on the meta device, however deep."""
-    if id(held) in seen:
-        return
-    seen.add(id(held))
-    for name, value in held.items() if isinstance(held, Mapping) else enumerate(held):
-        if isinstance(value, torch.Tensor) and value.is_meta:
-            yield str(name)
-        elif isinstance(value, Mapping | list | tuple):
-            yield from _without_numbers(value, seen)
-
-
-def _unreadable(path: Path, error: Exception) -> str:
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
     """Why a pickle was not read, and what helps, without the advice that torch puts around it."""
-    said = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0].strip()
-    reason = f"{type(error).__name__}: {said[:80]}" if said else type(error).__name__
     forbidden = re.search(r"unsupported (?:global|class|operand):?\s+(?:global\s+)?([\w.]+)", str(error), re.IGNORECASE)
     with path.open("rb") as file:
         start = file.read(3)
     if forbidden and len(start) == 3 and start[:1] in (b"P", b"\x80"):  # a zip archive, or a bare pickle
-        what = "" if forbidden.group(1).isdigit() else f" ({forbidden.group(1)})"  # a bare number is an opcode
-        if forbidden.group(1).startswith(("jax", "haiku", "dill", "byol")):
-            return (
-                f"the file is a pickle of JAX objects{what}, which only their own code can read; use a conversion of "
-                "it to PyTorch with source='byol'"
-            )
-        return (
-            f"the file holds more than tensors and plain values{what} and could run code when loaded, so it was not "
-            "loaded; ask whoever made it for a safetensors file or a plain state dict, or, if you trust them, take its "
-            "state dict out where nothing can be harmed"
+        what = "" if forbidden[1].isdigit() else f" ({forbidden[1]})"  # a bare number is an opcode
+        return CheckpointError.at(
+            str(path),
+            f"the file holds more than tensors and plain values{what} and could run code when loaded",
+            expected="ask whoever made it for a safetensors file or a plain state dict",
         )
-    if is_complete(path):
-        return (
-            f"the file is whole, but holds something that cannot be put together ({reason}); ask whoever made it for a "
-            "safetensors file or a plain state dict"
-        )
-    return f"the file is truncated or no checkpoint at all, {path.stat().st_size} bytes ({reason}); use an older one"
-
-
-def is_complete(path: Path) -> bool:
-    """Whether a file is a zip archive with all its contents, as ``torch.save`` writes it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return False
+    said = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0].strip()
+    reason = f"{type(error).__name__}{': ' * bool(said)}{said[:80]}"
+    what = f"the file is truncated or no checkpoint at all, {path.stat().st_size} bytes ({reason})"
+    return CheckpointError.at(str(path), what, expected="use an older one")
 
 
 @contextmanager
@@ -185,24 +150,18 @@ def _safetensors(path: Path) -> Iterator[Any]:
     try:
         from safetensors import safe_open
     except ImportError:
-        raise CheckpointError(f"{path}: reading it needs the package safetensors (pip install selfsup[eval])") from None
+        raise CheckpointError.at(str(path), "needs the package safetensors (pip install selfsup[eval])") from None
     try:
         with safe_open(path, framework="pt") as file:
             yield file
     except Exception as error:  # safetensors raises its own type for a damaged header
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from None
+        raise CheckpointError.at(str(path), f"not a readable safetensors file ({error})") from None
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(np.asarray(arrays[name], order="C")) for name in arrays.files}
-    except Exception as error:  # zipfile, zlib and NumPy each have errors of their own
-        if "allow_pickle" in str(error) and zipfile.is_zipfile(path):
-            raise CheckpointError(
-                f"{path}: the file holds Python objects, which could run code when loaded, so it was not loaded; "
-                "save plain arrays with numpy.savez"
-            ) from None
-        raise CheckpointError(
-            f"{path}: not a readable .npz file, {path.stat().st_size} bytes ({type(error).__name__}: {error})"
-        ) from None
+    except Exception as error:  # zipfile, zlib and NumPy each have errors of their own; of Python objects too
+        what = f"not a readable .npz file of plain arrays, {path.stat().st_size} bytes"
+        raise CheckpointError.at(str(path), f"{what} ({type(error).__name__}: {error})") from None

@@ -1,6 +1,5 @@
 """Files of weights with their cards, written whole or not at all."""
 
-import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from selfsup.errors import CheckpointError
-from selfsup.ops.files import settle, write_whole
+from selfsup.ops.files import whole_file, write_whole
 from selfsup.weights.card import CARD_NOTE, card_path
 from selfsup.weights.checkpoint import save, unwritable
 
@@ -26,14 +25,14 @@ def write_weights(weights: Mapping[str, Tensor], path: Path, card: Mapping[str, 
     """
     plain = OrderedDict((name, tensor.detach().cpu().contiguous()) for name, tensor in weights.items())
     notes = {} if card is None else {CARD_NOTE: json.dumps(card)}
-    if path.suffix == ".safetensors":
-        _write_safetensors(plain, path, notes)
-    else:
-        vars(plain).update(notes)
-        try:
+    try:
+        if path.suffix == ".safetensors":
+            _write_safetensors(plain, path, notes)
+        else:
+            vars(plain).update(notes)
             save(plain, path)
-        except (OSError, RuntimeError) as error:
-            raise unwritable(path, error) from error
+    except (OSError, RuntimeError) as error:
+        raise unwritable(path, error) from error
     if card is not None:
         write_card(card, path)
 
@@ -51,18 +50,15 @@ def write_card(card: Mapping[str, Any], path: Path) -> None:
         raise unwritable(beside, error) from error
 
 
-def _write_safetensors(weights: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+def _write_safetensors(weights: dict[str, Tensor], path: Path, notes: dict[str, str]) -> None:
     try:
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
     except ImportError:
-        raise CheckpointError(f"{path}: writing it needs the package safetensors (pip install selfsup[eval])") from None
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(weights, partial, metadata={"format": "pt", **metadata})
+        raise CheckpointError.at(str(path), "needs the package safetensors (pip install selfsup[eval])") from None
+    with whole_file(path) as partial:
+        try:
+            save_file(weights, partial, metadata={"format": "pt", **notes})
+        except SafetensorError as error:  # wraps the system's errors
+            raise OSError(str(error)) from error
         partial.chmod(0o644)  # safetensors lets nobody else read it
-        settle(partial, path)
-    except Exception as error:  # safetensors wraps the system's errors in its own type
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise CheckpointError(f"{path}: could not be written ({error})") from error

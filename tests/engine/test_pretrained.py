@@ -15,7 +15,7 @@ from torch import Tensor
 
 from selfsup.engine.runner import Runner
 from selfsup.engine.save import export_backbone
-from selfsup.engine.start import TrainedWeights, start_from
+from selfsup.engine.start import TrainedWeights, load_method, start_from
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.losses import CrossEntropyLoss, InfoNCELoss, NTXentLoss
 from selfsup.methods import BYOL, Method, MoCo, MoCoV3, SimCLR, Supervised
@@ -149,6 +149,18 @@ def test_a_teacher_with_a_start_of_its_own_is_not_given_the_student_s_backbone(t
     assert said.endswith("fresh are neck (9 tensors), predictor (9 tensors), teacher (15 tensors)")
 
 
+def test_an_exported_backbone_is_what_is_evaluated_also_where_that_is_a_teacher(
+    tmp_path: Path, source: SimCLR, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = with_teacher("BYOL", teacher_init="fresh")
+    monkeypatch.setattr(type(method), "representation", property(lambda self: self.teacher.backbone))
+    load_method(export_backbone(source.backbone, tmp_path), method)
+    batch = images(4)[0]
+    expected = source.backbone.eval()(batch)
+    method.eval()
+    assert torch.equal(method.features(batch), expected) and torch.equal(method.backbone(batch), expected)
+
+
 @pytest.mark.parametrize("case", COPYING)
 def test_a_whole_checkpoint_brings_its_own_teacher(tmp_path: Path, case: str) -> None:
     source = with_teacher(case)
@@ -181,7 +193,7 @@ def test_weights_of_another_method_s_student_reach_the_teacher_unless_there_is_o
 def test_a_second_backbone_in_a_file_is_said_to_be_left(tmp_path: Path) -> None:
     weights = TinyBackbone().state_dict()
     torch.save({"state_dict": weights, "ema": {name: tensor + 1 for name, tensor in weights.items()}}, tmp_path / "x")
-    assert "; left ema beside state_dict (key='ema' takes it) (6 tensors); " in start_from(tmp_path / "x", simclr())
+    assert "; left ema (key='ema' takes it) (6 tensors); " in start_from(tmp_path / "x", simclr())
 
 
 def test_a_teacher_comes_from_the_newest_checkpoint_of_a_work_dir_whole(tmp_path: Path) -> None:

@@ -1,11 +1,21 @@
 """Networks of other libraries with random weights, and how features are compared."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
 from torchvision.models.regnet import BlockParams, RegNet
+
+from selfsup.errors import CheckpointError, Problem
+from selfsup.registry import BACKBONES
+from selfsup.weights.card import UNKNOWN_INPUT, weights_card
+from selfsup.weights.load import load_backbone
+from selfsup.weights.write import write_weights
 
 TINY = {"depths": (1, 2, 1, 1), "widths": (16, 24, 32, 48), "group_width": 8}
 
@@ -72,3 +82,46 @@ def assert_relatively_close(actual: Tensor, expected: Tensor) -> None:
     """Within 1e-4 of the greatest value, of which there must be more than one."""
     assert expected.std() > 0
     torch.testing.assert_close(actual, expected, rtol=0.0, atol=1e-4 * expected.abs().max().item())
+
+
+def card_of(architecture: dict[str, Any], backbone: nn.Module, *, size: int | None = None) -> dict[str, Any]:
+    """A card that knows the size of the images alone."""
+    shown = UNKNOWN_INPUT.replace(size=size)
+    return weights_card(architecture, backbone, input_contract=shown, recipe={}, step=None, license="yours")
+
+
+def written(path: Path, architecture: dict[str, Any], **changes: Any) -> nn.Module:
+    """A network whose weights and card are at a path."""
+    torch.manual_seed(5)
+    backbone: nn.Module = BACKBONES.build(dict(architecture)).eval()
+    write_weights(backbone.state_dict(), path, {**card_of(architecture, backbone), **changes})
+    return backbone
+
+
+class Holder(nn.Module):
+    """A method, as far as loading looks at one."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = self.representation = backbone
+
+
+def rejected(state: Any, backbone: nn.Module, folder: Path, source: str = "torchvision", **how: str) -> Problem:
+    """What is said of a state dict, or of the arrays of an npz file, after checking that nothing was changed."""
+    if arrays := bool(state) and all(isinstance(value, np.ndarray) for value in state.values()):
+        np.savez(folder / "weights.npz", **state)
+    else:
+        torch.save(state, folder / "weights.pth")
+    path = folder / f"weights.{'npz' if arrays else 'pth'}"
+    return rejection(lambda: load_backbone(path, backbone, source, **how), path, backbone)
+
+
+def rejection(load: Callable[[], object], path: Path, module: nn.Module) -> Problem:
+    """The problem of a file, after checking that loading it has changed nothing."""
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    with pytest.raises(CheckpointError) as caught:
+        load()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    (problem,) = caught.value.problems
+    assert problem.path == str(path)
+    return problem

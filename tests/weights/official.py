@@ -47,21 +47,25 @@ def vissl_names(regnet: nn.Module, *, parts: bool = False) -> State:
     return renamed
 
 
-def swav_head(in_dim: int) -> State:
-    """Projection head and prototypes of the released SwAV networks: one hidden layer, with batch norm."""
-    head = mlp(nn.Linear(in_dim, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Linear(20, 12))
-    return {**prefixed("projection_head.", head), "prototypes.weight": torch.randn(6, 12)}
+def head_of(*layers: nn.Module) -> tuple[nn.Module, State]:
+    """A projection head and its tensors with prototypes."""
+    head = randomized(nn.Sequential(*layers), seed=5)
+    return head, {**prefixed("projection_head.", head.state_dict()), "prototypes.weight": torch.randn(6, 12)}
 
 
-def seer_head(in_dim: int) -> State:
-    """The same of SEER: two hidden layers without batch norm, ``projection_head.{0,2,4}``."""
-    head = mlp(nn.Linear(in_dim, 20), nn.ReLU(), nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 12))
-    return {**prefixed("projection_head.", head), "prototypes.weight": torch.randn(6, 12)}
+def swav_head(in_dim: int) -> tuple[nn.Module, State]:
+    """Of the released SwAV networks: one hidden layer, with batch norm."""
+    return head_of(nn.Linear(in_dim, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Linear(20, 12))
+
+
+def seer_head(in_dim: int) -> tuple[nn.Module, State]:
+    """Of SEER: two hidden layers without batch norm, ``projection_head.{0,2,4}``."""
+    return head_of(nn.Linear(in_dim, 20), nn.ReLU(), nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 12))
 
 
 def vissl(trunk_state: State, in_dim: int, **more: Any) -> dict[str, Any]:
     """A consolidated VISSL checkpoint with SEER's head."""
-    heads = {f"0.{name}": tensor for name, tensor in seer_head(in_dim).items()}
+    heads = {f"0.{name}": tensor for name, tensor in seer_head(in_dim)[1].items()}
     heads["0.prototypes0.weight"] = heads.pop("0.prototypes.weight")
     return {
         "phase_idx": 3,
@@ -80,7 +84,7 @@ def vissl(trunk_state: State, in_dim: int, **more: Any) -> dict[str, Any]:
 
 def swav(resnet: nn.Module) -> OrderedDict[str, Tensor]:
     """As the released ``swav_800ep_pretrain.pth.tar``: a bare state dict of the DDP-wrapped model."""
-    return OrderedDict(prefixed("module.", {**trunk(resnet), **swav_head(512)}))
+    return OrderedDict(prefixed("module.", {**trunk(resnet), **swav_head(512)[1]}))
 
 
 def moco_v2(resnet: nn.Module) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from selfsup.weights.checkpoint import Checkpoint
 from selfsup.weights.convert import convert_file
 from selfsup.weights.load import load_backbone
 from tests.weights import official
-from tests.weights.networks import TINY, assert_same_features, resnet, tiny_regnet
+from tests.weights.networks import TINY, assert_same_features, rejected, resnet, tiny_regnet
 
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]
 RESNET = {"type": "ResNet", "depth": 18}
@@ -28,7 +28,6 @@ def without_classifier(reference: nn.Module) -> nn.Module:
     return reference
 
 
-BESIDE_STHALLES_S = "_state_dict beside online_network_state_dict"
 FILES: dict[str, tuple[str, Callable[[nn.Module], Any], dict[str, int]]] = {
     "swav": ("swav", official.swav, {"projection head": 9, "prototypes": 1}),
     "moco v2": ("moco", official.moco_v2, {"projection head": 4, "teacher": 124, "queue": 2}),
@@ -54,8 +53,8 @@ FILES: dict[str, tuple[str, Callable[[nn.Module], Any], dict[str, int]]] = {
         official.byol_sthalles,
         {
             "projection head": 9,
-            f"encoder{BESIDE_STHALLES_S} (key='encoder_state_dict' takes it)": 120,
-            f"target_network{BESIDE_STHALLES_S} (key='target_network_state_dict' takes it)": 129,
+            "encoder_state_dict (key='encoder_state_dict' takes it)": 120,
+            "target_network_state_dict (key='target_network_state_dict' takes it)": 129,
         },
     ),
     "byol, yaox12": ("byol", official.byol_yaox12, {"projection head": 2, "teacher": 122, "predictor": 1}),
@@ -76,36 +75,25 @@ def test_a_resnet_checkpoint(name: str, legacy: bool, tmp_path: Path) -> None:
     assert_same_features(model, reference, LAYERS, without_classifier(reference))
 
 
-@pytest.mark.parametrize("variant", ["plain", "parts", "sharded and put together", "feature extractor"])
+@pytest.mark.parametrize(
+    "variant", ["plain", "parts", "sharded and put together", "feature extractor", "trunk", "bare", "wrapped"]
+)
 def test_a_seer_checkpoint(variant: str, tmp_path: Path) -> None:
     reference = tiny_regnet()
     names = official.vissl_names(reference, parts=variant == "parts")
     checkpoint = official.vissl(names, 48)
     model_part = checkpoint["classy_state_dict"]["base_model"]["model"]
     if variant == "sharded and put together":
-        model_part["trunk"] = {
-            name.replace(".f.", "._fsdp_wrapped_module._fpw_module.f."): tensor for name, tensor in names.items()
-        }
+        inserted = "._fsdp_wrapped_module._fpw_module.f."
+        model_part["trunk"] = {name.replace(".f.", inserted): tensor for name, tensor in names.items()}
         model_part["heads"] = [{name[2:]: tensor for name, tensor in model_part["heads"].items()}]
     if variant == "feature extractor":
         model_part["trunk"] = official.prefixed("base_model.", names)
-    torch.save(checkpoint, tmp_path / "seer.torch")
+    alone = {"trunk": official.prefixed("trunk.", names), "bare": names, "wrapped": {"model_state_dict": names}}
+    torch.save(alone.get(variant, checkpoint), tmp_path / "seer.torch")
     model = BACKBONES.build(REGNET)
     report = load_backbone(tmp_path / "seer.torch", model, "vissl")
-    assert {why: len(aside) for why, aside in report.ignored.items()} == {"heads": 7}
-    stages = [f"trunk_output.block{number}" for number in (1, 2, 3, 4)]
-    assert_same_features(model, reference, stages, without_classifier(reference))
-
-
-@pytest.mark.parametrize("wrapped", [False, True])
-@pytest.mark.parametrize("prefix", ["", "trunk."])
-def test_a_seer_trunk_alone(prefix: str, wrapped: bool, tmp_path: Path) -> None:
-    reference = tiny_regnet()
-    state = official.prefixed(prefix, official.vissl_names(reference))
-    torch.save({"model_state_dict": state} if wrapped else state, tmp_path / "trunk.torch")
-    model = BACKBONES.build(REGNET)
-    report = load_backbone(tmp_path / "trunk.torch", model, "vissl")
-    assert not report.ignored
+    assert {why: len(aside) for why, aside in report.ignored.items()} == ({} if variant in alone else {"heads": 7})
     stages = [f"trunk_output.block{number}" for number in (1, 2, 3, 4)]
     assert_same_features(model, reference, stages, without_classifier(reference))
 
@@ -168,13 +156,8 @@ def test_training_can_start_from_the_whole_method(source: str, tmp_path: Path) -
     images = torch.randn(2, 3, 64, 64)
     features = without_classifier(reference)(images)
     in_dim = features.shape[1]
-    layers: list[nn.Module] = [nn.Linear(in_dim, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Linear(20, 12)]
-    if seer:
-        layers = [nn.Linear(in_dim, 20), nn.ReLU(), nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 12)]
-    head = nn.Sequential(*layers).eval()
     torch.manual_seed(0)
-    state = official.seer_head(in_dim) if seer else official.swav_head(in_dim)
-    head.load_state_dict({name[16:]: tensor for name, tensor in state.items() if name.startswith("projection_head.")})
+    head, state = (official.seer_head if seer else official.swav_head)(in_dim)
     with torch.no_grad():
         expected = head(features) @ state["prototypes.weight"].T
         method.eval()
@@ -183,45 +166,28 @@ def test_training_can_start_from_the_whole_method(source: str, tmp_path: Path) -
     assert Checkpoint.read(tmp_path / "ours.pth").model["queue.rows"].abs().sum() == 0
 
 
-def test_heads_of_another_size_are_rejected(tmp_path: Path) -> None:
-    torch.save(official.vissl(official.vissl_names(tiny_regnet()), 48), tmp_path / "theirs.pth")
-    config = swav_config(REGNET, seer=True, prototypes=7)
-    with pytest.raises(CheckpointError, match=r"1 shape mismatch: prototypes\.weight: \(6, 12\), expected \(7, 12\)"):
-        convert_file(tmp_path / "theirs.pth", tmp_path / "o.pth", architecture=REGNET, method=config, source="vissl")
-    assert not (tmp_path / "o.pth").exists()
+def test_heads_that_do_not_fit_are_rejected(tmp_path: Path) -> None:
+    seer = official.vissl(official.vissl_names(tiny_regnet()), 48)
 
+    def said(state: object, *, source: str = "vissl", **sizes: Any) -> str:
+        path, backbone = tmp_path / "theirs.pth", REGNET if source == "vissl" else RESNET
+        method = swav_config(backbone, seer=source == "vissl", **sizes)
+        torch.save(state, path)
+        with pytest.raises(CheckpointError) as caught:
+            convert_file(path, tmp_path / "o.pth", architecture=backbone, method=method, source=source)
+        assert caught.value.problems[0].path == str(path) and not (tmp_path / "o.pth").exists()
+        return caught.value.problems[0].message
 
-def test_a_second_head_is_unexpected(tmp_path: Path) -> None:
-    checkpoint = official.vissl(official.vissl_names(tiny_regnet()), 48)
-    heads = checkpoint["classy_state_dict"]["base_model"]["model"]["heads"]
+    mismatch = "; 1 shape mismatch: prototypes.weight: (6, 12), expected (7, 12)"
+    assert said(seer, prototypes=7).endswith(mismatch)
+    heads = seer["classy_state_dict"]["base_model"]["model"]["heads"]
     heads |= {"1.projection_head.0.bias": torch.zeros(20), "0.prototypes1.weight": torch.zeros(6, 12)}
-    torch.save(checkpoint, tmp_path / "theirs.pth")
-    with pytest.raises(
-        CheckpointError, match=r"2 unexpected: heads\.1\.projection_head\.0\.bias, heads\.0\.prototypes1\.weight$"
-    ):
-        convert_file(
-            tmp_path / "theirs.pth",
-            tmp_path / "o.pth",
-            architecture=REGNET,
-            method=swav_config(REGNET, seer=True),
-            source="vissl",
-        )
-
-
-def test_heads_of_a_source_without_them_are_rejected(tmp_path: Path) -> None:
-    torch.save(official.moco_v2(resnet(18)), tmp_path / "theirs.pth")
-    with pytest.raises(CheckpointError, match="heads of source='moco' are not known here; those of vissl, swav are"):
-        convert_file(
-            tmp_path / "theirs.pth",
-            tmp_path / "o.pth",
-            architecture=RESNET,
-            method=swav_config(RESNET, seer=False),
-            source="moco",
-        )
+    second = "2 unexpected: heads.1.projection_head.0.bias, heads.0.prototypes1.weight"
+    assert said(seer).endswith(second)
+    assert said(official.moco_v2(resnet(18)), source="moco").endswith("those of vissl, swav are")
 
 
 @pytest.mark.parametrize("kind", ["shard", "shard_list", "slice_list"])
 def test_a_share_of_a_sharded_model_is_rejected_with_what_puts_it_together(kind: str, tmp_path: Path) -> None:
-    torch.save({"type": kind, "shards": ["a", "b"]}, tmp_path / "seer.torch")
-    with pytest.raises(CheckpointError, match=rf"is a {kind.replace('_', ' ')} of a sharded model; put it together"):
-        load_backbone(tmp_path / "seer.torch", BACKBONES.build(REGNET), "vissl")
+    problem = rejected({"type": kind, "shards": ["a", "b"]}, BACKBONES.build(REGNET), tmp_path, "vissl")
+    assert problem.got == kind and "extra_scripts/convert_sharded_checkpoint.py" in problem.expected

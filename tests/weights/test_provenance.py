@@ -22,23 +22,14 @@ def card(work_dir: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(
-    "given, name",
-    [
-        ("simclr/simclr_scenes", "simclr/simclr_scenes"),
-        ("simclr_scenes", "simclr/simclr_scenes"),
-        (str(find_config("simclr_scenes")), "simclr/simclr_scenes"),
-    ],
-)
-def test_a_packaged_recipe_has_one_name_however_it_was_given(given: str, name: str) -> None:
-    assert config_name(given) == name
-
-
-def test_a_config_of_one_s_own_is_called_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_packaged_recipe_has_one_name_and_one_s_own_the_name_that_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given in ("simclr/simclr_scenes", "simclr_scenes", str(find_config("simclr_scenes"))):
+        assert config_name(given) == "simclr/simclr_scenes"
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text("_base_ = 'simclr/simclr_scenes'\n")
-    assert config_name("mine") == "mine"
-    assert config_name("./mine.py") == "./mine.py"
+    assert config_name("mine") == "mine" and config_name("./mine.py") == "./mine.py"
 
 
 def test_a_run_s_config_keeps_its_name_and_what_builds_on_it_has_its_own(
@@ -79,56 +70,41 @@ def test_a_run_begun_with_a_run_of_one_s_own_carries_its_card_on(tmp_path: Path)
     assert card(tmp_path / "second")["step"] == 5 and card(tmp_path / "second")["recipe"] == expected
 
 
-@pytest.mark.parametrize(
-    "earlier, now",
-    [
+def test_the_terms_of_all_that_a_run_used_stay_each_once() -> None:
+    for earlier, now in (
         ("yours", "yours"),
         ("yours, within the terms of seer.pth", "yours, within the terms of seer.pth"),
         ("CC-BY-NC 4.0", "yours, within the terms of w.pth: CC-BY-NC 4.0"),
         (None, "yours, within the terms of w.pth"),
-    ],
-)
-def test_the_terms_of_what_a_run_began_with_stay(earlier: str | None, now: str) -> None:
-    assert license_of([{"file": "w.pth", "license": earlier}]) == now
-    assert license_of([]) == "yours"
-
-
-def test_the_terms_of_all_that_a_run_used_stay_each_once() -> None:
+    ):
+        assert license_of([{"file": "w.pth", "license": earlier}]) == now
     teacher = {"file": "teacher.pth", "license": "yours, within the terms of seer.pth: CC-BY-NC 4.0"}
     student = {"file": "student.pth", "license": "Apache-2.0"}
     assert license_of([student, teacher, {"file": "own.pth", "license": "yours"}, teacher]) == (
         "yours, within the terms of student.pth: Apache-2.0 and of seer.pth: CC-BY-NC 4.0"
     )
+    assert license_of([]) == "yours"
 
 
-def test_a_student_s_card_names_its_teacher_and_carries_its_card_on(tmp_path: Path) -> None:
+def test_a_student_s_card_names_its_teacher_and_carries_its_card_and_terms_on(tmp_path: Path) -> None:
     Runner(supervised(tmp_path / "teacher", steps=3, recipe="supervised/one")).train()
     (file,) = list_checkpoints(tmp_path / "teacher")
+    began = {"file": "seer.pth", "sha256": "0", "license": "CC-BY-NC 4.0"}
+    replace(Checkpoint.read(file), started_from=began).write(file)
     config = distillation(tmp_path / "student", tmp_path / "teacher", steps=3, recipe="simclr/two")
     Runner(config).train()
-    teacher = {
-        "file": str(file),
-        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        "recipe": {"config": "supervised/one", "method": "Supervised"},
-        "step": 3,
-    }
+    first = {"config": "supervised/one", "method": "Supervised", "started_from": {"file": "seer.pth", "sha256": "0"}}
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    teacher = {"file": str(file), "sha256": digest, "recipe": first, "step": 3}
     expected = {"config": "simclr/two", "method": "Distillation", "taught_by": [teacher]}
-    assert card(tmp_path / "student")["recipe"] == expected and card(tmp_path / "student")["license"] == "yours"
+    terms = "yours, within the terms of seer.pth: CC-BY-NC 4.0"
+    assert card(tmp_path / "student")["recipe"] == expected and card(tmp_path / "student")["license"] == terms
     newest = list_checkpoints(tmp_path / "student")[-1]
-    assert provenance(newest) == {"recipe": expected, "step": 3, "license": "yours"}
+    assert provenance(newest) == {"recipe": expected, "step": 3, "license": terms}
     moved = file.rename(tmp_path / "moved.pth")
     config["model"] = config["model"] | {"teacher_checkpoint": str(moved)}
     Runner({**config, "train_cfg": {"max_steps": 4}}, resume=True).train()
     assert card(tmp_path / "student")["recipe"] == {**expected, "taught_by": [{**teacher, "file": str(moved)}]}
-
-
-def test_the_terms_of_a_teacher_bind_its_student(tmp_path: Path) -> None:
-    Runner(supervised(tmp_path / "teacher", steps=3)).train()
-    (file,) = list_checkpoints(tmp_path / "teacher")
-    began = {"file": "seer.pth", "sha256": "0", "license": "CC-BY-NC 4.0"}
-    replace(Checkpoint.read(file), started_from=began).write(file)
-    Runner(distillation(tmp_path / "student", file, steps=3)).train()
-    assert card(tmp_path / "student")["license"] == "yours, within the terms of seer.pth: CC-BY-NC 4.0"
 
 
 def test_the_export_of_a_checkpoint_has_the_recipe_of_its_run(

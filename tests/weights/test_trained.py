@@ -8,34 +8,24 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from selfsup.engine.runner import Runner
 from selfsup.engine.save import export_backbone
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.registry import BACKBONES
 from selfsup.weights import load_backbone, trained_backbone
-from selfsup.weights.card import read_card, weights_card
+from selfsup.weights.card import read_card
 from selfsup.weights.checkpoint import Checkpoint, checkpoint_path
 from selfsup.weights.export import export
-from selfsup.weights.load_report import LoadReport
-from selfsup.weights.write import write_weights
 from tests.engine.tiny_run import tiny_config
+from tests.weights.networks import card_of, written
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
 REGNET = {"type": "RegNet", "depths": (1, 1, 1, 1), "widths": (8, 16, 24, 32), "group_width": 8}
 
 
-def written(path: Path, architecture: dict[str, Any], **changes: Any) -> nn.Module:
-    """A network whose weights and card are at a path."""
-    torch.manual_seed(5)
-    backbone = BACKBONES.build(dict(architecture)).eval()
-    card = weights_card(architecture, backbone, mean=None, std=None, size=None, recipe={}, step=None, license="yours")
-    write_weights(backbone.state_dict(), path, {**card, **changes})
-    return backbone
-
-
-def card_of(path: Path, backbone: Any) -> None:
+def describe(path: Path, backbone: Any) -> None:
+    """Let the card beside a file of weights describe another network."""
     card = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps({**card, "backbone": backbone}))
 
@@ -86,14 +76,13 @@ def test_the_card_s_json_is_enough_for_every_family(architecture: dict[str, Any]
 
 
 @torch.no_grad()
-def test_an_export_under_another_library_s_names_is_read_back(tmp_path: Path) -> None:
-    architecture = {"type": "ResNet", "depth": 18, "width": 1}
+def test_an_export_under_another_library_s_names_is_read_back_also_where_it_was_copied_alone(tmp_path: Path) -> None:
+    architecture, path = {"type": "ResNet", "depth": 18}, tmp_path / "tv.pth"
     backbone = BACKBONES.build(dict(architecture)).eval()
-    card = weights_card(architecture, backbone, mean=None, std=None, size=64, recipe={}, step=1, license="yours")
-    export(backbone, card, tmp_path / "tv.pth", format="torchvision")
-    torch.testing.assert_close(trained_backbone(tmp_path / "tv.pth")(IMAGES), backbone(IMAGES))
-    (tmp_path / "tv.json").unlink()  # as where the file was copied alone
-    torch.testing.assert_close(trained_backbone(tmp_path / "tv.pth")(IMAGES), backbone(IMAGES))
+    export(backbone, card_of(architecture, backbone, size=64), path, format="torchvision")
+    torch.testing.assert_close(trained_backbone(path)(IMAGES), backbone(IMAGES))
+    path.with_suffix(".json").unlink()
+    torch.testing.assert_close(trained_backbone(path)(IMAGES), backbone(IMAGES))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +99,7 @@ def test_an_export_under_another_library_s_names_is_read_back(tmp_path: Path) ->
 )
 def test_a_card_can_name_registered_backbones_only(tmp_path: Path, backbone: Any, message: str) -> None:
     written(tmp_path / "w.safetensors", REGNET)
-    card_of(tmp_path / "w.safetensors", backbone)
+    describe(tmp_path / "w.safetensors", backbone)
     with pytest.raises(ConfigError, match=re.escape(message)):
         trained_backbone(tmp_path / "w.safetensors")
 
@@ -119,18 +108,16 @@ def test_a_card_does_not_say_where_else_weights_are_fetched(tmp_path: Path) -> N
     pytest.importorskip("timm")
     written(tmp_path / "w.pth", {"type": "Timm", "name": "resnet10t"})
     elsewhere = {"pretrained": True, "checkpoint_path": str(tmp_path / "other.pth"), "drop_rate": 0.1}
-    card_of(tmp_path / "w.pth", {"type": "Timm", "name": "resnet10t", "model_args": elsewhere})
+    describe(tmp_path / "w.pth", {"type": "Timm", "name": "resnet10t", "model_args": elsewhere})
     backbone = trained_backbone(tmp_path / "w.pth")  # opening other.pth would fail
     assert backbone.model.drop_rate == 0.1
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="nowhere: no such file or work dir"):
+    with pytest.raises(CheckpointError, match="nowhere: no such file"):
         trained_backbone(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match=r"holds no backbone\.safetensors or backbone\.pth; name a file of"):
-        trained_backbone(tmp_path)
     Checkpoint(model={}).write(checkpoint_path(tmp_path, 7))
-    with pytest.raises(CheckpointError, match=r"the run has not come to its end; let it finish \(--resume\), or name"):
+    with pytest.raises(CheckpointError, match="as the run has not come to its end; name a file of weights"):
         trained_backbone(tmp_path)
     written(tmp_path / "backbone.safetensors", REGNET, step=5)
     with pytest.raises(CheckpointError, match="is of step 5, and the run has come to step 7"):
@@ -139,28 +126,12 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     (tmp_path / "backbone.json").unlink()
     assert trained_backbone(tmp_path / "backbone.safetensors").out_dim == 32  # the file has a card inside
     torch.save(BACKBONES.build(REGNET).state_dict(), tmp_path / "plain.pth")
-    with pytest.raises(CheckpointError, match=r"plain\.json: no card that says which network the weights of"):
+    with pytest.raises(CheckpointError, match=r"plain\.json: backbone: no card says which network"):
         trained_backbone(tmp_path / "plain.pth")
 
 
 def test_weights_of_another_network_than_the_card_s_are_rejected(tmp_path: Path) -> None:
     written(tmp_path / "w.pth", REGNET)
-    card_of(tmp_path / "w.pth", {**REGNET, "widths": [8, 16, 24, 40]})
+    describe(tmp_path / "w.pth", {**REGNET, "widths": [8, 16, 24, 40]})
     with pytest.raises(CheckpointError, match="the weights belong to another model than RegNet"):
         trained_backbone(tmp_path / "w.pth")
-
-
-def test_an_account_is_short_to_look_at_and_whole_in_print() -> None:
-    names = tuple(f"layer.{number}.weight" for number in range(5))
-    report = LoadReport(
-        loaded=names, ignored={"classifier": ("fc.bias",)}, kept=("queue.rows",), changed=("eps 1 -> 2",)
-    )
-    assert repr(report) == (
-        "<LoadReport: 5 loaded, 1 ignored: classifier, 1 not in the file, kept as built, eps 1 -> 2>"
-    )
-    assert str(report) == (
-        "5 loaded: layer.0.weight, layer.1.weight, layer.2.weight, layer.3.weight, layer.4.weight\n"
-        "1 ignored: classifier: fc.bias\n1 not in the file, kept as built: queue.rows\n"
-        "changed in the network: eps 1 -> 2"
-    )
-    assert repr(LoadReport()) == "<LoadReport: no tensors>"

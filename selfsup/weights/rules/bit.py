@@ -4,11 +4,9 @@ Source: google-research/big_transfer, bit_pytorch/models.py. Kernels are (height
 """
 
 import re
-from dataclasses import replace
 from typing import Any
 
-from selfsup.weights.rules.architecture import Architecture
-from selfsup.weights.rules.counterpart import Counterpart, from_timm
+from selfsup.weights.rules.counterpart import of_timm
 from selfsup.weights.rules.rule import Layout, Rule
 
 TIMM_EPS = 1e-8  # timm/models/resnetv2.py, _create_resnetv2_bit
@@ -54,12 +52,6 @@ TIMM = (
         ),
     ),
 )
-TO_TIMM = (
-    Rule(r"conv1\.weight", "stem.conv.weight"),
-    Rule(r"layer(\d)\.(\d+)\.downsample\.weight", lambda match: _timm(match, "downsample.conv.weight")),
-    Rule(r"layer(\d)\.(\d+)\.((?:conv|norm)[123]\.\w+)", lambda match: _timm(match, match[3])),
-    Rule(r"(norm\.\w+)", r"\1"),
-)
 
 
 def adapt(network: Any, eps: float | None) -> tuple[str, ...]:
@@ -68,7 +60,7 @@ def adapt(network: Any, eps: float | None) -> tuple[str, ...]:
     The smaller the kernels' variance and the deeper the network, the more its features depend on eps: by more than
     rounding from 101 layers on. Returns what was changed.
     """
-    if eps is None or not hasattr(network, "set_eps") or network.eps == eps:
+    if eps is None or network.eps == eps:
         return ()
     before = network.eps
     network.set_eps(eps)
@@ -79,26 +71,9 @@ def _stage(match: re.Match[str], name: str) -> str:
     return f"layer{int(match[1]) + 1}.{match[2]}.{name}"
 
 
-def _timm(match: re.Match[str], name: str) -> str:
-    return f"stages.{int(match[1]) - 1}.blocks.{match[2]}.{name}"
-
-
-_FROM_TIMM = from_timm(
-    tuple(f"resnetv2_{size}_bit" for size in ("50x1", "50x3", "101x1", "101x3", "152x2", "152x4")),
-    TO_TIMM,
-    TIMM[0].rules,
-)
-
-
-def in_timm(architecture: Architecture, backbone: Any) -> Counterpart | None:
-    """timm's BiT with the backbone's eps, which no tensor shows."""
-    found = _FROM_TIMM(architecture, backbone)
-    if found is None or backbone.eps == TIMM_EPS:
-        return found
-    import timm
-
-    for part in found.model.modules():
-        if isinstance(part, timm.layers.StdConv2d):
-            part.eps = backbone.eps
-    standardized = "for part in model.modules() if isinstance(part, timm.layers.StdConv2d)"
-    return replace(found, code=f"{found.code}; [setattr(part, 'eps', {backbone.eps!r}) {standardized}]")
+def in_timm(backbone: Any) -> list[str]:
+    """timm's BiT networks, with the backbone's eps, which no tensor shows."""
+    found = of_timm(*(f"resnetv2_{size}_bit" for size in ("50x1", "50x3", "101x1", "101x3", "152x2", "152x4")))
+    parts = "for part in model.modules() if isinstance(part, timm.layers.StdConv2d)"
+    changed = "" if backbone.eps == TIMM_EPS else f"; [setattr(part, 'eps', {backbone.eps!r}) {parts}]"
+    return [code + changed for code in found]

@@ -4,12 +4,10 @@ Source: classy_vision/models/anynet.py and torchvision/models/regnet.py. Their b
 """
 
 import re
+from functools import partial
 from typing import Any
 
-from torch import nn
-
-from selfsup.weights.rules.architecture import Architecture
-from selfsup.weights.rules.counterpart import Counterpart, from_timm
+from selfsup.weights.rules.counterpart import of_timm
 from selfsup.weights.rules.rule import Rule
 
 CLASSY = {
@@ -41,14 +39,11 @@ TORCHVISION = {
 def block_rules(parts: dict[str, str], block: str) -> tuple[Rule, ...]:
     """Theirs to ours; the two groups of ``block`` are the stage from 1 and the block from 0."""
 
-    def renamed(ours: str) -> Rule:
-        def name(match: re.Match[str]) -> str:
-            stage, number, tensor = match.groups()
-            return f"s{stage}.b{int(number) + 1}.{ours}.{tensor}"
+    def name(ours: str, match: re.Match[str]) -> str:
+        stage, number, tensor = match.groups()
+        return f"s{stage}.b{int(number) + 1}.{ours}.{tensor}"
 
-        return Rule(rf"{block}\.{re.escape(parts[ours])}\.(\w+)", name)
-
-    return tuple(renamed(ours) for ours in parts)
+    return tuple(Rule(rf"{block}\.{re.escape(theirs)}\.(\w+)", partial(name, ours)) for ours, theirs in parts.items())
 
 
 def stem_rules(stem: str) -> tuple[Rule, ...]:
@@ -56,40 +51,25 @@ def stem_rules(stem: str) -> tuple[Rule, ...]:
     return (Rule(rf"{stem}\.0\.(\w+)", r"stem.conv.\1"), Rule(rf"{stem}\.1\.(\w+)", r"stem.bn.\1"))
 
 
-def _to_torchvision(ours: str, theirs: str) -> Rule:
-    def name(match: re.Match[str]) -> str:
-        stage, block, tensor = match.groups()
-        return f"trunk_output.block{stage}.block{stage}-{int(block) - 1}.{theirs}.{tensor}"
-
-    return Rule(rf"s(\d)\.b(\d+)\.{re.escape(ours)}\.(\w+)", name)
-
-
-TO_TORCHVISION = (
-    Rule(r"stem\.conv\.(\w+)", r"stem.0.\1"),
-    Rule(r"stem\.bn\.(\w+)", r"stem.1.\1"),
-    *(_to_torchvision(ours, theirs) for ours, theirs in TORCHVISION.items()),
-)
-
-
-def in_torchvision(architecture: Architecture, backbone: Any) -> Counterpart:
+def in_torchvision(backbone: Any) -> list[str]:
     """torchvision's RegNet of the same stages."""
-    from torchvision.models.regnet import BlockParams, RegNet
-
+    stem_width = backbone.stem.conv.out_channels
+    squeeze = getattr(backbone.s1.b1.se, "fc1", None)
     arguments = {
-        "depths": list(architecture.depths),
-        "widths": list(architecture.widths),
-        "group_widths": list(architecture.group_widths),
+        "depths": list(backbone.depths),
+        "widths": list(backbone.widths),
+        "group_widths": list(backbone.group_widths),
         "bottleneck_multipliers": [1.0] * 4,
         "strides": [2] * 4,
-        "se_ratio": architecture.squeeze_width / architecture.stem_width or None,
+        "se_ratio": None if squeeze is None else squeeze.out_channels / stem_width,
     }
-    model = RegNet(BlockParams(**arguments), stem_width=architecture.stem_width)
-    model.fc = nn.Identity()
     stated = ", ".join(f"{name}={value}" for name, value in arguments.items())
-    made = f"RegNet(BlockParams({stated}), stem_width={architecture.stem_width})"
-    code = f"from torchvision.models.regnet import BlockParams, RegNet; model = {made}; model.fc = torch.nn.Identity()"
-    return Counterpart(model, code, TO_TORCHVISION)
+    made = f"RegNet(BlockParams({stated}), stem_width={stem_width})"
+    imports = "from torchvision.models.regnet import BlockParams, RegNet"
+    return [f"{imports}; model = {made}; model.fc = torch.nn.Identity()"]
 
 
-_TIMM = ("004", "008", "016", "032", "040", "080", "160", "320", "640", "1280", "2560")
-in_timm = from_timm(tuple(f"regnety_{size}" for size in _TIMM))
+def in_timm(backbone: Any) -> list[str]:
+    """timm's RegNetY networks."""
+    sizes = ("004", "008", "016", "032", "040", "080", "160", "320", "640", "1280", "2560")
+    return of_timm(*(f"regnety_{size}" for size in sizes))

@@ -40,9 +40,11 @@ def tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """
     kind = state.get("type", "consolidated")
     if isinstance(kind, str) and kind != "consolidated":
-        raise CheckpointError(
-            f"the file is a {str(kind).replace('_', ' ')} of a sharded model; put it together with VISSL's "
-            "extra_scripts/convert_sharded_checkpoint.py -t consolidated"
+        raise CheckpointError.at(
+            "",
+            "must be all of a sharded model",
+            got=kind,
+            expected="VISSL's extra_scripts/convert_sharded_checkpoint.py -t consolidated puts it together",
         )
     model: Any = state
     for key in ("classy_state_dict", "base_model", "model"):
