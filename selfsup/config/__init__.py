@@ -2,14 +2,13 @@
 
 from selfsup.config.batch import (
     batch_parts,
-    differences,
     dist_timeout,
     effective_batch,
     scale_learning_rates,
     sync_bn_group,
 )
 from selfsup.config.changes import changes, plain
-from selfsup.config.default_hooks import DEFAULT_HOOKS, hooks_of
+from selfsup.config.default_hooks import DEFAULT_HOOKS
 from selfsup.config.dump import dump_config
 from selfsup.config.find import config_name, config_names, find_config, plugin_configs
 from selfsup.config.load import load_config
@@ -23,13 +22,11 @@ __all__ = [
     "changes",
     "config_name",
     "config_names",
-    "differences",
     "dist_timeout",
     "dump_config",
     "effective_batch",
     "find_config",
     "find_problems",
-    "hooks_of",
     "load_config",
     "plain",
     "plugin_configs",

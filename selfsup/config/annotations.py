@@ -27,14 +27,16 @@ def fits(value: Any, annotation: Any) -> bool:
     kind = origin or annotation
     if not isinstance(kind, type):
         return True
-    if kind is bool:
-        return isinstance(value, bool)
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
-    if kind is str:
-        return isinstance(value, str)
+    if kind in (bool, str):
+        return isinstance(value, kind)
     if _is_sequence(kind):
-        return _fits_sequence(value, kind, arguments)
+        if not isinstance(value, (list, tuple)):
+            return False
+        if kind is tuple and arguments and arguments[-1] is not Ellipsis:
+            return len(value) == len(arguments) and all(map(fits, value, arguments))
+        return not arguments or all(fits(item, arguments[0]) for item in value)
     if issubclass(kind, dict) or kind is Mapping:
         return isinstance(value, dict)
     if kind is Callable or isinstance(value, kind):
@@ -44,16 +46,6 @@ def fits(value: Any, annotation: Any) -> bool:
 
 def _is_sequence(kind: Any) -> bool:
     return isinstance(kind, type) and (issubclass(kind, (list, tuple)) or kind in (Sequence, Collection, Iterable))
-
-
-def _fits_sequence(value: Any, kind: type, arguments: tuple[Any, ...]) -> bool:
-    if not isinstance(value, (list, tuple)):
-        return False
-    if not arguments:
-        return True
-    if kind is tuple and arguments[-1] is not Ellipsis:
-        return len(value) == len(arguments) and all(map(fits, value, arguments))
-    return all(fits(item, arguments[0]) for item in value)
 
 
 def spelled(annotation: Any) -> str:
@@ -69,8 +61,6 @@ def spelled(annotation: Any) -> str:
         return "None"
     kind = origin or annotation
     if _is_sequence(kind):
-        if kind is tuple and arguments and arguments[-1] is not Ellipsis:
-            return f"({', '.join(spelled(item) for item in arguments)})"
         return f"a sequence of {spelled(arguments[0])}" if arguments else "a sequence"
     return "dict" if dataclasses.is_dataclass(kind) else str(getattr(kind, "__name__", kind))
 

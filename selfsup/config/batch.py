@@ -1,25 +1,12 @@
 """How a run differs from the recipe it follows: effective batch, learning rate, queue; and the recipe's own scaling."""
 
 import dataclasses
-from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 from selfsup.config.recipe import Recipe
 from selfsup.errors import ConfigError
 
-ABSOLUTE_RATES = (
-    "lr",
-    "start_lr",
-    "peak_lr",
-    "end_lr",
-    "min_lr",
-    "warmup_lr",
-    "final_lr",
-    "eta_min",
-    "eta_max",
-    "end_value",
-)
+ABSOLUTE_RATES = ("start_lr", "peak_lr", "end_lr", "min_lr", "warmup_lr", "final_lr", "eta_min", "eta_max", "end_value")
 """Arguments of schedules that are learning rates themselves, not factors, by convention of name."""
 
 
@@ -38,12 +25,6 @@ def recipe_batch(recipe: Recipe) -> int | None:
     return recipe.auto_scale_lr.base_batch_size if recipe.auto_scale_lr else None
 
 
-def recipe_micro_batch(recipe: Recipe) -> int | None:
-    """Images of all processes per micro-batch that the recipe was made for, if it says so."""
-    base = recipe_batch(recipe)
-    return None if base is None else max(1, base // recipe.accumulate)
-
-
 def dist_timeout(recipe: Recipe) -> timedelta:
     """How long a process waits for the others."""
     return timedelta(minutes=recipe.dist_timeout)
@@ -60,9 +41,7 @@ def sync_bn_group(recipe: Recipe, processes: int) -> int | None:
         return None
     group = processes if wanted == "all" else min(wanted, processes)
     if processes % group:
-        fitting = [str(size) for size in range(1, processes + 1) if processes % size == 0]
-        right = f"use one of {', '.join(fitting)}, or 'all'"
-        raise ConfigError.at("sync_bn", f"must divide the {processes} processes", got=group, expected=right)
+        raise ConfigError.at("sync_bn", f"must divide the {processes} processes, or be 'all'", got=group)
     return None if group == 1 else group
 
 
@@ -82,23 +61,19 @@ def scale_learning_rates(recipe: Recipe, processes: int) -> Recipe:
     """
     scaled = Recipe.from_dict(recipe.to_dict())  # whose dicts are its own
     factor = rate_factor(recipe, processes)
-    for place in _rates(scaled):
-        for name in ABSOLUTE_RATES:
+    of_rates = [
+        schedule
+        for schedule in scaled.schedules.values()  # an eta_min of the momentum is no learning rate
+        if not str(schedule["type"]).endswith("Momentum") and schedule.get("param_name", "lr") == "lr"
+    ]
+    for place in (scaled.optim_wrapper["optimizer"], *(scaled.optim_wrapper.get("param_groups") or ()), *of_rates):
+        for name in ("lr", *ABSOLUTE_RATES):
             if isinstance(place.get(name), (int, float)):
                 place[name] *= factor
     if scaled.auto_scale_lr is None:
         return scaled
     scale = dataclasses.replace(scaled.auto_scale_lr, base_batch_size=effective_batch(recipe, processes))
     return dataclasses.replace(scaled, auto_scale_lr=scale)
-
-
-def _rates(recipe: Recipe) -> Iterator[dict[str, Any]]:
-    yield recipe.optim_wrapper["optimizer"]
-    yield from recipe.optim_wrapper.get("param_groups") or ()
-    for schedule in recipe.schedules.values():
-        of_another = str(schedule["type"]).endswith("Momentum") or schedule.get("param_name", "lr") != "lr"
-        if not of_another:  # an eta_min of the momentum is no learning rate
-            yield schedule
 
 
 def differences(recipe: Recipe, processes: int, *, scaled_from: Recipe | None = None) -> list[str]:
@@ -109,12 +84,10 @@ def differences(recipe: Recipe, processes: int, *, scaled_from: Recipe | None = 
         processes: how many take part.
         scaled_from: the recipe before ``--auto-scale-lr``, where that was asked for.
     """
-    lines = []
-    original = scaled_from or recipe
+    lines, original = [], scaled_from or recipe
     per_process, processes, accumulate = batch_parts(recipe, processes)
-    batch, scaling = effective_batch(recipe, processes), original.auto_scale_lr
-    is_another = scaling is not None and batch != scaling.base_batch_size
-    if scaling is not None and is_another:
+    batch, scaling, gathered = effective_batch(recipe, processes), original.auto_scale_lr, per_process * processes
+    if scaling is not None and batch != scaling.base_batch_size:
         parts = f"{per_process} x {processes} x {accumulate}"
         lines.append(f"effective batch {batch:,} = {parts}; the recipe's is {scaling.base_batch_size:,}")
         rate = original.optim_wrapper["optimizer"].get("lr")
@@ -124,14 +97,12 @@ def differences(recipe: Recipe, processes: int, *, scaled_from: Recipe | None = 
                 lines.append(f"learning rate {rate:.4g} as in the recipe; this batch wants {wanted}: --auto-scale-lr")
             else:
                 lines.append(f"learning rate {wanted}; the recipe's is {rate:.4g}")
-    norm_group, gathered = recipe.sync_bn, per_process * processes
-    if isinstance(norm_group, int) and norm_group > processes:
+    if isinstance(recipe.sync_bn, int) and recipe.sync_bn > processes:
         seen = f"of all {processes} processes" if processes > 1 else "of one process"
-        groups = f"the recipe's groups are of {norm_group} processes"
+        groups = f"the recipe's groups are of {recipe.sync_bn} processes"
         lines.append(f"sync_bn: batch norm sees the {gathered:,} images {seen}; {groups}")
     queue = recipe.model.get("queue_length", 0)
-    if queue and scaling is not None and is_another:
-        count = f"{queue / gathered:,.1f}".removesuffix(".0")
-        batches = f"{count} batch{'' if count == '1' else 'es'} of {gathered:,}"
+    if queue and scaling is not None and batch != scaling.base_batch_size:
+        batches = f"{queue / gathered:,.4g} batches of {gathered:,}"
         lines.append(f"queue {queue:,}: {batches}; the recipe's are of {scaling.base_batch_size:,}")
     return lines

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from selfsup.errors import shown
+
 PLACES = ("work_dir", "load_from", "tune_allocator")
 """Keys that say where a run is or came from or how it uses the machine, and nothing of what it computes."""
 
 _SHOWN = 8  # changes named in a line
-_LONGEST = 40  # characters of a value
 
 
 def plain(value: Any) -> Any:
@@ -29,19 +30,12 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
 
     What :data:`PLACES` names is left out, and so are the last of very many changes.
     """
-    found = [f"{path} {_short(old)} -> {_short(new)}" for path, old, new in _differences(before, now, "")]
-    if not found:
-        return None
+    found = [f"{path} {shown(old)} -> {shown(new)}" for path, old, new in _differences(before, now, "")]
     more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-    return ", ".join([*found[:_SHOWN], *more])
+    return ", ".join([*found[:_SHOWN], *more]) or None
 
 
-class _Unset:
-    def __repr__(self) -> str:
-        return "unset"
-
-
-_UNSET = _Unset()
+_UNSET = type("Unset", (), {"__repr__": lambda self: "unset"})()
 
 
 def _differences(before: Any, now: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
@@ -58,8 +52,3 @@ def _differences(before: Any, now: Any, path: str) -> Iterator[tuple[str, Any, A
             yield path, before, now
     elif before != now:
         yield path, before, now
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

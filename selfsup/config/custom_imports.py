@@ -10,37 +10,18 @@ from typing import Any
 from selfsup.errors import ConfigError, Problem, SelfsupError
 from selfsup.registry import admit
 
-SUFFIX = ".py"
-
 
 def anchor(custom_imports: Any, folder: Path) -> None:
-    """Make the section's relative file paths absolute, in place, so that they hold wherever the config is written to.
-
-    Args:
-        custom_imports: the section as the file gives it; what is not well-formed is left to validation.
-        folder: of the config.
-    """
-    names = _names(custom_imports)
-    if any(map(_is_path, names)):
-        custom_imports["imports"] = [
-            str(folder / Path(name).expanduser()) if _is_path(name) else name for name in names
-        ]
+    """Make the section's relative file paths absolute, in place: they hold wherever the config is written to."""
+    if any(map(_is_path, names := _names(custom_imports))):
+        paths = (str(folder / Path(name).expanduser()) if _is_path(name) else name for name in names)
+        custom_imports["imports"] = list(paths)
 
 
-def with_modules(custom_imports: Any, modules: Iterable[str]) -> Any:
-    """The section with further modules to import.
-
-    Args:
-        custom_imports: the section as the file gives it, None if it does not; what is not well-formed stays as it is.
-        modules: dotted names.
-    """
-    if custom_imports is not None and not isinstance(custom_imports, dict):
-        return custom_imports
-    section = custom_imports or {}
-    given = section.get("imports", [])
-    listed = list(given) if isinstance(given, (list, tuple)) else [given]
-    more = [module for module in modules if module not in listed]
-    return {**section, "imports": [*listed, *more]} if more else custom_imports
+def with_modules(custom_imports: Any, modules: Iterable[str]) -> dict[str, Any]:
+    """The section, or None where there is none yet, with further modules to import."""
+    listed = _names(custom_imports)
+    return {**(custom_imports or {}), "imports": list(dict.fromkeys([*listed, *modules]))}
 
 
 def import_custom(custom_imports: Any) -> list[Problem]:
@@ -58,15 +39,11 @@ def import_custom(custom_imports: Any) -> list[Problem]:
             problems += [Problem("custom_imports.imports", f"{name}: {problem}") for problem in error.problems]
         except (Exception, SystemExit) as error:  # whatever a stranger's module raises is explained
             if not custom_imports.get("allow_failed_imports", False):
-                problems.append(Problem("custom_imports.imports", f"cannot import {name!r}: {_explained(name, error)}"))
+                why = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+                right = "" if _is_path(name) else "it must be installed or on PYTHONPATH, or given by its file's path"
+                message = f"cannot import {name!r}: {why}"
+                problems.append(Problem("custom_imports.imports", message, expected=right))
     return problems
-
-
-def _explained(name: str, error: BaseException) -> str:
-    why = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
-    if isinstance(error, SystemExit):
-        return f"{why}; it must not end the program that imports it"
-    return why if _is_path(name) else f"{why}; it must be installed or on PYTHONPATH, or given as the path of its file"
 
 
 def _names(custom_imports: Any) -> list[str]:
@@ -76,7 +53,7 @@ def _names(custom_imports: Any) -> list[str]:
 
 
 def _is_path(name: str) -> bool:
-    return name.endswith(SUFFIX)
+    return name.endswith(".py")
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -84,8 +61,6 @@ def _import_file(path: Path) -> ModuleType:
     path = path.expanduser().resolve()
     if not path.is_file():
         raise ConfigError("no such file")
-    if not path.stem.isidentifier():
-        raise ConfigError(f"{path.stem!r} cannot be a module's name; rename the file")
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
         importlib.invalidate_caches()

@@ -17,20 +17,18 @@ CONFIG_FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
 
 def config_names() -> list[str]:
     """The packaged configs, as ``load_config`` takes them, without the ``_base_`` fragments."""
-    return next((sorted(_configs_in(folder)) for folder in CONFIG_FOLDERS if folder.is_dir()), [])
+    return sorted(_packaged())
+
+
+def _packaged() -> dict[str, Path]:
+    return next((_configs_in(folder) for folder in CONFIG_FOLDERS if folder.is_dir()), {})
 
 
 def plugin_configs() -> dict[str, Path]:
-    """The configs of installed plugins: what is in the folder ``configs`` of a package, by ``package/name``.
-
-    Nothing is imported for that.
-    """
+    """The configs of installed plugins, what is in the folder ``configs`` of a package, by ``package/name``."""
     found: dict[str, Path] = {}
     for package in dict.fromkeys(plugin.module.partition(".")[0] for plugin in installed_plugins()):
-        try:
-            spec = importlib.util.find_spec(package)
-        except (ImportError, ValueError):  # half installed
-            continue
+        spec = importlib.util.find_spec(package)
         for place in (spec.submodule_search_locations or ()) if spec is not None else ():
             configs = _configs_in(Path(place, "configs"))
             found |= {f"{package}/{name}": file for name, file in sorted(configs.items())}
@@ -53,11 +51,14 @@ def config_name(path_or_name: str | Path) -> str:
     Raises:
         ConfigError: if there is none.
     """
-    path = find_config(path_or_name)
-    for folder in CONFIG_FOLDERS:
-        if path.is_relative_to(folder.resolve()):
-            return path.relative_to(folder.resolve()).with_suffix("").as_posix()
-    return next((name for name, file in plugin_configs().items() if file == path), str(path_or_name))
+    path, known = find_config(path_or_name), {**_packaged(), **plugin_configs()}
+    return next((name for name, file in known.items() if file == path), str(path_or_name))
+
+
+def existing(path: Path) -> Path | None:
+    """The file of a path that may lack its ``.py``."""
+    files = (candidate for candidate in (path, Path(f"{path}.py")) if os.path.isfile(candidate))  # False for no name
+    return next((file.resolve() for file in files), None)
 
 
 def find_config(path_or_name: str | Path) -> Path:
@@ -67,43 +68,30 @@ def find_config(path_or_name: str | Path) -> Path:
         ConfigError: if there is none, with the nearest name.
     """
     wanted = Path(path_or_name).expanduser()
-    for candidate in (wanted, Path(f"{wanted}.py")):
-        if os.path.isfile(candidate):  # False, not an error, for what can be no name
-            return candidate.resolve()
-    return find_packaged(wanted, asked=str(path_or_name))
+    return existing(wanted) or find_packaged(wanted, asked=str(path_or_name))
 
 
 def find_packaged(wanted: str | Path, *, asked: str, also: Sequence[str] = ()) -> Path:
     """The config of a name, packaged or a plugin's, with or without ``configs/`` before it and ``.py`` behind it.
 
     Args:
-        wanted: the name.
+        wanted: the name; what stands behind the last slash is enough where only one config has it.
         asked: how the message begins if there is none.
         also: other names that would have been right, for the message.
 
     Raises:
         ConfigError: if there is none, with the nearest name.
     """
-    parts = Path(wanted).parts
-    name = Path(*parts[1:]) if parts[:1] == ("configs",) and len(parts) > 1 else Path(wanted)
-    if name.name and not name.is_absolute():
-        for folder in CONFIG_FOLDERS:
-            for candidate in (folder / name, folder / f"{name}.py"):
-                if os.path.isfile(candidate):
-                    return candidate.resolve()
-    of_plugins = plugin_configs()
-    if (own := of_plugins.get(name.as_posix().removesuffix(".py"))) is not None:
-        return own
-    known = [*config_names(), *of_plugins]
-    stem = name.as_posix().removesuffix(".py")
-    same_stem = [known_name for known_name in known if known_name.split("/")[-1] == stem]
-    if len(same_stem) == 1:
-        return find_packaged(same_stem[0], asked=asked)
-    raise ConfigError(f"{asked}: no such file, and no packaged config has that name{_nearest(stem, [*known, *also])}")
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    """``did_you_mean`` that also compares the part after the folder."""
-    by_stem = {full.split("/")[-1]: full for full in known}
+    name = Path(wanted).as_posix().removeprefix("configs/").removesuffix(".py")
+    for folder in CONFIG_FOLDERS:
+        if (fragment := existing(folder / name)) is not None:
+            return fragment
+    known = {**_packaged(), **plugin_configs()}
+    by_stem: dict[str, list[str]] = {}
+    for full in known:
+        by_stem.setdefault(full.split("/")[-1], []).append(full)
+    if name in known or len(by_stem.get(name, ())) == 1:
+        return known[name] if name in known else known[by_stem[name][0]]
     near = difflib.get_close_matches(name.split("/")[-1], by_stem, n=1, cutoff=0.6)
-    return f"; did you mean {by_stem[near[0]]!r}?" if near else did_you_mean(name, known)
+    hint = f"; did you mean {by_stem[near[0]][-1]!r}?" if near else did_you_mean(name, [*known, *also])
+    raise ConfigError(f"{asked}: no such file, and no packaged config has that name{hint}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import ConfigDict
 
-from selfsup.config.find import find_packaged
+from selfsup.config.find import existing, find_packaged
 from selfsup.errors import ConfigError
 
 REPLACE = "_delete_"
@@ -42,12 +42,9 @@ def _names_bases(node: ast.stmt) -> bool:
 
 
 def _found(name: str, path: Path, line: int) -> Path:
-    beside = path.parent / Path(name).expanduser()
-    for candidate in (beside, Path(f"{beside}.py")):
-        if candidate.is_file():
-            return candidate.resolve()
     siblings = [file.stem for file in path.parent.glob("*.py") if file != path]
-    return find_packaged(name, asked=f"{path}, line {line}: builds on {name}", also=siblings)
+    beside = existing(path.parent / Path(name).expanduser())
+    return beside or find_packaged(name, asked=f"{path}, line {line}: builds on {name}", also=siblings)
 
 
 def execute_on(inherited: Mapping[str, Any], path: Path, tree: ast.Module) -> dict[str, Any]:

@@ -42,17 +42,14 @@ def read_and_check(
     config = read_config(path)
     if images is not None:
         use_images(config, images)
-    added = apply_options(config, parse_options(options))
+    apply_options(config, parse_options(options))
     failed = import_custom(config.get("custom_imports"))
-    found = check(config, added=added)
-    found.problems[:0], found.source = failed, str(path)
-    return config, found
+    found = check(config)
+    return config, ConfigError(*failed, *found.problems, source=str(path), note=found.note)
 
 
 def use_images(config: dict[str, Any], images: str | Path) -> None:
-    """Point a config, in place, at other training images: an ``ImageList`` without labels.
-
-    Tasks and the input contract go: they are of other images than the run now learns from.
+    """Point a config, in place, at an ``ImageList`` without labels; its tasks and input contract are of other images.
 
     Raises:
         DataError: if there is no such folder or file.

@@ -5,17 +5,12 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selfsup.config.inherit import REPLACE
 from selfsup.config.recipe import ALTERNATIVES
 from selfsup.errors import ConfigError
 
 
 def parse_options(options: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
-    """``k=v`` texts as a dict; values are Python literals or ``dict()``, else ``true``, ``false``, ``none``, or text.
-
-    Raises:
-        ConfigError: if a text has no ``=``, or a ``dict(...)`` holds anything but plain values.
-    """
+    """``k=v`` texts as a dict; values are literals or ``dict()``, else ``true``, ``false``, ``none``, or text."""
     if isinstance(options, Mapping):
         return dict(options)
     parsed = {}
@@ -37,29 +32,24 @@ def literal(text: str) -> Any:
         ValueError: if it is anything else.
     """
     try:
-        return _literal(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, RecursionError, MemoryError) as error:
+        return ast.literal_eval(_DictCalls().visit(ast.parse(text.strip(), mode="eval")))
+    except SyntaxError as error:
         raise ValueError(str(error)) from None
 
 
-def _literal(node: ast.expr) -> Any:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
-        if any(keyword.arg is None for keyword in node.keywords):
-            raise ValueError("write the keys of ** out")
-        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
-    if isinstance(node, ast.List | ast.Tuple):
-        items = [_literal(item) for item in node.elts]
-        return items if isinstance(node, ast.List) else tuple(items)
-    if isinstance(node, ast.Dict) and None not in node.keys:
-        keys = [ast.literal_eval(key) for key in node.keys if key is not None]
-        return dict(zip(keys, map(_literal, node.values), strict=True))
-    return ast.literal_eval(node)
+class _DictCalls(ast.NodeTransformer):
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        self.generic_visit(node)
+        if ast.unparse(node.func) != "dict" or node.args:
+            return node
+        return ast.Dict(
+            [ast.Constant(keyword.arg) for keyword in node.keywords], [each.value for each in node.keywords]
+        )
 
 
 def _value(text: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
+    if text.lower() in ("true", "false", "none"):
+        return ast.literal_eval(text.capitalize())
     try:
         return literal(text)
     except ValueError:
@@ -68,53 +58,41 @@ def _value(text: str) -> Any:
         return text
 
 
-def apply_options(config: dict[str, Any], options: Mapping[str, Any]) -> set[str]:
-    """Set values by dotted path, in place.
-
-    Returns:
-        The paths that did not exist before; validation decides whether each is a known key or argument.
+def apply_options(config: dict[str, Any], options: Mapping[str, Any]) -> None:
+    """Set values by dotted path, in place; validation decides whether a path that is new is known.
 
     Raises:
         ConfigError: if a path leads through a plain value or to a list item that is not there.
     """
-    added: set[str] = set()
     for path, value in options.items():
         _drop_alternative(config, path, options)
         node: Any = config
         keys = path.split(".")
-        if REPLACE in keys or (isinstance(value, Mapping) and REPLACE in value):
-            parent = path.partition(f".{REPLACE}")[0]
-            raise ConfigError(
-                f"--cfg-options {path}: {REPLACE} is for files; here a dict replaces what was there, whole: "
-                f'"{parent}=dict(type=..., ...)"'
-            )
         for depth, key in enumerate(keys):
-            here, last = ".".join(keys[: depth + 1]), depth == len(keys) - 1
-            if isinstance(node, dict):
-                if key not in node or (not last and node[key] is None):
-                    added.add(here)
-                    node[key] = {}
-                index: Any = key
-            elif isinstance(node, list):
+            here, is_last = ".".join(keys[: depth + 1]), depth == len(keys) - 1
+            if isinstance(node, list):
                 if not key.isdigit() or int(key) >= len(node):
                     raise ConfigError(f"--cfg-options {path}: {here}: must be a number below {len(node)}, got {key!r}")
-                index = int(key)
+                index: Any = int(key)
+            elif isinstance(node, dict):
+                index = key
+                if node.get(key) is None:
+                    node[key] = {}
             else:
                 parent = ".".join(keys[:depth])
                 raise ConfigError(f"--cfg-options {path}: {parent} is {node!r}, which has no {key!r} inside")
-            if last:
+            if is_last:
                 node[index] = copy.deepcopy(value)
             elif isinstance(node[index], tuple):
                 node[index] = list(node[index])
             node = node[index]
-    return added
 
 
 def _drop_alternative(config: dict[str, Any], path: str, options: Mapping[str, Any]) -> None:
     """An option for one of two keys that exclude each other takes the file's other one away."""
-    section, _, key = path.partition(".")
-    alternatives = ALTERNATIVES.get(section, ())
-    if key in alternatives and isinstance(config.get(section), dict):
-        for other in alternatives:
-            if other != key and f"{section}.{other}" not in options:
-                config[section].pop(other, None)
+    name, _, key = path.partition(".")
+    section: Any = config.get(name)
+    alternatives = ALTERNATIVES.get(name, ())
+    for other in alternatives if key in alternatives and isinstance(section, dict) else ():
+        if other != key and f"{name}.{other}" not in options:
+            section.pop(other, None)

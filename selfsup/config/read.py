@@ -10,7 +10,6 @@ from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 
 from selfsup.config.custom_imports import anchor, with_modules
-from selfsup.config.find import config_names
 from selfsup.config.inherit import execute_on, listed_bases, merged
 from selfsup.config.recipe import REGISTRIES, Recipe
 from selfsup.errors import ConfigError, SelfsupError, did_you_mean
@@ -35,7 +34,11 @@ def read_config(path: Path) -> dict[str, Any]:
         inherited = merged(inherited, read_config(base))
     inherited.pop("recipe", None)  # what builds on a recipe is another one
     try:
-        raw = execute_on(inherited, path, tree) if bases else _read_lazily(path)
+        if bases:
+            raw = execute_on(inherited, path, tree)
+        else:  # MMEngine's new style: ``with read_base()`` imports configs, and imported classes are not imported yet
+            options = {"import_custom_modules": False, "use_environment_variables": False, "format_python_code": False}
+            raw = Config.fromfile(path, lazy_import=True, **options)._to_lazy_dict()
     except SelfsupError:
         raise
     except (Exception, SystemExit) as error:  # a config is code, and what it raises is told with its place in the file
@@ -46,14 +49,6 @@ def read_config(path: Path) -> dict[str, Any]:
     if modules := list(dict.fromkeys(component.__module__ for component in classes)):
         config["custom_imports"] = with_modules(config.get("custom_imports"), modules)
     return config
-
-
-def _read_lazily(path: Path) -> dict[str, Any]:
-    """MMEngine's new style: ``with read_base()`` imports configs, and imported classes are not imported yet."""
-    loaded = Config.fromfile(
-        path, import_custom_modules=False, use_environment_variables=False, lazy_import=True, format_python_code=False
-    )
-    return loaded._to_lazy_dict()
 
 
 def _files_of(path: Path, seen: tuple[Path, ...] = ()) -> Iterable[Path]:
@@ -72,23 +67,16 @@ def _bases_of(path: Path) -> Iterable[Path]:
                 if not isinstance(statement, ast.ImportFrom):
                     continue
                 if statement.level == 0:
-                    raise ConfigError(
-                        f"{path}, line {statement.lineno}: 'from {statement.module} import ...' within read_base() "
-                        "must be relative, such as 'from .base import *'; to build on a packaged recipe write "
-                        "_base_ = 'swav/swav_resnet50' instead"
-                    )
+                    right = "'from .base import *', or _base_ = 'swav/swav_resnet50' for a packaged recipe"
+                    raise ConfigError(f"{path}, line {statement.lineno}: read_base() takes relative imports; {right}")
                 folder = path.parents[statement.level - 1]
-                yield _existing(folder / f"{(statement.module or '').replace('.', '/')}.py", path, statement.lineno)
+                base = folder / f"{(statement.module or '').replace('.', '/')}.py"
+                if not base.is_file():
+                    hint = did_you_mean(base.stem, [file.stem for file in base.parent.glob("*.py")])
+                    line = statement.lineno
+                    raise ConfigError(f"{path}, line {line}: builds on {base}, which does not exist{hint}")
+                yield base
     yield from listed_bases(path, _parsed(path))
-
-
-def _existing(base: Path, path: Path, line: int) -> Path:
-    if base.is_file():
-        return base
-    known = [file.stem for file in base.parent.glob("*.py")] if base.parent.is_dir() else []
-    packaged = [name for name in config_names() if name.split("/")[-1] == base.stem]
-    hint = f"; write _base_ = {packaged[0]!r} for the packaged one" if packaged else did_you_mean(base.stem, known)
-    raise ConfigError(f"{path}, line {line}: builds on {base}, which does not exist{hint}")
 
 
 def _parsed(path: Path) -> ast.Module:
@@ -96,8 +84,6 @@ def _parsed(path: Path) -> ast.Module:
         return ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
         raise ConfigError(f"{path}, line {error.lineno}: {error.msg}: {(error.text or '').strip()}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8 text") from None
 
 
 def _names_read(path: Path) -> set[str]:
@@ -115,25 +101,21 @@ def _names_read(path: Path) -> set[str]:
 
 
 def _explain(error: BaseException, path: Path) -> str:
+    """What was raised, with the last place in a config file that it came through."""
     line = ""
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename == str(path) or frame.filename in ("", "<string>") or "configs" in Path(frame.filename).parts:
             line = f", line {frame.lineno}"
             path = Path(frame.filename) if Path(frame.filename).is_file() else path
-    if isinstance(error, RuntimeError) and not str(error):
+    if isinstance(error, RuntimeError) and not str(error):  # MMEngine's, for imported names
         return f"{path}{line}: calls something imported; a config only names components, it does not build them"
-    if isinstance(error, KeyError):
-        return f"{path}{line}: {error} is not defined in the file or dict it is taken from"
     return f"{path}{line}: {type(error).__name__}: {error}"
 
 
 def _plain(value: Any, path: str, classes: list[type]) -> Any:
-    """Config data without MMEngine's classes; component classes become their names.
+    """What stands at a path without MMEngine's classes; component classes become their names.
 
-    Args:
-        value: a part of the config.
-        path: its place in the config.
-        classes: those that are types of components without being registered are added here.
+    Those that are types of components without being registered are added to ``classes``.
     """
     if isinstance(value, dict):
         return {key: _plain(item, f"{path}.{key}", classes) for key, item in value.items() if key != "_scope_"}
@@ -146,17 +128,10 @@ def _plain(value: Any, path: str, classes: list[type]) -> Any:
             raise ConfigError(f"{path}: cannot import {value}: {type(error).__name__}: {error}") from error
     if not isinstance(value, type):
         return value
-    name = _registered_name(value)
-    if name is not None:
-        return name
+    for registry in REGISTRIES:
+        for name in registry.names():
+            if registry.get(name) is value:
+                return name
     if path.endswith(".type"):
         classes.append(value)
     return f"{value.__module__}.{value.__qualname__}"
-
-
-def _registered_name(component: type) -> str | None:
-    for registry in REGISTRIES:
-        for name in registry.names():
-            if registry.get(name) is component:
-                return name
-    return None

@@ -6,10 +6,13 @@ from the component's own signature, never from here.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, Self
+from math import inf
+from typing import Any, Literal, Self, get_type_hints
 
 from selfsup import registry
-from selfsup.config.default_hooks import DEFAULT_HOOKS, DefaultHook, hooks_of, with_default_hooks
+from selfsup.config.annotations import classes
+from selfsup.config.default_hooks import DEFAULT_HOOKS
+from selfsup.errors import ConfigError, nearest
 from selfsup.registry import Registry
 
 
@@ -38,12 +41,7 @@ class TrainDataloader:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainCfg:
-    """How long to train; exactly one of the two.
-
-    Args:
-        max_epochs: passes over the data, >= 1.
-        max_steps: optimizer updates, >= 1.
-    """
+    """How long to train: passes over the data or optimizer updates, exactly one of the two."""
 
     max_epochs: int | None = None
     max_steps: int | None = None
@@ -69,17 +67,10 @@ class ParamGroup:
     Args:
         kinds: ``'bias'``, ``'norm'`` (weights and biases of normalization layers), or both.
         match: shell patterns for parameter names, such as ``'predictor.*'``.
-        lr: replaces the optimizer's learning rate.
         lr_scale: factor on the optimizer's learning rate.
-        fixed_lr: schedules leave the learning rate alone.
-        weight_decay: replaces the optimizer's.
-        fixed_weight_decay: schedules leave the weight decay alone.
+        fixed_lr, fixed_weight_decay: schedules leave it alone.
         adapt: False takes the parameters out of LARS's adaptation.
-        momentum: replaces the optimizer's.
-        nesterov: replaces the optimizer's.
-        trust_coefficient: replaces LARS's.
-        betas: replaces Adam's.
-        eps: replaces Adam's.
+        lr, weight_decay, momentum, nesterov, trust_coefficient, betas, eps: replace the optimizer's.
     """
 
     kinds: str | Sequence[Literal["bias", "norm"]] | None = None
@@ -113,11 +104,7 @@ class CustomImports:
 
 @dataclass(frozen=True, kw_only=True)
 class Sharding:
-    """How the method is split over the processes, so that none needs memory for all of it.
-
-    Args:
-        min_parameters: blocks with fewer parameters are not gathered one by one, >= 0.
-    """
+    """How the method is split over the processes; blocks with fewer parameters are not gathered one by one."""
 
     min_parameters: int = 1_000_000
 
@@ -143,17 +130,7 @@ class Split:
 class InputContract:
     """How images must be shown to the backbone in an evaluation; None leaves it to the method or the weights.
 
-    Args:
-        size: side of the square in pixels, >= 1.
-        resize: ``'shorter:256'`` (the shorter side to so many pixels), ``'square'`` or ``'none'``.
-        crop: of the square out of what was resized.
-        interpolation: of the resizing.
-        antialias: whether the image is smoothed before it is made smaller.
-        mean: of each channel, subtracted.
-        std: of each channel, divided by.
-        value_range: of the pixels before that.
-        channel_order: of the channels.
-        background: color that transparent images are laid on.
+    The keys are those of :class:`selfsup.data.InputContract`.
     """
 
     size: int | None = None
@@ -170,27 +147,23 @@ class InputContract:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that a run is made of: the top level of a config.
+    """Everything that a run is made of: the top level of a config; sections are classes of their own.
 
     Args:
         model: the method, from METHODS.
-        train_dataloader: see :class:`TrainDataloader`.
+        split: None trains on all images.
+        sharding: None keeps the whole method in every process.
         optim_wrapper: optimizer and precision, from OPTIM_WRAPPERS; ``type`` defaults to PrecisionOptimWrapper.
-        train_cfg: see :class:`TrainCfg`.
         param_scheduler: one schedule or several, from PARAM_SCHEDULERS.
         tasks: labeled images to evaluate on by name, from TASKS; without any, the run's own split is the one task.
         evaluators: measures by name, from EVALUATORS; None leaves one out.
         evaluate_every: epochs between two evaluations; 0 evaluates at the end only.
-        split: see :class:`Split`; None trains on all images.
-        input_contract: see :class:`InputContract`.
         layer: whose features are evaluated; ``'pooled'`` is the backbone's output.
         custom_hooks: more hooks, from HOOKS.
         default_hooks: changes to the hooks of every run, by the names of
             :data:`~selfsup.config.default_hooks.DEFAULT_HOOKS`: a dict changes a hook's arguments, one with another
             ``type`` replaces it, None switches it off.
-        auto_scale_lr: see :class:`AutoScaleLr`.
         sync_bn: batch-norm statistics over all processes, over groups of that many, or per process.
-        sharding: see :class:`Sharding`; None keeps the whole method in every process.
         channels_last: memory format of images and convolutions.
         tune_allocator: let the C allocator keep what is freed where the run computes on the CPU, see
             ``selfsup.ops.memory.tune_allocator``.
@@ -198,10 +171,8 @@ class Recipe:
         work_dir: where results go; None stands for ``work_dirs/<config name>``.
         load_from: checkpoint whose weights the training starts from.
         find_unused_parameters: for methods that leave parameters without gradient, on several processes.
-        dist_timeout: minutes that a process waits for the others before the run is given up. A machine that lists a
-            billion files lets the others wait for the better part of an hour; a process that is stuck lets them wait
-            for as long as this says.
-        custom_imports: see :class:`CustomImports`.
+        dist_timeout: minutes that a process waits for the others before the run is given up; one that lists a billion
+            files lets them wait for the better part of an hour.
         recipe: what the config is called on the cards of what it trains; None stands for its name or path.
     """
 
@@ -240,18 +211,17 @@ class Recipe:
     def from_dict(cls, config: Mapping[str, Any], *, partial: bool = False) -> Self:
         """The recipe of a valid config, with the defaults of every section; arguments of components stay as they are.
 
-        Args:
-            config: plain data, which the recipe shares no dicts with.
-            partial: leave out what is unknown, and let what is required and missing be None, to look at the rest.
+        With ``partial``, what is unknown is left out, and what is required and missing is None.
         """
         values: dict[str, Any] = {}
         for name, value in config.items():
-            section = SECTIONS.get(name)
-            values[name] = _section(section, value, partial) if section is not None else _copied(value)
+            values[name] = _copied(value)
+            if name in SECTIONS and isinstance(value, Mapping):
+                values[name] = _made(SECTIONS[name], values[name], partial)
         for name in ("tasks", "evaluators"):
             if isinstance(given := values.get(name), dict):
                 values[name] = {key: item for key, item in given.items() if item is not None}
-        values["default_hooks"] = with_default_hooks(values.get("default_hooks"))
+        values["default_hooks"] = {name: {} for name in DEFAULT_HOOKS} | (values.get("default_hooks") or {})
         return _made(cls, values, partial)
 
     def to_dict(self) -> dict[str, Any]:
@@ -273,28 +243,32 @@ class Recipe:
 
     @property
     def hooks(self) -> dict[str, dict[str, Any]]:
-        """The hooks of every run by their path, with the arguments that other sections give."""
-        return {f"default_hooks.{name}": hook for name, hook in hooks_of(self).items()}
+        """The hooks of every run by their path, with the arguments that other sections give.
+
+        Raises:
+            ConfigError: if there is a name that none of them has.
+        """
+        for name in self.default_hooks.keys() - DEFAULT_HOOKS.keys():
+            right = nearest(name, DEFAULT_HOOKS)
+            raise ConfigError.at(f"default_hooks.{name}", "is no hook of every run", expected=right)
+        chosen = {}
+        for name, default in DEFAULT_HOOKS.items():
+            if (given := self.default_hooks[name]) is not None:
+                hook = {"type": default.type, **given}
+                if hook["type"] == default.type:  # one that stands in for it has arguments of its own
+                    hook = {**{argument: read(self) for argument, read in default.takes.items()}, **hook}
+                chosen[f"default_hooks.{name}"] = hook
+        return chosen
 
 
 SECTIONS: dict[str, type] = {
-    "train_dataloader": TrainDataloader,
-    "train_cfg": TrainCfg,
-    "split": Split,
-    "input_contract": InputContract,
-    "auto_scale_lr": AutoScaleLr,
-    "sharding": Sharding,
-    "custom_imports": CustomImports,
+    name: kinds[0] for name, hint in get_type_hints(Recipe).items() if (kinds := classes(hint))
 }
 
 
 def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config in a checkpoint of an earlier version, in the words of this one."""
     return {"split": None, **config}  # until there was the key, nothing was held out by it
-
-
-def _section(section: type, value: Any, partial: bool) -> Any:
-    return _made(section, _copied(value), partial) if isinstance(value, Mapping) else value
 
 
 def _made(section: type, values: Mapping[str, Any], partial: bool) -> Any:
@@ -306,78 +280,55 @@ def _made(section: type, values: Mapping[str, Any], partial: bool) -> Any:
 
 
 def _copied(value: Any) -> Any:
-    """A copy of dicts, lists and tuples; what is in them is the same."""
+    """A copy of dicts, lists and tuples; what else is in them is the same."""
     if isinstance(value, Mapping):
         return {key: _copied(item) for key, item in value.items()}
     return type(value)(map(_copied, value)) if type(value) in (list, tuple) else value
 
 
 def _plain(section: Any) -> dict[str, Any]:
-    values = {each.name: getattr(section, each.name) for each in fields(section)}
-    unset = {each.name for each in fields(section) if each.default is None and values[each.name] is None}
-    return {
-        name: _plain(value) if is_dataclass(value) else _copied(value)
-        for name, value in values.items()
-        if name not in unset
+    values = {
+        each.name: getattr(section, each.name)
+        for each in fields(section)
+        if not (each.default is None and getattr(section, each.name) is None)  # not given
     }
+    return {name: _plain(value) if is_dataclass(value) else _copied(value) for name, value in values.items()}
 
 
 ALTERNATIVES: dict[str, tuple[str, ...]] = {"train_cfg": ("max_epochs", "max_steps")}
 """Keys of a section of which exactly one is given."""
 
-AT_LEAST: dict[str, float] = {
-    "train_dataloader.batch_size": 1,
-    "train_dataloader.num_workers": 0,
-    "train_dataloader.prefetch_factor": 1,
-    "train_dataloader.max_bad_share": 0,
-    "train_dataloader.num_images": 1,
-    "train_cfg.max_epochs": 1,
-    "train_cfg.max_steps": 1,
-    "split.val": 0,
-    "split.test": 0,
-    "split.max_images": 1,
-    "split.seed": 0,
-    "input_contract.size": 1,
-    "auto_scale_lr.base_batch_size": 1,
-    "optim_wrapper.accumulative_counts": 1,
-    "evaluate_every": 0,
-    "sharding.min_parameters": 0,
-    "sync_bn": 1,
-    "seed": 0,
-    "dist_timeout": 1,
+LIMITS: dict[str, tuple[float, float]] = {
+    "train_dataloader.batch_size": (1, inf),
+    "train_dataloader.num_workers": (0, inf),
+    "train_dataloader.prefetch_factor": (1, inf),
+    "train_dataloader.max_bad_share": (0, 1),
+    "train_dataloader.num_images": (1, inf),
+    "train_cfg.max_epochs": (1, inf),
+    "train_cfg.max_steps": (1, inf),
+    "split.val": (0, 0.9),
+    "split.test": (0, 0.9),
+    "auto_scale_lr.base_batch_size": (1, inf),
+    "optim_wrapper.accumulative_counts": (1, inf),
+    "evaluate_every": (0, inf),
+    "sync_bn": (1, inf),
+    "seed": (0, inf),
+    "dist_timeout": (1, 7 * 24 * 60),
 }
-"""The least number that makes sense, by path; components check their own arguments."""
-
-AT_MOST: dict[str, float] = {
-    "train_dataloader.max_bad_share": 1,
-    "split.val": 0.9,
-    "split.test": 0.9,
-    "dist_timeout": 7 * 24 * 60,
-}
-"""The greatest."""
+"""The least and the greatest number that makes sense, by path; components check their own arguments."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A key whose value is a component.
+    """A key whose value is a component."""
 
-    Args:
-        registry: where its ``type`` is looked up.
-        supplied: arguments that the builder knows and the config may leave out.
-        extra: keys besides the component's own arguments that the builder reads, with their annotations.
-        named: the value is a dict of components by free names.
-        default_type: the component meant when there is no ``type``.
-        members: with ``named``, the only names there are, and what is meant by each.
-        needs: what the component's class must have, because the engine calls it.
-    """
-
-    registry: Registry
-    supplied: tuple[str, ...] = ()
-    extra: tuple[tuple[str, Any], ...] = ()
-    named: bool = False
-    default_type: str | None = None
-    members: Mapping[str, DefaultHook] | None = None
-    needs: tuple[str, ...] = ()
+    registry: Registry  # where its ``type`` is looked up
+    supplied: tuple[str, ...] = ()  # arguments that the builder knows and the config may leave out
+    extra: tuple[tuple[str, Any], ...] = ()  # keys that the builder reads besides, with their annotations
+    named: bool = False  # the value is a dict of components by free names
+    default_type: str | None = None  # the component meant when there is no ``type``
+    members: "Mapping[str, Place] | None" = None  # with ``named``, the only names there are, and what each is
+    needs: tuple[str, ...] = ()  # what the component's class must have, because the engine calls it
 
 
 DEFAULT_WRAPPER = "PrecisionOptimWrapper"
@@ -411,7 +362,14 @@ PLACES: dict[str, Place] = {
     "tasks": Place(registry.TASKS, supplied=("name",), named=True),
     "evaluators": Place(registry.EVALUATORS, extra=(("task", str | None),), named=True),
     "custom_hooks": Place(registry.HOOKS),
-    "default_hooks": Place(registry.HOOKS, named=True, members=DEFAULT_HOOKS),
+    "default_hooks": Place(
+        registry.HOOKS,
+        named=True,
+        members={
+            name: Place(registry.HOOKS, supplied=tuple(hook.takes), default_type=hook.type)
+            for name, hook in DEFAULT_HOOKS.items()
+        },
+    ),
 }
 
 REGISTRIES: tuple[Registry, ...] = tuple(value for value in vars(registry).values() if isinstance(value, Registry))

@@ -2,9 +2,10 @@
 
 import ast
 import inspect
+import itertools
 import textwrap
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,12 +15,7 @@ from selfsup.registry import takes_nothing
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a component.
-
-    Args:
-        annotation: its type, Any if it has none.
-        default: what it is when left out; :data:`REQUIRED` if it may not be.
-    """
+    """One argument of a component; ``default`` is :data:`REQUIRED` if it has none."""
 
     annotation: Any
     default: Any
@@ -35,12 +31,7 @@ REQUIRED: Any = inspect.Parameter.empty
 
 @dataclass(frozen=True)
 class Signature:
-    """What a component can be built with.
-
-    Args:
-        arguments: the arguments by name, in the order of the constructor.
-        open: whether it takes names that are not listed, so that unknown ones cannot be rejected.
-    """
+    """What a component can be built with, in the constructor's order; it may be ``open`` to other names as well."""
 
     arguments: dict[str, Argument]
     open: bool
@@ -50,13 +41,13 @@ class Signature:
 def signature_of(component: Callable[..., Any]) -> Signature:
     """The arguments of a class or function.
 
-    A class without a constructor of its own takes none, also one made from a bare ``torch.nn.Module``. A constructor
-    that hands ``**kwargs`` on is completed by the constructors of its bases, without what it gives them itself, as
+    A constructor that hands ``**kwargs`` on is completed by those of its bases, without what it gives them itself, as
     ``super().__init__(optimizer, "lr", **kwargs)`` does; only one that still takes ``**kwargs`` at the end of the line
     leaves the signature open.
     """
     arguments: dict[str, Argument] = {}
-    given = _Given()
+    filled: set[str] = set()  # by the constructors so far, so that nobody else can
+    num_filled = 0  # by position
     constructors = _constructors(component)
     for function in constructors:
         try:
@@ -65,7 +56,7 @@ def signature_of(component: Callable[..., Any]) -> Signature:
             return Signature(arguments, open=True)
         if isinstance(component, type) and parameters and parameters[0].kind in _POSITIONAL:
             del parameters[0]  # the object itself, whatever it is called
-        filled = given.names(parameters)
+        filled.update([parameter.name for parameter in parameters if parameter.kind in _POSITIONAL][:num_filled])
         hints = _hints(function)
         for parameter in parameters:
             if parameter.kind not in _STARRED and parameter.name not in filled:
@@ -73,7 +64,8 @@ def signature_of(component: Callable[..., Any]) -> Signature:
                 arguments.setdefault(parameter.name, argument)
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             return Signature(arguments, open=False)
-        given = _given_to_bases(function, filled)
+        num_filled, keywords = _given_to_bases(function)
+        filled |= keywords
     return Signature(arguments, open=bool(constructors))
 
 
@@ -81,52 +73,21 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 _STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-@dataclass(frozen=True)
-class _Given:
-    """What a constructor gives that of its bases by itself, so that nobody else can.
+def _given_to_bases(function: Callable[..., Any]) -> tuple[int, set[str]]:
+    """How many arguments a constructor gives that of its bases by position, and the names of the others.
 
-    Args:
-        count: arguments by position, from the first.
-        keywords: names of the others.
-    """
-
-    count: int = 0
-    keywords: frozenset[str] = frozenset()
-
-    def names(self, parameters: Sequence[inspect.Parameter]) -> frozenset[str]:
-        """The parameters of a constructor that are filled by it, of those after the object itself."""
-        by_position = [parameter.name for parameter in parameters if parameter.kind in _POSITIONAL]
-        return self.keywords.union(by_position[: self.count])
-
-
-def _given_to_bases(function: Callable[..., Any], filled: frozenset[str]) -> _Given:
-    """Read from a constructor's source; nothing where there is none, or not one plain ``super().__init__(...)``.
-
-    Args:
-        function: the constructor.
-        filled: keywords that the one below it has filled already, and which ``**kwargs`` cannot hold any more.
+    Read from its source; nothing where there is none, or not one plain ``super().__init__(...)``.
     """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
-        return _Given(keywords=filled)
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_super_init(node.func)]
+        return 0, set()
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [call for call in calls if ast.unparse(call.func) == "super().__init__"]
     if len(calls) != 1:
-        return _Given(keywords=filled)
-    (call,) = calls
-    starred = [isinstance(argument, ast.Starred) for argument in call.args]
-    count = starred.index(True) if True in starred else len(starred)
-    return _Given(count, filled | {keyword.arg for keyword in call.keywords if keyword.arg is not None})
-
-
-def _is_super_init(function: ast.expr) -> bool:
-    return (
-        isinstance(function, ast.Attribute)
-        and function.attr == "__init__"
-        and isinstance(function.value, ast.Call)
-        and isinstance(function.value.func, ast.Name)
-        and function.value.func.id == "super"
-    )
+        return 0, set()
+    plain = itertools.takewhile(lambda argument: not isinstance(argument, ast.Starred), calls[0].args)
+    return len(list(plain)), {keyword.arg for keyword in calls[0].keywords if keyword.arg is not None}
 
 
 def _constructors(component: Callable[..., Any]) -> list[Callable[..., Any]]:

@@ -28,7 +28,7 @@ from selfsup.data.transforms import (
 from selfsup.data.view_dataset import ViewDataset, collate_views
 from selfsup.data.views.method_views import BYOLViews, MoCoViews, SimCLRViews, SwAVViews
 from selfsup.data.views.multi_view import MultiView
-from selfsup.data.views.single_view import BiTViews, EvaluationView, SupervisedViews
+from selfsup.data.views.single_view import BiTViews, SupervisedViews
 from selfsup.data.views.study_views import STUDY_GRID, OneBranchViews, study_transforms
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "CenterCrop",
     "ColorJitter",
     "Cutout",
-    "EvaluationView",
     "FreshBackground",
     "GaussianBlur",
     "GaussianNoise",

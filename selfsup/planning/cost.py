@@ -10,14 +10,10 @@ FLOPS_PER_MULTIPLY_ADD = 2
 
 @torch.no_grad()
 def multiply_adds(module: nn.Module, size: int) -> int:
-    """Multiply-adds of one square RGB image through convolutions and matrix products.
+    """Multiply-adds of an image (1, 3, size, size) through convolutions and matrix products.
 
     The tensors are swapped for empty ones on the meta device, so nothing is computed and a network of ten billion
     parameters takes a second, wherever its parameters live.
-
-    Args:
-        module: takes images of shape (1, 3, size, size).
-        size: side of the image in pixels, > 0.
     """
     training = {part: part.training for part in module.modules()}
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from selfsup.config.batch import batch_parts, differences, effective_batch, recipe_batch, recipe_micro_batch
+from selfsup.config.batch import batch_parts, differences, effective_batch, recipe_batch
 from selfsup.config.recipe import Recipe
 from selfsup.data.views.sides import view_sides
 from selfsup.errors import ConfigError, under
@@ -23,35 +23,20 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run will do.
+    """What a run will do; None and empty where only the data can tell."""
 
-    Args:
-        parameters: of each part of the method, and ``'total'``.
-        views: side in pixels and how many of them, of the views of one image; None if only the data can tell.
-        multiply_adds: of the backbone's forward pass over all views of one image.
-        num_images: size of the data set, None if the config does not say.
-        steps: optimizer updates, None if they depend on an unknown data set.
-        steps_per_epoch: optimizer updates in one pass over the data.
-        batch: images per process and micro-batch, processes, micro-batches per update.
-        recipe_batch: images per update that the learning rates belong to.
-        rates: (step, learning rate) at evenly spread steps, empty if unknown.
-        other_options: the same of every other option that a schedule moves, by its name.
-        precision: of the forward pass.
-        notes: how the run differs from its recipe.
-    """
-
-    parameters: dict[str, int]
-    views: tuple[tuple[int, int], ...] | None
-    multiply_adds: int | None
+    parameters: dict[str, int]  # of each part of the method, and ``'total'``
+    views: tuple[tuple[int, int], ...] | None  # side in pixels and how many of them, of the views of one image
+    multiply_adds: int | None  # of the backbone's forward pass over all views of one image
     num_images: int | None
-    steps: int | None
+    steps: int | None  # optimizer updates
     steps_per_epoch: int | None
-    batch: tuple[int, int, int]
-    recipe_batch: int | None
-    rates: tuple[tuple[int, float], ...]
-    other_options: dict[str, tuple[tuple[int, float], ...]]
-    precision: str
-    notes: tuple[str, ...]
+    batch: tuple[int, int, int]  # images per process and micro-batch, processes, micro-batches per update
+    recipe_batch: int | None  # images per update that the learning rates belong to
+    rates: tuple[tuple[int, float], ...]  # (step, learning rate) at evenly spread steps
+    other_options: dict[str, tuple[tuple[int, float], ...]]  # the same of others that a schedule moves, by name
+    precision: str  # of the forward pass
+    notes: tuple[str, ...]  # how the run differs from its recipe
 
     @property
     def effective_batch(self) -> int:
@@ -79,7 +64,7 @@ def describe(
         recipe: of the run.
         processes: how many will take part.
         scaled_from: the recipe before its learning rates were scaled, for the notes.
-        original: the recipe as its file has it, for the notes, where options have changed it.
+        original: the recipe as its file has it, for the notes.
         multiply_adds: counts a backbone's multiply-adds for one square image of a size; None leaves them out.
         fast_precision: what ``precision='auto'`` stands for on this machine; None leaves that open.
 
@@ -95,7 +80,7 @@ def describe(
     per_epoch = num_images // effective_batch(recipe, processes) if num_images else None
     steps = recipe.train_cfg.max_steps or (epochs * per_epoch if epochs and per_epoch else None)
     curve = rate_curve(recipe, steps=steps, steps_per_epoch=per_epoch) if steps else None
-    cost = None
+    cost, precision = None, recipe.optim_wrapper.get("precision", "auto")
     if multiply_adds is not None and views is not None and isinstance(method, nn.Module):
         backbone = method.get_submodule("backbone")
         cost = sum([count * multiply_adds(backbone, size) for size, count in views])
@@ -110,7 +95,7 @@ def describe(
         recipe_batch=recipe_batch(scaled_from or recipe),
         rates=learning_rates(curve, steps) if steps and curve else (),
         other_options=_other_curves(recipe, steps, per_epoch) if steps else {},
-        precision=_precision(recipe, fast_precision),
+        precision=f"auto: {fast_precision} here" if precision == "auto" and fast_precision else precision,
         notes=(
             *differences(recipe, processes, scaled_from=scaled_from),
             *_unfinished_warmup(recipe, steps, per_epoch),
@@ -120,21 +105,14 @@ def describe(
     )
 
 
-def _precision(recipe: Recipe, fast: str | None) -> str:
-    stated = recipe.optim_wrapper.get("precision", "auto")
-    return f"auto: {fast} here" if stated == "auto" and fast is not None else stated
-
-
 def _unfinished_warmup(recipe: Recipe, steps: int | None, per_epoch: int | None) -> list[str]:
     """A run that ends before its learning rate has reached the peak."""
     notes = []
     for schedule in recipe.schedules.values():
         warmup = schedule.get("warmup_steps") or round((schedule.get("warmup_epochs") or 0) * (per_epoch or 0))
         if steps is not None and warmup >= steps > 0:
-            notes.append(
-                f"param_scheduler: the warm-up takes {warmup} steps and the run has {steps}, so that the learning "
-                "rate never reaches its peak"
-            )
+            why = f"the warm-up takes {warmup} steps and the run has {steps}"
+            notes.append(f"param_scheduler: {why}, so that the learning rate never reaches its peak")
     return notes
 
 
@@ -151,26 +129,21 @@ def _advice(method: nn.Module, recipe: Recipe, original: Recipe, processes: int)
     if not callable(advice):
         return ()
     example = None
-    if (batch := recipe_micro_batch(original)) is not None:
-        example = (method if original.model == recipe.model else build_on_meta(original), batch)
+    if (batch := recipe_batch(original)) is not None:
+        like = method if original.model == recipe.model else build_on_meta(original)
+        example = (like, max(1, batch // original.accumulate))
     return advice(recipe.train_dataloader.batch_size * processes, recipe=example)
 
 
 def count_parameters(method: nn.Module) -> dict[str, int]:
     """Parameters of each direct part of a method that has any, and their total, shared ones counted once."""
-    parts = {name: sum(p.numel() for p in part.parameters()) for name, part in method.named_children()}
-    return {
-        **{name: count for name, count in parts.items() if count},
-        "total": sum(p.numel() for p in method.parameters()),
-    }
+    parts = {**dict(method.named_children()), "total": method}
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    return {name: count for name, count in counts.items() if count}
 
 
 def view_sizes(views: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
-    """(side in pixels, how many) of the views of one image, largest first, tried out on a blank image.
-
-    Raises:
-        ConfigError: if the pipeline rejects its arguments.
-    """
+    """(side in pixels, how many) of the views of one image, largest first, tried out on a blank image."""
     with under("train_dataloader.views"):
         sides = view_sides(TRANSFORMS.build(views))
     return None if sides is None else tuple(sorted(Counter(sides).items(), reverse=True))
@@ -179,20 +152,9 @@ def view_sizes(views: Mapping[str, Any]) -> tuple[tuple[int, int], ...] | None:
 def rate_curve(
     recipe: Recipe, *, steps: int, steps_per_epoch: int | None, option: str = "lr"
 ) -> Callable[[int], float] | None:
-    """The learning rate of parameters in no special group as a function of the step, by the schedule's closed form.
+    """The learning rate, or another ``option``, as a function of the step, by the schedule's ``value(step, base)``.
 
-    Args:
-        recipe: of the run.
-        steps: optimizer updates of the whole run.
-        steps_per_epoch: optimizer updates in one pass over the data, None if unknown.
-        option: another option of the optimizer, such as ``'weight_decay'``.
-
-    Returns:
-        None if several schedules move it, one has no closed form (``value(step, base)``), or it counts in epochs
-        whose length is not known.
-
-    Raises:
-        ConfigError: if optimizer or schedule reject their arguments.
+    None if several schedules move it, one has no such closed form, or it counts in epochs of unknown length.
     """
     length = {"steps": steps, "steps_per_epoch": steps_per_epoch or steps}
     built = [(given, try_schedule(recipe, given, **length)) for given in recipe.schedules.values()]
@@ -216,18 +178,10 @@ def _other_curves(recipe: Recipe, steps: int, per_epoch: int | None) -> dict[str
 
 def learning_rates(curve: Callable[[int], float], steps: int, *, points: int = 41) -> tuple[tuple[int, float], ...]:
     """(step, learning rate) at evenly spread steps and at the first step of the highest rate."""
-    first, last = 0, steps - 1
-    rates: dict[int, float] = {}
-    while True:  # the first round spreads the points over the run, the others close in on the peak
-        found = {
-            step: curve(step) for step in {first + round(i * (last - first) / (points - 1)) for i in range(points)}
-        }
-        rates = rates or found
-        peak = max(found, key=lambda step: (found[step], -step))
-        if last - first < points:
-            return tuple(sorted((rates | {peak: found[peak]}).items()))
-        reach = (last - first) // (points - 1) + 1
-        first, last = max(peak - reach, 0), min(peak + reach, steps - 1)
+    spread = sorted({round(i * (steps - 1) / (points - 1)) for i in range(points)})
+    highest = spread.index(max(spread, key=curve))  # the peak lies between its neighbors
+    between = range(spread[max(highest - 1, 0)], spread[min(highest + 1, len(spread) - 1)] + 1)
+    return tuple((step, curve(step)) for step in sorted({*spread, max(between, key=curve)}))
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -280,16 +234,12 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
         update = 3 * plan.multiply_adds * plan.effective_batch  # a backward pass costs two forward passes
         rows.append(("multiply-adds", f"{plan.multiply_adds:.3g} forward per image, about {update:.3g} per update"))
     rows.append(("precision", plan.precision))
-    if plan.rates:
-        rates = [rate for _, rate in plan.rates]
-        rows.append(("learning rate", sparkline(rates)))
-        peak = int(np.argmax(rates))
-        for index in sorted({0, peak, len(rates) // 2, len(rates) - 1}):
-            step, rate = plan.rates[index]
-            rows.append((f"  at step {step:,}", f"{rate:.6g}"))
-    else:
+    if not plan.rates:
         rows.append(("learning rate", "told by its schedules as they go" if plan.steps_per_epoch else UNKNOWN))
-    for name, points in plan.other_options.items():
-        rows.append((name, sparkline([value for _, value in points])))
-        rows += [(f"  at step {step:,}", f"{value:.6g}") for step, value in (points[0], points[-1])]
+    for name, points in {"learning rate": plan.rates, **plan.other_options}.items():
+        values = [value for _, value in points]
+        if values:
+            rows.append((name, sparkline(values)))
+        for index in sorted({0, int(np.argmax(values)), len(values) // 2, len(values) - 1}) if values else ():
+            rows.append((f"  at step {points[index][0]:,}", f"{values[index]:.6g}"))
     return rows

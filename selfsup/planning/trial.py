@@ -26,10 +26,7 @@ _STAND_IN = 64
 def load_and_try(
     path_or_name: str | Path, options: Mapping[str, Any] | Sequence[str] = (), *, images: str | Path | None = None
 ) -> Recipe:
-    """Load a config; where something is wrong with it, try to build what is not, so that everything is told at once.
-
-    Args:
-        path_or_name, options, images: as for :func:`~selfsup.config.load_config`.
+    """As :func:`~selfsup.config.load_config`, but what is sound of a wrong config is built to find all else at once.
 
     Raises:
         ConfigError: with every problem.
@@ -63,21 +60,18 @@ def try_out(
     Args:
         recipe: with the defaults of its components.
         processes: how many will take part; None leaves open what depends on that.
-        broken: paths at which validation has found something already: what holds one of them is not tried, its sound
-            parts are.
+        broken: paths at which validation has found something: what holds one of them is not tried, its parts are.
 
     Returns:
         The method on the meta device, None if it cannot be built; and what was rejected.
     """
     trial = _Trial(broken)
-    method = trial.model(recipe.model)
+    method, loader = trial.model(recipe.model), recipe.train_dataloader
     if processes is not None:
         trial.attempt("", sync_bn_group, recipe, processes)
         trial.attempt("train_dataloader", _check_batch, recipe, processes)
         if method is not None:
-            per_process, processes, _ = batch_parts(recipe, processes)
-            trial.attempt("model", method.check_batch, per_process, processes)
-    loader = recipe.train_dataloader
+            trial.attempt("model", method.check_batch, recipe.train_dataloader.batch_size, processes)
     pipeline = trial.component("train_dataloader.views", TRANSFORMS, loader and loader.views)
     sides = None if pipeline is None else view_sides(pipeline)
     if sides is not None and hasattr(method, "check_num_views"):
@@ -85,10 +79,7 @@ def try_out(
     trial.optimizer(recipe, method)
     if trial.is_sound("default_hooks"):
         for path, hook in recipe.hooks.items():
-            without: dict[str, Any] = (
-                {"evaluators": {}} if "evaluators" in hook else {}
-            )  # which are tried by themselves
-            trial.component(path, HOOKS, {**hook, **without})
+            trial.component(path, HOOKS, hook | {"evaluators": {}} if "evaluators" in hook else hook)  # tried below
     for number, hook in enumerate(recipe.custom_hooks or ()):
         trial.component(f"custom_hooks.{number}", HOOKS, hook)
     for kind, registry, given in (("tasks", TASKS, recipe.tasks), ("evaluators", EVALUATORS, recipe.evaluators)):
@@ -122,8 +113,7 @@ class _Trial:
 
     def note(self, problems: Sequence[Problem]) -> None:
         """Keep what is not there yet."""
-        there = {(problem.path, problem.message) for problem in self.problems}
-        self.problems += [problem for problem in problems if (problem.path, problem.message) not in there]
+        self.problems += [problem for problem in problems if problem not in self.problems]
 
     def component(self, path: str, registry: Registry, given: Any, **context: Any) -> Any:
         """Build one component from its dict, with what the config may leave out."""
@@ -146,11 +136,10 @@ class _Trial:
             return
         if method is not None and self.is_sound("optim_wrapper"):
             self.attempt("", build_optim_wrapper, recipe, method)
-        if not self.is_sound("param_scheduler"):
-            return
-        built = {path: self.attempt(path, try_schedule, recipe, given) for path, given in recipe.schedules.items()}
-        built = {path: schedule for path, schedule in built.items() if schedule is not None}
-        self.note(conflicts(recipe.optim_wrapper, built))
+        if self.is_sound("param_scheduler"):
+            built = {path: self.attempt(path, try_schedule, recipe, given) for path, given in recipe.schedules.items()}
+            built = {path: schedule for path, schedule in built.items() if schedule is not None}
+            self.note(conflicts(recipe.optim_wrapper, built))
 
 
 class _Blank:

@@ -27,9 +27,6 @@ def recipe_row(name: str) -> tuple[str, ...]:
     """The computed cells of a packaged config, at the batch that its learning rate belongs to.
 
     Multiply-adds are those of the backbone's forward pass: for one of the largest views, and for all views of an image.
-
-    Raises:
-        ConfigError: if the config is wrong.
     """
     recipe = load_config(name)
     of_size: dict[int, int] = {}
@@ -65,11 +62,7 @@ def _giga(count: int) -> str:
 
 
 def refreshed(page: str, rows: Sequence[tuple[str, ...]] | None = None) -> str:
-    """The page with its table's computed cells as the configs have them, and its other cells as they were.
-
-    Args:
-        page: the text of model_zoo.md.
-        rows: computed cells, one row per config; None computes those of every packaged config.
+    """The text of model_zoo.md with its table's computed ``rows`` as the configs have them, and the rest as it was.
 
     Raises:
         ConfigError: if the page has no such table.
@@ -78,9 +71,7 @@ def refreshed(page: str, rows: Sequence[tuple[str, ...]] | None = None) -> str:
     table, end, after = rest.partition(END)
     lines = [_cells(line) for line in table.strip().splitlines()]
     if not (start and end and lines) or not set(BY_HAND) <= set(lines[0]):
-        raise ConfigError(
-            f"model_zoo.md: needs {START!r}, a table with the columns {', '.join(BY_HAND)}, and {END!r}, in this order"
-        )
+        raise ConfigError(f"model_zoo.md: needs {START!r}, a table with {', '.join(BY_HAND)}, and {END!r}")
     places = [lines[0].index(column) for column in BY_HAND]
     kept = {line[0]: tuple(line[place] for place in places) for line in lines[2:]}
     computed = [recipe_row(name) for name in config_names()] if rows is None else rows

@@ -1,16 +1,21 @@
-"""How a broken rule is told, and what the checks share."""
+"""How a broken rule is reported, and what the checks share."""
 
-import random
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from selfsup.ops.random_state import isolated_random_state
+from selfsup.ops.random_state import isolated_random_state, random_state
+
+CPU = torch.device("cpu")
+own_random_numbers = partial(isolated_random_state, CPU)
+"""What is drawn inside depends on ``seed`` alone, and the caller's random state is as before afterwards."""
+global_random_state = partial(random_state, CPU)
 
 
 class BrokenContract(AssertionError):
@@ -18,13 +23,7 @@ class BrokenContract(AssertionError):
 
 
 def require(kept: bool, component: object, sentence: str) -> None:
-    """Raise BrokenContract unless a rule is kept.
-
-    Args:
-        kept: whether it is.
-        component: whose class is named.
-        sentence: the rule and what was found instead.
-    """
+    """Raise BrokenContract, with the component's class and the sentence, unless a rule is kept."""
     if not kept:
         raise BrokenContract(f"{type(component).__name__}: {sentence}")
 
@@ -40,41 +39,15 @@ def must(component: object, sentence: str) -> Iterator[None]:
         raise BrokenContract(f"{type(component).__name__}: {sentence}: {type(error).__name__}: {error}") from error
 
 
-@contextmanager
-def own_random_numbers(seed: int) -> Iterator[None]:
-    """What is drawn inside depends on the seed alone, and the caller's random state is as before afterwards."""
-    with isolated_random_state(torch.device("cpu"), seed=seed):
-        yield
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's and PyTorch's global generators."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def global_random_state() -> dict[str, Any]:
-    """The states of the global generators, comparable by ``==``."""
-    kind, keys, *rest = np.random.get_state()
-    return {
-        "Python's": random.getstate(),
-        "NumPy's": (kind, np.asarray(keys).tobytes(), rest),
-        "PyTorch's": torch.random.get_rng_state().numpy().tobytes(),
-    }
-
-
-def close(a: Tensor, b: Tensor, tolerance: float, *, least: float = 1e-12) -> bool:
-    """Whether two tensors differ by at most ``tolerance`` of the greatest value, or of ``least`` if that is more."""
-    if a.shape != b.shape:
-        return False
-    scale = max(float(b.detach().abs().max()) if b.numel() else 0.0, least)
-    return bool(((a.detach().double() - b.detach().double()).abs() <= tolerance * scale).all())
-
-
-def greatest_difference(a: Tensor, b: Tensor) -> str:
-    """For a sentence: how far two tensors of one shape are apart."""
-    return f"{float((a.detach().double() - b.detach().double()).abs().max()):.3g}"
+def require_close(
+    found: Tensor, expected: Tensor, component: object, sentence: str, *, tolerance: float, least: float = 1e-12
+) -> None:
+    """Require that tensors differ by at most ``tolerance`` of the greatest value, or of ``least`` if that is more."""
+    require(found.shape == expected.shape, component, f"{sentence}, but has another shape: {tuple(found.shape)}")
+    found, expected = found.detach().double(), expected.detach().double()
+    difference, scale = float((found - expected).abs().max()), max(float(expected.abs().max()), least)
+    right = difference <= tolerance * scale
+    require(right, component, f"{sentence}, but differs by {difference:.3g} where values reach {scale:.3g}")
 
 
 def listed(names: Collection[str], show: int = 4) -> str:

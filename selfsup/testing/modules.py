@@ -7,17 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selfsup.testing.contract import (
-    close,
-    fits_any,
-    global_random_state,
-    greatest_difference,
-    listed,
-    must,
-    require,
-    same_values,
-    seed_everything,
-)
+from selfsup.testing.contract import fits_any, global_random_state, listed, must, require, require_close, same_values
 
 BF16_TOLERANCE = 0.1
 """Of the greatest output: bfloat16 has 8 bits, and a few dozen layers of them add up to some per cent."""
@@ -33,18 +23,11 @@ def copied(module: nn.Module) -> Any:
         return copy.deepcopy(module)
 
 
-def state_of(module: nn.Module) -> dict[str, Any]:
-    """A copy of everything the state dict holds."""
-    state = module.state_dict()
-    return {name: value.clone() if isinstance(value, Tensor) else value for name, value in state.items()}
-
-
 def snapshot(module: nn.Module) -> dict[str, Any]:
     """All that using a part could change, by what it is called in a sentence."""
     return {
-        "its state": state_of(module),
+        "its state": copy.deepcopy(module.state_dict()),
         "its training flags": {name: part.training for name, part in module.named_modules()},
-        "requires_grad": {name: parameter.requires_grad for name, parameter in module.named_parameters()},
         "the global random generators": global_random_state(),
     }
 
@@ -57,51 +40,26 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 def check_use(component: object, used: nn.Module, call: Callable[[Any, Any], Any], inputs: Any, *, what: str) -> Any:
     """The output of a call, which must leave inputs and part as they were, and in eval mode give the same again.
 
-    In training mode its state may change and it may draw random numbers.
-
-    Args:
-        component: whose rules they are.
-        used: the part, or a copy of it.
-        call: of the part and the inputs.
-        inputs: tensors.
-        what: the call is called in sentences.
+    In training mode the state of what is ``used`` may change and it may draw random numbers.
     """
     training = used.training
     mode = "training" if training else "eval"
     given, before = copy.deepcopy(inputs), snapshot(used)
     with must(component, f"{what} must take its inputs in {mode} mode"):
         output = call(used, inputs)
-    require(same_values(inputs, given), component, f"{what} must not write to its inputs, but does in {mode} mode")
-    wrong = changes(before, snapshot(used))
-    if training:
-        wrong = [name for name in wrong if name in ("its training flags", "requires_grad")]
+    require(same_values(inputs, given), component, f"{what} must not write to its inputs")
+    wrong = [name for name in changes(before, snapshot(used)) if not training or name == "its training flags"]
     require(not wrong, component, f"{what} must not change {listed(wrong)} in {mode} mode")
     if not training:
         require(same_values(call(used, inputs), output), component, f"{what} must give the same twice in eval mode")
     return output
 
 
-def check_seeds_nothing(component: object, run: Callable[[], Any]) -> None:
-    """Reject what leaves a global generator in the same state, whatever it was before."""
-    after = []
-    for seed in (1, 2):
-        seed_everything(seed)
-        run()
-        after.append(global_random_state())
-    seeded = [name for name, state in after[0].items() if state == after[1][name]]
-    require(not seeded, component, f"must not seed a global random generator, but seeds {listed(seeded)}")
-
-
-def check_kind(module: Any) -> None:
-    """A network, and not a function, a class or a config of one."""
-    require(isinstance(module, nn.Module), module, "must be a torch.nn.Module")
-
-
 def check_size(module: Any, name: str) -> int:
     """``out_dim`` and the like: a whole number above 0, known without a forward pass."""
     size = getattr(module, name, None)
-    fits = isinstance(size, int) and not isinstance(size, bool) and size > 0
-    require(fits, module, f"{name} must be an int > 0, known before the first forward pass, got {size!r}")
+    right = isinstance(size, int) and size > 0
+    require(right, module, f"{name} must be an int > 0, known before the first forward pass, got {size!r}")
     return int(size)  # type: ignore[arg-type]
 
 
@@ -114,21 +72,16 @@ def check_nothing_outside_the_state(module: nn.Module) -> None:
         for attribute, value in vars(part).items()
         if attribute not in ("_parameters", "_buffers", "_modules") and any(id(x) not in inside for x in _held(value))
     ]
-    require(
-        not outside,
-        module,
-        "tensors must be parameters or buffers, and layers submodules, to be saved and moved to a device; "
-        f"{listed(outside)} {'is' if len(outside) == 1 else 'are'} neither",
-    )
+    sentence = "tensors must be parameters or buffers, and layers submodules, to be saved and moved to a device"
+    require(not outside, module, f"{sentence}; {listed(outside)} is neither")
 
 
 def _held(value: Any) -> list[Any]:
     """The tensors and layers in an attribute."""
     if isinstance(value, (Tensor, nn.Module)):
         return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [found for each in value for found in _held(each)] if isinstance(value, (list, tuple)) else []
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return [found for each in items for found in _held(each)]
 
 
 def check_output(component: object, output: Any, shape: tuple[int, ...], what: str) -> Tensor:
@@ -141,78 +94,52 @@ def check_output(component: object, output: Any, shape: tuple[int, ...], what: s
 
 
 def check_forward(
-    module: nn.Module,
+    component: nn.Module,
+    used: nn.Module,
     inputs: Tensor,
     width: int,
     *,
     what: str,
-    tolerance: float,
-    component: object = None,
+    tolerance: float = 1e-4,
     run: Callable[[Any, Tensor], Any] = lambda used, inputs: used(inputs),
 ) -> None:
-    """Shape; that the input matters; that in eval mode a row does not depend on the others.
+    """Output (B, width); that the input matters; that in eval mode a row does not depend on the others.
 
-    Args:
-        module: is copied.
-        inputs: one row for each sample.
-        width: of the output, which is (B, width).
-        what: the output is called.
-        tolerance: of the greatest output.
-        component: whose rules they are, where that is not the module itself.
-        run: of the copy and inputs, to the output.
+    What is ``used`` is the component, or a copy of it in another state; ``inputs`` have a row for each sample.
     """
-    maker = module if component is None else component
     for training in (True, False):
-        used = copied(module).train(training)
-        output = check_use(maker, used, run, inputs, what=what)
-        check_output(maker, output, (len(inputs), width), what)
-    different = not close(output, output[:1].expand_as(output), LEAST_DIFFERENCE)
-    require(different, maker, f"{what} of different inputs must differ in eval mode, but they are the same")
+        module = copied(used).train(training)
+        output = check_use(component, module, run, inputs, what=what)
+        check_output(component, output, (len(inputs), width), what)
+    different = (output - output[:1]).abs().max() > LEAST_DIFFERENCE * output.abs().max()
+    require(bool(different), component, f"{what} of different inputs must differ in eval mode, but they are the same")
     with torch.no_grad():
-        alone = torch.cat([run(used, row.unsqueeze(0)) for row in inputs])
-    require(
-        close(alone, output, tolerance),
-        maker,
-        f"{what} of an image must not depend on the others of its batch in eval mode, but differ by "
-        f"{greatest_difference(alone, output)}",
-    )
-    with torch.no_grad():
-        check_seeds_nothing(maker, lambda: run(copied(module).train(), inputs))
+        alone = torch.cat([run(module, row.unsqueeze(0)) for row in inputs])
+    sentence = f"{what} of an image must not depend on the others of its batch in eval mode"
+    require_close(alone, output, component, sentence, tolerance=tolerance)
 
 
-def check_gradients(
-    module: nn.Module, run: Run, *, untrained: Collection[str] = (), training: bool = True, purpose: str = "training"
-) -> None:
-    """Every trainable parameter gets a finite gradient; DistributedDataParallel waits for all of them.
-
-    Args:
-        module: is copied.
-        run: of the copy, to a scalar.
-        untrained: shell patterns for parameters that get none by design.
-        training: whether the copy is in training mode.
-        purpose: for the message.
-    """
-    used = copied(module).train(training)
-    trainable = {name: p for name, p in used.named_parameters() if p.requires_grad}
+def check_gradients(module: nn.Module, run: Run, *, untrained: Collection[str] = (), training: bool = True) -> None:
+    """Every trainable parameter gets a finite gradient of the scalar that ``run`` gives, but the ``untrained`` ones."""
+    used, mode = copied(module).train(training), "training" if training else "eval"
+    trainable = {name: p for name, p in used.named_parameters() if p.requires_grad and not fits_any(name, untrained)}
     if not trainable:
         return
     value = run(used)
     if value.requires_grad:  # otherwise no gradient reaches anything
         value.backward()
-    without = [name for name, p in trainable.items() if p.grad is None and not fits_any(name, untrained)]
+    without = [name for name, parameter in trainable.items() if parameter.grad is None]
     require(
         not without,
         module,
-        f"a gradient must reach every trainable parameter in {purpose}, or several processes wait for each other for "
+        f"a gradient must reach every trainable parameter in {mode} mode, or several processes wait for each other for "
         f"ever; none reaches {listed(without)}",
     )
-    gradients = {name: p.grad for name, p in trainable.items() if p.grad is not None}
+    gradients = {name: parameter.grad for name, parameter in trainable.items() if parameter.grad is not None}
     wrong = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
-    require(not wrong, module, f"gradients must be finite in {purpose}; that of {listed(wrong)} is not")
-    reached = [name for name in gradients if fits_any(name, untrained)]
-    require(not reached, module, f"no gradient should reach {listed(reached)}, named as untrained, but one does")
+    require(not wrong, module, f"gradients must be finite in {mode} mode; that of {listed(wrong)} is not")
     learns = any(bool(gradient.any()) for gradient in gradients.values())
-    require(learns, module, f"nothing is learned in {purpose}: the gradient of every parameter is zero")
+    require(learns, module, f"nothing is learned in {mode} mode: the gradient of every parameter is zero")
 
 
 def reaches(value: Tensor, leaves: list[Tensor]) -> bool:
@@ -223,36 +150,8 @@ def reaches(value: Tensor, leaves: list[Tensor]) -> bool:
     return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
 
 
-def check_halves(module: nn.Module, inputs: Tensor, weights: Tensor, *, what: str, to_inputs: bool = False) -> None:
-    """Neither half of the output is detached, in training.
-
-    Args:
-        module: is copied.
-        inputs: one row for each sample.
-        weights: random, of the output's shape: the gradient of a plain sum may be zero, as behind a norm.
-        what: the output is called.
-        to_inputs: whether the gradients must reach the inputs, and not any trainable parameter.
-    """
-    used = copied(module).train()
-    watched = inputs.clone().requires_grad_(to_inputs)
-    leaves = [watched] if to_inputs else [parameter for parameter in used.parameters() if parameter.requires_grad]
-    if not leaves:
-        return
-    for name, half in zip(("first", "last"), (used(watched) * weights).tensor_split(2, dim=1), strict=True):
-        goal = "its input" if to_inputs else "parameters"
-        sentence = f"a gradient must reach {goal} from all of {what}, but none does from the {name} half"
-        require(reaches(half.sum(), leaves) or not half.numel(), module, sentence)
-
-
 def check_state_dict(module: nn.Module, run: Run, *, another: nn.Module | None = None) -> None:
-    """What the state dict holds is all that the output depends on.
-
-    Args:
-        module: is copied.
-        run: of a copy, to its output.
-        another: the same built once more, whose other first weights show what the state dict leaves out; is copied.
-            None for a copy with other weights.
-    """
+    """What the state dict holds is all that the output of ``run`` depends on, in a copy or ``another`` of its kind."""
     check_nothing_outside_the_state(module)
     trained, fresh = copied(module).train(), copied(module if another is None else another)
     with torch.no_grad():
@@ -274,20 +173,8 @@ def check_state_dict(module: nn.Module, run: Run, *, another: nn.Module | None =
 
 
 def check_half_precision(module: nn.Module, inputs: Tensor) -> None:
-    """Works under bfloat16 autocast, forward and backward."""
-    exact, halved = copied(module).eval(), copied(module).eval()
-    expected = exact(inputs)
+    """bfloat16 autocast gives nearly the same."""
+    exact, sentence = copied(module).eval()(inputs), "must give nearly the same under bfloat16 autocast"
     with must(module, "must work under bfloat16 autocast"), torch.autocast("cpu", torch.bfloat16):
-        output = halved(inputs)
-    require(
-        close(output, expected, BF16_TOLERANCE),
-        module,
-        f"must give nearly the same under bfloat16 autocast, but is off by {greatest_difference(output, expected)} "
-        f"where values reach {float(expected.detach().abs().max()):.3g}",
-    )
-
-    def run(used: nn.Module) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return used(inputs).float().square().mean()
-
-    check_gradients(module, run, purpose="training under bfloat16 autocast")
+        halved = copied(module).eval()(inputs)
+    require_close(halved, exact, module, sentence, tolerance=BF16_TOLERANCE)

@@ -50,8 +50,7 @@ def test_names_and_shapes_are_timm_s_after_renaming(timm: ModuleType) -> None:
     assert {name: tensor.shape for name, tensor in on_meta(depth=152, width=4).state_dict().items()} == expected
 
 
-@pytest.mark.parametrize("size", [(64, 64), (96, 80)])
-def test_features_and_maps_equal_timm_s(timm: ModuleType, size: tuple[int, int]) -> None:
+def test_features_and_maps_equal_timm_s(timm: ModuleType) -> None:
     torch.manual_seed(0)
     reference = timm.create_model("resnetv2_50x1_bit", num_classes=0).double()
     for module in reference.modules():
@@ -62,7 +61,7 @@ def test_features_and_maps_equal_timm_s(timm: ModuleType, size: tuple[int, int])
         nn.init.uniform_(parameter, 0.5, 1.5)
     model = BiTResNet(50).double()
     model.load_state_dict(our_names(reference.state_dict()), strict=True)
-    images = torch.randn(2, 3, *size, dtype=torch.float64)
+    images = torch.randn(2, 3, 96, 80, dtype=torch.float64)
     with torch.no_grad():
         expected_maps = reference.forward_intermediates(images, norm=True, intermediates_only=True)[1:]
         maps = model.feature_maps(images)
@@ -116,13 +115,6 @@ def test_a_block_of_constant_shape_adds_to_its_raw_input() -> None:
         assert block.downsample is None and torch.equal(block(maps), maps)
 
 
-def test_in_training_too_an_image_s_features_do_not_depend_on_the_others() -> None:
-    torch.manual_seed(0)
-    model, images = tiny().train(), torch.randn(4, 3, 64, 64)
-    with torch.no_grad():
-        torch.testing.assert_close(model(images)[:1], model(images[:1]), rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -132,17 +124,10 @@ def test_in_training_too_an_image_s_features_do_not_depend_on_the_others() -> No
             {"depth": 50, "width": 0.25},
             r"num_groups must divide the 16 channels of width=0\.25, got 32",
         ),
-        ({"depth": 50, "num_groups": 0}, r"num_groups must divide the 64 channels of width=1, got 0"),
-        ({"depth": 50, "width": 0.001}, r"num_groups must divide the 0 channels of width=0\.001"),
+        ({"depth": 50, "eps": 0.0}, r"eps: must be > 0, got 0.0"),
         ({"depth": 50, "checkpoint_stages": (5,)}, r"checkpoint_stages: must be among 1, 2, 3, 4, got 5"),
     ],
 )
 def test_bad_arguments_are_rejected(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         on_meta(**arguments)
-
-
-@pytest.mark.parametrize("eps", [0.0, -1.0, float("nan")])
-def test_an_eps_that_is_not_positive_is_rejected(eps: float) -> None:
-    with pytest.raises(ConfigError, match=rf"eps: must be > 0, got {eps}"):
-        BiTResNet(14, width=0.25, num_groups=8, eps=eps)

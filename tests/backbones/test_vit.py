@@ -44,7 +44,7 @@ def test_the_largest_have_timm_s_size(timm: ModuleType, arch: str, name: str) ->
 
 
 @pytest.mark.parametrize("pool", ["token", "mean"])
-@pytest.mark.parametrize("size", [(224, 224), (96, 96), (64, 128)])
+@pytest.mark.parametrize("size", [(224, 224), (64, 128)])
 def test_features_equal_timm_s(timm: ModuleType, size: tuple[int, int], pool: str) -> None:
     torch.manual_seed(0)
     pooling = {"token": {}, "mean": {"global_pool": "avg", "fc_norm": False}}[pool]
@@ -84,15 +84,6 @@ def test_the_maps_are_the_last_one_enlarged_and_averaged() -> None:
     torch.testing.assert_close(thirty_second, sixteenth.unflatten(3, (3, 2)).unflatten(2, (2, 2)).mean((3, 5)))
 
 
-@pytest.mark.parametrize(("patch_size", "index"), [(8, 1), (32, 3)])
-def test_other_patches_give_the_same_strides(patch_size: int, index: int) -> None:
-    model = tiny(patch_size=patch_size).eval()
-    with torch.no_grad():
-        maps = model.feature_maps(torch.randn(1, 3, 64, 64))
-    assert [each.shape[2] for each in maps] == [16, 8, 4, 2]
-    assert maps[index].shape[2] == 64 // patch_size
-
-
 @pytest.mark.parametrize(("height", "width", "dim"), [(14, 14, 384), (3, 5, 8)])
 def test_waves_agree_with_the_published_code(height: int, width: int, dim: int) -> None:
     actual = sincos_positions(height, width, dim)[0].double().numpy()
@@ -106,16 +97,12 @@ def test_waves_are_fixed_and_learned_positions_are_trained() -> None:
     assert learned.pos_embed.std().item() == pytest.approx(0.02, rel=0.2)
 
 
-def test_positions_of_the_own_grid_are_not_touched_and_the_token_s_never() -> None:
-    positions = torch.randn(1, 1 + 16, 8)
-    assert resample_positions(positions, 4, 4, 4) is positions
-    assert torch.equal(resample_positions(positions, 4, 2, 6)[:, 0], positions[:, 0])
-
-
-def test_resampling_keeps_a_constant_and_turns_with_the_grid() -> None:
+def test_resampling_keeps_its_own_grid_and_a_constant_and_turns_with_the_grid() -> None:
     constant = torch.full((1, 1 + 16, 8), 0.7)
     torch.testing.assert_close(resample_positions(constant, 4, 3, 7), constant[:, :1].expand(-1, 1 + 21, -1))
     positions = torch.randn(1, 1 + 16, 8, generator=torch.Generator().manual_seed(0))
+    assert resample_positions(positions, 4, 4, 4) is positions
+    assert torch.equal(resample_positions(positions, 4, 2, 6)[:, 0], positions[:, 0])
     transposed = positions.clone()
     transposed[:, 1:] = positions[:, 1:].unflatten(1, (4, 4)).transpose(1, 2).flatten(1, 2)
     wide = resample_positions(positions, 4, 3, 7)[:, 1:].unflatten(1, (3, 7))
@@ -147,11 +134,6 @@ def test_linear_layers_are_drawn_as_moco_v3_s() -> None:
         assert (layer.bias == 0).all()
 
 
-def test_a_name_s_sizes_can_be_replaced_one_by_one() -> None:
-    model = on_meta(arch="small", num_heads=12)
-    assert (model.out_dim, len(model.blocks), model.blocks[0].attn.num_heads) == (384, 12, 12)
-
-
 def test_only_the_positions_tell_where_a_patch_is() -> None:
     torch.manual_seed(0)
     model = tiny(pool="mean").eval()
@@ -169,9 +151,7 @@ def test_only_the_positions_tell_where_a_patch_is() -> None:
         ({"arch": "smal"}, r"arch: no architecture is called 'smal'; did you mean 'small'\?"),
         ({}, "give arch, or embed_dim, depth and num_heads; got embed_dim=None, depth=None, num_heads=None"),
         ({"arch": "small", "num_heads": 5}, "num_heads divide embed_dim, got embed_dim=384, depth=12, num_heads=5"),
-        ({"arch": "small", "depth": 0}, "must be > 0"),
         ({"arch": "small", "pool": "tokens"}, r"pool: nothing is called 'tokens'; did you mean 'token'\?"),
-        ({"arch": "small", "position": "learnt"}, r"position: .* did you mean 'learned'\?"),
         ({"arch": "small", "image_size": 230}, r"image_size: must be a multiple of patch_size=16, got 230"),
         ({"embed_dim": 6, "depth": 1, "num_heads": 1}, r"multiple of 4 for position='sincos', got 6"),
         ({"arch": "small", "checkpoint_stages": (0,)}, r"checkpoint_stages: must be among 1, 2, 3, 4, got 0"),

@@ -26,18 +26,14 @@ def forgotten(site: Path) -> Iterator[None]:
     sys.path[:] = before
 
 
-def test_a_file_is_named_by_its_path_beside_the_config(tmp_path: Path) -> None:
-    write(tmp_path, BACKBONE.format(name="OwnNet"), "parts/own_net_file.py")
-    config = load_config(write(tmp_path, OWN + "custom_imports = dict(imports='parts/own_net_file.py')\n"))
-    assert BACKBONES.build(config.model["backbone"]).out_dim == 3
-    assert sys.modules["own_net_file"].__file__ == str(tmp_path / "parts/own_net_file.py")
-
-
 def test_the_path_holds_wherever_the_resolved_config_is_written_to(tmp_path: Path) -> None:
     write(tmp_path, BACKBONE.format(name="OwnNet"), "own_net_file.py")
     config = load_config(write(tmp_path, OWN + "custom_imports = dict(imports=['own_net_file.py'])\n"))
     assert config.custom_imports.imports == [str(tmp_path / "own_net_file.py")]
+    first = BACKBONES.find("OwnNet")
     assert load_config(write(tmp_path, dump_config(config), "work_dir/config.py")) == config
+    assert BACKBONES.find("OwnNet") is first
+    assert BACKBONES.build(config.model["backbone"]).out_dim == 3
 
 
 def test_the_path_of_a_base_is_relative_to_the_base(tmp_path: Path) -> None:
@@ -47,20 +43,10 @@ def test_the_path_of_a_base_is_relative_to_the_base(tmp_path: Path) -> None:
     assert config.custom_imports.imports == [str(tmp_path / "bases/own_net_file.py")]
 
 
-def test_loading_a_config_twice_imports_its_file_once(tmp_path: Path) -> None:
-    write(tmp_path, BACKBONE.format(name="OwnNet"), "own_net_file.py")
-    path = write(tmp_path, OWN + "custom_imports = dict(imports='own_net_file.py')\n")
-    load_config(path)
-    first = BACKBONES.find("OwnNet")
-    load_config(path)
-    assert BACKBONES.find("OwnNet") is first
-
-
 @pytest.mark.parametrize(
     ("name", "code", "said"),
     [
         ("not_there.py", None, "custom_imports.imports: {path}: no such file"),
-        ("own-net.py", "", "custom_imports.imports: {path}: 'own-net' cannot be a module's name; rename the file"),
         (
             "random.py",
             "",
@@ -74,8 +60,7 @@ def test_loading_a_config_twice_imports_its_file_once(tmp_path: Path) -> None:
         (
             "leaves.py",
             "import sys; sys.exit(0)",
-            "custom_imports.imports: cannot import '{path}': SystemExit: 0; it must not end the program that imports "
-            "it",
+            "custom_imports.imports: cannot import '{path}': SystemExit: 0",
         ),
         (
             "greedy_net.py",
@@ -97,11 +82,9 @@ def test_a_file_that_cannot_be_imported_is_told_with_the_reason(
 
 def test_a_failure_may_be_passed_over_but_not_a_taken_name(tmp_path: Path) -> None:
     write(tmp_path, "raise ValueError('no GPU here')", "raises_value.py")
-    write(tmp_path, "import sys; sys.exit(0)", "leaves.py")
     write(tmp_path, BACKBONE.format(name="ResNet"), "greedy_net.py")
     text = RECIPE + "custom_imports = dict(imports='{}', allow_failed_imports=True)\n"
-    for name in ("raises_value.py", "leaves.py"):
-        assert load_config(write(tmp_path, text.format(name))).model["type"] == "SimCLR"
+    assert load_config(write(tmp_path, text.format("raises_value.py"))).model["type"] == "SimCLR"
     with pytest.raises(ConfigError, match="'ResNet' is registered twice"):
         load_config(write(tmp_path, text.format("greedy_net.py")))
 
@@ -126,11 +109,6 @@ def test_a_file_may_force_its_way_into_a_name_of_another(tmp_path: Path) -> None
         write(tmp_path, FORCED.format(name="OwnNet"), f"{name}.py")
         load_config(write(tmp_path, OWN + f"custom_imports = dict(imports='{name}.py')\n"))
         assert BACKBONES.find("OwnNet").__module__ == name
-
-
-def test_imports_that_are_no_names_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"custom_imports\.imports: must be str or a sequence of str, got 3"):
-        load_config(write(tmp_path, RECIPE + "custom_imports = dict(imports=3)\n"))
 
 
 SHIFT = """

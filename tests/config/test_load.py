@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfsup.config import config_names, dump_config, find_config, load_config
-from selfsup.config.options import apply_options, parse_options
-from selfsup.config.read import read_config
+from selfsup.config import dump_config, find_config, load_config
+from selfsup.config.options import parse_options
 from selfsup.config.recipe import CustomImports, TrainCfg
 from selfsup.errors import ConfigError, DataError, RegistryError
 from selfsup.registry import BACKBONES, METHODS
@@ -40,43 +39,15 @@ def test_the_three_styles_give_the_same_config_and_model(style: str, tmp_path: P
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-def test_names_that_the_file_computes_with_are_not_part_of_the_config(tmp_path: Path) -> None:
+def test_a_loaded_config_is_complete_without_the_file_s_own_variables_and_reads_back(tmp_path: Path) -> None:
     config = load_config(write(tmp_path))
     assert not hasattr(config, "batch")
     assert config.optim_wrapper["optimizer"]["lr"] == 0.3 * 32 / 256
-
-
-def test_a_name_that_nothing_reads_is_a_misspelt_key(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"  evaluate_evry: is not a key of a config, got 5; did you mean 'evaluate_every'\?"
-    ):
-        load_config(write(tmp_path, RECIPE + "evaluate_evry = 5\n"))
-
-
-def test_defaults_of_sections_and_components_are_filled_in(tmp_path: Path) -> None:
-    config = load_config(write(tmp_path))
+    assert load_config(write(tmp_path, dump_config(config), "again.py")) == config
     assert config.channels_last is True
     assert config.train_dataloader.max_bad_share == 0.01
     assert config.model["neck"]["bn"] is True
     assert "in_dim" not in config.model["neck"]  # supplied by the method
-
-
-def test_a_dumped_config_loads_back_equal(tmp_path: Path) -> None:
-    config = load_config(write(tmp_path))
-    assert load_config(write(tmp_path, dump_config(config), "again.py")) == config
-
-
-def test_loading_twice_shares_nothing(tmp_path: Path) -> None:
-    path = write(tmp_path)
-    first = load_config(path)
-    first.model["backbone"]["depth"] = 50
-    assert load_config(path).model["backbone"]["depth"] == 18
-
-
-@pytest.mark.parametrize("name", ["swav/swav_resnet50", "swav/swav_resnet50.py", "configs/swav/swav_resnet50.py"])
-def test_packaged_configs_are_found_from_any_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert find_config(name).name == "swav_resnet50.py"
 
 
 def test_a_file_here_comes_before_a_packaged_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,19 +59,7 @@ def test_a_file_here_comes_before_a_packaged_config(tmp_path: Path, monkeypatch:
 def test_an_unknown_config_gets_the_nearest_name() -> None:
     with pytest.raises(ConfigError) as caught:
         find_config("swav/swav_resnt50")
-    assert str(caught.value) == (
-        "swav/swav_resnt50: no such file, and no packaged config has that name; did you mean 'swav/swav_resnet50'?"
-    )
-
-
-@pytest.mark.parametrize("name", [".", "..", "/", "", "configs"])
-def test_a_folder_is_no_config(name: str) -> None:
-    with pytest.raises(ConfigError, match="no such file, and no packaged config has that name"):
-        find_config(name)
-
-
-def test_fragments_are_not_offered() -> None:
-    assert not any("_base_" in name for name in config_names())
+    assert "did you mean 'swav/swav_resnet50'?" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +67,6 @@ def test_fragments_are_not_offered() -> None:
     [
         ("model = dict(\n", "line 1: '(' was never closed"),
         ("a = 1\nmodel = 1 / 0\n", "line 2: ZeroDivisionError: division by zero"),
-        ("a = 1\nraise SystemExit(0)\n", "line 2: SystemExit: 0"),
         ("_base_ = ['base.py']\nimport sys\nsys.exit(0)\n", "line 3: SystemExit: 0"),
         ("model = dict(depht=depht)\n", "NameError: name 'depht' is not defined"),
         ("from torch import nn\nmodel = nn.Linear(1, 2)\n", "calls something imported"),
@@ -116,11 +74,7 @@ def test_fragments_are_not_offered() -> None:
             "from mmengine.config import read_base\nwith read_base():\n    from .bse import model\n",
             "did you mean 'base'?",
         ),
-        (
-            "from mmengine.config import read_base\nwith read_base():\n    from .base import modle\n",
-            "'modle' is not defined in the file",
-        ),
-        ("_base_ = ['bse.py']\n", "did you mean 'base'?"),
+        ("_base_ = ['recipe.py']\n", "builds on itself"),
     ],
 )
 def test_a_config_that_cannot_be_executed_says_where_and_why(text: str, said: str, tmp_path: Path) -> None:
@@ -133,9 +87,13 @@ def test_a_config_that_cannot_be_executed_says_where_and_why(text: str, said: st
 
 
 def test_options_are_python_values() -> None:
-    texts = ["a=1", "b=1e-3", "c=(224, 96)", "d=true", "e=None", "f=y_400mf", "g={'type': 'KNN'}", "h=a=b", "i="]
+    texts = ["a=1", "b=1e-3", "c=(224, 96)", "d=true", "e=None", "f=y_400mf", "g={'type': dict(b=-1)}", "h=a=b", "i="]
     numbers = {"a": 1, "b": 1e-3, "c": (224, 96), "d": True, "e": None}
-    assert parse_options(texts) == {**numbers, "f": "y_400mf", "g": {"type": "KNN"}, "h": "a=b", "i": ""}
+    assert parse_options(texts) == {**numbers, "f": "y_400mf", "g": {"type": {"b": -1}}, "h": "a=b", "i": ""}
+    dicts = parse_options(["a=dict(a=[dict(b=1), 2], c=(dict(d=None),))"])
+    assert dicts == {"a": {"a": [{"b": 1}, 2], "c": ({"d": None},)}}
+    with pytest.raises(ConfigError):
+        parse_options(["a=dict(b=open('x'))"])
 
 
 def test_options_change_values_list_items_and_arguments_left_out(tmp_path: Path) -> None:
@@ -150,16 +108,9 @@ def test_options_change_values_list_items_and_arguments_left_out(tmp_path: Path)
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        (
-            "model.bakbone.depth=50",
-            "model.bakbone: is not an argument of SimCLR, got {'depth': 50}; did you mean 'backbone'?",
-        ),
-        ("model.backbone.deph=50", "model.backbone.deph: is not an argument of ResNet, got 50; did you mean 'depth'?"),
+        ("model.bakbone.depth=50", "model.bakbone: is not an argument of SimCLR"),
         ("seeed=1", "seeed: is not a key of a config, got 1; did you mean 'seed'?"),
-        (
-            "train_cfg.max_step=1",
-            "train_cfg.max_step: is not an argument of TrainCfg, got 1; did you mean",
-        ),
+        ("default_hooks.collapse.every_stesp=50", "default_hooks.collapse.every_stesp: is not an argument"),
         ("evaluators.knn.k=1", "evaluators.knn.type: is missing, which names the component to build"),
         ("seed.x=1", "--cfg-options seed.x: seed is 3, which has no 'x' inside"),
         ("custom_hooks.1.x=1", "--cfg-options custom_hooks.1.x: custom_hooks.1: must be a number below 1, got '1'"),
@@ -173,13 +124,6 @@ def test_options_for_keys_that_do_not_exist_are_rejected(option: str, said: str,
     assert said in str(caught.value)
 
 
-def test_an_option_in_free_data_must_name_a_key_that_is_there() -> None:
-    config = {"a": {"b": [1, {"c": 2}]}}
-    assert apply_options(config, {"a.b.1.c": 3}) == set()
-    assert config == {"a": {"b": [1, {"c": 3}]}}
-    assert apply_options(config, {"a.d.e": 1}) == {"a.d", "a.d.e"}
-
-
 def test_an_option_for_steps_replaces_epochs(tmp_path: Path) -> None:
     path = write(tmp_path, RECIPE.replace("max_steps=100", "max_epochs=3"))
     assert load_config(path, ["train_cfg.max_steps=5"]).train_cfg == TrainCfg(max_steps=5)
@@ -191,16 +135,13 @@ def test_an_option_for_steps_replaces_epochs(tmp_path: Path) -> None:
 def test_own_images_replace_the_data_of_the_config_its_tasks_and_its_input_contract(tmp_path: Path) -> None:
     text = RECIPE + "evaluators = dict(knn=dict(type='KNN', k=5))\ninput_contract = dict(size=32, resize='none')\n"
     path = write(tmp_path, text + "tasks = dict(own=dict(type='Task', test=dict(type='Scenes')))\n")
+    with pytest.raises(DataError):
+        load_config(path, images="nowhere")
     recipe = load_config(path, ["train_dataloader.dataset.labels=folder"], images=tmp_path)
     dataset = recipe.train_dataloader.dataset
     assert (dataset["type"], dataset["root"], dataset["labels"]) == ("ImageList", str(tmp_path), "folder")
     assert recipe.evaluators["knn"]["k"] == 5
     assert (recipe.tasks, recipe.input_contract.size, recipe.input_contract.resize) == ({}, None, None)
-
-
-def test_own_images_that_are_not_there_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nowhere: no such folder or file"):
-        load_config(write(tmp_path), images="nowhere")
 
 
 def test_custom_imports_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,51 +175,3 @@ def test_a_class_that_is_not_registered_is_known_to_who_imports_it_and_to_the_du
     assert config.custom_imports == CustomImports(imports=["own_classes"])
     assert METHODS.build(config.model).backbone.out_dim == 3
     assert load_config(write(tmp_path, dump_config(config), "again.py")) == config
-
-
-def test_a_class_whose_module_ends_the_program_is_told_with_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    write(tmp_path, "import sys\n\nsys.exit(0)\n", "leaving_classes.py")
-    text = RECIPE.replace("dict(type='ResNet', depth=18, width=0.125)", "dict(type=Plain)")
-    with pytest.raises(ConfigError, match=r"^model\.backbone\.type: cannot import .*Plain.*: SystemExit: 0$"):
-        load_config(write(tmp_path, "from leaving_classes import Plain\n" + text))
-
-
-def test_custom_imports_that_fail_are_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"custom_imports.imports: cannot import 'not_there': No module named 'not_there'"
-    ):
-        load_config(write(tmp_path, RECIPE + "custom_imports = dict(imports='not_there')\n"))
-
-
-def test_a_config_that_builds_on_itself_is_rejected(tmp_path: Path) -> None:
-    path = write(tmp_path, "_base_ = ['recipe.py']\n")
-    with pytest.raises(ConfigError, match="builds on itself"):
-        read_config(path)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("dict(type='ResNet', depth=50)", {"type": "ResNet", "depth": 50}),
-        ("dict(a=[dict(b=1), 2], c=(dict(d=None),))", {"a": [{"b": 1}, 2], "c": ({"d": None},)}),
-        ("{'a': dict(b=-1.5)}", {"a": {"b": -1.5}}),
-        ("dictionary", "dictionary"),
-    ],
-)
-def test_an_option_may_be_written_as_in_a_config(text: str, value: object) -> None:
-    assert parse_options([f"model.backbone={text}"]) == {"model.backbone": value}
-
-
-def test_an_option_that_is_no_plain_dict_is_rejected() -> None:
-    with pytest.raises(ConfigError, match=r"--cfg-options a=dict\(b=open\('x'\)\): must be a dict of plain values"):
-        parse_options(["a=dict(b=open('x'))"])
-
-
-@pytest.mark.parametrize("option", ["model.backbone._delete_=True", "model.backbone=dict(_delete_=True,type='ResNet')"])
-def test_an_option_cannot_delete_and_says_what_can(option: str) -> None:
-    with pytest.raises(ConfigError) as told:
-        load_config("swav/swav_scenes", [option])
-    assert '_delete_ is for files; here a dict replaces what was there, whole: "model.backbone=dict(' in str(told.value)

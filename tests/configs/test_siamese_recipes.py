@@ -25,10 +25,7 @@ def test_moco_has_two_encoders_of_the_official_size(version: int, encoder: str) 
     parts = plan(f"moco/moco_v{version}_resnet50").parameters
     assert parts["backbone"] + parts["neck"] == parts["teacher"] == COUNTS[encoder]
     assert parts["total"] == 2 * COUNTS[encoder]
-
-
-def test_moco_v2_has_the_official_total() -> None:
-    assert plan("moco/moco_v2_resnet50").parameters["total"] == COUNTS["mocov2_both_encoders"]
+    assert version == 1 or parts["total"] == COUNTS["mocov2_both_encoders"]
 
 
 def test_byol_has_the_official_parameters() -> None:
@@ -97,15 +94,6 @@ def test_moco_v1_drops_after_120_and_160_epochs() -> None:
 )
 def test_the_highest_learning_rate_is_the_official_one(name: str, rate: float) -> None:
     assert peak(name) == pytest.approx(rate)
-
-
-@pytest.mark.parametrize("epochs, base", [(300, "a base rate of {} for 256 images"), (100, "the same with {}")])
-def test_byol_gives_the_official_rates_of_shorter_runs(epochs: int, base: str) -> None:
-    text = " ".join(find_config("byol/byol_resnet50").read_text().split())
-    (said,) = re.findall(rf"{epochs} epochs {base.format(r'([0-9.]+)')} [(]([0-9.]+)[)]", text)
-    batch = plan("byol/byol_resnet50").effective_batch
-    assert float(said[0]) * batch / 256 == pytest.approx(float(said[1]))
-    assert float(said[1]) == BASE_RATES[f"byol_{epochs}ep_{batch}"]
 
 
 def test_versions_1_and_2_of_moco_differ_where_the_papers_do() -> None:

@@ -101,7 +101,7 @@ METHODS = {
     "BYOL": Example({"backbone": TINY, "neck": NECK, "predictor": PREDICTOR, "loss": {"type": "CosineLoss"}}),
     "Distillation": Example(
         {"backbone": TINY, "teacher": CLASSIFIER, "loss": {"type": "DistillationLoss"}, "teacher_checkpoint": "none"},
-        options={"another": None, "sizes": (32,), "teacher_moves": False},  # another would have another teacher
+        options={"another": None, "teacher_moves": False},  # another would have another teacher
     ),
     "MoCo": Example(
         {"backbone": TINY, "neck": NECK, "loss": {"type": "InfoNCELoss", "temperature": 0.2}, "queue_length": 16}
@@ -120,7 +120,7 @@ METHODS = {
     ),
     "Supervised": Example(
         {key: value for key, value in CLASSIFIER.items() if key != "type"},
-        options={"sizes": (32,), "labels": CLASSES[:4]},
+        options={"labels": CLASSES[:4]},
     ),
     "SwAV": Example(
         {
@@ -131,7 +131,7 @@ METHODS = {
             "queue_length": 8,
             "queue_start_epoch": 0,
         },
-        options={"sizes": (32, 32, 24), "per_process": ("queue.rows",)},
+        options={"per_process": ("queue.rows",)},
     ),
 }
 _DRAWS, _DRAWS_NOTHING = {"varies": True}, {"varies": False}
@@ -144,7 +144,6 @@ TRANSFORMS = {
         {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2, "p": 1.0}, options=_DRAWS
     ),
     "Cutout": Example(options=_DRAWS),
-    "EvaluationView": Example({"resize": 28, "size": 24}, options=_DRAWS_NOTHING),
     "FreshBackground": Example(options=_DRAWS_NOTHING),
     "FreshBackground, alpha": Example(options={"channels": 4, "varies": True}),
     "GaussianBlur": Example({"sigma": (0.5, 2.0), "p": 1.0}, options=_DRAWS),

@@ -1,6 +1,5 @@
 """Every component of ours keeps the rules of its kind."""
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,25 +80,13 @@ def test_it_can_be_built_without_memory_as_a_dry_run_does(kind: str, case: str) 
         assert features.shape == (2, network.out_dim)
 
 
-@pytest.mark.parametrize("case", EXAMPLES["backbones"])
-def test_a_copy_of_a_backbone_shares_nothing_with_the_original(case: str) -> None:
-    backbone = built("backbones", case).eval()
-    images = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        expected = backbone(images)
-        duplicate = copy.deepcopy(backbone)
-        for tensor in (*backbone.parameters(), *backbone.buffers()):
-            tensor.zero_()
-        assert torch.equal(duplicate(images), expected)
-
-
 def test_our_data_sets_keep_the_rules_of_image_sources() -> None:
     scenes = DATASETS.build({"type": "Scenes", "split": "test", "size": 16, "variants": 1})
     testing.check_source(scenes)
     testing.check_source(DATASETS.build({"type": "Subset", "dataset": scenes, "count": 5}))
 
 
-@pytest.mark.parametrize(("kind", "case"), [("methods", "SwAV"), ("backbones", "RegNet"), ("losses", "SwAVLoss")])
+@pytest.mark.parametrize(("kind", "case"), [("methods", "SimCLR"), ("losses", "SwAVLoss")])
 def test_a_kit_leaves_component_and_random_state_as_they_were(kind: str, case: str) -> None:
     component, example = built(kind, case), EXAMPLES[kind][case]
     before = {name: value.clone() for name, value in component.state_dict().items()}

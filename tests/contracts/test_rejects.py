@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import torch
 from mmengine.hooks import Hook
-from torch.nn.utils.parametrizations import weight_norm
 
 from selfsup import testing
 from selfsup.ops.dist import all_reduce_sum, world_size
 from selfsup.testing.hook import SIMCLR
 from tests.contracts.broken_backbones import BROKEN as BACKBONES
 from tests.contracts.broken_backbones import FEATURE_MAPS, ONE_MAP, random_constant
-from tests.contracts.broken_hooks import HOOKS, Meddles
+from tests.contracts.broken_evaluators import EVALUATORS, TASK, TASKS, Mean
+from tests.contracts.broken_hooks import HOOKS, at_the_end
 from tests.contracts.broken_methods import METHODS, Center, Idle, StillTeacher
 from tests.contracts.broken_parts import LOSSES, NECKS
 from tests.contracts.broken_sources import SOURCES
@@ -21,6 +21,11 @@ from tests.contracts.broken_transforms import TRANSFORMS
 from tests.contracts.examples import rows
 from tests.contracts.rejection import Broken, changed, rejection, rules
 from tests.contracts.sound import Darken, Distance, Images, Neck, Net, Sound, TwoCrops
+from tests.evaluation.pictures import SMALL
+
+
+def check_evaluator(evaluator: Mean) -> None:
+    testing.check_evaluator(evaluator, TASK, input_contract=SMALL)
 
 
 def check_backbone(backbone: Net, **options: object) -> None:
@@ -35,6 +40,8 @@ BROKEN: dict[Callable[..., None], list[Broken]] = {
     testing.check_transform: TRANSFORMS,
     testing.check_hook: HOOKS,
     testing.check_source: SOURCES,
+    check_evaluator: EVALUATORS,
+    testing.check_task: TASKS,
 }
 
 
@@ -78,23 +85,19 @@ def test_what_keeps_every_rule_is_accepted() -> None:
     testing.check_transform(Darken(), varies=True)
     testing.check_transform(TwoCrops(), varies=True)
     testing.check_source(Images())
+    check_evaluator(Mean())
+    testing.check_task(TASK)
 
 
 def test_what_its_author_allows_is_accepted() -> None:
     testing.check_method(Idle(), untrained=("predictor.*",))
     testing.check_method(StillTeacher(), teacher_moves=False)
     testing.check_method(Center(), per_process=("center",))
-    testing.check_hook(Meddles(), observes=False)
+    testing.check_hook(at_the_end(lambda runner: torch.rand(1))(), observes=False)
 
 
 def test_state_that_is_reduced_over_the_processes_is_accepted() -> None:
     testing.check_method(changed(Center, reduce=lambda self, mean: all_reduce_sum(mean) / world_size())())
-
-
-def test_a_method_with_weight_norm_is_accepted() -> None:
-    method = Sound()
-    weight_norm(method.neck.mlp[0])
-    testing.check_method(method)
 
 
 class ReadsDeadPrototypes(Hook):

@@ -1,14 +1,10 @@
-"""The one view of supervised training, of BiT and of evaluators."""
+"""The one view of supervised training and of BiT."""
 
-import numpy as np
 import pytest
-from PIL import Image
-from torchvision import transforms as v1
 
 from selfsup.data.transforms import ColorJitter, RandomHorizontalFlip, RandomResizedCrop
-from selfsup.data.views.single_view import BiTViews, EvaluationView, SupervisedViews
+from selfsup.data.views.single_view import BiTViews, SupervisedViews
 from selfsup.errors import ConfigError
-from tests.data.pictures import picture
 
 
 def test_supervised_and_bit_take_the_steps_of_their_code() -> None:
@@ -34,18 +30,8 @@ def test_supervised_and_bit_take_the_steps_of_their_code() -> None:
         (lambda: SupervisedViews(jitter=0.6), r"jitter: must be in \[0, 0.5\], got 0.6"),
         (lambda: SupervisedViews(jitter=-0.1), r"jitter: must be in \[0, 0.5\], got -0.1"),
         (lambda: BiTViews(0), "size: must be > 0, got 0"),
-        (lambda: EvaluationView(128, 224), "resize: must be at least size = 224, got 128"),
     ],
 )
 def test_arguments_that_do_not_fit_are_rejected(build, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()
-
-
-@pytest.mark.parametrize(("height", "width"), [(120, 160), (300, 200), (64, 64)])
-def test_the_evaluation_view_is_torchvisions_resize_and_center_crop(height: int, width: int) -> None:
-    image = picture(height, width)
-    expected = v1.CenterCrop(64)(v1.Resize(73)(Image.fromarray(image)))
-    view = EvaluationView(73, 64)(image)
-    assert view.shape == (64, 64, 3)
-    assert np.abs(view.astype(int) - np.asarray(expected)).max() <= 1

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.weights.checkpoint import Checkpoint, checkpoint_path
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError
 from selfsup.ops.dist import barrier, is_main, rank
+from selfsup.weights.checkpoint import Checkpoint, checkpoint_path
 from tests.dist.two_processes import run_in_processes
 from tests.engine.tiny_run import tiny_config
 

@@ -5,17 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from selfsup.weights.checkpoint import Checkpoint, checkpoint_path
+from selfsup.engine.distributed import shard
 from selfsup.engine.save import export_backbone
 from selfsup.engine.start import TrainedWeights, start_from
-from selfsup.ops.parts import is_sharded
-from selfsup.engine.distributed import shard
 from selfsup.errors import CheckpointError
 from selfsup.losses import CrossEntropyLoss, InfoNCELoss
 from selfsup.methods import MoCo, Supervised
 from selfsup.necks import ProjectionNeck
 from selfsup.ops.dist import rank
-from selfsup.ops.parts import whole
+from selfsup.ops.parts import is_sharded, whole
+from selfsup.weights.checkpoint import Checkpoint, checkpoint_path
 from tests.dist.two_processes import run_in_processes
 from tests.methods.tiny import TinyBackbone, images
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from selfsup.config import load_config
-from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.layers import SyncBatchNorm
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.dist.two_processes import run_in_processes
 
 pytestmark = pytest.mark.dist

@@ -1,10 +1,7 @@
 """Sharded training on two processes against DistributedDataParallel, and against one process with the whole batch.
 
-The three kinds of run are compared in float64. In float32 they differ by the order in which sums are rounded, and batch
-norm, the queue's embeddings and NT-Xent make more of that from step to step, how much depends on the images that happen
-to be drawn: what held for all of them was a thousandth, and small learning rates. In float64 some 1e-12 of a weight is
-left of rounding after three steps, and a gradient that is wrong by a ten-thousandth fails every case. That float32 is
-split likewise is seen where runs are cut and resumed, below and in test_shard_methods.
+The three kinds of run are compared in float64: in float32 the order in which sums are rounded is magnified from step to
+step. That float32 is split likewise is seen where runs are cut and resumed, below and in test_shard_methods.
 """
 
 from collections.abc import Iterator
@@ -16,21 +13,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from selfsup.data.preprocess import Preprocess
-from selfsup.data.sources.scenes import Scenes
 from selfsup.data.input_contract import InputContract
+from selfsup.data.preprocess import Preprocess
 from selfsup.data.selection import Subset
-from selfsup.weights.load import load_backbone
-from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
+from selfsup.data.sources.scenes import Scenes
 from selfsup.engine.evaluate import evaluate, metrics
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
-from selfsup.ops.parts import is_sharded
 from selfsup.errors import CheckpointError
 from selfsup.evaluation import Features, Representation
 from selfsup.ops.dist import rank
-from selfsup.ops.parts import own_part, whole
+from selfsup.ops.parts import is_sharded, own_part, whole
 from selfsup.registry import BACKBONES, DATASETS, METHODS, TRANSFORMS
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
+from selfsup.weights.load import load_backbone
 from tests.dist.two_processes import run_in_processes
 from tests.engine.tiny_run import tiny_config
 
@@ -45,7 +41,6 @@ CASES: dict[str, dict[str, Any]] = {
         "optimizer": _LARC | {"variant": "simclr"},
         "param_groups": [{"kinds": ("bias", "norm"), "weight_decay": 0.0, "adapt": False, "lr": 1e-3}],
     },
-    "adamw": {"optimizer": {"type": "AdamW", "lr": 1e-4, "weight_decay": 0.1}},
     "accumulated": {"optimizer": _SGD, "accumulative_counts": 2},
     "clipped": {"optimizer": _SGD, "clip_grad": {"max_norm": 0.01}},
     "clipped by the largest": {"optimizer": _SGD, "clip_grad": {"max_norm": 1e-3, "norm_type": float("inf")}},
@@ -110,15 +105,7 @@ def train_all(folder: Path, batch: int, sharding: dict[str, Any] | None) -> None
             Runner(config, device="cpu").train()
 
 
-OTHERS: dict[str, dict[str, Any]] = {
-    "simclr": {"type": "SimCLR", "loss": {"type": "NTXentLoss", "temperature": 0.5}},
-    "byol": {
-        "type": "BYOL",
-        "predictor": {"type": "ProjectionNeck", "hidden_dims": (16,)},
-        "loss": {"type": "CosineLoss"},
-        "momentum": 0.5,
-    },
-}
+OTHERS: dict[str, dict[str, Any]] = {"simclr": {"type": "SimCLR", "loss": {"type": "NTXentLoss", "temperature": 0.5}}}
 
 
 def two_views(config: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
@@ -158,11 +145,6 @@ def test_sharded_is_wrapped_is_one_process(folder: Path, name: str) -> None:
             torch.testing.assert_close(
                 actual[key], other, rtol=1e-9, atol=1e-10, msg=lambda text, key=key: f"{key}: {text}"
             )
-
-
-def test_checkpointing_changes_nothing_that_sharding_computes(folder: Path) -> None:
-    plain = losses(folder / "ddp" / "clipped")[:1]  # the first loss does not know of the optimizer
-    assert losses(folder / "sharded" / "checkpointed")[:1] == pytest.approx(plain, rel=2e-7)
 
 
 def resume(work_dir: Path, sharding: dict[str, Any] | None = SHARDING, *, batch: int = 4) -> None:
@@ -251,10 +233,7 @@ def test_what_is_split_is_what_one_process_builds_and_its_features_are_the_same(
         torch.testing.assert_close(result["images"].features, expected.features, rtol=1e-5, atol=1e-6)
     for name, parameter in plain.method.named_parameters():
         assert sum(result["rows"][name] for result in results) == len(parameter), name
-    assert any(
-        "parameters are split over 2 processes and gathered in 5 blocks; the largest has" in text
-        for text in results[0]["log"]
-    )
+    assert any("parameters are split over 2 processes and gathered in 5 blocks" in text for text in results[0]["log"])
 
 
 def watched(work_dir: Path) -> tuple[list[str], dict[str, float]]:

@@ -21,7 +21,6 @@ _CASES: dict[str, dict[str, Any]] = {
     "float32": dict(shape=(8, 3, 4, 5), split=4, dtype=torch.float32, tolerance=1e-5),
     "far from zero": dict(shape=(8, 3, 4, 5), split=3, dtype=torch.float32, offset=1000.0, tolerance=5e-3),
     "no affine": dict(shape=(8, 3), split=4, affine=False),
-    "no shift": dict(shape=(8, 3), split=4, shift=False),
     "cumulative": dict(shape=(8, 3), split=4, momentum=None),
     "no running statistics": dict(shape=(8, 3), split=4, track_running_stats=False),
     "bfloat16 input": dict(shape=(8, 3, 4, 5), split=4, dtype=torch.float32, half=True, tolerance=2e-2),
@@ -43,8 +42,6 @@ def _run(synced: bool, name: str, rank: int | None) -> dict[str, Tensor]:
     )
     for parameter in norm.parameters():
         nn.init.uniform_(parameter, 0.5, 1.5, generator=generator)
-    if not case.get("shift", True):
-        norm.register_parameter("bias", None)
     if synced:
         norm = convert_sync_bn(norm)
         assert isinstance(norm, SyncBatchNorm)

@@ -25,15 +25,6 @@ def test_it_is_full_once_every_row_in_use_has_been_pushed() -> None:
     assert torch.equal(queue.rows, _rows(3, 4, 1, 2, 0))
 
 
-def test_the_state_dict_brings_back_rows_and_fullness() -> None:
-    queue, copy = FeatureQueue(2, 4, 3), FeatureQueue(2, 4, 3)
-    queue.push(torch.ones(2, 4, 3), length=4)
-    copy.load_state_dict(queue.state_dict())
-    assert copy.is_full(4)
-    assert torch.equal(copy.rows, queue.rows)
-    assert not list(queue.parameters())
-
-
 def test_half_precision_features_are_kept_in_float32() -> None:
     queue = FeatureQueue(1, 2, 1)
     queue.push(_rows(1, 2).to(torch.bfloat16).requires_grad_(), length=2)

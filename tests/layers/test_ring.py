@@ -31,15 +31,6 @@ def test_it_starts_with_different_rows_of_unit_length() -> None:
     assert (rows @ rows.T - torch.eye(50)).abs().max() < 0.99
 
 
-def test_the_state_dict_brings_back_rows_and_pointer() -> None:
-    ring, copy = RingBuffer(4, 3), RingBuffer(4, 3)
-    ring.push(torch.ones(2, 3))
-    copy.load_state_dict(ring.state_dict())
-    assert torch.equal(copy.rows, ring.rows)
-    assert int(copy.pointer) == 2
-    assert not list(ring.parameters())
-
-
 def test_half_precision_rows_are_kept_in_float32_without_gradient() -> None:
     ring = RingBuffer(2, 1)
     ring.push(_column(1, 2).to(torch.bfloat16).requires_grad_())
@@ -51,9 +42,3 @@ def test_half_precision_rows_are_kept_in_float32_without_gradient() -> None:
 def test_more_rows_than_places_are_rejected() -> None:
     with pytest.raises(ValueError, match="3 rows do not fit into 2"):
         RingBuffer(2, 1).push(_column(1, 2, 3))
-
-
-@pytest.mark.parametrize("length, dim", [(0, 4), (4, 0)])
-def test_a_buffer_without_rows_or_features_is_rejected(length: int, dim: int) -> None:
-    with pytest.raises(ValueError, match=f"must be >= 1, got {length} and {dim}"):
-        RingBuffer(length, dim)

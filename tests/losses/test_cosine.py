@@ -16,21 +16,10 @@ def test_both_directions_sum_to_the_loss_of_byol() -> None:
     assert _both_directions("byol/loss") == pytest.approx(expected["mm_value"] + 4, abs=1e-12)  # mmpretrain's lacks 4
 
 
-def test_a_quarter_of_both_directions_less_one_is_the_loss_of_simsiam() -> None:
-    assert _both_directions("byol/loss") / 4 - 1 == pytest.approx(record("simsiam/loss")["expected"], abs=1e-12)
-
-
 def test_ranges_from_zero_to_four() -> None:
     rows = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     assert float(CosineLoss()(rows, 2 * rows)) == pytest.approx(0, abs=1e-6)
     assert float(CosineLoss()(rows, -rows)) == pytest.approx(4, abs=1e-6)
-
-
-def test_only_the_prediction_gets_a_gradient() -> None:
-    prediction, target = (torch.randn(3, 4, requires_grad=True) for _ in range(2))
-    CosineLoss()(prediction, target).backward()
-    assert prediction.grad.any()
-    assert target.grad is None
 
 
 def test_the_mean_of_both_directions_negated_is_the_loss_of_simsiam() -> None:
@@ -40,11 +29,7 @@ def test_the_mean_of_both_directions_negated_is_the_loss_of_simsiam() -> None:
     assert float(mean) == pytest.approx(check["expected"], abs=1e-12)
 
 
-def test_the_negated_cosine_ranges_from_minus_one_to_one_and_leaves_the_target_alone() -> None:
-    rows, target = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)).unbind()
-    rows, target = rows.requires_grad_(), target.requires_grad_()
+def test_the_negated_cosine_ranges_from_minus_one_to_one() -> None:
+    rows = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     assert NegativeCosineLoss()(rows, 2 * rows).item() == pytest.approx(-1, abs=1e-6)
     assert NegativeCosineLoss()(rows, -rows).item() == pytest.approx(1, abs=1e-6)
-    NegativeCosineLoss()(rows, target).backward()
-    assert rows.grad.any()
-    assert target.grad is None

@@ -6,7 +6,6 @@ from selfsup.errors import ConfigError
 from selfsup.losses import InfoNCELoss
 from selfsup.methods import MoCo, Progress
 from selfsup.necks import ProjectionNeck
-from selfsup.registry import METHODS
 from tests.methods.tiny import Flatten, TinyBackbone, images
 from tests.reference import record
 from tests.reference.moco import RingByTheCode, info_nce_by_the_paper, unit
@@ -67,58 +66,11 @@ def test_the_teacher_follows_the_student_as_the_step_before_left_it() -> None:
         assert float(teacher) == pytest.approx(expected, abs=check["tol"])
 
 
-def test_the_first_step_leaves_the_teacher_as_the_copy_it_is() -> None:
-    method = _tiny()
-    before = {name: value.clone() for name, value in method.teacher.state_dict().items()}
-    method.before_step(_progress())
-    assert all(torch.equal(value, before[name]) for name, value in method.teacher.state_dict().items())
-
-
-def test_the_state_holds_teacher_queue_and_pointer_and_brings_the_next_loss_back() -> None:
-    method = _tiny()
-    method.loss(images(8, 8, seed=1))
-    with torch.no_grad():
-        method.neck.mlp[0].weight.mul_(2)
-    method.before_step(_progress())
-    copy = METHODS.build(
-        dict(
-            type="MoCo",
-            backbone=TinyBackbone(),
-            neck=dict(type="ProjectionNeck", hidden_dims=(6,), out_dim=4),
-            loss=dict(type="InfoNCELoss", temperature=0.2),
-            queue_length=12,
-        )
-    )
-    assert not torch.equal(copy.queue.rows, method.queue.rows)
-    copy.load_state_dict(method.state_dict())
-    assert int(copy.queue.pointer) == 4
-    assert not [name for name, _ in method.named_parameters() if "queue" in name]
-    for seed in (2, 3):
-        assert torch.equal(method.loss(images(8, 8, seed=seed))["loss"], copy.loss(images(8, 8, seed=seed))["loss"])
-
-
 def test_on_one_process_the_official_shuffle_would_change_no_key() -> None:
     method = _tiny().double()
     view = images(8, batch=6, dtype=torch.float64)[0]
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     torch.testing.assert_close(method.teacher(view[order])[order.argsort()], method.teacher(view))
-
-
-def test_evaluation_leaves_queue_and_statistics_alone() -> None:
-    method = _tiny().eval()
-    before = {name: value.clone() for name, value in method.state_dict().items()}
-    method.loss(images(8, 8))
-    assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
-
-
-def test_bfloat16_autocast_leaves_the_loss_in_float32_and_near() -> None:
-    views = images(8, 8)
-    expected = _tiny().loss(views)["loss"]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        method = _tiny()
-        loss = method.loss(views)["loss"]
-    assert loss.dtype == method.queue.rows.dtype == torch.float32
-    torch.testing.assert_close(loss, expected, rtol=0.02, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -138,24 +90,3 @@ def test_a_queue_that_does_not_hold_whole_batches_is_rejected_with_lengths_that_
         )
         assert str(caught.value).endswith(nearest)
     assert int(method.queue.pointer) == 0
-
-
-def test_a_queue_of_whole_batches_is_taken() -> None:
-    _tiny(queue_length=12).check_batch(2, 2)
-    _tiny(queue_length=4).check_batch(4, 1)
-
-
-def test_a_queue_without_places_is_rejected() -> None:
-    with pytest.raises(ConfigError, match=r"queue_length: must be >= 1, got 0"):
-        _tiny(queue_length=0)
-
-
-def test_a_momentum_above_one_is_rejected() -> None:
-    with pytest.raises(ConfigError, match=r"momentum: must be in \[0, 1\]"):
-        _tiny(momentum=1.1)
-
-
-@pytest.mark.parametrize("views", [1, 3])
-def test_anything_but_two_views_is_rejected(views: int) -> None:
-    with pytest.raises(ConfigError, match=f"MoCo needs exactly 2 views of each image, got {views}"):
-        _tiny().loss(images(*[8] * views))

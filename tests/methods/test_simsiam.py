@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from selfsup.engine.optim.groups import parameter_groups
-from selfsup.errors import ConfigError
 from selfsup.losses import NegativeCosineLoss
 from selfsup.methods import SimSiam
 from selfsup.registry import METHODS
@@ -72,8 +71,3 @@ def test_the_frozen_bias_is_the_only_parameter_that_is_not_trained() -> None:
     assert [name for name, parameter in method.named_parameters() if parameter.grad is None] == ["neck.mlp.3.bias"]
     trained = {parameter for group in parameter_groups(method) for parameter in group["params"]}
     assert method.neck.mlp[3].bias not in trained
-
-
-def test_anything_but_two_views_is_rejected() -> None:
-    with pytest.raises(ConfigError, match="SimSiam needs exactly 2 views of each image, got 3"):
-        _tiny().loss(images(8, 8, 8))

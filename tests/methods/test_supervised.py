@@ -12,7 +12,6 @@ from selfsup.losses import BinaryCrossEntropyLoss, CrossEntropyLoss
 from selfsup.methods import Progress, Supervised
 from selfsup.methods.supervised import checked_labels
 from selfsup.necks import HiddenLayers
-from selfsup.registry import METHODS
 from tests.methods.tiny import Flatten, TinyBackbone, images
 from tests.reference.cross_entropy import cross_entropy_by_the_definition, sigmoid_cross_entropy_by_the_definition
 
@@ -81,23 +80,6 @@ def test_top1_and_top5_count_what_sorting_the_scores_finds() -> None:
         assert float(parts[f"top{top}"]) == pytest.approx(np.mean(hits))
     few = _linear(num_classes=5)
     assert list(few.loss([features], torch.arange(50) % 5)) == ["loss", "top1"]
-
-
-def test_objects_and_dicts_build_the_same_model() -> None:
-    torch.manual_seed(0)
-    by_objects = Supervised(TinyBackbone(), 4, CrossEntropyLoss(label_smoothing=0.1), neck=HiddenLayers(8, (6,)))
-    torch.manual_seed(0)
-    by_dicts = METHODS.build(
-        dict(
-            type="Supervised",
-            backbone=TinyBackbone(),
-            num_classes=4,
-            loss=dict(type="CrossEntropyLoss", label_smoothing=0.1),
-            neck=dict(type="HiddenLayers", hidden_dims=(6,)),
-        )
-    )
-    views, labels = images(8), torch.tensor([0, 1, 2, 3])
-    assert torch.equal(by_objects.loss(views, labels)["loss"], by_dicts.loss(views, labels)["loss"])
 
 
 def test_features_are_those_before_the_neck() -> None:
@@ -189,24 +171,6 @@ def test_evaluation_mode_does_not_mix() -> None:
 def test_labels_that_do_not_fit_are_rejected(labels: Tensor | None, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         _linear().loss([_features(3)], labels)
-
-
-def test_two_views_are_rejected() -> None:
-    with pytest.raises(ConfigError, match="Supervised needs exactly 1 view of each image, got 2"):
-        _linear().loss([_features(3)] * 2, torch.tensor([0, 1, 2]))
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (dict(num_classes=1), r"num_classes: must be >= 2, got 1"),
-        (dict(mixup_alpha=-0.1), r"mixup_alpha: must be >= 0, got -0\.1"),
-        (dict(neck=HiddenLayers(4, (2,))), r"neck\.in_dim: must be backbone\.out_dim = 8, got 4"),
-    ],
-)
-def test_bad_arguments_are_rejected(arguments: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Supervised(TinyBackbone(8), **{"num_classes": 3, "loss": CrossEntropyLoss(), **arguments})
 
 
 class _Waits(TorchDispatchMode):

@@ -75,37 +75,6 @@ def test_the_queue_does_what_the_reference_does(queue_length: int, batch: int) -
     torch.testing.assert_close(method.queue.rows[:, :in_use], torch.tensor(reference.rows))
 
 
-def test_the_queue_is_in_the_state_dict_and_no_parameter() -> None:
-    method = _tiny(queue_length=8, queue_start_epoch=0)
-    method.loss(images(8, 8))
-    copy = _tiny(queue_length=8, queue_start_epoch=0)
-    copy.load_state_dict(method.state_dict())
-    assert copy.queue.filled == 4
-    assert torch.equal(copy.queue.rows, method.queue.rows)
-    assert not [name for name, _ in method.named_parameters() if "queue" in name]
-
-
-def test_without_a_queue_the_state_has_none() -> None:
-    assert not [name for name in _tiny().state_dict() if "queue" in name]
-
-
-def test_evaluation_leaves_the_queue_alone() -> None:
-    method = _tiny(queue_length=8, queue_start_epoch=0).eval()
-    method.loss(images(8, 8))
-    assert method.queue.filled == 0
-
-
-def test_a_queue_shorter_than_the_batch_is_rejected_at_the_first_step() -> None:
-    with pytest.raises(ConfigError, match=r"queue_length: must hold at least one batch .*, 4 images, got 3"):
-        _tiny(queue_length=3).loss(images(8, 8))
-
-
-@pytest.mark.parametrize("name", ["queue_length", "queue_start_epoch"])
-def test_negative_numbers_are_rejected(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{name}: must be >= 0, got -1"):
-        _tiny(**{name: -1})
-
-
 def test_prototypes_are_scaled_before_the_step_and_not_by_the_loss() -> None:
     method = _tiny()
     with torch.no_grad():
@@ -157,17 +126,6 @@ def test_usage_when_each_prototype_has_its_sample() -> None:
     assert float(method.loss(only_two)["dead_prototypes"]) == pytest.approx(1 / 3)
 
 
-def test_bfloat16_autocast_leaves_the_loss_in_float32_and_near() -> None:
-    method = _tiny()
-    method.before_step(_progress())
-    views = images(8, 8, 8, batch=8)
-    expected = method.loss(views)["loss"]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = method.loss(views)["loss"]
-    assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, expected, rtol=0.02, atol=0)
-
-
 def test_too_few_samples_for_the_prototypes_are_told_with_what_to_change() -> None:
     assert _tiny().advice(5) == []
     (advice,) = _tiny().advice(2)
@@ -187,24 +145,6 @@ def test_a_queue_shorter_than_the_batch_of_all_processes_is_rejected(per_process
         _tiny(queue_length=4).check_batch(per_process, processes)
     _tiny(queue_length=0).check_batch(per_process, processes)
     _tiny(queue_length=6).check_batch(per_process, processes)
-
-
-def test_fewer_views_than_are_assigned_are_rejected() -> None:
-    method = SwAV(TinyBackbone(), ProjectionNeck(8, (), 4), Prototypes(4, 5), SwAVLoss(assign_views=(0, 2)))
-    with pytest.raises(ConfigError, match=r"assign_views \(0, 2\) needs at least 3 views of each image, got 2"):
-        method.loss(images(8, 8))
-
-
-@pytest.mark.parametrize(
-    "neck, prototypes, message",
-    [
-        (ProjectionNeck(9, (), 4), Prototypes(4, 5), r"neck\.in_dim: must be backbone\.out_dim = 8, got 9"),
-        (ProjectionNeck(8, (), 4), Prototypes(6, 5), r"prototypes\.in_dim: must be neck\.out_dim = 4, got 6"),
-    ],
-)
-def test_parts_that_do_not_fit_are_rejected(neck: nn.Module, prototypes: nn.Module, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        SwAV(TinyBackbone(8), neck, prototypes, SwAVLoss())
 
 
 @pytest.mark.parametrize(

@@ -25,15 +25,6 @@ def test_scores_of_unit_embeddings_are_cosines() -> None:
     torch.testing.assert_close(prototypes(embeddings), expected)
 
 
-def test_autocast_does_not_round_scores() -> None:
-    torch.manual_seed(0)
-    prototypes, embeddings = Prototypes(64, 7), torch.randn(3, 64)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        scores = prototypes(embeddings)
-    assert torch.equal(scores, prototypes(embeddings))
-    assert prototypes(embeddings.to(torch.bfloat16)).dtype == torch.float32
-
-
 @pytest.mark.parametrize("in_dim, count, message", [(0, 5, "in_dim"), (5, 0, "num_prototypes")])
 def test_a_bad_size_is_named_with_its_place(in_dim: int, count: int, message: str) -> None:
     with pytest.raises(ConfigError, match=rf"{message}: must be > 0, got 0"):

