@@ -25,7 +25,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from selfsup.config import sync_bn_group
+from selfsup.config import dist_timeout, sync_bn_group
 from selfsup.config.recipe import Recipe, Sharding
 from selfsup.errors import ConfigError
 from selfsup.layers import convert_sync_bn
@@ -176,7 +176,7 @@ def wrap(
         ConfigError: if the processes cannot be divided into groups of ``sync_bn``, or the method cannot be split.
     """
     if (group := sync_bn_group(recipe, world_size())) is not None:
-        method = convert_sync_bn(method, group)
+        method = convert_sync_bn(method, group, timeout=dist_timeout(recipe))
     if sharding := sharding_of(recipe):
         method = shard(method, device, min_parameters=sharding.min_parameters)
         log(f"sharding: {describe_shards(method, sharding.min_parameters)}")

@@ -114,16 +114,17 @@ def all_reduce_max(tensor: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def gather(tensor: Tensor) -> Tensor:
+def gather(tensor: Tensor, *, group: dist.ProcessGroup | None = None) -> Tensor:
     """The rows of every process, ordered by rank.
 
     Args:
         tensor: shape (B, ...), the same shape in every process.
+        group: the processes; None for all.
 
     Returns:
-        Shape (world size * B, ...), without gradient.
+        Shape (number of processes * B, ...), without gradient.
     """
-    return _gather(tensor.detach())
+    return _gather(tensor.detach(), group)
 
 
 @torch.no_grad()
@@ -228,11 +229,12 @@ def _all_reduce(tensor: Tensor, operation: Any, group: dist.ProcessGroup | None)
     return result
 
 
-def _gather(tensor: Tensor) -> Tensor:
-    if world_size() == 1:
+def _gather(tensor: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
+    processes = dist.get_world_size(group) if _running() else 1
+    if processes == 1:
         return tensor.clone()
-    parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(world_size())]
-    dist.all_gather(parts, tensor.contiguous())
+    parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(processes)]
+    dist.all_gather(parts, tensor.contiguous(), group=group)
     return torch.cat(parts)
 
 
