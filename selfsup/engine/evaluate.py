@@ -101,7 +101,7 @@ def evaluate(
     checkpoint: str | Path,
     *,
     device: str | None = None,
-    launcher: Launcher = "none",
+    launcher: Launcher | None = None,
     results: Path | None = None,
     note: Callable[[str], object] = print,
 ) -> list[Row]:
@@ -111,7 +111,7 @@ def evaluate(
         recipe: with ``evaluators``.
         checkpoint: a training checkpoint of the same model, or an exported backbone.
         device: ``'cpu'``, ``'cuda'``, or None for the GPU where there is one.
-        launcher: what started the processes.
+        launcher: what started the processes; None to find out.
         results: the file that rows are appended to; one that is there already is not computed again.
         note: told what a reader should know: evaluators that are left out, test images that were trained on.
 

@@ -43,6 +43,7 @@ from selfsup.methods.base import Method, Progress
 from selfsup.ops.dist import (
     Launcher,
     broadcast_object,
+    found_launcher,
     init_process_group,
     is_main,
     local_device,
@@ -66,7 +67,7 @@ class Runner(MMEngineRunner):
         recipe: what ``load_config`` gives, or a config as plain data.
         resume: from the newest checkpoint of the work dir, or start if there is none.
         device: ``'cpu'``, ``'cuda'``, or None for the GPU where there is one.
-        launcher: what started the processes.
+        launcher: what started the processes; None to find out.
 
     Raises:
         ConfigError: if the work dir cannot be written to.
@@ -79,7 +80,7 @@ class Runner(MMEngineRunner):
         *,
         resume: bool = False,
         device: str | None = None,
-        launcher: Launcher = "none",
+        launcher: Launcher | None = None,
     ) -> None:
         self.recipe = recipe = Recipe.of(recipe)
         self._device_wanted = device
@@ -95,7 +96,7 @@ class Runner(MMEngineRunner):
         super().__init__(
             model=recipe.model,
             work_dir=str(work_dir),
-            launcher=launcher,
+            launcher=launcher or found_launcher(),
             default_hooks=recipe.hooks,
             custom_hooks=recipe.custom_hooks,
             load_from=recipe.load_from,
