@@ -37,7 +37,7 @@ from selfsup.engine.save import Stateful, collect, export_backbone, identity_of
 from selfsup.engine.schedules.build import build_schedules
 from selfsup.engine.splits import check_images, data_state, describe_split, run_split
 from selfsup.engine.start import TrainedWeights, start_from
-from selfsup.engine.work_dir import archive, check_writable, found_before, sweep, unused_name
+from selfsup.engine.work_dir import archive, check_writable, found_before, in_use, sweep, unused_name
 from selfsup.errors import require, under
 from selfsup.methods.base import Method, Progress
 from selfsup.ops.dist import (
@@ -215,7 +215,12 @@ class Runner(MMEngineRunner):
             CheckpointError: if the state cannot be saved, or does not fit.
             NonFiniteError: at the first loss or gradient that is not finite.
             Interrupted: after Ctrl-C, once the state is saved.
+            ConfigError: if another run is at work in the work dir.
         """
+        with in_use(Path(self.work_dir)):
+            return self._train()
+
+    def _train(self) -> nn.Module:
         start_step = self._start()
         self.method.before_training(self.trained)
         with together():

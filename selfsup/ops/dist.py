@@ -82,7 +82,9 @@ def init_process_group(
     if kind == "cuda":
         if number is not None and place["world_size"] > 1:
             raise ConfigError.at("device", "each process takes a GPU of its own", got=device, expected="use 'cuda'")
-        gpu = torch.device("cuda", own_gpu(place["local_rank"], torch.cuda.device_count()) if number is None else number)
+        gpu = torch.device(
+            "cuda", own_gpu(place["local_rank"], torch.cuda.device_count()) if number is None else number
+        )
         torch.cuda.set_device(gpu)
     dist.init_process_group(
         backend="nccl" if kind == "cuda" else "gloo",
