@@ -59,7 +59,7 @@ class TrainLoop(BaseLoop):
     @property
     def progress(self) -> Progress:
         """Where the run stands before the current step."""
-        return Progress(self.iter, self.max_iters, self.epoch, self.steps_per_epoch)
+        return Progress(self.iter, self.max_iters, self.epoch, self.steps_per_epoch, self.runner.accumulate)
 
     def run(self) -> None:
         """Train to the last step.

@@ -39,7 +39,7 @@ from selfsup.engine.splits import check_images, data_state, describe_split, run_
 from selfsup.engine.start import TrainedWeights, start_from
 from selfsup.engine.work_dir import archive, check_writable, found_before, in_use, sweep, unused_name
 from selfsup.errors import require, under
-from selfsup.methods.base import Method, Progress
+from selfsup.methods.base import Method, Progress, check_batches
 from selfsup.ops.dist import (
     Launcher,
     broadcast_object,
@@ -174,7 +174,7 @@ class Runner(MMEngineRunner):
         sharded = sharding_of(self.recipe)
         with under("model"):
             method: Any = build_on_main(lambda: METHODS.build(model)) if sharded else METHODS.build(model)
-            method.check_batch(self.recipe.train_dataloader.batch_size, world_size())
+            check_batches(method, self.recipe.train_dataloader.batch_size, world_size(), self.recipe.accumulate)
         method.channels_last = self.memory_format is torch.channels_last
         return method
 

@@ -27,12 +27,14 @@ class Progress:
         total_steps: optimizer updates of the whole run, > 0.
         epoch: passes over the data done, from 0.
         steps_per_epoch: optimizer updates per pass.
+        micro_batches: calls of the loss that make one update.
     """
 
     step: int
     total_steps: int
     epoch: int
     steps_per_epoch: int
+    micro_batches: int = 1
 
     @property
     def fraction(self) -> float:
@@ -161,10 +163,11 @@ class Method(BaseModel):
     def check_batch(self, per_process: int, processes: int) -> None:
         """Reject a batch that the method cannot train with; asked before anything is written, and by a dry run.
 
-        It may be called without weights, on the meta device, and without a process group.
+        Where several micro-batches make an update it is asked for one of them and for all of them together. It may be
+        called without weights, on the meta device, and without a process group.
 
         Args:
-            per_process: images per process and micro-batch, > 0.
+            per_process: images per process, > 0.
             processes: how many take part, > 0.
 
         Raises:
@@ -334,6 +337,16 @@ def _takes(signature: inspect.Signature, names: Sequence[str]) -> bool:
         return False
     kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
     return all(kinds[name] is inspect.Parameter.VAR_POSITIONAL or name == value for name, value in bound.items())
+
+
+def check_batches(method: Method, per_process: int, processes: int, micro_batches: int) -> None:
+    """Ask a method whether it can train with a micro-batch, and with all of an update.
+
+    Raises:
+        ConfigError: if it cannot.
+    """
+    for size in sorted({per_process, per_process * micro_batches}):
+        method.check_batch(size, processes)
 
 
 def check_views(views: Sequence[Tensor], *, needed: int | None, exact: bool, why: str) -> None:
