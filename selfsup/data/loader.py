@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -96,6 +97,11 @@ def _processes() -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "cv2", "selfsup.data"])
+    # A closed terminal is for the main process too, see _prepare_worker; the server takes over what is ignored here.
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        forkserver.ensure_running()
+        signal.signal(signal.SIGHUP, before)
     return context
 
 

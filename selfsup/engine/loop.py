@@ -78,6 +78,7 @@ class TrainLoop(BaseLoop):
         with InterruptWatch() as interrupt:
             while self.iter < self.max_iters:
                 start = time.perf_counter()
+                interrupt.begin_step()
                 micro_batches = self._fetch(batches)
                 waited = time.perf_counter() - start
                 self._stop_if_needed(interrupt.asked, interrupt.number)
@@ -120,6 +121,7 @@ class TrainLoop(BaseLoop):
                     raise kind(f"{fault}; {how_to_resume}") from fault
         if asked_to_stop:
             self._save()
+            self.runner.logger.info(f"stopped by {signal.Signals(number).name} after step {self.iter}; all is saved")
             raise Interrupted(self.iter, number)
 
     def _save_for_later(self, *, again: bool) -> str:
