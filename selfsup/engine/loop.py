@@ -160,14 +160,13 @@ class TrainLoop(BaseLoop):
             for name, value in self._forward_backward(micro_batches[: number + 1]).items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value / runner.accumulate
         runner.method.after_step(progress)
-        outputs = self._mean_over_processes(sums)
+        outputs = self._mean_over_processes(sums, grad_norm=runner.optim_wrapper.last_grad_norm)
+        grad_norm = outputs.pop("grad_norm", None)
         for scheduler in runner.param_schedulers or ():
             if hasattr(scheduler, "observe"):
                 scheduler.observe(outputs["loss"])
         outputs |= options
-        if runner.optim_wrapper.last_grad_norm is not None:
-            outputs["grad_norm"] = float(runner.optim_wrapper.last_grad_norm)
-        return outputs
+        return outputs if grad_norm is None else outputs | {"grad_norm": grad_norm}
 
     def _call_hooks(self, micro_batches: list[dict[str, Any]], outputs: dict[str, float]) -> None:
         """What follows an update."""
@@ -206,7 +205,8 @@ class TrainLoop(BaseLoop):
             runner.optim_wrapper.update_params(loss)
         except NonFiniteError as error:
             raise NonFiniteError(self._describe(str(error), micro_batches)) from None
-        return {**{name: value.detach().float() for name, value in parts.items()}, "loss": loss.detach()}
+        found = {**{name: value.detach().float() for name, value in parts.items()}, "loss": loss.detach()}
+        return {name: value.to(loss.device) for name, value in found.items()}  # a metric may be computed on the CPU
 
     def _check_finite(self, losses: Sequence[tuple[str, Tensor]], batch: dict[str, Any]) -> None:
         """Stop all processes before the backward pass, in which they would wait for the one that has a bad loss.
@@ -231,10 +231,13 @@ class TrainLoop(BaseLoop):
             "optim_wrapper.precision='fp32', and resume with --resume"
         )
 
-    def _mean_over_processes(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        stacked = torch.stack([value.double() for value in sums.values()])
-        means = all_reduce_sum(stacked) / world_size()
-        return dict(zip(sums, means.tolist(), strict=True))
+    def _mean_over_processes(self, sums: dict[str, Tensor], *, grad_norm: Tensor | None) -> dict[str, float]:
+        """One reduction and one wait for the device; the norm of the gradients is the same everywhere."""
+        means = all_reduce_sum(torch.stack([value.double() for value in sums.values()])) / world_size()
+        if grad_norm is None:
+            return dict(zip(sums, means.tolist(), strict=True))
+        means = torch.cat([means, grad_norm.detach().double().reshape(1).to(means.device)])
+        return dict(zip([*sums, "grad_norm"], means.tolist(), strict=True))
 
 
 def _around_checkpoint(hooks: Sequence[Hook]) -> tuple[list[Hook], list[Hook]]:

@@ -220,7 +220,8 @@ class SwAV(Method):
 def _prototype_usage(scores: Tensor, assignments: Tensor) -> dict[str, Tensor]:
     """See :meth:`SwAV.loss`; both of shape (samples, K)."""
     prototypes = scores.shape[1]
-    nearest = torch.bincount(scores.argmax(dim=1), minlength=prototypes).to(assignments.dtype)
+    # torch.bincount would wait for a GPU
+    nearest = assignments.new_zeros(prototypes).index_add_(0, scores.argmax(dim=1), assignments.new_ones(len(scores)))
     total, nearest = all_reduce_sum(torch.stack([assignments.sum(dim=0), nearest]))
     entropy = torch.special.entr(total / total.sum()).sum() / math.log(max(prototypes, 2))
     return {"assignment_entropy": entropy, "dead_prototypes": (nearest == 0).float().mean()}
