@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from torch import Tensor
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
 from selfsup.data.sampler import StepSampler

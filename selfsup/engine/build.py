@@ -1,7 +1,6 @@
 """What a run trains with, from its config: images, lengths, optimizer, batches; each needs those before."""
 
 import logging
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from selfsup.data.sources.source import single_labels
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.errors import ConfigError, DataError, under
 from selfsup.methods.base import Method
+from selfsup.ops.cpus import number_of_workers, own_cpus
 from selfsup.ops.dist import gather_objects, rank, world_size
 from selfsup.ops.precision import fast_everywhere, fast_precisions, reason
 from selfsup.ops.together import together
@@ -146,11 +146,10 @@ def build_batches(
         total_steps=total_steps,
         accumulate=accumulate,
     )
-    workers = min(loader.num_workers, os.cpu_count() or 1)  # more would only wait for each other
     return build_loader(
         view_dataset,
         sampler,
-        num_workers=workers,
+        num_workers=number_of_workers(loader.num_workers, own_cpus(), device),
         prefetch_factor=loader.prefetch_factor,
         collate=collate,
         device=device,

@@ -26,6 +26,7 @@ from selfsup.evaluation.scores import Score
 from selfsup.evaluation.task import Task
 from selfsup.methods.base import Method
 from selfsup.ops.dist import Launcher, broadcast_object, init_process_group, is_main, local_device
+from selfsup.ops.kernels import choose_kernels
 from selfsup.ops.memory import tune_allocator
 from selfsup.registry import DATASETS, EVALUATORS, METHODS, TASKS, TRANSFORMS
 from selfsup.weights.checkpoint import Checkpoint
@@ -126,6 +127,7 @@ def evaluate(
     where = local_device(device)
     if where.type == "cpu":
         tune_allocator(recipe.tune_allocator)
+    choose_kernels(where, tf32=False, benchmark=False, deterministic=recipe.deterministic)
     method = _built(recipe, where)
     step = load_method(checkpoint, method)
     method.eval()

@@ -40,6 +40,7 @@ from selfsup.engine.start import TrainedWeights, start_from
 from selfsup.engine.work_dir import archive, check_writable, found_before, in_use, sweep, unused_name
 from selfsup.errors import require, under
 from selfsup.methods.base import Method, Progress, check_batches
+from selfsup.ops.cpus import limit_threads, own_cpus
 from selfsup.ops.dist import (
     Launcher,
     broadcast_object,
@@ -51,6 +52,7 @@ from selfsup.ops.dist import (
     world_size,
 )
 from selfsup.ops.files import write_record
+from selfsup.ops.kernels import choose_kernels
 from selfsup.ops.memory import tune_allocator
 from selfsup.ops.parts import is_sharded
 from selfsup.ops.together import together
@@ -154,6 +156,13 @@ class Runner(MMEngineRunner):
         init_process_group(self.launcher, self._device_wanted, timeout=dist_timeout(self.recipe))
         if self.device.type == "cpu":
             tune_allocator(self.recipe.tune_allocator)
+            limit_threads(own_cpus())
+        choose_kernels(
+            self.device,
+            tf32=self.recipe.tf32,
+            benchmark=self.recipe.cudnn_benchmark,
+            deterministic=self.recipe.deterministic,
+        )
         self._rank, self._world_size = rank(), world_size()
         self._timestamp = broadcast_object(unused_name(Path(self.work_dir)))
 
