@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from selfsup.config import Recipe, dist_timeout, dump_config, plain
 from selfsup.data.splits import Split
 from selfsup.data.view_dataset import ViewDataset
+from selfsup.engine.beforehand import check_batches, said_beforehand
 from selfsup.engine.build import (
     build_batches,
     build_images,
@@ -39,7 +40,7 @@ from selfsup.engine.splits import check_images, data_state, describe_split, run_
 from selfsup.engine.start import TrainedWeights, start_from
 from selfsup.engine.work_dir import archive, check_writable, found_before, in_use, sweep, unused_name
 from selfsup.errors import require, under
-from selfsup.methods.base import Method, Progress, check_batches
+from selfsup.methods.base import Method, Progress
 from selfsup.ops.cpus import limit_threads, own_cpus
 from selfsup.ops.dist import (
     Launcher,
@@ -183,7 +184,7 @@ class Runner(MMEngineRunner):
         sharded = sharding_of(self.recipe)
         with under("model"):
             method: Any = build_on_main(lambda: METHODS.build(model)) if sharded else METHODS.build(model)
-            check_batches(method, self.recipe.train_dataloader.batch_size, world_size(), self.recipe.accumulate)
+        check_batches(method, self.recipe, world_size())
         method.channels_last = self.memory_format is torch.channels_last
         return method
 
@@ -296,6 +297,9 @@ class Runner(MMEngineRunner):
             self.logger.info("no image is held out: evaluations look at images that are trained on")
         self.view_dataset = ViewDataset(images, views, seed=recipe.seed)
         self.accumulate, self.steps_per_epoch, self.total_steps = lengths(recipe, len(images))
+        lengths_known = {"steps": self.total_steps, "steps_per_epoch": self.steps_per_epoch}
+        for line in said_beforehand(recipe, self.method, num_images=len(images), **lengths_known):
+            self.logger.warning(line)
         self.optim_wrapper = build_optim_wrapper(recipe, self.method)
         settle_precision(self.optim_wrapper, self.device, saved, self.logger)
         self.param_schedulers = build_schedules(

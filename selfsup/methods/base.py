@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.view_dataset import Sample, collate_views
-from selfsup.errors import ConfigError, under
+from selfsup.errors import ConfigError, require, under
 from selfsup.registry import BACKBONES, LOSSES, NECKS, TRANSFORMS, Registry
 
 LAYERS = ("pooled", "res2", "res3", "res4", "res5")
@@ -67,6 +67,7 @@ class Method(BaseModel):
             are. A run sets it.
         uniform_loss: the loss of a method that cannot tell its images apart, such as ln K for K prototypes; a run warns
             when its loss stays there. None where no such number is known.
+        joins_views: whether batch norm sees all views of an image together, and not one at a time.
         own_batch_norm: whether batch norm is meant to see the images of one process alone; a run that sets ``sync_bn``
             all the same is told so.
     """
@@ -76,6 +77,7 @@ class Method(BaseModel):
     entry_points: tuple[str, ...] = ()
     fresh_parts: tuple[str, ...] | None = None
     uniform_loss: float | None = None
+    joins_views: bool = False
     own_batch_norm: bool = False
     channels_last: bool | None = None
 
@@ -339,14 +341,15 @@ def _takes(signature: inspect.Signature, names: Sequence[str]) -> bool:
     return all(kinds[name] is inspect.Parameter.VAR_POSITIONAL or name == value for name, value in bound.items())
 
 
-def check_batches(method: Method, per_process: int, processes: int, micro_batches: int) -> None:
-    """Ask a method whether it can train with a micro-batch, and with all of an update.
+def check_has_negatives(per_process: int, processes: int) -> None:
+    """What ``check_batch`` does where images are compared with the others of their batch.
 
     Raises:
-        ConfigError: if it cannot.
+        ConfigError: if there are no others.
     """
-    for size in sorted({per_process, per_process * micro_batches}):
-        method.check_batch(size, processes)
+    require(
+        per_process * processes >= 2, "", "compares images of a batch with each other, which takes two or more", got=1
+    )
 
 
 def check_views(views: Sequence[Tensor], *, needed: int | None, exact: bool, why: str) -> None:

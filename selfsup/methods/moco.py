@@ -75,6 +75,7 @@ class MoCo(Method):
         self.criterion: nn.Module = build_loss(loss, "loss", ("query", "key", "queue"))
         self.queue = RingBuffer(queue_length, self.neck.out_dim)
         self._entering = UpdateRows()
+        self.queue_length = queue_length
         self.momentum = momentum
         self.shuffle_bn = shuffle_bn
         self.own_batch_norm = shuffle_bn

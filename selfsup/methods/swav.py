@@ -12,7 +12,15 @@ from selfsup.errors import ConfigError, require
 from selfsup.layers.feature_queue import FeatureQueue
 from selfsup.layers.update_rows import UpdateRows
 from selfsup.losses.swav import SwAVLoss
-from selfsup.methods.base import Method, Progress, build_loss, build_part, check_view_count, check_views
+from selfsup.methods.base import (
+    Method,
+    Progress,
+    build_loss,
+    build_part,
+    check_has_negatives,
+    check_view_count,
+    check_views,
+)
 from selfsup.methods.multi_view import forward_by_size
 from selfsup.necks.prototypes import Prototypes
 from selfsup.ops.dist import all_reduce_sum, world_size
@@ -50,6 +58,7 @@ class SwAV(Method):
     """
 
     entry_points = ("prototype_scores",)
+    joins_views = True
 
     def __init__(
         self,
@@ -149,16 +158,19 @@ class SwAV(Method):
         return self.prototypes(l2_normalize(self.neck(features)))
 
     def check_batch(self, per_process: int, processes: int) -> None:
-        """Reject a queue that is shorter than a batch.
+        """Reject a queue that is shorter than a batch, and an image alone, which nothing can be balanced with.
 
         Args:
             per_process: images per process and update.
             processes: how many take part.
 
         Raises:
-            ConfigError: if there is a queue, and it does not hold the batch of all processes.
+            ConfigError: if there is a queue, and it does not hold the batch of all processes; if there is none, and the
+                batch is one image.
         """
         batch = per_process * processes
+        if not self.queue_length:
+            check_has_negatives(per_process, processes)
         if 0 < self.queue_length < batch:
             raise ConfigError.at(
                 "queue_length",

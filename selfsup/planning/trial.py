@@ -14,10 +14,10 @@ from selfsup.config.recipe import PLACES, Place, Recipe
 from selfsup.config.signatures import signature_of
 from selfsup.config.validate import with_defaults
 from selfsup.data.views.sides import view_sides
+from selfsup.engine.beforehand import check_batches
 from selfsup.engine.build import build_optim_wrapper
 from selfsup.engine.schedules.build import build_schedule, conflicts
 from selfsup.errors import ConfigError, DataError, Problem, SelfsupError, under
-from selfsup.methods.base import check_batches
 from selfsup.registry import EVALUATORS, HOOKS, METHODS, OPTIMIZERS, TASKS, TRANSFORMS, Registry
 
 _STAND_IN = 64
@@ -76,7 +76,7 @@ def try_out(
         trial.attempt("", sync_bn_group, recipe, processes)
         trial.attempt("train_dataloader", _check_batch, recipe, processes)
         if method is not None:
-            trial.attempt("model", check_batches, method, *batch_parts(recipe, processes))
+            trial.attempt("", check_batches, method, recipe, processes)
     loader = recipe.train_dataloader
     pipeline = trial.component("train_dataloader.views", TRANSFORMS, loader and loader.views)
     sides = None if pipeline is None else view_sides(pipeline)
