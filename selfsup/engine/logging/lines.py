@@ -1,6 +1,7 @@
 """Where a run's lines go: to the terminal, and to a file of each process."""
 
 import contextlib
+import io
 import logging
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ def open_log(name: str, *, level: int | str, file: str | Path, to_terminal: bool
     logger = logging.getLogger(name)
     logger.setLevel(level)
     logger.propagate = False
-    to_file = _LogFile(file)
+    to_file = _LogFile(file, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(to_file)
     if to_terminal:
@@ -51,6 +52,8 @@ def open_log(name: str, *, level: int | str, file: str | Path, to_terminal: bool
 
 def _terminal() -> logging.Handler:
     """Lines that fit a terminal; anywhere else each message is one line, whole, to be searched and copied."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # without UTF-8 there are signs that it cannot show
     if sys.stdout.isatty():
         return RichHandler(show_path=False, show_level=False, log_time_format="%H:%M:%S", markup=False)
     plain = logging.StreamHandler(sys.stdout)
