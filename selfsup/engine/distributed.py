@@ -16,6 +16,7 @@ averaged and split in one exchange. Training is that of DistributedDataParallel,
 """
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
@@ -186,6 +187,8 @@ def wrap(
         if recipe.sharding is not None:
             log("sharding: there is one process, so nothing is split")
         return method
+    # Of 1x1 convolutions laid out channels last, whose strides say the same in two ways (pytorch#157862).
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return DistributedDataParallel(
         method,
         device_ids=[device.index] if device.type == "cuda" else None,

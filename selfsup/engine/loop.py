@@ -2,6 +2,7 @@
 
 import signal
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -73,6 +74,8 @@ class TrainLoop(BaseLoop):
                 those before the step.
         """
         runner = self.runner
+        # fp16 skips updates whose gradients overflow, while the schedule goes on
+        warnings.filterwarnings("ignore", "Detected call of `scheduler.step")
         self._call("before_train", runner.hooks)
         batches = iter(self.dataloader)
         with InterruptWatch() as interrupt:
