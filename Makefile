@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 METHOD ?= simclr
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all dist check configs zoo bench bench-scenes bench-seer format clean
+.PHONY: help setup demo test test-all dist gpu check configs zoo bench bench-scenes bench-seer format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ test: $(VENV)/.ready  ## the tests that take less than ten seconds each
 
 dist: $(VENV)/.ready  ## the tests that start several processes
 	@$(BIN)/python -m pytest -m dist
+
+gpu: $(VENV)/.ready  ## the tests for machines with GPUs
+	@$(BIN)/python -m pytest -m gpu
 
 test-all: $(VENV)/.ready  ## every test
 	@$(BIN)/python -m pytest

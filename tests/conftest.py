@@ -1,5 +1,7 @@
 """What several rooms' tests share."""
 
+import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -7,9 +9,25 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from selfsup import plugins
 from selfsup.registry import KINDS, load_plugins
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs from tests that expect the CPU, and from the processes that they start."""
+    if re.search(r"(?<!not )\bgpu\b", config.option.markexpr) is None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs more GPUs than there are: ``gpu`` stands for one, ``gpu(2)`` for two."""
+    marked = [(item, mark.args[0] if mark.args else 1) for item in items for mark in item.iter_markers("gpu")]
+    visible = torch.cuda.device_count() if marked else 0
+    for item, needed in marked:
+        if needed > visible:
+            item.add_marker(pytest.mark.skip(reason=f"needs {needed} GPU, and pytest -m gpu, which shows {visible}"))
 
 
 @pytest.fixture(scope="session")

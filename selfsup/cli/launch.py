@@ -30,9 +30,10 @@ def launch_command(launcher: str, *, python: bool = True) -> list[str]:
     if launcher == "pytorch":
         nodes = os.environ.get("GROUP_WORLD_SIZE", "1")
         words = ["torchrun", f"--nproc_per_node={os.environ.get('LOCAL_WORLD_SIZE', '1')}"]
-        if nodes != "1":
+        if nodes == "1":
+            words.insert(1, "--standalone")  # finds a free port
+        else:
             words += [f"--nnodes={nodes}", f"--node_rank={os.environ.get('GROUP_RANK', '0')}"]
-        if nodes != "1" or os.environ.get("MASTER_PORT", "29500") != "29500":
             words += [
                 f"--{name.lower()}={os.environ[name]}" for name in ("MASTER_ADDR", "MASTER_PORT") if name in os.environ
             ]

@@ -1,6 +1,8 @@
 """The ``selfsup`` command: hands over to a verb, and turns what the user did wrong into one clear message."""
 
 import argparse
+import io
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -46,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 after an error of the user's, 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 shows what it lacks as '?'
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    os.environ.pop("MPLBACKEND", None)  # pictures go to files; a name that is inherited may not exist here
     try:
         return _run(arguments)
     except KeyboardInterrupt:

@@ -15,6 +15,7 @@ from selfsup.cli.launch import is_first, launch_command, launched_processes
 from selfsup.cli.main import INTERRUPTED
 from selfsup.config import Recipe, config_name, find_config, load_config, scale_learning_rates
 from selfsup.errors import CheckpointError, ConfigError, DataError, SelfsupError
+from selfsup.ops.dist import found_launcher
 from selfsup.planning import describe, load_and_try, print_notes, print_plan
 
 
@@ -53,7 +54,10 @@ def add_common_arguments(
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU where there is one")
     parser.add_argument(
-        "--launcher", choices=("none", "pytorch", "slurm"), default="none", help="what started the processes"
+        "--launcher",
+        choices=("none", "pytorch", "slurm"),
+        default=found_launcher(),
+        help="what started the processes (default: found by itself)",
     )
 
 

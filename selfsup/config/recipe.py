@@ -24,7 +24,8 @@ class TrainDataloader:
         batch_size: images per process and micro-batch, >= 1.
         dataset: images, from DATASETS.
         views: the view pipeline, from TRANSFORMS.
-        num_workers: processes that decode and augment; 0 works in the main process.
+        num_workers: processes that decode and augment, never more than there are processors; 0 works in the main
+            process, None takes a number that fits the machine.
         prefetch_factor: batches that each of those prepares ahead, >= 1; they wait in memory.
         max_bad_share: share of images that may be undecodable before the run stops, in [0, 1].
         num_images: size of the data set the recipe was written for, for ``--dry-run``, which reads no data.
@@ -33,7 +34,7 @@ class TrainDataloader:
     batch_size: int
     dataset: dict[str, Any]
     views: dict[str, Any]
-    num_workers: int = 2
+    num_workers: int | None = None
     prefetch_factor: int = 4
     max_bad_share: float = 0.01
     num_images: int | None = None
@@ -167,6 +168,9 @@ class Recipe:
         channels_last: memory format of images and convolutions.
         tune_allocator: let the C allocator keep what is freed where the run computes on the CPU, see
             ``selfsup.ops.memory.tune_allocator``.
+        tf32: on GPUs, whether training takes TF32's 10 bits for float32 products; evaluations never do.
+        cudnn_benchmark: on GPUs, whether the fastest convolutions are found by trying them, once for each size.
+        deterministic: on GPUs, whether only what repeats bit by bit is used, which is slower; on CPUs it always is.
         seed: seed of everything random.
         work_dir: where results go; None stands for ``work_dirs/<config name>``.
         load_from: checkpoint whose weights the training starts from.
@@ -194,6 +198,9 @@ class Recipe:
     sharding: Sharding | None = None
     channels_last: bool = True
     tune_allocator: bool = True
+    tf32: bool = False
+    cudnn_benchmark: bool = True
+    deterministic: bool = False
     seed: int = 0
     work_dir: str | None = None
     load_from: str | None = None

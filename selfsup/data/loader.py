@@ -2,19 +2,25 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, get_worker_info
 
 from selfsup.data.sampler import StepSampler
 from selfsup.data.view_dataset import Batch, Sample, ViewDataset, collate_views
 from selfsup.errors import DataError
+
+SHARED_MEMORY = Path("/dev/shm")
 
 
 class ViewLoader(DataLoader[Any]):
@@ -24,9 +30,19 @@ class ViewLoader(DataLoader[Any]):
         """Batches in the order of the sampler.
 
         Raises:
-            DataError: if too many neighboring images cannot be decoded.
+            DataError: if too many neighboring images cannot be decoded, or a worker is gone or out of shared memory.
         """
-        for batch in super().__iter__():
+        batches = super().__iter__()
+        while True:
+            try:
+                batch = next(batches, None)
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                codes = [worker.exitcode for worker in getattr(batches, "_workers", ())]
+                raise _out_of_shared_memory() if -signal.SIGBUS in codes else _killed(codes) from None
+            if batch is None:
+                return
             if isinstance(batch, DataError):
                 raise batch
             yield batch
@@ -45,9 +61,43 @@ class _Collate:
                 return sample
             good.append(sample)
         try:
-            return self._collate(good)
+            batch = self._collate(good)
         except DataError as error:
             return error
+        if get_worker_info() is not None:
+            try:
+                _share(batch)  # PyTorch would do so in a thread, whose error nobody hears of while all wait
+            except RuntimeError:
+                return _out_of_shared_memory()
+        return batch
+
+
+def _share(batch: Any) -> None:
+    if isinstance(batch, Tensor):
+        batch.share_memory_()
+    elif isinstance(batch, Mapping | list | tuple):
+        for item in batch.values() if isinstance(batch, Mapping) else batch:
+            _share(item)
+
+
+def _out_of_shared_memory() -> DataError:
+    has = f"{shutil.disk_usage(SHARED_MEMORY).total / 2**20:,.0f} MiB" if SHARED_MEMORY.is_dir() else None
+    return DataError.at(
+        "train_dataloader.num_workers",
+        f"workers hand batches over in shared memory, and {SHARED_MEMORY} is too small for them",
+        got=has,
+        expected="make it larger (docker run --shm-size=8g), lower prefetch_factor, or set num_workers=0",
+    )
+
+
+def _killed(codes: Sequence[int | None]) -> DataError:
+    names = {code: signal.Signals(-code).name for code in codes if code is not None and code < 0}
+    return DataError.at(
+        "train_dataloader.num_workers",
+        "a worker process was ended from outside, by the system as a rule because memory ran out",
+        got=", ".join(names.values()) or None,
+        expected="fewer workers, a lower prefetch_factor or num_workers=0 need less memory",
+    )
 
 
 def build_loader(
@@ -96,6 +146,11 @@ def _processes() -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "cv2", "selfsup.data"])
+    # A closed terminal is for the main process too, see _prepare_worker; the server takes over what is ignored here.
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        forkserver.ensure_running()
+        signal.signal(signal.SIGHUP, before)
     return context
 
 

@@ -16,6 +16,7 @@ averaged and split in one exchange. Training is that of DistributedDataParallel,
 """
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
@@ -25,7 +26,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from selfsup.config import sync_bn_group
+from selfsup.config import dist_timeout, sync_bn_group
 from selfsup.config.recipe import Recipe, Sharding
 from selfsup.errors import ConfigError
 from selfsup.layers import convert_sync_bn
@@ -176,7 +177,7 @@ def wrap(
         ConfigError: if the processes cannot be divided into groups of ``sync_bn``, or the method cannot be split.
     """
     if (group := sync_bn_group(recipe, world_size())) is not None:
-        method = convert_sync_bn(method, group)
+        method = convert_sync_bn(method, group, timeout=dist_timeout(recipe))
     if sharding := sharding_of(recipe):
         method = shard(method, device, min_parameters=sharding.min_parameters)
         log(f"sharding: {describe_shards(method, sharding.min_parameters)}")
@@ -186,6 +187,8 @@ def wrap(
         if recipe.sharding is not None:
             log("sharding: there is one process, so nothing is split")
         return method
+    # Of 1x1 convolutions laid out channels last, whose strides say the same in two ways (pytorch#157862).
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return DistributedDataParallel(
         method,
         device_ids=[device.index] if device.type == "cuda" else None,

@@ -19,6 +19,7 @@ from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.rows import Row, append_row, read_rows, row_of
 from selfsup.evaluation.scores import Score
 from selfsup.ops.dist import Launcher, broadcast_object, init_process_group, is_main, local_device
+from selfsup.ops.kernels import choose_kernels
 from selfsup.ops.memory import tune_allocator
 from selfsup.registry import DATASETS, METHODS, TRANSFORMS
 from selfsup.weights.checkpoint import Checkpoint
@@ -30,7 +31,7 @@ def evaluate(
     checkpoint: str | Path,
     *,
     device: str | None = None,
-    launcher: Launcher = "none",
+    launcher: Launcher | None = None,
     results: Path | None = None,
     note: Callable[[str], object] = print,
 ) -> list[Row]:
@@ -54,6 +55,7 @@ def evaluate(
     where = local_device(device)
     if where.type == "cpu":
         tune_allocator(recipe.tune_allocator)
+    choose_kernels(where, tf32=False, benchmark=False, deterministic=recipe.deterministic)
     method = _built(recipe, where)
     step = load_method(checkpoint, method)
     method.eval()

@@ -2,6 +2,7 @@
 
 import signal
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -59,7 +60,7 @@ class TrainLoop(BaseLoop):
     @property
     def progress(self) -> Progress:
         """Where the run stands before the current step."""
-        return Progress(self.iter, self.max_iters, self.epoch, self.steps_per_epoch)
+        return Progress(self.iter, self.max_iters, self.epoch, self.steps_per_epoch, self.runner.accumulate)
 
     def run(self) -> None:
         """Train to the last step.
@@ -73,11 +74,14 @@ class TrainLoop(BaseLoop):
                 those before the step.
         """
         runner = self.runner
+        # fp16 skips updates whose gradients overflow, while the schedule goes on
+        warnings.filterwarnings("ignore", "Detected call of `scheduler.step")
         self._call("before_train", runner.hooks)
         batches = iter(self.dataloader)
         with InterruptWatch() as interrupt:
             while self.iter < self.max_iters:
                 start = time.perf_counter()
+                interrupt.begin_step()
                 micro_batches = self._fetch(batches)
                 waited = time.perf_counter() - start
                 self._stop_if_needed(interrupt.asked, interrupt.number)
@@ -120,6 +124,7 @@ class TrainLoop(BaseLoop):
                     raise kind(f"{fault}; {how_to_resume}") from fault
         if asked_to_stop:
             self._save()
+            self.runner.logger.info(f"stopped by {signal.Signals(number).name} after step {self.iter}; all is saved")
             raise Interrupted(self.iter, number)
 
     def _save_for_later(self, *, again: bool) -> str:
@@ -158,14 +163,13 @@ class TrainLoop(BaseLoop):
             for name, value in self._forward_backward(micro_batches[: number + 1]).items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value / runner.accumulate
         runner.method.after_step(progress)
-        outputs = self._mean_over_processes(sums)
+        outputs = self._mean_over_processes(sums, grad_norm=runner.optim_wrapper.last_grad_norm)
+        grad_norm = outputs.pop("grad_norm", None)
         for scheduler in runner.param_schedulers or ():
             if hasattr(scheduler, "observe"):
                 scheduler.observe(outputs["loss"])
         outputs |= options
-        if runner.optim_wrapper.last_grad_norm is not None:
-            outputs["grad_norm"] = float(runner.optim_wrapper.last_grad_norm)
-        return outputs
+        return outputs if grad_norm is None else outputs | {"grad_norm": grad_norm}
 
     def _call_hooks(self, micro_batches: list[dict[str, Any]], outputs: dict[str, float]) -> None:
         """What follows an update."""
@@ -204,7 +208,8 @@ class TrainLoop(BaseLoop):
             runner.optim_wrapper.update_params(loss)
         except NonFiniteError as error:
             raise NonFiniteError(self._describe(str(error), micro_batches)) from None
-        return {**{name: value.detach().float() for name, value in parts.items()}, "loss": loss.detach()}
+        found = {**{name: value.detach().float() for name, value in parts.items()}, "loss": loss.detach()}
+        return {name: value.to(loss.device) for name, value in found.items()}  # a metric may be computed on the CPU
 
     def _check_finite(self, losses: Sequence[tuple[str, Tensor]], batch: dict[str, Any]) -> None:
         """Stop all processes before the backward pass, in which they would wait for the one that has a bad loss.
@@ -229,10 +234,13 @@ class TrainLoop(BaseLoop):
             "optim_wrapper.precision='fp32', and resume with --resume"
         )
 
-    def _mean_over_processes(self, sums: dict[str, Tensor]) -> dict[str, float]:
-        stacked = torch.stack([value.double() for value in sums.values()])
-        means = all_reduce_sum(stacked) / world_size()
-        return dict(zip(sums, means.tolist(), strict=True))
+    def _mean_over_processes(self, sums: dict[str, Tensor], *, grad_norm: Tensor | None) -> dict[str, float]:
+        """One reduction and one wait for the device; the norm of the gradients is the same everywhere."""
+        means = all_reduce_sum(torch.stack([value.double() for value in sums.values()])) / world_size()
+        if grad_norm is None:
+            return dict(zip(sums, means.tolist(), strict=True))
+        means = torch.cat([means, grad_norm.detach().double().reshape(1).to(means.device)])
+        return dict(zip([*sums, "grad_norm"], means.tolist(), strict=True))
 
 
 def _around_checkpoint(hooks: Sequence[Hook]) -> tuple[list[Hook], list[Hook]]:

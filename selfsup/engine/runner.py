@@ -1,7 +1,6 @@
 """MMEngine's Runner, made to work on any device, on one process or a thousand, and to resume at once and exactly."""
 
 import logging
-import os
 import secrets
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.splits import Split
 from selfsup.data.view_dataset import ViewDataset
+from selfsup.engine.beforehand import check_batches, said_beforehand
 from selfsup.engine.build import build_images, build_optim_wrapper, check_labels, settle_precision
 from selfsup.engine.distributed import build_on_main, sharding_of, wrap
 from selfsup.engine.hooks.progress import ProgressHook
@@ -31,12 +31,23 @@ from selfsup.engine.save import collect, export_backbone, run_card
 from selfsup.engine.schedules.build import build_schedules
 from selfsup.engine.splits import check_images, data_state, describe_split, run_split
 from selfsup.engine.start import TrainedWeights, start_from
-from selfsup.engine.work_dir import archive, check_writable, found_before, sweep, unused_name
+from selfsup.engine.work_dir import archive, check_writable, found_before, in_use, sweep, unused_name
 from selfsup.errors import require, under
 from selfsup.evaluation.build import build_tasks, run_contract
 from selfsup.methods.base import Method, Progress
-from selfsup.ops.dist import Launcher, broadcast_object, init_process_group, is_main, local_device, rank, world_size
+from selfsup.ops.cpus import limit_threads, number_of_workers, own_cpus
+from selfsup.ops.dist import (
+    Launcher,
+    broadcast_object,
+    found_launcher,
+    init_process_group,
+    is_main,
+    local_device,
+    rank,
+    world_size,
+)
 from selfsup.ops.files import write_record
+from selfsup.ops.kernels import choose_kernels
 from selfsup.ops.memory import tune_allocator
 from selfsup.ops.parts import is_sharded
 from selfsup.ops.together import together
@@ -53,7 +64,7 @@ class Runner(MMEngineRunner):
         recipe: what ``load_config`` gives, or a config as plain data.
         resume: from the newest checkpoint of the work dir, or start if there is none.
         device: ``'cpu'``, ``'cuda'``, or None for the GPU where there is one.
-        launcher: what started the processes.
+        launcher: what started the processes; None to find out.
 
     Raises:
         ConfigError: if the work dir cannot be written to.
@@ -65,7 +76,7 @@ class Runner(MMEngineRunner):
         *,
         resume: bool = False,
         device: str | None = None,
-        launcher: Launcher = "none",
+        launcher: Launcher | None = None,
     ) -> None:
         self.recipe = recipe = Recipe.of(recipe)
         self._device_wanted = device
@@ -81,7 +92,7 @@ class Runner(MMEngineRunner):
         super().__init__(
             model=recipe.model,
             work_dir=str(work_dir),
-            launcher=launcher,
+            launcher=launcher or found_launcher(),
             default_hooks=recipe.hooks,
             custom_hooks=recipe.custom_hooks,
             load_from=recipe.load_from,
@@ -128,6 +139,13 @@ class Runner(MMEngineRunner):
         init_process_group(self.launcher, self._device_wanted, timeout=dist_timeout(self.recipe))
         if self.device.type == "cpu":
             tune_allocator(self.recipe.tune_allocator)
+            limit_threads(own_cpus())
+        choose_kernels(
+            self.device,
+            tf32=self.recipe.tf32,
+            benchmark=self.recipe.cudnn_benchmark,
+            deterministic=self.recipe.deterministic,
+        )
         self._rank, self._world_size = rank(), world_size()
         self._timestamp = broadcast_object(unused_name(Path(self.work_dir)))
 
@@ -148,7 +166,7 @@ class Runner(MMEngineRunner):
         sharded = sharding_of(self.recipe)
         with under("model"):
             method: Any = build_on_main(lambda: METHODS.build(model)) if sharded else METHODS.build(model)
-            method.check_batch(self.recipe.train_dataloader.batch_size, world_size())
+        check_batches(method, self.recipe, world_size())
         method.channels_last = self.recipe.channels_last
         return method
 
@@ -181,7 +199,12 @@ class Runner(MMEngineRunner):
             CheckpointError: if the state cannot be saved, or does not fit.
             RecordError: if the numbers of the run cannot be written, as on a full disk, once the state is saved.
             DataError, NonFiniteError, Interrupted: see :meth:`TrainLoop.run <selfsup.engine.loop.TrainLoop.run>`.
+            ConfigError: if another run is at work in the work dir.
         """
+        with in_use(Path(self.work_dir)):
+            return self._train()
+
+    def _train(self) -> nn.Module:
         start_step = self._start()
         self.method.before_training(self.trained)
         with together():
@@ -255,6 +278,9 @@ class Runner(MMEngineRunner):
         self.accumulate = recipe.accumulate
         self.steps_per_epoch = steps_per_epoch(len(images), batch_size, world_size(), self.accumulate)
         self.total_steps = length.max_steps or (length.max_epochs or 0) * self.steps_per_epoch
+        lengths = {"steps": self.total_steps, "steps_per_epoch": self.steps_per_epoch}
+        for line in said_beforehand(recipe, self.method, num_images=len(images), **lengths):
+            log.warning(line)
         self.optim_wrapper = build_optim_wrapper(recipe, self.method)
         settle_precision(self.optim_wrapper, self.device, saved, log)
         self.param_schedulers = build_schedules(
@@ -277,7 +303,7 @@ class Runner(MMEngineRunner):
         batches = build_loader(
             self.view_dataset,
             sampler,
-            num_workers=min(loader.num_workers, os.cpu_count() or 1),  # more would only wait for each other
+            num_workers=number_of_workers(loader.num_workers, own_cpus(), self.device),
             prefetch_factor=loader.prefetch_factor,
             collate=self.method.collate,
             device=self.device,

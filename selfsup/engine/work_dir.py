@@ -4,6 +4,7 @@ import os
 import re
 import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from selfsup.data.splits import SPLIT_FILES
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.ops.dist import barrier, is_main
 from selfsup.ops.files import WORK_DIR_MARKER, found_in_work_dir
+from selfsup.ops.locks import held, living_holder
+from selfsup.ops.together import together
 from selfsup.weights.checkpoint import NAME
 
 EARLIER = "earlier"
@@ -28,14 +31,18 @@ RESULTS = (
     "scores.json",
 )
 """What a run writes in any case; hooks may write more."""
+LOCK = "run.lock"
+"""There as long as a run is at work; it names the process."""
 
 
 def check_writable(work_dir: Path) -> None:
-    """Make the work dir, and reject one that cannot be written to before anything is built.
+    """Make the work dir, and reject one that cannot be written to, or is in use, before anything is built.
 
     Raises:
-        ConfigError: if it cannot be made or written to.
+        ConfigError: if it cannot be made or written to, or another run is at work in it.
     """
+    if (holder := living_holder(work_dir / LOCK)) is not None:
+        raise _in_use(work_dir, holder)
     probe = work_dir / f".writable_{os.getpid()}"
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -47,13 +54,39 @@ def check_writable(work_dir: Path) -> None:
         ) from None
 
 
+@contextmanager
+def in_use(work_dir: Path) -> Iterator[None]:
+    """Keep other runs out of a work dir while inside; the main process does so for all.
+
+    Raises:
+        ConfigError: on all processes, if another run is at work in it.
+    """
+    with ExitStack() as stack:
+        with together():
+            if is_main():
+                try:
+                    stack.enter_context(held(work_dir / LOCK, patience=0))
+                except TimeoutError:
+                    raise _in_use(work_dir, living_holder(work_dir / LOCK)) from None
+        yield
+
+
+def _in_use(work_dir: Path, holder: str | None) -> ConfigError:
+    return ConfigError.at(
+        "work_dir",
+        f"another run is at work in {work_dir}",
+        got=holder,
+        expected="wait for its end, or choose another folder with --work-dir",
+    )
+
+
 def found_before(work_dir: Path) -> set[str]:
     """Names of what was in a work dir before its first run: the user's, and not to be moved."""
     if (told := found_in_work_dir(work_dir)) is not None:
         return told
     # No run was here, or one that was killed while it wrote.
     names = {path.name for path in work_dir.iterdir()} if work_dir.is_dir() else set()
-    return names - {*RESULTS, EARLIER}
+    return names - {*RESULTS, EARLIER, LOCK}
 
 
 def archive(
@@ -72,7 +105,7 @@ def archive(
     archived: Path | None = None
     if is_main():
         root = Path(work_dir).absolute()
-        staying = ({*keep, *_read_from(root, config or {})} - set(RESULTS)) | {EARLIER}
+        staying = ({*keep, *_read_from(root, config or {})} - set(RESULTS)) | {EARLIER, LOCK}
         if leaving := [path for path in root.iterdir() if path.name not in staying]:
             archived = root / EARLIER / unused_name(root / EARLIER)
             archived.mkdir(parents=True)

@@ -1,5 +1,7 @@
 """The newest features of past batches."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -27,10 +29,17 @@ class FeatureQueue(nn.Module):
         super().__init__()
         self.register_buffer("rows", torch.zeros(num_queues, capacity, dim))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+        self._full = 0  # rows known to hold features, so that a full queue is not asked at each step
 
     def is_full(self, length: int) -> bool:
         """Whether the first ``length`` rows all hold features."""
-        return bool(self.filled >= length)
+        if self._full < length and bool(self.filled >= length):
+            self._full = length
+        return self._full >= length
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self._full = 0
 
     @torch.no_grad()
     def push(self, features: Tensor, *, length: int) -> None:

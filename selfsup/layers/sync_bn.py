@@ -1,5 +1,6 @@
 """Batch norm over the batches of several processes, on any device."""
 
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from selfsup.errors import ConfigError
-from selfsup.ops.dist import all_reduce_sum, rank, world_size
+from selfsup.ops.dist import all_reduce_sum, gather, rank, world_size
 from selfsup.ops.precision import at_least_float32
 
 
@@ -62,10 +63,21 @@ class SyncBatchNorm(_BatchNorm):
         if not self.training or world_size() == 1 or dist.get_world_size(self.group) == 1:
             return super().forward(input)
         self._check_input_dim(input)
+        if input.is_cuda:
+            return self._fused(input)
         output, mean, variance, count = _SyncedNorm.apply(input, self.weight, self.bias, self.eps, self.group)
         if self.track_running_stats:
             self._track(mean, variance * (count / (count - 1)))
         return output
+
+    def _fused(self, input: Tensor) -> Tensor:
+        """By torch's own kernels for this, which read each element once; they move the running statistics too."""
+        means, variances, share = None, None, 0.0
+        if self.track_running_stats and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            means, variances = self.running_mean, self.running_var
+            share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        return _FusedNorm.apply(input, self.weight, self.bias, means, variances, share, self.eps, self.group)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, unbiased_variance: Tensor) -> None:
@@ -120,7 +132,59 @@ class _SyncedNorm(torch.autograd.Function):
         return gradient_x.to(x.dtype), gradient_weight, gradient_bias, None, None
 
 
-def convert_sync_bn(module: nn.Module, group_size: int | None = None) -> nn.Module:
+class _FusedNorm(torch.autograd.Function):
+    """The same with CUDA kernels: statistics, normalization and both halves of the backward pass are one kernel each.
+
+    Each process sends its mean, inverse deviation and count of every channel; Welford's method puts them together.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        running_mean: Tensor | None,
+        running_variance: Tensor | None,
+        share: float,
+        eps: float,
+        group: dist.ProcessGroup | None,
+    ) -> Tensor:
+        x, channels = _dense(x), x.shape[1]
+        mean, inverse_std = torch.batch_norm_stats(x, eps)
+        count = mean.new_full((1,), x.numel() // channels)
+        everyones = gather(torch.cat([mean, inverse_std, count]).unsqueeze(0), group=group)
+        means, inverse_stds, counts = everyones.split([channels, channels, 1], dim=1)
+        counts = counts.flatten()
+        mean, inverse_std = torch.batch_norm_gather_stats_with_counts(
+            x, means, inverse_stds, running_mean, running_variance, share, eps, counts
+        )
+        ctx.save_for_backward(x, weight, mean, inverse_std, counts.to(torch.int32))
+        ctx.group = group
+        return torch.batch_norm_elemt(x, weight, bias, mean, inverse_std, eps)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, inverse_std, counts = ctx.saved_tensors
+        gradient = _dense(gradients[0], like=x)
+        sums, products, gradient_weight, gradient_bias = torch.batch_norm_backward_reduce(
+            gradient, x, mean, inverse_std, weight, *ctx.needs_input_grad[:3]
+        )
+        gradient_x = None
+        if ctx.needs_input_grad[0]:
+            sums, products = all_reduce_sum(torch.stack([sums, products]), group=ctx.group)
+            gradient_x = torch.batch_norm_backward_elemt(gradient, x, mean, inverse_std, weight, sums, products, counts)
+        return gradient_x, gradient_weight, gradient_bias, None, None, None, None, None
+
+
+def _dense(x: Tensor, *, like: Tensor | None = None) -> Tensor:
+    """In one of the two layouts that the kernels take."""
+    like = x if like is None else like
+    is_last = like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=torch.channels_last if is_last else torch.contiguous_format)
+
+
+def convert_sync_bn(module: nn.Module, group_size: int | None = None, *, timeout: timedelta | None = None) -> nn.Module:
     """Replace every ``nn.BatchNorm*d`` by a :class:`SyncBatchNorm` with the same parameters and buffers.
 
     Every process must call it, for modules of the same structure.
@@ -128,6 +192,7 @@ def convert_sync_bn(module: nn.Module, group_size: int | None = None) -> nn.Modu
     Args:
         module: changed in place, unless it is itself a batch norm.
         group_size: consecutive processes that share statistics; None for all, as many as there are or more; 1 for none.
+        timeout: how long processes of a group wait for each other; None for PyTorch's default.
 
     Returns:
         The module, or what replaces it.
@@ -146,7 +211,7 @@ def convert_sync_bn(module: nn.Module, group_size: int | None = None) -> nn.Modu
     if group_size is not None and group_size < processes:
         for first in range(0, processes, group_size):  # every process must create every group
             members = list(range(first, first + group_size))
-            created = dist.new_group(members)
+            created = dist.new_group(members, timeout=timeout)
             if rank() in members and isinstance(created, dist.ProcessGroup):
                 group = created
     return _convert(module, group)

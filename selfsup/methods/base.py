@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.view_dataset import Sample, collate_views
-from selfsup.errors import ConfigError, under
+from selfsup.errors import ConfigError, require, under
 from selfsup.registry import BACKBONES, LOSSES, NECKS, TRANSFORMS, Registry
 
 LAYERS = ("pooled", "res2", "res3", "res4", "res5")
@@ -27,12 +27,14 @@ class Progress:
         total_steps: optimizer updates of the whole run, > 0.
         epoch: passes over the data done, from 0.
         steps_per_epoch: optimizer updates per pass.
+        micro_batches: calls of the loss that make one update.
     """
 
     step: int
     total_steps: int
     epoch: int
     steps_per_epoch: int
+    micro_batches: int = 1
 
     @property
     def fraction(self) -> float:
@@ -65,6 +67,7 @@ class Method(BaseModel):
             are. A run sets it.
         uniform_loss: the loss of a method that cannot tell its images apart, such as ln K for K prototypes; a run warns
             when its loss stays there. None where no such number is known.
+        joins_views: whether batch norm sees all views of an image together, and not one at a time.
         own_batch_norm: whether batch norm is meant to see the images of one process alone; a run that sets ``sync_bn``
             all the same is told so.
     """
@@ -74,6 +77,7 @@ class Method(BaseModel):
     entry_points: tuple[str, ...] = ()
     fresh_parts: tuple[str, ...] | None = None
     uniform_loss: float | None = None
+    joins_views: bool = False
     own_batch_norm: bool = False
     channels_last: bool | None = None
 
@@ -161,10 +165,11 @@ class Method(BaseModel):
     def check_batch(self, per_process: int, processes: int) -> None:
         """Reject a batch that the method cannot train with; asked before anything is written, and by a dry run.
 
-        It may be called without weights, on the meta device, and without a process group.
+        Where several micro-batches make an update it is asked for one of them and for all of them together. It may be
+        called without weights, on the meta device, and without a process group.
 
         Args:
-            per_process: images per process and micro-batch, > 0.
+            per_process: images per process, > 0.
             processes: how many take part, > 0.
 
         Raises:
@@ -334,6 +339,17 @@ def _takes(signature: inspect.Signature, names: Sequence[str]) -> bool:
         return False
     kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
     return all(kinds[name] is inspect.Parameter.VAR_POSITIONAL or name == value for name, value in bound.items())
+
+
+def check_has_negatives(per_process: int, processes: int) -> None:
+    """What ``check_batch`` does where images are compared with the others of their batch.
+
+    Raises:
+        ConfigError: if there are no others.
+    """
+    require(
+        per_process * processes >= 2, "", "compares images of a batch with each other, which takes two or more", got=1
+    )
 
 
 def check_views(views: Sequence[Tensor], *, needed: int | None, exact: bool, why: str) -> None:

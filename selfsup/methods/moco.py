@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError, require
 from selfsup.layers.ring import RingBuffer
+from selfsup.layers.update_rows import UpdateRows
 from selfsup.methods.base import Method, Progress, build_loss, build_part, check_views
 from selfsup.methods.teacher import Teacher, check_momentum, copy_student
 from selfsup.ops.dist import broadcast, gather, rank, world_size
@@ -26,8 +27,8 @@ class MoCo(Method):
 
     The queue is a ring of the newest keys of all processes, of unit length; every process holds the same one. It starts
     with random directions, and a batch's keys enter it after they were compared with. Its length must be a multiple of
-    the batch of all processes, so that every key stays for the same number of steps. Under gradient accumulation it
-    advances with each micro-batch.
+    the batch of all processes, so that every key stays for the same number of steps. It advances once per optimizer
+    step: of several micro-batches the keys enter together, after the last one was compared.
 
     The teacher follows before each optimizer step's forward passes, with the student's weights after the step before:
     once per optimizer step, whatever number of micro-batches it is made of, and in the first step not at all, as both
@@ -73,6 +74,8 @@ class MoCo(Method):
         self.teacher = Teacher.copy_of(self.backbone, self.neck)
         self.criterion: nn.Module = build_loss(loss, "loss", ("query", "key", "queue"))
         self.queue = RingBuffer(queue_length, self.neck.out_dim)
+        self._entering = UpdateRows()
+        self.queue_length = queue_length
         self.momentum = momentum
         self.shuffle_bn = shuffle_bn
         self.own_batch_norm = shuffle_bn
@@ -83,6 +86,7 @@ class MoCo(Method):
 
     def before_step(self, progress: Progress) -> None:
         """Let the teacher follow."""
+        self._entering.begin(progress.micro_batches)
         self.teacher.follow(self.backbone, self.neck, self.momentum)
 
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
@@ -100,19 +104,19 @@ class MoCo(Method):
                 all processes.
         """
         check_views(views, needed=self.num_views, exact=True, why="MoCo")
-        self.check_batch(len(views[1]), world_size())
+        self.check_batch(len(views[1]) * self._entering.micro_batches, world_size())
         query = self.neck(self.backbone(views[0]))
         keys = self._keys_of_all(views[1])
         loss = self.criterion(query, keys.chunk(world_size())[rank()], self.queue.rows)
-        if self.training:
-            self.queue.push(keys)
+        if self.training and (rows := self._entering.add(keys)) is not None:
+            self.queue.push(rows)
         return {"loss": loss}
 
     def check_batch(self, per_process: int, processes: int) -> None:
         """Reject a queue that does not hold whole batches.
 
         Args:
-            per_process: images per process and micro-batch.
+            per_process: images per process and update.
             processes: how many take part.
 
         Raises:

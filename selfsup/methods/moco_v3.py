@@ -6,7 +6,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.methods.base import Method, Progress, build_loss, build_part, build_predictor, check_views
+from selfsup.methods.base import (
+    Method,
+    Progress,
+    build_loss,
+    build_part,
+    build_predictor,
+    check_has_negatives,
+    check_views,
+)
 from selfsup.methods.teacher import Teacher, check_momentum, copy_student
 from selfsup.ops.ema import cosine_momentum
 from selfsup.registry import METHODS, NECKS
@@ -68,6 +76,10 @@ class MoCoV3(Method):
         """Let the teacher follow."""
         momentum = cosine_momentum(progress.fraction, start=self.momentum, end=self.end_momentum)
         self.teacher.follow(self.backbone, self.neck, momentum)
+
+    def check_batch(self, per_process: int, processes: int) -> None:
+        """Reject a batch of one image, which has no negatives."""
+        check_has_negatives(per_process, processes)
 
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
         """The sum of the losses of both directions.

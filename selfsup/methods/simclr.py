@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.methods.base import Method, build_loss, build_part, check_views
+from selfsup.methods.base import Method, build_loss, build_part, check_has_negatives, check_views
 from selfsup.methods.multi_view import forward_by_size
 from selfsup.registry import METHODS, NECKS
 
@@ -30,6 +30,7 @@ class SimCLR(Method):
     Source: Chen et al. 2020, arXiv:2002.05709 (v1) and arXiv:2006.10029 (v2).
     """
 
+    joins_views = True
     num_views = 2
 
     def __init__(
@@ -43,6 +44,10 @@ class SimCLR(Method):
         super().__init__(backbone, preprocess)
         self.neck = build_part(NECKS, neck, "neck", in_dim=self.backbone.out_dim, source="backbone.out_dim")
         self.criterion: nn.Module = build_loss(loss, "loss", ("z_a", "z_b"))
+
+    def check_batch(self, per_process: int, processes: int) -> None:
+        """Reject a batch of one image, which has no negatives."""
+        check_has_negatives(per_process, processes)
 
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
         """The NT-Xent loss of two views.

@@ -10,8 +10,17 @@ from torch.nn.parallel import DistributedDataParallel
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError, require
 from selfsup.layers.feature_queue import FeatureQueue
+from selfsup.layers.update_rows import UpdateRows
 from selfsup.losses.swav import SwAVLoss
-from selfsup.methods.base import Method, Progress, build_loss, build_part, check_view_count, check_views
+from selfsup.methods.base import (
+    Method,
+    Progress,
+    build_loss,
+    build_part,
+    check_has_negatives,
+    check_view_count,
+    check_views,
+)
 from selfsup.methods.multi_view import forward_by_size
 from selfsup.necks.prototypes import Prototypes
 from selfsup.ops.dist import all_reduce_sum, world_size
@@ -30,7 +39,8 @@ class SwAV(Method):
     Small batches can keep a queue of past embeddings that take part in balancing the assignments: for each assigned
     view ``queue_length / world size`` rows in each process, cut down to a multiple of the global batch, newest first.
     It starts empty at epoch ``queue_start_epoch`` and is used once it is full; its scores are recomputed with the
-    current prototypes. Under gradient accumulation balance and queue advance with each micro-batch.
+    current prototypes. It advances once per optimizer step. Under gradient accumulation each micro-batch is balanced
+    by itself, together with the queue as the step found it.
 
     Args:
         backbone: the encoder, or its dict.
@@ -48,6 +58,7 @@ class SwAV(Method):
     """
 
     entry_points = ("prototype_scores",)
+    joins_views = True
 
     def __init__(
         self,
@@ -80,6 +91,7 @@ class SwAV(Method):
             # With its defaults, DistributedDataParallel would overwrite every process's queue with that of process 0.
             DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self, ["queue.rows", "queue.filled"])
         self._epoch = 0
+        self._entering = UpdateRows()
 
     @property
     def uniform_loss(self) -> float:  # type: ignore[override]
@@ -99,6 +111,7 @@ class SwAV(Method):
     def before_step(self, progress: Progress) -> None:
         """Scale the prototypes to unit length and note the epoch."""
         self._epoch = progress.epoch
+        self._entering.begin(progress.micro_batches)
         self.prototypes.normalize_()
 
     def loss(self, views: list[Tensor], labels: Tensor | None = None) -> dict[str, Tensor]:
@@ -145,16 +158,19 @@ class SwAV(Method):
         return self.prototypes(l2_normalize(self.neck(features)))
 
     def check_batch(self, per_process: int, processes: int) -> None:
-        """Reject a queue that is shorter than a batch.
+        """Reject a queue that is shorter than a batch, and an image alone, which nothing can be balanced with.
 
         Args:
-            per_process: images per process and micro-batch.
+            per_process: images per process and update.
             processes: how many take part.
 
         Raises:
-            ConfigError: if there is a queue, and it does not hold the batch of all processes.
+            ConfigError: if there is a queue, and it does not hold the batch of all processes; if there is none, and the
+                batch is one image.
         """
         batch = per_process * processes
+        if not self.queue_length:
+            check_has_negatives(per_process, processes)
         if 0 < self.queue_length < batch:
             raise ConfigError.at(
                 "queue_length",
@@ -192,14 +208,14 @@ class SwAV(Method):
 
     @torch.no_grad()
     def _queue_scores(self, embeddings: Tensor) -> list[Tensor] | None:
-        """Scores of the queued embeddings, if the queue is full; then the current ones enter it.
+        """Scores of the queued embeddings, if the queue is full; then those of the whole update enter it.
 
         Args:
             embeddings: of the assigned views, shape (A, B, D).
         """
         if self.queue is None:
             return None
-        batch, processes = embeddings.shape[1], world_size()
+        batch, processes = embeddings.shape[1] * self._entering.micro_batches, world_size()
         self.check_batch(batch, processes)
         length = self.queue_length // (batch * processes) * batch
         if self._epoch < self.queue_start_epoch or not self.training:
@@ -207,7 +223,8 @@ class SwAV(Method):
         scores = None
         if self.queue.is_full(length):
             scores = [self.prototypes(rows[:length]) for rows in self.queue.rows]
-        self.queue.push(embeddings, length=length)
+        if (rows := self._entering.add(embeddings, dim=1)) is not None:
+            self.queue.push(rows, length=length)
         return scores
 
 
@@ -215,7 +232,8 @@ class SwAV(Method):
 def _prototype_usage(scores: Tensor, assignments: Tensor) -> dict[str, Tensor]:
     """See :meth:`SwAV.loss`; both of shape (samples, K)."""
     prototypes = scores.shape[1]
-    nearest = torch.bincount(scores.argmax(dim=1), minlength=prototypes).to(assignments.dtype)
+    # torch.bincount would wait for a GPU
+    nearest = assignments.new_zeros(prototypes).index_add_(0, scores.argmax(dim=1), assignments.new_ones(len(scores)))
     total, nearest = all_reduce_sum(torch.stack([assignments.sum(dim=0), nearest]))
     entropy = torch.special.entr(total / total.sum()).sum() / math.log(max(prototypes, 2))
     return {"assignment_entropy": entropy, "dead_prototypes": (nearest == 0).float().mean()}

@@ -17,6 +17,7 @@ from selfsup.errors import ConfigError, SelfsupError, nearest
 
 Launcher = Literal["none", "pytorch", "slurm"]
 LAUNCHERS: tuple[Launcher, ...] = get_args(Launcher)
+FIRST_SPECIAL_STEP = 0xFFFF_FFF0  # Slurm's own steps: interactive shell, batch script, extern
 _Result = TypeVar("_Result")
 
 
@@ -35,8 +36,20 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def found_launcher() -> Launcher:
+    """What started this process, by the variables that torchrun and srun leave; ``'none'`` if nothing did.
+
+    An interactive allocation of Slurm has variables too: a shell in it, of salloc or ``srun --pty``, is no task.
+    """
+    if {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        return "pytorch"
+    step, tasks = (os.environ.get(f"SLURM_STEP_{name}", "") for name in ("ID", "NUM_TASKS"))
+    is_step = step.isdecimal() and int(step) < FIRST_SPECIAL_STEP and "SLURM_PTY_PORT" not in os.environ
+    return "slurm" if is_step and tasks.isdecimal() and int(tasks) > 1 else "none"
+
+
 def init_process_group(
-    launcher: Launcher,
+    launcher: Launcher | None = None,
     device: str | None = None,
     *,
     timeout: timedelta = timedelta(hours=2),
@@ -44,35 +57,66 @@ def init_process_group(
     """Join the processes that the launcher started; gloo on the CPU, nccl on GPUs.
 
     Args:
-        launcher: ``'none'`` for a single process, ``'pytorch'`` for torchrun, ``'slurm'`` for srun.
-        device: ``'cpu'`` or ``'cuda'``; None takes GPUs where there are any.
+        launcher: ``'none'`` for a single process, ``'pytorch'`` for torchrun, ``'slurm'`` for srun; None for
+            what :func:`found_launcher` finds.
+        device: ``'cpu'``, ``'cuda'``, or for a single process ``'cuda:1'``; None takes GPUs where there are any.
         timeout: how long a collective may wait for the slowest process.
 
     Raises:
         ConfigError: if the launcher is unknown, its environment variables are missing, or the device is not there.
     """
+    launcher = found_launcher() if launcher is None else launcher
     if launcher not in LAUNCHERS:
         raise ConfigError.at(
             "launcher", f"{launcher!r} is not one of {LAUNCHERS}", expected=nearest(str(launcher), LAUNCHERS)
         )
-    kind = _device_kind(device)
-    if launcher == "none" or _running():
+    kind, number = _device_kind(device)
+    if _running():
+        return
+    if launcher == "none":
+        if number is not None:
+            torch.cuda.set_device(number)
         return
     place = _torchrun_place() if launcher == "pytorch" else _slurm_place()
+    gpu = None
     if kind == "cuda":
-        if place["local_rank"] >= torch.cuda.device_count():
-            raise ConfigError(
-                f"launcher {launcher!r}: process {place['rank']} wants GPU {place['local_rank']}, this machine has "
-                f"{torch.cuda.device_count()}; start at most one process per GPU"
-            )
-        torch.cuda.set_device(place["local_rank"])
+        if number is not None and place["world_size"] > 1:
+            raise ConfigError.at("device", "each process takes a GPU of its own", got=device, expected="use 'cuda'")
+        gpu = torch.device(
+            "cuda", own_gpu(place["local_rank"], torch.cuda.device_count()) if number is None else number
+        )
+        torch.cuda.set_device(gpu)
     dist.init_process_group(
         backend="nccl" if kind == "cuda" else "gloo",
         init_method=place["meeting_point"],
         rank=place["rank"],
         world_size=place["world_size"],
         timeout=timeout,
+        device_id=gpu,
     )
+
+
+def own_gpu(local_rank: int, visible: int) -> int:
+    """The number of a process's GPU among those it sees; the only one where each process is shown its own, as by
+    Slurm's ``--gpus-per-task``.
+
+    Args:
+        local_rank: number of the process on its machine.
+        visible: GPUs that it sees, >= 1.
+
+    Raises:
+        ConfigError: if there are several, and fewer than processes.
+    """
+    if visible == 1 and "CUDA_VISIBLE_DEVICES" in os.environ:
+        return 0
+    if local_rank >= visible:
+        raise ConfigError.at(
+            "device",
+            f"process {local_rank} of this machine has no GPU of its own",
+            got=f"{visible} GPU{'' if visible == 1 else 's'}",
+            expected="start at most one process per GPU",
+        )
+    return local_rank
 
 
 def leave_process_group() -> None:
@@ -85,16 +129,18 @@ def local_device(device: str | None = None) -> torch.device:
     """The device of this process.
 
     Args:
-        device: ``'cpu'`` or ``'cuda'``; None takes what the process group uses, or a GPU where there is one.
+        device: ``'cpu'``, ``'cuda'`` or ``'cuda:1'``; None takes what the process group uses, or a GPU where there is
+            one.
 
     Raises:
         ConfigError: if the device is not there.
     """
     if device is None and _running():
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    if _device_kind(device) == "cpu":
+        device = "cuda" if "nccl" in dist.get_backend_config() else "cpu"
+    kind, number = _device_kind(device)
+    if kind == "cpu":
         return torch.device("cpu")
-    return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cuda", torch.cuda.current_device() if number is None else number)
 
 
 def barrier() -> None:
@@ -114,16 +160,17 @@ def all_reduce_max(tensor: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def gather(tensor: Tensor) -> Tensor:
+def gather(tensor: Tensor, *, group: dist.ProcessGroup | None = None) -> Tensor:
     """The rows of every process, ordered by rank.
 
     Args:
         tensor: shape (B, ...), the same shape in every process.
+        group: the processes; None for all.
 
     Returns:
-        Shape (world size * B, ...), without gradient.
+        Shape (number of processes * B, ...), without gradient.
     """
-    return _gather(tensor.detach())
+    return _gather(tensor.detach(), group)
 
 
 @torch.no_grad()
@@ -228,23 +275,27 @@ def _all_reduce(tensor: Tensor, operation: Any, group: dist.ProcessGroup | None)
     return result
 
 
-def _gather(tensor: Tensor) -> Tensor:
-    if world_size() == 1:
+def _gather(tensor: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
+    processes = dist.get_world_size(group) if _running() else 1
+    if processes == 1:
         return tensor.clone()
-    parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(world_size())]
-    dist.all_gather(parts, tensor.contiguous())
+    parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(processes)]
+    dist.all_gather(parts, tensor.contiguous(), group=group)
     return torch.cat(parts)
 
 
-def _device_kind(device: str | None) -> str:
+def _device_kind(device: str | None) -> tuple[str, int | None]:
+    """``'cpu'`` or ``'cuda'``, and the number after it."""
     if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = str(device).split(":")[0]
-    if kind not in ("cpu", "cuda"):
+        return "cuda" if torch.cuda.is_available() else "cpu", None
+    kind, _, number = str(device).partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
         raise ConfigError.at("device", "must be 'cpu' or 'cuda'", got=device)
     if kind == "cuda" and not torch.cuda.is_available():
         raise ConfigError.at("device", "'cuda' was asked for, but PyTorch finds no GPU here", expected="use 'cpu'")
-    return kind
+    if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
+        raise ConfigError.at("device", f"this machine has {torch.cuda.device_count()} GPUs", got=device)
+    return kind, int(number) if kind == "cuda" and number else None
 
 
 def _torchrun_place() -> dict[str, Any]:
@@ -268,8 +319,9 @@ def _slurm_place() -> dict[str, Any]:
         "start the command with srun",
     )
     address = os.environ.get("MASTER_ADDR") or first_slurm_host(values["SLURM_NODELIST"])
-    # one port per job, so that jobs which share a node do not meet
-    port = os.environ.get("MASTER_PORT") or str(20_000 + int(values["SLURM_JOB_ID"]) % 20_000)
+    # one port per job and step, so that those which share a node do not meet
+    job, step = int(values["SLURM_JOB_ID"]), os.environ.get("SLURM_STEP_ID", "0")
+    port = os.environ.get("MASTER_PORT") or str(20_000 + (job + 7919 * int(step)) % 20_000)
     return {
         "rank": int(values["SLURM_PROCID"]),
         "world_size": int(values["SLURM_NTASKS"]),

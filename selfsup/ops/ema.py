@@ -6,6 +6,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from selfsup.ops.parts import own_part
+
 
 @torch.no_grad()
 def ema_update(teacher_params: Iterable[Tensor], student_params: Iterable[Tensor], momentum: float) -> None:
@@ -32,8 +34,8 @@ def ema_update(teacher_params: Iterable[Tensor], student_params: Iterable[Tensor
             f"ema_update: teacher and student must have the same shapes in the same order, got {len(teachers)} and "
             f"{len(students)} parameters"
         )
-    for teacher, student in zip(teachers, students, strict=True):
-        teacher.lerp_(student, 1 - momentum)
+    if teachers:
+        torch._foreach_lerp_([*map(own_part, teachers)], [*map(own_part, students)], 1 - momentum)
 
 
 def cosine_momentum(fraction: float, *, start: float, end: float = 1.0) -> float:

@@ -53,15 +53,19 @@ def split_like(tensor: Tensor, like: Any) -> Tensor:
     )
 
 
-def whole_norm(tensor: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
-    """Euclidean norm of all elements, a tensor without dimensions, the same in every process.
+def whole_norms(parts: Sequence[Tensor], *, split: bool, dtype: torch.dtype | None = None) -> Tensor:
+    """Euclidean norm of each of several tensors, in one exchange; the same in every process.
 
     Args:
-        tensor: of any shape.
-        dtype: of the computation and the result; None for the tensor's own.
+        parts: at least one; of split tensors the own parts.
+        split: whether they are parts.
+        dtype: of the computation and the result; None for the tensors' own.
+
+    Returns:
+        Shape (number of tensors,).
     """
-    norm = torch.linalg.vector_norm(own_part(tensor), dtype=dtype)
-    return torch.linalg.vector_norm(gather(norm.reshape(1))) if is_split(tensor) else norm
+    norms = torch.stack(torch._foreach_norm(list(parts), 2, dtype=dtype))
+    return torch.linalg.vector_norm(gather(norms.unsqueeze(0)), dim=0) if split else norms
 
 
 def total_norm(tensors: Sequence[Tensor], order: float = 2.0) -> Tensor:

@@ -13,6 +13,7 @@ from torch import nn
 from selfsup.config.batch import batch_parts, differences, effective_batch, recipe_batch
 from selfsup.config.recipe import Recipe
 from selfsup.data.views.sides import view_sides
+from selfsup.engine.beforehand import said_beforehand
 from selfsup.errors import ConfigError, under
 from selfsup.planning.trial import build_on_meta, lone_optimizer, try_out, try_schedule
 from selfsup.registry import TRANSFORMS
@@ -37,6 +38,7 @@ class Plan:
     other_options: dict[str, tuple[tuple[int, float], ...]]  # the same of others that a schedule moves, by name
     precision: str  # of the forward pass
     notes: tuple[str, ...]  # how the run differs from its recipe
+    beforehand: tuple[str, ...]  # what a run says itself before its first step, as far as it is known without data
 
     @property
     def effective_batch(self) -> int:
@@ -98,22 +100,13 @@ def describe(
         precision=f"auto: {fast_precision} here" if precision == "auto" and fast_precision else precision,
         notes=(
             *differences(recipe, processes, scaled_from=scaled_from),
-            *_unfinished_warmup(recipe, steps, per_epoch),
             *_shared_batch_norm(method, recipe),
             *_advice(method, recipe, original or scaled_from or recipe, processes),
         ),
+        beforehand=tuple(
+            said_beforehand(recipe, method, num_images=num_images, steps=steps, steps_per_epoch=per_epoch)
+        ),
     )
-
-
-def _unfinished_warmup(recipe: Recipe, steps: int | None, per_epoch: int | None) -> list[str]:
-    """A run that ends before its learning rate has reached the peak."""
-    notes = []
-    for schedule in recipe.schedules.values():
-        warmup = schedule.get("warmup_steps") or round((schedule.get("warmup_epochs") or 0) * (per_epoch or 0))
-        if steps is not None and warmup >= steps > 0:
-            why = f"the warm-up takes {warmup} steps and the run has {steps}"
-            notes.append(f"param_scheduler: {why}, so that the learning rate never reaches its peak")
-    return notes
 
 
 def _shared_batch_norm(method: nn.Module, recipe: Recipe) -> list[str]:
@@ -201,7 +194,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     for name, text in _rows(plan):
         run.add_row(name, text)
     console.print(run)
-    print_notes(plan.notes, console)
+    print_notes([*plan.notes, *plan.beforehand], console)
 
 
 def print_notes(notes: Sequence[str], console: Console) -> None:

@@ -14,6 +14,7 @@ from selfsup.config.recipe import PLACES, Place, Recipe
 from selfsup.config.signatures import signature_of
 from selfsup.config.validate import with_defaults
 from selfsup.data.views.sides import view_sides
+from selfsup.engine.beforehand import check_batches
 from selfsup.engine.build import build_optim_wrapper
 from selfsup.engine.schedules.build import build_schedule, conflicts
 from selfsup.errors import ConfigError, DataError, Problem, SelfsupError, under
@@ -71,7 +72,7 @@ def try_out(
         trial.attempt("", sync_bn_group, recipe, processes)
         trial.attempt("train_dataloader", _check_batch, recipe, processes)
         if method is not None:
-            trial.attempt("model", method.check_batch, recipe.train_dataloader.batch_size, processes)
+            trial.attempt("", check_batches, method, recipe, processes)
     pipeline = trial.component("train_dataloader.views", TRANSFORMS, loader and loader.views)
     sides = None if pipeline is None else view_sides(pipeline)
     if sides is not None and hasattr(method, "check_num_views"):

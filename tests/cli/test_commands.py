@@ -268,14 +268,19 @@ LAUNCHED = {
 @pytest.mark.parametrize(
     ("where", "argv", "expected"),
     [
-        ("one machine", ["train.py", "c"], "torchrun --nproc_per_node=8 train.py c --resume"),
+        ("one machine", ["train.py", "c"], "torchrun --standalone --nproc_per_node=8 train.py c --resume"),
+        ("another port", ["train.py", "c"], "torchrun --standalone --nproc_per_node=2 train.py c --resume"),
         (
             "four machines",
             ["x/selfsup/__main__.py", "train", "c"],
             "torchrun --nproc_per_node=8 --nnodes=4 --node_rank=0 --master_addr=node1 --master_port=29500 "
             "-m selfsup train c --resume",
         ),
-        ("one machine", ["/bin/selfsup", "train"], "torchrun --nproc_per_node=8 --no-python selfsup train --resume"),
+        (
+            "one machine",
+            ["/bin/selfsup", "train"],
+            "torchrun --standalone --nproc_per_node=8 --no-python selfsup train --resume",
+        ),
         ("slurm", ["train.py"], "srun --nodes=4 --ntasks-per-node=8 --ntasks=32 python train.py --resume"),
         (
             "slurm with GPUs",
@@ -301,6 +306,8 @@ def test_the_command_that_goes_on_starts_as_many_processes_in_the_same_places(
         (["tools/train.py", "c"], "none", "python tools/train.py c --resume"),
         (["x/selfsup/__main__.py", "train", "c"], "none", "python -m selfsup train c --resume"),
         (["/bin/selfsup", "train", "c", "--resume"], "none", "selfsup train c --resume"),
+        (["train.py", "c"], "pytorch", "torchrun --standalone --nproc_per_node=1 train.py c --resume"),
+        (["train.py", "c"], "slurm", "srun python train.py c --resume"),
     ],
 )
 def test_the_command_that_goes_on_is_the_one_that_was_given(argv: list[str], launcher: str, expected: str) -> None:

@@ -11,7 +11,7 @@ from selfsup.engine.optim import LARS, PrecisionOptimWrapper
 from selfsup.errors import NonFiniteError
 from selfsup.ops import ema_update
 from selfsup.ops.dist import rank
-from selfsup.ops.parts import all_finite, is_split, own_part, split_like, total_norm, whole, whole_norm
+from selfsup.ops.parts import all_finite, is_split, own_part, split_like, total_norm, whole, whole_norms
 from tests.dist.two_processes import run_in_processes
 from tests.reference.lars import lars_by_the_papers
 
@@ -88,8 +88,8 @@ def _everything() -> dict[str, Any]:
     return {
         "rows": [len(own_part(tensor)) for tensor in tensors],
         "wholes": [whole(tensor) for tensor in tensors],
-        "norms": [whole_norm(tensor) for tensor in tensors],
-        "exact": whole_norm(_split(np.full(4, 1e30, np.float32)), dtype=torch.float64),
+        "norms": whole_norms([own_part(tensor) for tensor in tensors], split=True).tolist(),
+        "exact": whole_norms([own_part(_split(np.full(4, 1e30, np.float32)))], split=True, dtype=torch.float64),
         "total": {order: total_norm(tensors, order) for order in _ORDERS},
         "bad norm": {order: total_norm([tensors[0], bad], order) for order in _ORDERS},
         "finite": [all_finite(tensors[0]), all_finite(bad)],
@@ -122,8 +122,7 @@ def test_each_process_holds_its_rows_and_the_whole_comes_back(results: list[dict
 def test_norms_are_those_of_the_whole_in_every_process(results: list[dict[str, Any]]) -> None:
     flat = np.concatenate([value.ravel() for value in _values(0)])
     for result in results:
-        norms = [norm.item() for norm in result["norms"]]
-        assert norms == pytest.approx([np.linalg.norm(value) for value in _values(0)], rel=1e-14)
+        assert result["norms"] == pytest.approx([np.linalg.norm(value) for value in _values(0)], rel=1e-14)
         for order in _ORDERS:
             assert result["total"][order].item() == pytest.approx(np.linalg.norm(flat, order), rel=1e-14)
         assert result["exact"].item() == pytest.approx(2e30)

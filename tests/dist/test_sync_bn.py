@@ -27,7 +27,54 @@ _CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def _run(synced: bool, name: str, rank: int | None) -> dict[str, Tensor]:
+class Kernels:
+    """What torch's CUDA kernels for synchronized batch norm compute, by their documented meaning, on the CPU."""
+
+    @staticmethod
+    def batch_norm_stats(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+        dims = [dim for dim in range(x.ndim) if dim != 1]
+        return x.mean(dims), (x.var(dims, correction=0) + eps).rsqrt()
+
+    @staticmethod
+    def batch_norm_gather_stats_with_counts(
+        x: Tensor, means: Tensor, inverse_stds: Tensor, mean: Any, variance: Any, share: float, eps: float, n: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        weights = (n / n.sum()).unsqueeze(1)
+        whole = (means * weights).sum(0)
+        spread = ((inverse_stds**-2 - eps + (means - whole) ** 2) * weights).sum(0)
+        if mean is not None:
+            mean.lerp_(whole, share)
+            variance.lerp_(spread * n.sum() / (n.sum() - 1), share)
+        return whole, (spread + eps).rsqrt()
+
+    @staticmethod
+    def batch_norm_elemt(x: Tensor, weight: Any, bias: Any, mean: Tensor, inverse_std: Tensor, eps: float) -> Tensor:
+        y = (x.movedim(1, -1) - mean) * inverse_std
+        y = y if weight is None else y * weight
+        return (y if bias is None else y + bias).movedim(-1, 1)
+
+    @staticmethod
+    def batch_norm_backward_reduce(
+        dy: Tensor, x: Tensor, mean: Tensor, inverse_std: Tensor, weight: Any, *needed: bool
+    ) -> tuple[Any, ...]:
+        dims = [dim for dim in range(x.ndim) if dim != 1]
+        products = (dy * (x.movedim(1, -1) - mean).movedim(-1, 1)).sum(dims)
+        return dy.sum(dims), products, products * inverse_std if needed[1] else None, dy.sum(dims) if needed[2] else None
+
+    @staticmethod
+    def batch_norm_backward_elemt(
+        dy: Tensor, x: Tensor, mean: Tensor, inverse_std: Tensor, weight: Any, sums: Tensor, products: Tensor, n: Tensor
+    ) -> Tensor:
+        assert n.dtype == torch.int32
+        centered = (x.movedim(1, -1) - mean) * inverse_std**2 * products / n.sum()
+        dx = (dy.movedim(1, -1) - sums / n.sum() - centered) * inverse_std
+        return (dx if weight is None else dx * weight).movedim(-1, 1)
+
+
+_FUSED = ("images", "channels last", "uneven", "no affine", "no shift", "cumulative", "no running statistics")
+
+
+def _run(synced: bool, name: str, rank: int | None, *, fused: bool = False) -> dict[str, Tensor]:
     """Two steps and an evaluation; ``rank`` chooses the part of the batch, None takes all."""
     case = _CASES[name]
     generator = torch.Generator().manual_seed(0)
@@ -57,7 +104,7 @@ def _run(synced: bool, name: str, rank: int | None) -> dict[str, Tensor]:
             x, gradient = x.to(torch.bfloat16), gradient.to(torch.bfloat16)
         x.requires_grad_()
         norm.zero_grad()
-        y = norm(x)
+        y = norm._fused(x) if fused else norm(x)
         if case.get("channels_last"):
             assert y.is_contiguous(memory_format=torch.channels_last)
         y.backward(gradient)
@@ -71,6 +118,11 @@ def _run(synced: bool, name: str, rank: int | None) -> dict[str, Tensor]:
 
 def _all_cases() -> dict[str, Any]:
     results: dict[str, Any] = {name: _run(True, name, dist.rank()) for name in _CASES}
+
+    with pytest.MonkeyPatch.context() as patch:
+        for kernel in (name for name in vars(Kernels) if name.startswith("batch_norm")):
+            patch.setattr(torch, kernel, getattr(Kernels, kernel))
+        results |= {f"{name}, fused": _run(True, name, dist.rank(), fused=True) for name in _FUSED}
 
     norm = convert_sync_bn(nn.BatchNorm1d(3))
     x = torch.randn(4, 3, generator=torch.Generator().manual_seed(dist.rank()))
@@ -87,10 +139,11 @@ def results() -> list[dict[str, Any]]:
     return run_in_processes(_all_cases)
 
 
-@pytest.mark.parametrize("name", _CASES)
+@pytest.mark.parametrize("name", [*_CASES, *(f"{name}, fused" for name in _FUSED)])
 def test_two_processes_are_one_with_the_whole_batch(results: list[dict[str, Any]], name: str) -> None:
-    expected = _run(False, name, None)
-    tolerance = _CASES[name].get("tolerance", 1e-10)
+    case = name.removesuffix(", fused")
+    expected = _run(False, case, None)
+    tolerance = _CASES[case].get("tolerance", 1e-10)
     first, second = (result[name] for result in results)
     assert first.keys() == second.keys() == expected.keys()
     for key, value in expected.items():

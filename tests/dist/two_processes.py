@@ -18,14 +18,19 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["torch", "torch.distributed", "selfsup.methods"])
 
 
-def _child(rank: int, world_size: int, folder: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _child(
+    rank: int, world_size: int, backend: str, folder: str, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
     torch.set_num_threads(1)
+    if backend == "nccl":
+        torch.cuda.set_device(rank)
     torch.distributed.init_process_group(
-        "gloo",
+        backend,
         init_method=f"file://{folder}/meeting_point",
         rank=rank,
         world_size=world_size,
         timeout=timedelta(seconds=60),
+        device_id=torch.device("cuda", rank) if backend == "nccl" else None,
     )
     try:
         outcome = (True, function(*arguments))
@@ -39,7 +44,7 @@ def _child(rank: int, world_size: int, folder: str, function: Callable[..., Any]
 
 
 def run_in_processes(
-    function: Callable[..., Any], *arguments: Any, world_size: int = 2, timeout: float = 90.0
+    function: Callable[..., Any], *arguments: Any, world_size: int = 2, timeout: float = 90.0, backend: str = "gloo"
 ) -> list[Any]:
     """Call ``function(*arguments)`` in every one of ``world_size`` processes of one gloo group.
 
@@ -50,6 +55,7 @@ def run_in_processes(
         arguments: the same for every process; picklable.
         world_size: number of processes.
         timeout: seconds after which the processes are ended and the test fails.
+        backend: ``'nccl'`` gives each process the GPU with its number.
 
     Returns:
         What the function returned, by rank; tensors must be detached.
@@ -59,7 +65,7 @@ def run_in_processes(
     """
     with tempfile.TemporaryDirectory() as folder:
         processes = [
-            _context.Process(target=_child, args=(rank, world_size, folder, function, arguments), daemon=True)
+            _context.Process(target=_child, args=(rank, world_size, backend, folder, function, arguments), daemon=True)
             for rank in range(world_size)
         ]
         for process in processes:

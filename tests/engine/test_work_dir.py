@@ -1,6 +1,8 @@
 """A used work dir: nothing of an earlier run is lost, nothing that is not a run's is moved."""
 
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ from selfsup.config import load_config
 from selfsup.engine.logging.environment import commit_of
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
-from selfsup.engine.work_dir import archive, found_before
-from selfsup.errors import DataError, SelfsupError
+from selfsup.engine.work_dir import LOCK, archive, found_before, in_use
+from selfsup.errors import ConfigError, DataError, SelfsupError
 from selfsup.weights.checkpoint import list_checkpoints
 from tests.engine.tiny_run import tiny_config
 
@@ -90,6 +92,36 @@ def test_a_run_may_start_from_the_weights_of_the_one_it_archives(tmp_path: Path)
     Runner(tiny_config(tmp_path, steps=2, load_from=str(newest))).train()
     assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl") if "loss" in line] == [1, 2]
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step_000000002.pth"]
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A work dir that another process is at work in."""
+    folder = tmp_path_factory.mktemp("other")
+    program = "import sys, time; from pathlib import Path; from selfsup.engine.work_dir import in_use\n"
+    program += "with in_use(Path(sys.argv[1])): print(flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"\n"
+    yield folder
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_second_run_in_a_work_dir_stops_before_it_writes_anything(other: Path, resume: bool) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Runner(tiny_config(other), resume=resume)
+    (problem,) = caught.value.problems
+    assert problem.path == "work_dir" and str(problem.got).startswith("process ")
+    assert names(other) == {LOCK}
+    with pytest.raises(ConfigError), in_use(other):  # two that start at the same time
+        pass
+
+
+def test_a_work_dir_is_free_again_after_its_run(tmp_path: Path) -> None:
+    for steps in (1, 2):
+        Runner(tiny_config(tmp_path, steps=steps), resume=True).train()
+        assert LOCK not in names(tmp_path)
 
 
 def test_the_config_of_a_run_reads_back(tmp_path: Path) -> None:

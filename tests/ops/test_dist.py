@@ -10,12 +10,13 @@ from selfsup.errors import ConfigError
 from selfsup.ops import dist
 
 _NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_STEP_NAMES = ("SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS", "SLURM_PTY_PORT")
 _SLURM_NAMES = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_JOB_ID", "SLURM_NODELIST")
 
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    for name in _NAMES + _SLURM_NAMES:
+    for name in _NAMES + _SLURM_NAMES + _STEP_NAMES:
         monkeypatch.delenv(name, raising=False)
     yield monkeypatch
     if torch.distributed.is_initialized():
@@ -65,6 +66,63 @@ def test_torchrun_variables_start_a_gloo_group(environment: pytest.MonkeyPatch) 
 
 def time_limit() -> timedelta:
     return torch.distributed.distributed_c10d._get_default_group()._get_backend(torch.device("cpu")).options._timeout
+
+
+STEP = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "launcher"),
+    [
+        ({}, "none"),
+        (dict.fromkeys(_NAMES, "1"), "pytorch"),
+        (dict.fromkeys(_NAMES, "1") | STEP, "pytorch"),  # torchrun started by srun
+        ({"RANK": "3"}, "none"),
+        (STEP, "slurm"),
+        (STEP | {"SLURM_STEP_NUM_TASKS": "1"}, "none"),
+        (STEP | {"SLURM_STEP_ID": "4294967290"}, "none"),  # the shell of salloc
+        (STEP | {"SLURM_PTY_PORT": "40000"}, "none"),
+        (dict.fromkeys(_SLURM_NAMES, "0"), "none"),  # a batch script
+    ],
+)
+def test_the_launcher_is_known_by_its_variables(
+    variables: dict[str, str], launcher: str, environment: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    assert dist.found_launcher() == launcher
+
+
+def test_a_launcher_that_is_not_named_is_found(environment: pytest.MonkeyPatch) -> None:
+    for name, value in zip(_NAMES, ("0", "1", "0", "127.0.0.1", _free_port()), strict=True):
+        environment.setenv(name, value)
+    dist.init_process_group(device="cpu")
+    assert torch.distributed.is_initialized()
+
+
+def test_a_process_that_is_shown_its_own_gpu_alone_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert dist.own_gpu(3, 1) == 0
+    assert dist.own_gpu(3, 4) == 3
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    with pytest.raises(ConfigError) as caught:
+        dist.own_gpu(1, 1)
+    assert (caught.value.problems[0].path, caught.value.problems[0].got) == ("device", "1 GPU")
+
+
+def test_the_number_of_a_gpu_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert dist.local_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(ConfigError, match="this machine has 2 GPUs, got 'cuda:2'"):
+        dist.local_device("cuda:2")
+
+
+def test_the_caller_says_how_long_processes_wait(environment: pytest.MonkeyPatch) -> None:
+    for name, value in zip(_NAMES, ("0", "1", "0", "127.0.0.1", _free_port()), strict=True):
+        environment.setenv(name, value)
+    dist.init_process_group("pytorch", "cpu", timeout=timedelta(minutes=7))
+    assert time_limit() == timedelta(minutes=7)
 
 
 def test_slurm_variables_start_a_gloo_group(environment: pytest.MonkeyPatch) -> None:

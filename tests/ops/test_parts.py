@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from selfsup.ops.parts import all_finite, is_split, own_part, split_like, total_norm, whole, whole_norm
+from selfsup.ops.parts import all_finite, is_split, own_part, split_like, total_norm, whole, whole_norms
 
 
 def test_a_tensor_that_is_not_split_is_its_own_part_and_whole() -> None:
@@ -17,7 +17,14 @@ def test_norms_are_those_of_all_elements(order: float) -> None:
     tensors = [torch.randn(3, 2, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
     expected = torch.cat([tensor.flatten() for tensor in tensors]).norm(order)
     torch.testing.assert_close(total_norm(tensors, order), expected)
-    torch.testing.assert_close(whole_norm(tensors[0]), tensors[0].norm())
+    each = torch.stack([tensor.norm() for tensor in tensors])
+    torch.testing.assert_close(whole_norms(tensors, split=False), each)
+
+
+def test_norms_are_computed_in_the_precision_asked_for() -> None:
+    tensor = torch.full((4,), 1e30)
+    assert whole_norms([tensor], split=False).isinf()
+    assert whole_norms([tensor], split=False, dtype=torch.float64) == pytest.approx(2e30)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])

@@ -9,6 +9,7 @@ from selfsup.errors import DataError
 from selfsup.evaluation.build import build_evaluators
 from selfsup.evaluation.evaluator import evaluate_tasks, metrics_of
 from selfsup.evaluation.representation import Representation
+from selfsup.ops.kernels import without_tf32
 from selfsup.ops.random_state import isolated_random_state
 from selfsup.registry import HOOKS
 
@@ -79,7 +80,7 @@ class EvaluateHook(Hook):
             self._logged.add(line)
 
         try:
-            with isolated_random_state(runner.device):
+            with isolated_random_state(runner.device), without_tf32():
                 representation = Representation(runner.method, runner.input_contract, layer=runner.layer, log=once)
                 findings = evaluate_tasks(representation, self._tasks, self.evaluators, only=self.only, skipped=once)
         except DataError as error:

@@ -1,5 +1,6 @@
 """Where a run's lines go: to the terminal, and to a file of each process."""
 
+import io
 import logging
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ def open_log(name: str, *, level: int | str, file: str | Path, to_terminal: bool
     logger = logging.getLogger(name)
     logger.setLevel(level)
     logger.propagate = False
-    to_file = logging.FileHandler(file)
+    to_file = logging.FileHandler(file, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     to_file.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk: the run says it itself
     logger.addHandler(to_file)
@@ -26,6 +27,8 @@ def open_log(name: str, *, level: int | str, file: str | Path, to_terminal: bool
 
 def _terminal() -> logging.Handler:
     """Lines that fit a terminal; anywhere else each message is one line, whole, to be searched and copied."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # without UTF-8 there are signs that it cannot show
     if sys.stdout.isatty():
         return RichHandler(show_path=False, show_level=False, log_time_format="%H:%M:%S", markup=False)
     plain = logging.StreamHandler(sys.stdout)

@@ -1,6 +1,6 @@
 """Layer-wise adaptive rate scaling, in the three forms that the papers' codes use."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, get_args
 
 import torch
@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from selfsup.errors import ConfigError, nearest
-from selfsup.ops.parts import whole_norm
+from selfsup.ops.parts import is_split, own_part, whole_norms
 from selfsup.registry import OPTIMIZERS
 
 Variant = Literal["simclr", "byol", "larc"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 LARC_EPSILON = 1e-8  # apex's LARC
+BUNCH = 1 << 24  # elements that are updated together; 64 MiB for their temporary
 
 
 @OPTIMIZERS.register_module()
@@ -29,8 +30,9 @@ class LARS(Optimizer):
 
     Tensors whose weights or gradients are all zero are not scaled; ``larc`` does not decay them either. A parameter
     group with ``adapt=False`` takes plain momentum SGD: SimCLR and BYOL do that, without weight decay, for biases and
-    normalization layers. Norms are of whole tensors, also where each process holds a part of them. Beside the momentum
-    buffer one temporary of one tensor's size exists at a time, and no value is read back from the device.
+    normalization layers. Norms are of whole tensors, also where each process holds a part of them. Tensors are updated
+    in bunches, by one kernel for all of a bunch where there is one; beside the momentum buffer one temporary of a
+    bunch's size exists at a time, and no value is read back from the device.
 
     Args:
         params: parameters, or groups of them; a group may set any argument below but ``variant``, and ``adapt``.
@@ -96,51 +98,61 @@ class LARS(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group)
+            for weights in _bunches(group["params"]):
+                self._update(weights, group)
         return loss
 
-    def _update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         lr, momentum = group["lr"], group["momentum"]
-        step, ratio = self._step_and_ratio(weight, gradient, group)
-        inside, outside = (lr, 1.0) if self.variant == "simclr" else (1.0, lr)
+        parts, steps = [own_part(weight) for weight in weights], self._steps(weights, group)
         if momentum == 0:
-            weight.addcmul_(step, ratio, value=-lr)
+            torch._foreach_add_(parts, steps, alpha=-lr)
             return
+        inside, outside = (lr, 1.0) if self.variant == "simclr" else (1.0, lr)
+        buffers = [own_part(self._buffer(weight)) for weight in weights]
+        torch._foreach_mul_(buffers, momentum)
+        torch._foreach_add_(buffers, steps, alpha=inside)
+        torch._foreach_add_(parts, buffers, alpha=-outside * momentum if group["nesterov"] else -outside)
+        if group["nesterov"]:
+            torch._foreach_add_(parts, steps, alpha=-lr)
+
+    def _buffer(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(weight)
-        buffer = state["momentum_buffer"].mul_(momentum).addcmul_(step, ratio, value=inside)
-        if group["nesterov"]:
-            weight.add_(buffer, alpha=-outside * momentum).addcmul_(step, ratio, value=-lr)
-        else:
-            weight.add_(buffer, alpha=-outside)
+        return state["momentum_buffer"]
 
-    def _step_and_ratio(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """The decayed gradient and the factor on it, a tensor without dimensions."""
+    def _steps(self, weights: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+        """The decayed gradients times their ratios; of split ones the own parts."""
         decay, trust = group["weight_decay"], group["trust_coefficient"]
+        parts = [own_part(weight) for weight in weights]
+        gradients = [own_part(weight.grad) for weight in weights]
+        steps = list(torch._foreach_add(gradients, parts, alpha=decay)) if decay else gradients
         if not group["adapt"]:
-            return _decayed(weight, gradient, decay), torch.ones((), dtype=weight.dtype, device=weight.device)
-        exact = torch.promote_types(weight.dtype, torch.float32)
-        weight_norm = whole_norm(weight, dtype=exact)
-        if self.variant == "larc":
-            gradient_norm = whole_norm(gradient, dtype=exact)
-            scaled = (weight_norm > 0) & (gradient_norm > 0)
-            ratio = trust * weight_norm / (gradient_norm + decay * weight_norm + LARC_EPSILON)
-            # Scaled tensors alone are decayed, and those with weights of zero have nothing to decay.
-            step = _decayed(weight, gradient, decay, where=gradient_norm > 0)
-        else:
-            step = _decayed(weight, gradient, decay)
-            step_norm = whole_norm(step, dtype=exact)
-            scaled = (weight_norm > 0) & (step_norm > 0)
-            ratio = trust * weight_norm / step_norm
-        return step, torch.where(scaled, ratio, torch.ones_like(ratio)).to(weight.dtype)
+            return steps
+        is_larc = self.variant == "larc"
+        exact = torch.promote_types(weights[0].dtype, torch.float32)
+        measured = [*parts, *(gradients if is_larc else steps)]
+        weight_norms, norms = whole_norms(measured, split=is_split(weights[0]), dtype=exact).chunk(2)
+        ratios = trust * weight_norms / (norms + decay * weight_norms + LARC_EPSILON if is_larc else norms)
+        # Where larc does not scale there is nothing to decay: weights of zero; or no step at all: gradients of zero.
+        unscaled = (norms > 0).to(exact) if is_larc else torch.ones_like(norms)
+        ratios = torch.where((weight_norms > 0) & (norms > 0), ratios, unscaled).to(weights[0].dtype)
+        return [step.mul_(ratio) if decay else step * ratio for step, ratio in zip(steps, ratios.unbind(), strict=True)]
 
 
-def _decayed(weight: Tensor, gradient: Tensor, decay: float, *, where: Tensor | None = None) -> Tensor:
-    if decay == 0:
-        return gradient
-    if where is None:
-        return gradient.add(weight, alpha=decay)
-    return torch.addcmul(gradient, weight, where.to(weight.dtype), value=decay)
+def _bunches(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Those with a gradient, some at a time: neighbors of one type and device, together small or a single one."""
+    bunch: list[Tensor] = []
+    for weight in parameters:
+        if weight.grad is None:
+            continue
+        if bunch and (
+            (weight.dtype, weight.device, is_split(weight)) != (bunch[0].dtype, bunch[0].device, is_split(bunch[0]))
+            or sum(each.numel() for each in bunch) + weight.numel() > BUNCH
+        ):
+            yield bunch
+            bunch = []
+        bunch.append(weight)
+    if bunch:
+        yield bunch
