@@ -5,15 +5,13 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from selfsup.config.recipe import DEFAULT_WRAPPER, Recipe
 from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
-from selfsup.data.selection import Drawn
-from selfsup.data.sources.source import single_labels
+from selfsup.data.selection import labelled
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.errors import ConfigError, DataError, under
 from selfsup.methods.base import Method
@@ -47,21 +45,12 @@ def build_images(recipe: Recipe) -> tuple[Any, Any]:
     return images, views
 
 
-def check_labelled(method: Method, images: Any) -> None:
-    """Reject images without a label for a method that learns from labels; of very many images some are looked at.
-
-    Raises:
-        DataError: if there are such images.
-    """
-    labels = single_labels(images)
-    if labels is None or method.label_classes() is None:
-        return
-    missing = int(np.sum(np.asarray(labels[Drawn(len(images), 1 << 21)[:]]) < 0))
-    if missing:
-        raise DataError(
-            f"train_dataloader.dataset: {type(method).__name__} learns from labels, and {missing:,} images have none "
-            "(-1); leave them out of the list"
-        )
+def usable_by(method: Method, images: Any, log: logging.Logger) -> Any:
+    """The images that a method can be trained on: for one that learns from labels those that have one."""
+    usable = images if method.label_classes() is None else labelled(images)
+    if len(usable) < len(images):
+        log.info(f"{len(images) - len(usable):,} images without a label are not trained on")
+    return usable
 
 
 def class_difference(method: Method, images: Any) -> str | None:

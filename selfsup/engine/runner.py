@@ -13,16 +13,17 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup.config import Recipe, dist_timeout, dump_config, plain
+from selfsup.data.describe import describe_images
 from selfsup.data.splits import Split
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.engine.build import (
     build_batches,
     build_images,
     build_optim_wrapper,
-    check_labelled,
     class_difference,
     lengths,
     settle_precision,
+    usable_by,
 )
 from selfsup.engine.distributed import build_on_main, sharding_of, wrap
 from selfsup.engine.evaluate import build_tasks, run_contract
@@ -261,8 +262,8 @@ class Runner(MMEngineRunner):
         recipe = self.recipe
         self.trained = TrainedWeights()
         images, views = build_images(recipe)
-        with together():
-            check_labelled(self.method, images)
+        for line in describe_images(images) if is_main() else ():
+            self.logger.info(line)
         if difference := class_difference(self.method, images):
             self.logger.warning(difference)
         if saved is not None:
@@ -279,6 +280,7 @@ class Runner(MMEngineRunner):
             images = self.split.train
         elif not recipe.tasks:
             self.logger.info("no image is held out: evaluations look at images that are trained on")
+        images = usable_by(self.method, images, self.logger)
         self.view_dataset = ViewDataset(images, views, seed=recipe.seed)
         self.accumulate, self.steps_per_epoch, self.total_steps = lengths(recipe, len(images))
         self.optim_wrapper = build_optim_wrapper(recipe, self.method)

@@ -1,12 +1,12 @@
 """A classifier and images that do not fit each other."""
 
+import logging
 from pathlib import Path
 
 import pytest
 
-from selfsup.engine.build import check_labelled, class_difference
+from selfsup.engine.build import class_difference, usable_by
 from selfsup.engine.runner import Runner
-from selfsup.errors import DataError
 from selfsup.losses import CrossEntropyLoss, DistillationLoss, NTXentLoss
 from selfsup.methods import Distillation, SimCLR, Supervised
 from selfsup.necks import ProjectionNeck
@@ -62,13 +62,14 @@ def test_images_without_labels_and_methods_without_classes_have_nothing_to_compa
     assert class_difference(simclr, Images("ant", "bee")) is None
 
 
-def test_images_without_a_label_are_rejected_where_the_method_learns_from_labels() -> None:
+def test_images_without_a_label_are_left_out_where_the_method_learns_from_labels() -> None:
     class Learner:
         def __init__(self, classes: tuple[str, int] | None) -> None:
             self.label_classes = lambda: classes
 
-    some = Listed("abc", [0, 1, -1])
-    check_labelled(Learner(None), some)  # type: ignore[arg-type]
-    check_labelled(Learner(("model.num_classes", 2)), Listed("abc", [0, 1, 1]))  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"train_dataloader\.dataset: .* 1 images have none"):
-        check_labelled(Learner(("model.num_classes", 2)), some)  # type: ignore[arg-type]
+    some, log = Listed("abcd", [0, -1, 1, -1]), logging.getLogger(__name__)
+    assert usable_by(Learner(None), some, log) is some  # type: ignore[arg-type]
+    whole = Listed("abc", [0, 1, 1])
+    assert usable_by(Learner(("model.num_classes", 2)), whole, log) is whole  # type: ignore[arg-type]
+    usable = usable_by(Learner(("model.num_classes", 2)), some, log)  # type: ignore[arg-type]
+    assert [usable.name(index) for index in range(len(usable))] == ["a", "c"]

@@ -4,8 +4,8 @@ What becomes of the odd ones:
 
 - more than 8 bits a channel: scaled to 8 (the high byte); gray: repeated three times; CMYK: converted. PNM is scaled
   by its maxval. Floating point TIFF is rejected, nothing says what white is there.
-- transparency (PNG, WebP, GIF, TIFF, AVIF, HEIC, JPEG 2000): laid on white, as a viewer shows it. Dropping alpha instead, as PIL's
-  ``convert('RGB')`` does, would show whatever color lies under the transparent pixels.
+- transparency (PNG, WebP, GIF, TIFF, AVIF, HEIC, JPEG 2000): laid on white, as a viewer shows it. Dropping alpha
+  instead, as PIL's ``convert('RGB')`` does, would show whatever color lies under the transparent pixels.
 - EXIF orientation: applied. Animations: the first frame.
 - truncated files: rejected. JPEG and PNG need their end marker, WebP its announced length, so that a decoder which
   fills the missing part with gray is never asked; the other formats are left to OpenCV, which rejects them.

@@ -71,7 +71,8 @@ def pnm_values(content: bytes, header: PnmHeader) -> np.ndarray:
     elif header.magic in (2, 3):
         values = _first(np.array(_COMMENT.sub(b"", body).split(None, count)[:count], np.int64), count)
     else:
-        values = _first(np.frombuffer(body[: count * 2], np.uint8 if header.maxval < 256 else ">u2"), count)
+        kind = np.dtype(np.uint8 if header.maxval < 256 else ">u2")
+        values = _first(np.frombuffer(body, kind, len(body) // kind.itemsize), count)
     if values.size and not 0 <= values.min() <= values.max() <= header.maxval:
         raise ValueError(f"broken PNM: a value of {values.max()}, the maxval is {header.maxval}")
     return values.reshape(shape).astype(np.uint8 if header.maxval < 256 else np.uint16)

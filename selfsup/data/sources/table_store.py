@@ -62,9 +62,10 @@ def prepare_default_folder(folder: Path) -> None:
 
 def _check_owner(folder: Path) -> None:
     if folder.stat(follow_symlinks=False).st_uid != os.getuid():
-        raise DataError(
-            f"ImageList: {folder}, where lists of paths are kept, belongs to another user; name another place with "
-            "TMPDIR, or a file with ImageList.cache"
+        raise DataError.at(
+            "cache",
+            f"{folder}, where lists of paths are kept, belongs to another user",
+            expected="name a file, or another place with TMPDIR",
         )
 
 
