@@ -1,6 +1,7 @@
 """The ``selfsup`` command: hands over to a verb, and turns what the user did wrong into one clear message."""
 
 import argparse
+import io
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -46,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 after an error of the user's, 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may not have the letters of a path
     try:
         return _run(arguments)
     except KeyboardInterrupt:

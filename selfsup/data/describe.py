@@ -1,5 +1,6 @@
 """What a run says of its images before the first step: what would otherwise be found out after the last."""
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from selfsup.data.decode.decoder import used_bits
 from selfsup.data.selection import Drawn
 from selfsup.data.sources.entries import skipped_files
 from selfsup.data.sources.image_list import HEIC_EXTENSIONS
-from selfsup.data.sources.source import LabelSets
+from selfsup.data.sources.source import LabelSets, printable
 
 _MOST_LABELS = 1 << 21
 _FILES_LOOKED_AT = 16
@@ -30,7 +31,10 @@ def describe_images(source: Any) -> list[str]:
     if (left_out := getattr(source, "left_out", None)) is not None:
         if skipped := skipped_files(left_out):
             is_heic = any(extension in left_out.skipped for extension in HEIC_EXTENSIONS)
-            lines.append(f"{source.root}: {skipped}" + ("; HEIC is read with selfsup[heif]" if is_heic else ""))
+            lines.append(
+                f"{printable(os.fspath(source.root))}: {skipped}"
+                + ("; HEIC is read with selfsup[heif]" if is_heic else "")
+            )
         if work_dirs := left_out.work_dirs:
             lines.append(f"what runs have written is not read as images: {_some(work_dirs)}")
     return [*lines, *_bit_depth(source)]

@@ -10,6 +10,7 @@ import pytest
 from selfsup.data import ImageList, LabelSets
 from selfsup.data.sources import image_list
 from selfsup.errors import DataError, DecodeError
+from selfsup.evaluation.task import Task
 from selfsup.registry import DATASETS
 from tests.data.encoded import encode, picture
 
@@ -232,6 +233,7 @@ def test_an_image_may_have_several_labels(folder: Path, tmp_path: Path) -> None:
         assert images.classes == ["cat", "dog", "pet"]
         assert isinstance(images.labels, LabelSets)
         assert [images.labels[index].tolist() for index in (0, 1)] == [[1, 0, 1], [0, 1, 1]]
+    assert Task("several", train=images, test=images).fits(frozenset({"labels"})) is not None
     whole = ImageList(table, "column", cache=tmp_path / "c")
     assert isinstance(whole.labels, np.ndarray) and whole.classes == ["cat; pet;cat", "pet;dog"]
     numbers = listed(folder / "list.txt", "cat/b.JPG 4\ndog/c.webp 1|0\n")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from selfsup.data.sources.source import printable
 from selfsup.errors import DataError, nearest
 from selfsup.ops.files import WORK_DIR_MARKER, found_in_work_dir
 
@@ -125,10 +126,10 @@ def scan_folder(root: Path, endings: tuple[str, ...], *, labelled: bool, trace: 
         if labelled and not slash:
             raise DataError.at(
                 "labels",
-                f"{_shown(path)} lies directly in {root}, not in a folder that names its class",
+                f"{printable(path)} lies directly in {root}, not in a folder that names its class",
                 expected="use None for images without labels",
             )
-        yield Entry(path, _shown(folder) if labelled else None)
+        yield Entry(path, printable(folder) if labelled else None)
 
 
 def _walk(
@@ -154,14 +155,14 @@ def _walk(
                     no_images.append(entry.name)
     except OSError as error:
         if not relative or not isinstance(error, PermissionError):
-            raise DataError.at("root", f"cannot read the folder {_shown(folder)}: {error.strerror}") from None
-        trace.left_out.unreadable.append(_shown(folder))
+            raise DataError.at("root", f"cannot read the folder {printable(folder)}: {error.strerror}") from None
+        trace.left_out.unreadable.append(printable(folder))
         return
     if of_a_run and (before := found_in_work_dir(Path(os.fsdecode(folder)))) is not None:
-        trace.left_out.work_dirs.append(_shown(folder))
+        trace.left_out.work_dirs.append(printable(folder))
         names = [name for name in names if os.fsdecode(name[0]) in before]
         no_images = []
-    trace.left_out.skipped.update(_shown(os.path.splitext(name)[1].lower()) for name in no_images)
+    trace.left_out.skipped.update(printable(os.path.splitext(name)[1].lower()) for name in no_images)
     names.sort()
     if any(is_folder for _, is_folder in names):
         real = os.path.realpath(folder)
@@ -174,11 +175,6 @@ def _walk(
             yield from _walk(root, path, endings, above, trace)
         else:
             yield path
-
-
-def _shown(path: bytes) -> str:
-    """A path in a message, or the name of a class, printable whatever its bytes."""
-    return path.decode("utf-8", "backslashreplace")
 
 
 def read_list(
@@ -243,7 +239,7 @@ def _text_lines(lines: Iterable[str], labelled: bool) -> Iterator[Entry]:
         path, *label = path.rsplit(None, 1) if labelled else [path]
         if path[:1] == path[-1:] and path[:1] in (b'"', b"'") and len(path) > 2:
             path = path[1:-1]
-        yield Entry(path, _shown(label[0]) if label else None)
+        yield Entry(path, printable(label[0]) if label else None)
 
 
 def _table_rows(

@@ -26,7 +26,7 @@ import numpy as np
 from selfsup.data.decode.decoder import MAX_PIXELS, decode_image
 from selfsup.data.sources.entries import LIST_EXTENSIONS, LeftOut
 from selfsup.data.sources.listing import Listing
-from selfsup.data.sources.source import LabelSets, file_or_name
+from selfsup.data.sources.source import LabelSets, file_or_name, printable
 from selfsup.errors import DataError, did_you_mean
 from selfsup.registry import DATASETS
 
@@ -175,7 +175,7 @@ class ImageList:
             base = os.path.abspath(self._base)
             path = os.path.normpath(os.path.join(base, path))
             path = path.removeprefix(base.rstrip(b"/") + b"/")
-        return path.decode("utf-8", "backslashreplace")
+        return printable(path)
 
     def image(self, index: int) -> np.ndarray:
         """Decode the image.

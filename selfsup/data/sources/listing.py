@@ -21,6 +21,7 @@ from selfsup.data.sources.entries import (
     skipped_files,
 )
 from selfsup.data.sources.path_table import Contents, PathTable, write_path_table
+from selfsup.data.sources.source import printable
 from selfsup.data.sources.table_store import default_file, kept_table, one_at_a_time, prepare_default_folder
 from selfsup.errors import DataError, nearest
 from selfsup.ops.progress import progress_bar
@@ -106,7 +107,7 @@ class Listing:
     def _made_from(self) -> dict[str, Any]:
         return {
             "root": os.fspath(self.root.resolve()),
-            "base": os.path.abspath(self.base).decode("utf-8", "backslashreplace") if self.is_list else None,
+            "base": printable(os.path.abspath(self.base)) if self.is_list else None,
             "labels": self.labels,
             "label_separator": self.label_separator,
             "classes": None if self.classes is None else list(self.classes),
@@ -176,7 +177,7 @@ class Listing:
 
     def _group(self, entry: Entry) -> str:
         """The name of an image's group; its own path where it is in none."""
-        path = entry.path.decode("utf-8", "backslashreplace")
+        path = printable(entry.path)
         if self.groups == "column":
             return entry.group or path
         if self.groups == "folder":
@@ -234,7 +235,7 @@ class _Labels:
             DataError: if no image has a label, one of several labels is missing, or one is not among ``classes``.
         """
         if self._without:
-            first = self._first_without.decode("utf-8", "backslashreplace")
+            first = printable(self._first_without)
             raise DataError.at(
                 "label_separator",
                 f"{self._without:,} of {len(self.offsets) - 1:,} images of {where} have no label, the first is {first}",

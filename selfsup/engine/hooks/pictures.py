@@ -8,7 +8,8 @@ import numpy as np
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from selfsup.data.selection import Subset, draw
+from selfsup.data.selection import Subset, draw, labelled
+from selfsup.data.sources.source import printable, single_labels
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.errors import DataError
 from selfsup.evaluation.representation import Representation
@@ -118,15 +119,13 @@ class PictureHook(Hook):
 
     def _curves(self, runner: Any, path: Path) -> None:
         prototypes = getattr(runner.method, "prototypes", None)
-        labels = getattr(_shown(runner), "labels", None)
+        labels = single_labels(labelled(_shown(runner)))
         draw_curves(
             read_metrics(Path(runner.work_dir, "metrics.jsonl")),
             path,
             num_prototypes=prototypes.out_dim if prototypes is not None else None,
-            guessing=None
-            if labels is None or hasattr(labels, "row")
-            else float(np.bincount(labels).max() / len(labels)),
-            title=f"{type(runner.method).__name__}: {Path(runner.work_dir).resolve().name}",
+            guessing=None if labels is None else float(np.bincount(labels).max() / len(labels)),
+            title=f"{type(runner.method).__name__}: {printable(Path(runner.work_dir).resolve().name)}",
         )
 
 

@@ -38,7 +38,7 @@ def open_log(name: str, *, level: int | str, file: str | Path, to_terminal: bool
     logger = logging.getLogger(name)
     logger.setLevel(level)
     logger.propagate = False
-    to_file = _LogFile(file)
+    to_file = _LogFile(file, encoding="utf-8", errors="backslashreplace")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(to_file)
     if to_terminal:
