@@ -5,7 +5,6 @@ import pytest
 
 from selfsup.data import Scenes
 from selfsup.data.sources.pictures import emoji_table
-from selfsup.errors import ConfigError
 
 
 def test_a_scene_depends_on_seed_and_index_alone() -> None:
@@ -109,22 +108,3 @@ def test_the_two_domains_draw_the_same_emoji_differently() -> None:
     )
     np.testing.assert_array_equal(google.labels, twitter.labels)
     assert not np.array_equal(google.image(0), twitter.image(0))
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({"split": "valid"}, r"split: got 'valid'"),
-        ({"background": "foto"}, "did you mean 'photo'"),
-        ({"domains": ("apple",)}, "domains: got 'apple'"),
-        ({"domains": "google"}, "must be a list"),
-        ({"level": "categories"}, "did you mean 'category'"),
-        ({"size": 4}, "at least 8 pixels, got 4"),
-        ({"variants": 0}, "must be >= 1"),
-        ({"scale": (0.5, 1.5)}, r"range within \(0, 1\]"),
-        ({"seed": -1}, "must be >= 0"),
-    ],
-)
-def test_impossible_arguments_are_rejected(arguments: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Scenes(**arguments)

@@ -85,21 +85,6 @@ def test_can_be_built_from_a_dict() -> None:
     assert subset.image(4).shape == (16, 16, 3)
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ({}, "exactly one of"),
-        ({"fraction": 0.5, "count": 3}, "exactly one of"),
-        ({"fraction": 0.0}, r"fraction: must be in \(0, 1\], got 0.0"),
-        ({"count": 10**9}, "count: must be in"),
-        ({"indices": [-1]}, "indices: must lie in"),
-    ],
-)
-def test_impossible_choices_are_rejected(scenes: Scenes, arguments: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Subset(scenes, **arguments)
-
-
 def test_the_label_sets_of_the_chosen_images_come_along() -> None:
     tagged = Listed("abc")
     tagged.labels = LabelSets(np.array([0, 2, 1, 2]), np.array([0, 2, 3, 4]), 3)  # type: ignore[assignment]

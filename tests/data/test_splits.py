@@ -147,9 +147,3 @@ def test_a_work_dir_without_a_split_has_none_and_a_broken_file_is_rejected(tmp_p
         (tmp_path / "split.json").write_text(text)
         with pytest.raises(DataError, match=r"split\.json"):
             Split.read(tmp_path, listed())
-
-
-@pytest.mark.parametrize("section", [{"val": 1.0}, {"test": -0.1}, {"max_images": 0}])
-def test_an_impossible_rule_is_rejected(section: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match=rf"split\.{next(iter(section))}"):
-        split(listed(), **section)

@@ -11,7 +11,6 @@ from selfsup.data.transforms import GaussianBlur, RandomGray, RandomResizedCrop,
 from selfsup.data.transforms.color import to_gray
 from selfsup.data.views.method_views import SimCLRViews
 from selfsup.data.views.study_views import STUDY_GRID, OneBranchViews, study_transforms
-from selfsup.errors import ConfigError
 from selfsup.registry import TRANSFORMS
 from tests.config.small import write
 from tests.data.pictures import picture
@@ -95,8 +94,3 @@ def test_what_comes_before_is_common_to_both_branches() -> None:
         np.testing.assert_array_equal(left, right)
         colors.add(tuple(left[0, 0]))
     assert len(colors) == 5
-
-
-def test_no_transform_is_rejected() -> None:
-    with pytest.raises(ConfigError, match=r"transforms: must hold at least one transform, got \[\]"):
-        OneBranchViews(32, [])

@@ -18,7 +18,6 @@ from selfsup.data.transforms.color import (
     shift_hue,
     to_gray,
 )
-from selfsup.errors import ConfigError
 from tests.data.pictures import assert_same_distribution, picture, sample
 from tests.reference import record
 
@@ -169,20 +168,3 @@ def test_probabilities_hold(transform) -> None:
     image, rng, draws = picture(8, 8), np.random.default_rng(0), 4000
     changed = sum(transform(image, rng) is not image for _ in range(draws)) / draws
     assert changed == pytest.approx(transform.p, abs=4 * np.sqrt(transform.p * (1 - transform.p) / draws))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (dict(brightness=-1.0), "brightness: must be >= 0, got -1.0"),
-        (dict(hue=0.6), r"hue: must be in \[0, 0.5\], got 0.6"),
-        (dict(p=2.0), r"p: must be in \[0, 1\], got 2.0"),
-        (dict(order=("hue", "contrast")), "order: must be 'random' or an order of"),
-        (dict(brightness_mode="aditive"), "did you mean 'additive'"),
-    ],
-)
-def test_arguments_out_of_range_are_rejected(arguments: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        ColorJitter(**dict(dict(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1), **arguments))
-    with pytest.raises(ConfigError, match=r"threshold: must be in \[0, 256\], got 300"):
-        Solarize(threshold=300)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from PIL import Image
+from torchvision import transforms as v1
 
 from selfsup.data.transforms import (
     ColorJitter,
@@ -13,7 +15,7 @@ from selfsup.data.transforms import (
 )
 from selfsup.data.views.method_views import BYOLViews, MoCoViews, SimCLRViews, SwAVViews
 from selfsup.data.views.multi_view import MultiView
-from selfsup.errors import ConfigError
+from selfsup.data.views.single_view import BiTViews, EvaluationView, SupervisedViews
 from selfsup.registry import TRANSFORMS
 from tests.data.pictures import picture
 from tests.reference import record
@@ -138,14 +140,27 @@ def test_the_same_generator_gives_the_same_views_and_the_image_stays(views: Mult
     np.testing.assert_array_equal(image, before)
 
 
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: SwAVViews((224,), (2, 4)), "sizes, counts and scales must be equally long, got 1, 2 and 2"),
-        (lambda: SwAVViews((96, 224)), r"sizes: must fall, got \(96, 224\)"),
-        (lambda: MoCoViews(version=4), "version: must be 1, 2 or 3, got 4"),
-    ],
-)
-def test_arguments_that_do_not_fit_are_rejected(build, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        build()
+def test_supervised_and_bit_take_the_steps_of_their_code() -> None:
+    (supervised,) = SupervisedViews().pipelines
+    assert supervised.count == 1
+    assert supervised.transforms == (
+        RandomResizedCrop(224, (0.08, 1.0), interpolation="bilinear", attempts=10),
+        RandomHorizontalFlip(0.5),
+        ColorJitter(0.4, 0.4, saturation=0.4, hue=0.4, p=1.0),
+    )
+    assert SupervisedViews(jitter=0).pipelines[0].transforms == supervised.transforms[:2]
+    (bit,) = BiTViews().pipelines
+    assert bit.count == 1
+    assert bit.transforms == (
+        RandomResizedCrop(224, (0.05, 1.0), ratio=(0.75, 1.33), interpolation="bilinear", attempts=100),
+        RandomHorizontalFlip(0.5),
+    )
+
+
+@pytest.mark.parametrize(("height", "width"), [(120, 160), (300, 200), (64, 64)])
+def test_the_evaluation_view_is_torchvisions_resize_and_center_crop(height: int, width: int) -> None:
+    image = picture(height, width)
+    expected = v1.CenterCrop(64)(v1.Resize(73)(Image.fromarray(image)))
+    view = EvaluationView(73, 64)(image)
+    assert view.shape == (64, 64, 3)
+    assert np.abs(view.astype(int) - np.asarray(expected)).max() <= 1
