@@ -15,15 +15,8 @@ REJECTED: dict[str, list[dict[str, Any]]] = {  # the last argument is the wrong 
     "RandomHorizontalFlip": [{"p": 1.5}],
     "RandomRotate90": [{"angles": (0, 45)}, {"angles": ()}],
     "ColorJitter": [
-        *(
-            {"contrast": 0.4, "saturation": 0.4, "hue": 0.1, "brightness": -1.0},
-            {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.6},
-        ),
-        *(
-            STRENGTHS | {"p": 2.0},
-            STRENGTHS | {"order": ("hue", "contrast")},
-            STRENGTHS | {"brightness_mode": "adding"},
-        ),
+        *({"contrast": 0.4, "saturation": 0.4, "hue": 0.1, "brightness": -1.0}, STRENGTHS | {"hue": 0.6}),
+        *(STRENGTHS | {"p": 2.0}, STRENGTHS | {"order": ("hue", "contrast")}, STRENGTHS | {"brightness_mode": "add"}),
     ],
     "Solarize": [{"threshold": 300}],
     "FreshBackground": [{"kinds": ("gradiant",)}, {"kinds": "flat"}, {"kinds": ()}],

@@ -9,6 +9,7 @@ from torchvision.transforms.v2 import functional as F
 
 from selfsup.data.input_contract import InputContract
 from selfsup.data.preprocess import Preprocess
+from selfsup.data.views.single_view import EvaluationView
 from selfsup.errors import ConfigError
 from tests.data.pictures import picture
 from tests.reference import record
@@ -22,6 +23,8 @@ def test_shorter_side_and_center_are_torchvisions_on_pillow(height: int, width: 
     expected = v1.CenterCrop(64)(v1.Resize(73, mode)(Image.fromarray(image)))
     found = InputContract(64, "shorter:73", interpolation=interpolation).view(image)
     assert found.shape == (64, 64, 3)
+    if interpolation == "bilinear":
+        np.testing.assert_array_equal(EvaluationView(73, 64)(image), found)
     assert np.abs(found.astype(int) - np.asarray(expected)).max() <= (1 if interpolation == "bilinear" else 4)
 
 

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from PIL import Image
-from torchvision import transforms as v1
 
 from selfsup.data.transforms import (
     ColorJitter,
@@ -15,19 +13,13 @@ from selfsup.data.transforms import (
 )
 from selfsup.data.views.method_views import BYOLViews, MoCoViews, SimCLRViews, SwAVViews
 from selfsup.data.views.multi_view import MultiView
-from selfsup.data.views.single_view import BiTViews, EvaluationView, SupervisedViews
+from selfsup.data.views.single_view import BiTViews, SupervisedViews
 from selfsup.registry import TRANSFORMS
 from tests.data.pictures import picture
 from tests.reference import record
 
-CROP, FLIP, JITTER, GRAY, BLUR, SOLARIZE = (
-    "RandomResizedCrop",
-    "RandomHorizontalFlip",
-    "ColorJitter",
-    "RandomGray",
-    "GaussianBlur",
-    "Solarize",
-)
+CROP, FLIP, JITTER = "RandomResizedCrop", "RandomHorizontalFlip", "ColorJitter"
+GRAY, BLUR, SOLARIZE = "RandomGray", "GaussianBlur", "Solarize"
 ORDERS = [
     (SwAVViews(), [(2, [CROP, FLIP, JITTER, GRAY, BLUR]), (6, [CROP, FLIP, JITTER, GRAY, BLUR])]),
     (SimCLRViews(), [(2, [CROP, FLIP, JITTER, GRAY, BLUR])]),
@@ -47,23 +39,11 @@ def test_steps_come_in_the_papers_order_and_are_registered(views: MultiView, exp
             assert TRANSFORMS.get(type(transform).__name__) is type(transform)
 
 
-@pytest.mark.parametrize(
-    ("views", "name"),
-    [
-        (SimCLRViews(), "simclr"),
-        (MoCoViews(version=1), "moco"),
-        (MoCoViews(version=2), "moco"),
-        (MoCoViews(version=2), "simsiam"),
-        (BYOLViews(), "byol"),
-    ],
-)
-def test_crop_scales_are_the_recorded_ones(views: MultiView, name: str) -> None:
-    expected = record("aug/crop_scales")["expected"][name]
-    assert all(pipeline.transforms[0].scale == tuple(expected) for pipeline in views.pipelines)
-
-
-def test_multi_crop_scales_are_the_recorded_ones() -> None:
+def test_crop_scales_are_the_recorded_ones() -> None:
     expected = record("aug/crop_scales")["expected"]
+    moco = [(MoCoViews(version=version), name) for version, name in ((1, "moco"), (2, "moco"), (2, "simsiam"))]
+    for views, name in ((SimCLRViews(), "simclr"), (BYOLViews(), "byol"), *moco):
+        assert all(pipeline.transforms[0].scale == tuple(expected[name]) for pipeline in views.pipelines)
     large, small = SwAVViews().pipelines
     assert large.transforms[0].scale == tuple(expected["swav_multicrop_global"])
     assert small.transforms[0].scale == tuple(expected["swav_multicrop_local"])
@@ -73,6 +53,9 @@ def test_multi_crop_scales_are_the_recorded_ones() -> None:
     assert (large.count, small.count) == (2, 4)
     assert large.transforms == (RandomResizedCrop(224, (0.08, 1.0)), *SwAVViews().pipelines[0].transforms[1:])
     assert small.transforms == (RandomResizedCrop(96, (0.08, 0.14)), *SwAVViews().pipelines[1].transforms[1:])
+    (one,) = SwAVViews((224,), (1,), scales=(tuple(expected["swav_2x224_only"]),)).pipelines  # SEER fine-tunes on it
+    assert one.count == 1
+    assert one.transforms == (RandomResizedCrop(224, (0.08, 1.0)), *SwAVViews().pipelines[0].transforms[1:])
 
 
 def test_strengths_and_chances_are_the_papers() -> None:
@@ -105,14 +88,6 @@ def test_strengths_and_chances_are_the_papers() -> None:
     assert (first[4].p, second[4].p) == (1.0, 0.1)
     assert (first[5].p, second[5].p, second[5].threshold) == (0.0, 0.2, 128)
     assert first[:4] == second[:4]
-
-
-def test_seer_fine_tunes_on_one_view_of_swavs_steps() -> None:
-    scale = tuple(record("aug/crop_scales")["expected"]["swav_2x224_only"])
-    (pipeline,) = SwAVViews((224,), (1,), scales=(scale,)).pipelines
-    assert pipeline.count == 1
-    assert pipeline.transforms[0] == RandomResizedCrop(224, (0.08, 1.0))
-    assert pipeline.transforms[1:] == SwAVViews().pipelines[0].transforms[1:]
 
 
 def test_shapes_are_those_of_the_recorded_multi_crop() -> None:
@@ -155,12 +130,3 @@ def test_supervised_and_bit_take_the_steps_of_their_code() -> None:
         RandomResizedCrop(224, (0.05, 1.0), ratio=(0.75, 1.33), interpolation="bilinear", attempts=100),
         RandomHorizontalFlip(0.5),
     )
-
-
-@pytest.mark.parametrize(("height", "width"), [(120, 160), (300, 200), (64, 64)])
-def test_the_evaluation_view_is_torchvisions_resize_and_center_crop(height: int, width: int) -> None:
-    image = picture(height, width)
-    expected = v1.CenterCrop(64)(v1.Resize(73)(Image.fromarray(image)))
-    view = EvaluationView(73, 64)(image)
-    assert view.shape == (64, 64, 3)
-    assert np.abs(view.astype(int) - np.asarray(expected)).max() <= 1
