@@ -87,25 +87,13 @@ def swav(low: float) -> list[list[Step]]:
 
 
 def byol(blur: float, solarized: float) -> list[Step]:
-    return [
-        crop(0.08, BICUBIC),
-        FLIP,
-        Sometimes(0.8, byol_jitter),
-        GRAY,
-        Sometimes(blur, truncated_blur),
-        Sometimes(solarized, solarize),
-    ]
+    end = [Sometimes(blur, truncated_blur), Sometimes(solarized, solarize)]
+    return [crop(0.08, BICUBIC), FLIP, Sometimes(0.8, byol_jitter), GRAY, *end]
 
 
 def moco_3(blur: float, solarized: float) -> list[Step]:
-    return [
-        crop(0.2),
-        jitter(0.4, 0.2, 0.1),
-        GRAY,
-        Sometimes(blur, pillow_blur),
-        Sometimes(solarized, solarize),
-        FLIP,
-    ]
+    end = [Sometimes(blur, pillow_blur), Sometimes(solarized, solarize), FLIP]
+    return [crop(0.2), jitter(0.4, 0.2, 0.1), GRAY, *end]
 
 
 PIPELINES: dict[str, tuple[MultiView, list[list[Step]]]] = {
