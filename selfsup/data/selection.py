@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -29,12 +29,6 @@ class _Numbers:
 
     def __len__(self) -> int:
         return self._length
-
-    @overload
-    def __getitem__(self, index: int) -> int: ...
-
-    @overload
-    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray: ...
 
     def __getitem__(self, index: Any) -> Any:
         """One number, or int64 in the shape of the index.

@@ -1,11 +1,13 @@
 """From a folder or a list to the table of its paths: made, or found where an earlier process has kept it."""
 
 import hashlib
+import json
 import os
 import re
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from selfsup.data.sources.entries import (
 )
 from selfsup.data.sources.path_table import Contents, PathTable, write_path_table
 from selfsup.data.sources.source import printable
-from selfsup.data.sources.table_store import default_file, kept_table, one_at_a_time, prepare_default_folder
+from selfsup.data.sources.table_store import default_file, one_at_a_time, prepare_default_folder
 from selfsup.errors import DataError, nearest
 from selfsup.ops.progress import progress_bar
 
@@ -36,17 +38,9 @@ class Listing:
     """Which images are meant; the arguments are those of :class:`~selfsup.data.ImageList`, checked.
 
     Args:
-        root: the folder or list.
         base: what relative paths start at.
-        labels: ``None``, ``'folder'`` or ``'column'``.
         is_list: whether ``root`` is a list.
         endings: lower-case extensions with their dots, of a folder's images.
-        path_column: of a table.
-        label_column: of a table.
-        label_separator: between several labels of an image, or ``None`` if each has one.
-        classes: names in label order, or ``None`` for those found.
-        groups: ``None``, ``'folder'``, ``'column'`` or a regular expression.
-        group_column: of a table.
     """
 
     root: Path
@@ -93,28 +87,25 @@ class Listing:
             ) from None
 
     def _kept(self, file: Path, *, believed: bool) -> PathTable | None:
-        def is_current(table: PathTable) -> bool:
-            if table.header["made_from"] != self._made_from() or table.header["stamp"] != self._stamp():
-                return False
-            names, times = table.array("folder_names"), table.array("folder_times")
-            return believed or names is None or times is None or folders_unchanged(self.root, names, times)
-
+        """The table in a file, or None if there is none that still says what it should."""
         try:
-            return kept_table(file, is_current)
+            table = PathTable(file)
+        except FileNotFoundError:
+            return None
         except ValueError as error:
             raise DataError.at("cache", str(error), expected="remove the file or name another") from None
+        if table.header["made_from"] != self._made_from() or table.header["stamp"] != self._stamp():
+            return None
+        names, times = table.array("folder_names"), table.array("folder_times")
+        if believed or names is None or times is None or folders_unchanged(self.root, names, times):
+            with suppress(OSError):  # a cache that somebody else keeps up, or on a disk that is read only
+                os.utime(file)  # in use: not to be removed
+            return table
+        return None
 
     def _made_from(self) -> dict[str, Any]:
-        return {
-            "root": os.fspath(self.root.resolve()),
-            "base": printable(os.path.abspath(self.base)) if self.is_list else None,
-            "labels": self.labels,
-            "label_separator": self.label_separator,
-            "classes": None if self.classes is None else list(self.classes),
-            "extensions": None if self.is_list else list(self.endings),
-            "columns": [self.path_column, self.label_column] if self.is_list else None,
-            "groups": [self.groups, self.group_column],
-        }
+        paths = {"root": printable(os.fspath(self.root.resolve())), "base": printable(os.path.abspath(self.base))}
+        return json.loads(json.dumps({**asdict(self), **paths}))
 
     def _stamp(self) -> list[int] | None:
         """What tells that a list has changed; folders have a trace."""
