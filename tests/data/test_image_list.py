@@ -42,6 +42,14 @@ def test_a_nested_folder_is_read_in_the_order_of_its_names_without_labels(folder
     assert images.labels is None and images.classes is None
     assert images.image(0).shape == (20, 30, 3)
     assert names_of(ImageList(folder, extensions=("jpg",))) == ["cat/b.JPG"]
+    digest = images.digest  # of names, order and labels, not of the place
+    assert digest != ImageList(folder, "folder").digest
+    moved = folder.rename(folder.parent / "elsewhere")
+    assert ImageList(moved).digest == digest
+    (moved / "dog" / "round").symlink_to(moved)  # links are followed, but not in a circle
+    (moved / "cats").symlink_to(moved / "cat")
+    assert names_of(ImageList(moved)) == ["cat/b.JPG", "cat/old/a.png", "cats/b.JPG", "cats/old/a.png", "dog/c.webp"]
+    assert ImageList(moved).digest != digest
 
 
 def test_folders_become_labels_only_when_asked_for(folder: Path) -> None:
@@ -53,21 +61,9 @@ def test_folders_become_labels_only_when_asked_for(folder: Path) -> None:
     assert len(pickle.dumps(images)) < 2000 and copy.name(2) == images.name(2)
     np.testing.assert_array_equal(copy.labels, images.labels)
     np.testing.assert_array_equal(copy.image(1), images.image(1))
-
-
-def test_the_digest_is_that_of_names_order_and_labels_and_not_of_the_place(folder: Path, tmp_path: Path) -> None:
-    digest, labelled = ImageList(folder).digest, ImageList(folder, "folder").digest
-    assert digest != labelled
-    moved = folder.rename(tmp_path / "elsewhere")
-    assert ImageList(moved).digest == digest
-    (moved / "cat" / "b.JPG").rename(moved / "cat" / "z.JPG")
-    assert ImageList(moved).digest != digest
-
-
-def test_links_are_followed_but_not_in_a_circle(folder: Path) -> None:
-    (folder / "dog" / "round").symlink_to(folder)
-    (folder / "cats").symlink_to(folder / "cat")
-    assert names_of(ImageList(folder)) == ["cat/b.JPG", "cat/old/a.png", "cats/b.JPG", "cats/old/a.png", "dog/c.webp"]
+    (folder / "cat").rename(folder / "10")
+    (folder / "dog").rename(folder / "9")
+    assert ImageList(folder, "folder").classes == ["10", "9"]  # numbers are names like any others
 
 
 def test_names_that_are_not_ascii_or_not_utf8_can_be_opened_and_printed(folder: Path) -> None:
@@ -105,6 +101,13 @@ def test_what_is_no_image_is_counted_and_what_may_not_be_read_is_left_out(
     assert str(folder / "cat/old") in caplog.text
     with pytest.raises(DataError, match="root: cannot read the folder"):
         ImageList(folder / "cat/old")
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("selfsup.data.sources.entries.open", denied, raising=False)
+    with pytest.raises(DataError, match=r"root: cannot read .*list\.csv: Permission denied"):
+        ImageList(listed(folder / "list.csv", "path\ncat/b.JPG\n"))
 
 
 def test_what_a_run_has_written_is_no_image(folder: Path) -> None:
@@ -205,14 +208,6 @@ def test_classes_are_the_names_found_and_a_label_may_be_missing(
     images = ImageList(listed(folder / "list.csv", "path,label\n" + "".join(rows)), "column")
     assert images.classes == classes
     np.testing.assert_array_equal(images.labels, numbers)
-
-
-def test_folders_named_by_numbers_are_numbered_in_order_like_any_others(folder: Path) -> None:
-    (folder / "cat").rename(folder / "10")
-    (folder / "dog").rename(folder / "9")
-    images = ImageList(folder, "folder")
-    assert images.classes == ["10", "9"]
-    np.testing.assert_array_equal(images.labels, [0, 0, 1])
 
 
 def test_given_classes_number_a_second_list_as_the_first_and_write_numbers_as_it_does(folder: Path) -> None:
@@ -345,13 +340,3 @@ def test_what_cannot_be_is_rejected_with_the_argument_that_is_wrong(
     (problem,) = caught.value.problems
     got = folder.parent / got if path == "groups" and got else got
     assert (problem.path, problem.got) == (path, got) and expected in str(problem)
-
-
-def test_a_list_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    table = listed(folder / "list.csv", "path\ncat/b.JPG\n")
-    monkeypatch.setattr("selfsup.data.sources.entries.open", denied, raising=False)
-    with pytest.raises(DataError, match=r"root: cannot read .*list\.csv: Permission denied"):
-        ImageList(table)

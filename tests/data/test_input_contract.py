@@ -28,15 +28,10 @@ def test_shorter_side_and_center_are_torchvisions_on_pillow(height: int, width: 
     assert np.abs(found.astype(int) - np.asarray(expected)).max() <= (1 if interpolation == "bilinear" else 4)
 
 
-def test_square_shows_the_whole_image_whatever_its_shape() -> None:
+def test_square_shows_the_whole_image_and_without_antialiasing_pixels_are_torchvisions_on_tensors_without() -> None:
     image = picture(120, 160)
-    expected = np.asarray(Image.fromarray(image).resize((48, 48), Image.Resampling.BILINEAR))
-    found = InputContract(48, "square").view(image)
-    assert np.abs(found.astype(int) - expected).max() <= 1
-
-
-def test_without_antialiasing_pixels_are_torchvisions_on_tensors_without() -> None:
-    image = picture(120, 160)
+    whole = np.asarray(Image.fromarray(image).resize((48, 48), Image.Resampling.BILINEAR))
+    assert np.abs(InputContract(48, "square").view(image).astype(int) - whole).max() <= 1
     tensor = torch.from_numpy(image).permute(2, 0, 1)
     expected = F.resize(tensor.float(), [60, 80], antialias=False).permute(1, 2, 0).numpy()
     found = InputContract(60, "shorter:60", "none", antialias=False).view(image)
@@ -113,6 +108,11 @@ def test_floating_point_views_are_taken_to_be_in_0_to_1() -> None:
     preprocess = Preprocess()
     torch.testing.assert_close(preprocess(views() / 255), preprocess(views()), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(preprocess((views() / 255).double()), preprocess(views()), rtol=1e-5, atol=1e-6)
+    given = views() / 255
+    kept = given.clone()
+    preprocess(given)
+    torch.testing.assert_close(given, kept, rtol=0, atol=0)
+    assert preprocess.state_dict() == {}  # a checkpoint does not hold the constants
 
 
 def test_a_list_gives_a_list_and_channels_last_stays() -> None:
@@ -121,14 +121,3 @@ def test_a_list_gives_a_list_and_channels_last_stays() -> None:
     assert second.shape == (3, 3, 10, 12)
     assert second.dtype == torch.float32
     assert second.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_float32_views_are_not_changed_in_place() -> None:
-    given = torch.rand(1, 3, 4, 4)
-    kept = given.clone()
-    Preprocess()(given)
-    torch.testing.assert_close(given, kept, rtol=0, atol=0)
-
-
-def test_a_checkpoint_does_not_hold_the_constants() -> None:
-    assert Preprocess().state_dict() == {}

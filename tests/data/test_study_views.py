@@ -61,23 +61,18 @@ def test_the_operators_of_simclr_are_those_of_its_pipeline() -> None:
     assert changed["resize"][0]["size"] == study_transforms()["crop"][0]["size"] == 224
 
 
-def test_only_one_branch_is_transformed() -> None:
+def test_only_one_branch_is_transformed_after_the_crop_of_simclr() -> None:
     image, rng = picture(90, 120), np.random.default_rng(3)
+    views = OneBranchViews(48, [GaussianBlur()])
+    assert views.shared == (RandomResizedCrop(48, (0.08, 1.0), interpolation="bicubic", attempts=100),)
+    left, _ = views(image, np.random.default_rng(5))
+    np.testing.assert_array_equal(left, views.shared[0](image, np.random.default_rng(5)))
     for _ in range(20):
         left, right = OneBranchViews(48, [RandomGray(1.0)])(image, rng)
         np.testing.assert_array_equal(right, to_gray(left))
         assert (left != right).any()
         left, right = OneBranchViews(48, [RandomRotate90((90,)), RandomGray(1.0)])(image, rng)
         np.testing.assert_array_equal(right, to_gray(np.ascontiguousarray(np.rot90(left))))
-
-
-def test_the_common_crop_is_simclrs() -> None:
-    views = OneBranchViews(48, [GaussianBlur()])
-    assert views.shared == (RandomResizedCrop(48, (0.08, 1.0), interpolation="bicubic", attempts=100),)
-    assert views.num_views == 2
-    image = picture(90, 120)
-    left, _ = views(image, np.random.default_rng(5))
-    np.testing.assert_array_equal(left, views.shared[0](image, np.random.default_rng(5)))
 
 
 def test_what_comes_before_is_common_to_both_branches() -> None:

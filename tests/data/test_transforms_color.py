@@ -1,16 +1,13 @@
 """Color steps against Pillow, torchvision and the standard library's colorsys."""
 
 import colorsys
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageEnhance, ImageOps
-from torchvision import transforms as v1
 from torchvision.transforms import functional
 
-from selfsup.data.transforms import ColorJitter, RandomGray, Solarize
+from selfsup.data.transforms import ColorJitter, Solarize
 from selfsup.data.transforms.color import (
     add_brightness,
     adjust_brightness,
@@ -19,27 +16,20 @@ from selfsup.data.transforms.color import (
     shift_hue,
     to_gray,
 )
-from tests.data.pictures import assert_same_distribution, picture, sample
+from tests.data.pictures import picture
 from tests.reference import record
-
-FACTORS = [0.2, 0.7, 1.0, 1.3, 1.8]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-@pytest.mark.parametrize("factor", FACTORS)
-@pytest.mark.parametrize(
-    ("ours", "pillow"),
-    [
-        (adjust_brightness, ImageEnhance.Brightness),
-        (adjust_contrast, ImageEnhance.Contrast),
-        (adjust_saturation, ImageEnhance.Color),
-    ],
-)
-def test_fixed_factors_agree_with_pillow_to_one_level(ours, pillow, factor: float, number: int) -> None:
+@pytest.mark.parametrize(("ours", "pillow"), [(adjust_brightness, ImageEnhance.Brightness),
+                                              (adjust_contrast, ImageEnhance.Contrast),
+                                              (adjust_saturation, ImageEnhance.Color)])  # fmt: skip
+def test_fixed_factors_agree_with_pillow_to_one_level(ours, pillow, number: int) -> None:
     image = picture(120, 150, number)
-    difference = ours(image, factor).astype(int) - np.asarray(pillow(Image.fromarray(image)).enhance(factor))
-    assert np.abs(difference).max() <= 1
-    assert abs(difference.mean()) < 0.2
+    for factor in (0.2, 0.7, 1.0, 1.3, 1.8):
+        difference = ours(image, factor).astype(int) - np.asarray(pillow(Image.fromarray(image)).enhance(factor))
+        assert np.abs(difference).max() <= 1
+        assert abs(difference.mean()) < 0.2
 
 
 @pytest.mark.parametrize("offset", [-1.0, -0.3, 0.0, 0.4])
@@ -101,11 +91,10 @@ def test_amounts_span_the_papers_ranges(name: str, jitter: ColorJitter, monkeypa
     def watch(step: str):
         return lambda image, amount: seen.setdefault(step, []).append(amount) or image
 
-    module = "selfsup.data.transforms.color"
     for step in ("brightness", "contrast", "saturation"):
         monkeypatch.setitem(jitter._step.__globals__["_MULTIPLY"], step, watch(step))
-    monkeypatch.setattr(f"{module}.shift_hue", watch("hue"))
-    monkeypatch.setattr(f"{module}.add_brightness", watch("brightness_add"))
+    for function, step in (("shift_hue", "hue"), ("add_brightness", "brightness_add")):
+        monkeypatch.setattr(f"selfsup.data.transforms.color.{function}", watch(step))
     rng, image = np.random.default_rng(0), np.zeros((2, 2, 3), np.uint8)
     for _ in range(3000):
         jitter(image, rng)
@@ -116,23 +105,6 @@ def test_amounts_span_the_papers_ranges(name: str, jitter: ColorJitter, monkeypa
         assert low <= min(seen[step]) < low + 0.005 * (high - low)
         assert high >= max(seen[step]) > high - 0.005 * (high - low)
         assert np.mean(seen[step]) == pytest.approx((low + high) / 2, abs=0.03 * (high - low))
-
-
-@pytest.mark.parametrize("number", [0, 2])
-def test_jitter_and_gray_are_distributed_as_torchvisions_on_pillow(number: int) -> None:
-    image, rng, draws = picture(32, 32, number), np.random.default_rng(1), 2500
-    theirs = v1.Compose([v1.RandomApply([v1.ColorJitter(0.8, 0.8, 0.8, 0.2)], p=0.8), v1.RandomGrayscale(0.2)])
-    torch.manual_seed(1)
-    expected = sample(lambda: np.asarray(theirs(Image.fromarray(image))), draws)
-
-    def ours(brightness: float, mode: Any) -> np.ndarray:
-        jitter = ColorJitter(brightness, 0.8, saturation=0.8, hue=0.2, brightness_mode=mode)
-        return sample(lambda: RandomGray()(jitter(image, rng), rng), draws)
-
-    assert_same_distribution(ours(0.8, "multiplicative"), expected)
-    for brightness, mode in ((0.6, "multiplicative"), (0.8, "additive")) if number == 0 else ():
-        with pytest.raises(AssertionError):
-            assert_same_distribution(ours(brightness, mode), expected)
 
 
 def test_a_given_order_is_kept() -> None:

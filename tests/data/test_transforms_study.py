@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfsup.data.transforms import ColorJitter, Cutout, GaussianNoise, RandomGray, Sobel, Solarize
+from selfsup.data.transforms import ColorJitter, Cutout, GaussianBlur, GaussianNoise, RandomGray, Sobel, Solarize
 from tests.data.pictures import picture
 from tests.reference.sobel import sobel_by_the_definition
 
@@ -105,11 +105,11 @@ def test_a_straight_edge_is_as_bright_as_its_step() -> None:
 @pytest.mark.parametrize(
     "transform",
     [
-        *(Cutout(p=0.7), GaussianNoise(), Sobel(0.3), RandomGray(0.2), Solarize(0.3)),
+        *(Cutout(p=0.7), GaussianNoise(), Sobel(0.3), RandomGray(0.2), Solarize(0.3), GaussianBlur((1.0, 2.0), 0.4)),
         ColorJitter(0.5, 0, saturation=0, hue=0, p=0.8),
     ],
 )
 def test_probabilities_hold(transform) -> None:
-    image, rng, draws = picture(8, 8), np.random.default_rng(0), 4000
+    image, rng, draws = picture(32, 32), np.random.default_rng(0), 4000
     changed = sum(transform(image, rng) is not image for _ in range(draws)) / draws
     assert changed == pytest.approx(transform.p, abs=4 * np.sqrt(transform.p * (1 - transform.p) / draws))
