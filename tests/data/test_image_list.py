@@ -82,7 +82,7 @@ def test_names_that_are_not_ascii_or_not_utf8_can_be_opened_and_printed(folder: 
 def test_what_is_no_image_is_counted_and_what_may_not_be_read_is_left_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("a.JXL", "cat/b.jxl", "dog/film.mp4", "dog/README"):
+    for name in ("a.JXL", "cat/b.jxl", "dog/film.mp4", "dog/README", "dog/rank0.log"):
         (folder / name).write_bytes(b"")
     assert ImageList(folder).left_out.skipped == {".jxl": 2, ".mp4": 1, ".md": 1, "": 1}
     (folder / "p.heic").write_bytes(b"")

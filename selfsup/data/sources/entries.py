@@ -151,7 +151,7 @@ def _walk(
                 elif entry.name.lower().endswith(endings):
                     if entry.is_file() or entry.is_symlink():
                         names.append((entry.name, False))
-                else:
+                elif not entry.name.endswith(b".log"):  # a run that begins has written its log, and no marker yet
                     no_images.append(entry.name)
     except OSError as error:
         if not relative or not isinstance(error, PermissionError):
