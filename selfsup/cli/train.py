@@ -199,7 +199,7 @@ def placed(recipe: Recipe, chosen: argparse.Namespace) -> Recipe:
     """The recipe with its work dir and what it is called decided."""
     default = recipe.work_dir or str(Path("work_dirs", find_config(chosen.config).stem))
     name = recipe.recipe or config_name(chosen.config)
-    return replace(recipe, work_dir=chosen.work_dir or default, recipe=name)
+    return replace(recipe, work_dir=str(Path(chosen.work_dir or default).expanduser()), recipe=name)
 
 
 def resume_command(argv: Sequence[str], launcher: str) -> str:

@@ -59,7 +59,7 @@ def use_images(config: dict[str, Any], images: str | Path) -> None:
         raise DataError(f"{images}: no such folder or file; it must be a folder of images or a list of their paths")
     loader = config.get("train_dataloader")
     if isinstance(loader, dict):
-        loader["dataset"] = {"type": "ImageList", "root": str(root)}
+        loader["dataset"] = {"type": "ImageList", "root": str(root.absolute())}  # found from any folder
         loader.pop("num_images", None)
     config.pop("tasks", None)
     config.pop("input_contract", None)

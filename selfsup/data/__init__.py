@@ -1,4 +1,5 @@
 from selfsup.data.decode.decoder import decode_image
+from selfsup.data.describe import describe_images
 from selfsup.data.input_contract import InputContract
 from selfsup.data.loader import build_loader
 from selfsup.data.preprocess import Preprocess
@@ -71,6 +72,7 @@ __all__ = [
     "build_loader",
     "collate_views",
     "decode_image",
+    "describe_images",
     "join_classes",
     "split",
     "steps_per_epoch",

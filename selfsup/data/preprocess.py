@@ -6,7 +6,7 @@ from typing import overload
 import torch
 from torch import Tensor, nn
 
-from selfsup.errors import require
+from selfsup.errors import ConfigError, require
 from selfsup.registry import TRANSFORMS
 
 
@@ -22,7 +22,7 @@ class Preprocess(nn.Module):
         std: per channel, > 0. ``mean=(0, 0, 0), std=(1, 1, 1)`` leaves the range [0, 1], as SimCLR trains.
 
     Raises:
-        ValueError: if the lengths differ or a standard deviation is not positive.
+        ConfigError: if the lengths differ or a standard deviation is not positive.
     """
 
     mean: Tensor
@@ -32,13 +32,12 @@ class Preprocess(nn.Module):
         self, mean: Sequence[float] = (0.485, 0.456, 0.406), std: Sequence[float] = (0.229, 0.224, 0.225)
     ) -> None:
         super().__init__()
-        if mean is None or std is None:
-            raise ValueError(
-                f"Preprocess: mean and std must have one value per channel, got {mean} and {std}; a card with null "
-                "belongs to weights whose input is not known: whoever trained them can say it"
+        if not mean or not std or len(mean) != len(std):
+            raise ConfigError.at(
+                "mean",
+                f"mean and std must have one value per channel, got {mean} and {std}",
+                expected="where a card has null, whoever trained the weights can say how their input was normalized",
             )
-        if len(mean) != len(std) or not mean:
-            raise ValueError(f"Preprocess: mean and std must have one value per channel, got {mean} and {std}")
         require(min(std) > 0, "std", "must be > 0", got=std)
         shape = (1, len(mean), 1, 1)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(shape), persistent=False)

@@ -3,12 +3,12 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from selfsup.data.sampler import FeistelPermutation
-from selfsup.data.sources.source import ImageSource, choose_labels
+from selfsup.data.sources.source import ImageSource, choose_labels, single_labels
 from selfsup.errors import ConfigError
 from selfsup.registry import DATASETS
 
@@ -29,12 +29,6 @@ class _Numbers:
 
     def __len__(self) -> int:
         return self._length
-
-    @overload
-    def __getitem__(self, index: int) -> int: ...
-
-    @overload
-    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray: ...
 
     def __getitem__(self, index: Any) -> Any:
         """One number, or int64 in the shape of the index.
@@ -213,3 +207,14 @@ class Subset:
     def name(self, index: int) -> str:
         """The name that the whole source gives the image."""
         return self.dataset.name(int(self.indices[index]))
+
+
+def labelled(source: Any) -> Any:
+    """The images of a source that have a label; all of them where none has one, or each may have several."""
+    labels = single_labels(source)
+    if labels is None:
+        return source
+    step = 1 << 20  # a billion labels are looked at in parts
+    parts = (np.flatnonzero(np.asarray(labels[at : at + step]) < 0) + at for at in range(0, len(source), step))
+    without = np.concatenate([np.empty(0, np.int64), *parts])
+    return Subset(source, AllBut(len(source), without)) if len(without) else source

@@ -178,9 +178,9 @@ def split(source: Any, *, val: float = 0.1, test: float = 0.1, max_images: int =
     """
     for name, share in (("val", val), ("test", test)):
         if not 0 <= share < 1:
-            raise DataError(f"split.{name}: must be in [0, 1), got {share}")
+            raise DataError.at(f"split.{name}", "must be in [0, 1)", got=share)
     if max_images < 1:
-        raise DataError(f"split.max_images: must be > 0, got {max_images}")
+        raise DataError.at("split.max_images", "must be > 0", got=max_images)
     rules = {"version": VERSION, "val": val, "test": test, "max_images": max_images, "seed": seed}
     candidates = np.asarray(Drawn(len(source), MOST_CANDIDATES, seed=seed))
     labels = single_labels(source)

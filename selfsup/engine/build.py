@@ -3,12 +3,10 @@
 import logging
 from typing import Any
 
-import numpy as np
 import torch
 
 from selfsup.config.recipe import DEFAULT_WRAPPER, Recipe
-from selfsup.data.selection import Drawn
-from selfsup.data.sources.source import single_labels
+from selfsup.data.selection import labelled
 from selfsup.errors import DataError, under
 from selfsup.methods.base import Method
 from selfsup.ops.dist import gather_objects
@@ -40,28 +38,20 @@ def build_images(recipe: Recipe) -> tuple[Any, Any]:
     return images, views
 
 
-def check_labels(method: Method, images: Any) -> str | None:
-    """Reject images without labels where a method learns from them; of very many images some are looked at.
+def usable_by(method: Method, images: Any, log: logging.Logger) -> Any:
+    """The images that a method can be trained on: for one that learns from labels those that have one."""
+    usable = images if method.label_classes() is None else labelled(images)
+    if len(usable) < len(images):
+        log.info(f"{len(images) - len(usable):,} images without a label are not trained on")
+    return usable
 
-    Returns:
-        What to say where the method takes the images to have other classes than they have.
 
-    Raises:
-        DataError: if there are such images.
-    """
-    if (made_for := method.label_classes()) is None:
+def class_difference(method: Method, images: Any) -> str | None:
+    """What to say where a method looks at labels and takes them to have other classes than the images have."""
+    made_for, classes = method.label_classes(), getattr(images, "classes", None)
+    if made_for is None or not classes or made_for[1] == len(classes):
         return None
-    if (labels := single_labels(images)) is not None:
-        missing = int(np.sum(np.asarray(labels[Drawn(len(images), 1 << 21)[:]]) < 0))
-        if missing:
-            raise DataError(
-                f"train_dataloader.dataset: {type(method).__name__} learns from labels, and {missing:,} images have "
-                "none (-1); leave them out of the list"
-            )
     place, number = made_for
-    classes = getattr(images, "classes", None)
-    if not classes or number == len(classes):
-        return None
     return (
         f"{place} is {number}, the images have {len(classes)} classes; for a classifier of theirs: "
         f"--cfg-options {place}={len(classes)}"

@@ -14,12 +14,13 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup.config import Recipe, dist_timeout, dump_config
+from selfsup.data.describe import describe_images
 from selfsup.data.loader import build_loader
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.splits import Split
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.engine.beforehand import check_batches, said_beforehand
-from selfsup.engine.build import build_images, build_optim_wrapper, check_labels, settle_precision
+from selfsup.engine.build import build_images, build_optim_wrapper, class_difference, settle_precision, usable_by
 from selfsup.engine.distributed import build_on_main, sharding_of, wrap
 from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.logging.environment import write_environment
@@ -257,9 +258,11 @@ class Runner(MMEngineRunner):
         recipe, log = self.recipe, self.logger
         self.trained = TrainedWeights()
         images, views = build_images(recipe)
+        for line in describe_images(images) if is_main() else ():
+            log.info(line)
+        if difference := class_difference(self.method, images):
+            log.warning(difference)
         with together():
-            if difference := check_labels(self.method, images):
-                log.warning(difference)
             if saved is not None:
                 check_images(saved, images)
         self.split = run_split(images, recipe, checkpoint=saved, log=log.info)
@@ -273,6 +276,7 @@ class Runner(MMEngineRunner):
             log.info(describe_split(self.split))
         elif not recipe.tasks:
             log.info("no image is held out: evaluations look at images that are trained on")
+        images = usable_by(self.method, images, log)
         self.view_dataset = ViewDataset(images, views, seed=recipe.seed)
         batch_size, length = recipe.train_dataloader.batch_size, recipe.train_cfg
         self.accumulate = recipe.accumulate

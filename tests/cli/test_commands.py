@@ -1,5 +1,6 @@
 """The command line: verbs, messages, exit codes."""
 
+import io
 import json
 import signal
 import subprocess
@@ -89,6 +90,13 @@ def test_errors_of_the_user_are_one_message_and_exit_code_2(
     assert "Traceback" not in heard.err
 
 
+def test_letters_that_a_terminal_does_not_have_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(["train", "simclr/simclr_scenes", "--data", "Bücher"]) == 2
+    assert rb"B\xfccher" in terminal.buffer.getvalue()  # type: ignore[attr-defined]
+
+
 def test_own_images_are_trained_on_with_the_recipes_scaling(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["train", "simclr/simclr_scenes", "--data", str(images(Path("mine"))), "--auto-scale-lr", *TINY]
     assert main(command) == 0
@@ -103,7 +111,7 @@ def test_own_images_are_trained_on_with_the_recipes_scaling(capsys: pytest.Captu
     config = load_config(work_dir / "config.py")
     assert config.train_dataloader.dataset == {
         **load_config("simclr/simclr_scenes", images="mine").train_dataloader.dataset,
-        "root": "mine",
+        "root": str(Path("mine").absolute()),  # found from any folder later
     }
 
 

@@ -24,8 +24,14 @@ def encode(image: np.ndarray | Any, kind: str, **options: Any) -> bytes:
 
 
 def pillow_decode(content: bytes) -> np.ndarray:
-    """First frame, upright, RGB."""
-    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB"))
+    """First frame, upright, laid on white, RGB; of 16 bits the high byte."""
+    image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    if image.mode.startswith("I"):
+        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode not in ("P", "L", "LA", "RGBA"):
+        return np.asarray(image.convert("RGB"))
+    color = image.convert("RGBA")
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", color.size, "white"), color).convert("RGB"))
 
 
 def exif(orientation: int) -> Any:

@@ -67,16 +67,13 @@ def test_a_method_may_say_how_samples_become_a_batch(num_workers: int) -> None:
         list(build_loader(dataset, sampler, num_workers=num_workers, collate=numbers_squared))
 
 
-def test_memory_is_page_locked_for_cuda_only() -> None:
-    dataset = ViewDataset(Numbered(4), two_views)
-    sampler = StepSampler(4, 2, total_steps=1)
+def test_workers_are_spawned_where_there_is_no_fork_server_and_memory_is_page_locked_for_cuda_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset, sampler = ViewDataset(Numbered(4), two_views), StepSampler(4, 2, total_steps=1)
     assert not build_loader(dataset, sampler).pin_memory
     assert build_loader(dataset, sampler, device="cuda:1").pin_memory
-
-
-def test_workers_are_spawned_where_there_is_no_fork_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    loader = build_loader(ViewDataset(Numbered(4), two_views), StepSampler(4, 2, total_steps=1), num_workers=1)
-    assert loader.multiprocessing_context.get_start_method() == "forkserver"
-    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
-    loader = build_loader(ViewDataset(Numbered(4), two_views), StepSampler(4, 2, total_steps=1), num_workers=1)
-    assert loader.multiprocessing_context.get_start_method() == "spawn"
+    for method in ("forkserver", "spawn"):
+        loader = build_loader(dataset, sampler, num_workers=1)
+        assert loader.multiprocessing_context.get_start_method() == method
+        monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])

@@ -3,13 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageFilter
 from torchvision.transforms import functional
 
 from selfsup.data.transforms import GaussianBlur
 from selfsup.data.transforms.blur import RADIUS, gaussian_kernel
-from selfsup.errors import ConfigError
-from tests.data.pictures import assert_same_distribution, picture, sample
+from tests.data.pictures import picture
 from tests.reference import record
 
 
@@ -44,40 +42,9 @@ def test_simclrs_kernel_cuts_a_wide_gaussian_off() -> None:
     image = picture(96, 96)
     batch = torch.from_numpy(image).permute(2, 0, 1).float()
     cut = functional.gaussian_blur(batch, [9, 9], [2.0, 2.0]).permute(1, 2, 0).numpy()
+    small = picture(16, 16)  # too small for the kernel: stays
+    assert GaussianBlur(p=1.0, kernel="simclr")(small, np.random.default_rng(0)) is small
     inside = slice(4, -4)  # torchvision mirrors the border
     difference = GaussianBlur(kernel="simclr").blur(image, 2.0)[inside, inside] - cut[inside, inside]
     assert np.abs(difference).max() <= 0.51
     assert np.abs(GaussianBlur().blur(image, 2.0)[inside, inside] - cut[inside, inside]).max() > 2
-
-
-def test_blur_is_distributed_as_pillows_in_swavs_code() -> None:
-    image, rng, draws = picture(40, 40), np.random.default_rng(0), 2500
-    blur, theirs = GaussianBlur(), np.random.default_rng(1)
-
-    def pillow() -> np.ndarray:
-        if theirs.random() >= 0.5:
-            return image
-        return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(theirs.uniform(0.1, 2.0))))
-
-    expected = sample(pillow, draws)
-    assert_same_distribution(sample(lambda: blur(image, rng), draws), expected)
-    with pytest.raises(AssertionError):
-        assert_same_distribution(sample(lambda: GaussianBlur((0.1, 1.5))(image, rng), draws), expected)
-
-
-def test_a_picture_too_small_for_a_kernel_stays() -> None:
-    image = picture(16, 16)
-    assert GaussianBlur(p=1.0, kernel="simclr")(image, np.random.default_rng(0)) is image
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (dict(sigma=(0.0, 2.0)), r"sigma: must be \(low, high\) with 0 < low <= high, got \(0.0, 2.0\)"),
-        (dict(p=-0.1), r"p: must be in \[0, 1\]"),
-        (dict(kernel="simclrv2"), "did you mean 'simclr'"),
-    ],
-)
-def test_arguments_out_of_range_are_rejected(arguments: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        GaussianBlur(**arguments)

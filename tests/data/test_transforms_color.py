@@ -4,12 +4,10 @@ import colorsys
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageEnhance, ImageOps
-from torchvision import transforms as v1
 from torchvision.transforms import functional
 
-from selfsup.data.transforms import ColorJitter, RandomGray, Solarize
+from selfsup.data.transforms import ColorJitter, Solarize
 from selfsup.data.transforms.color import (
     add_brightness,
     adjust_brightness,
@@ -18,28 +16,20 @@ from selfsup.data.transforms.color import (
     shift_hue,
     to_gray,
 )
-from selfsup.errors import ConfigError
-from tests.data.pictures import assert_same_distribution, picture, sample
+from tests.data.pictures import picture
 from tests.reference import record
-
-FACTORS = [0.2, 0.7, 1.0, 1.3, 1.8]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-@pytest.mark.parametrize("factor", FACTORS)
-@pytest.mark.parametrize(
-    ("ours", "pillow"),
-    [
-        (adjust_brightness, ImageEnhance.Brightness),
-        (adjust_contrast, ImageEnhance.Contrast),
-        (adjust_saturation, ImageEnhance.Color),
-    ],
-)
-def test_fixed_factors_agree_with_pillow_to_one_level(ours, pillow, factor: float, number: int) -> None:
+@pytest.mark.parametrize(("ours", "pillow"), [(adjust_brightness, ImageEnhance.Brightness),
+                                              (adjust_contrast, ImageEnhance.Contrast),
+                                              (adjust_saturation, ImageEnhance.Color)])  # fmt: skip
+def test_fixed_factors_agree_with_pillow_to_one_level(ours, pillow, number: int) -> None:
     image = picture(120, 150, number)
-    difference = ours(image, factor).astype(int) - np.asarray(pillow(Image.fromarray(image)).enhance(factor))
-    assert np.abs(difference).max() <= 1
-    assert abs(difference.mean()) < 0.2
+    for factor in (0.2, 0.7, 1.0, 1.3, 1.8):
+        difference = ours(image, factor).astype(int) - np.asarray(pillow(Image.fromarray(image)).enhance(factor))
+        assert np.abs(difference).max() <= 1
+        assert abs(difference.mean()) < 0.2
 
 
 @pytest.mark.parametrize("offset", [-1.0, -0.3, 0.0, 0.4])
@@ -58,14 +48,11 @@ def test_hue_shift_agrees_with_exact_arithmetic_to_the_steps_of_eight_bits(shift
         hue, saturation, value = colorsys.rgb_to_hsv(*(image[place] / 255))
         expected[place] = np.multiply(colorsys.hsv_to_rgb((hue + shift) % 1, saturation, value), 255)
     difference = shift_hue(image, shift) - expected
+    gray = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    np.testing.assert_array_equal(shift_hue(gray, shift), gray)  # has no hue
     step = 6 * 255 / 256  # levels of one step of hue on a fully saturated color
     assert np.abs(difference).max() < 0.5 * step + 0.5 * step + 1.5  # hue, shift, the rest
     assert np.abs(difference).mean() < 1
-
-
-def test_a_gray_pixel_has_no_hue_to_shift() -> None:
-    gray = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-    np.testing.assert_array_equal(shift_hue(gray, 0.3), gray)
 
 
 def test_gray_is_pillows_luma_in_three_channels() -> None:
@@ -104,11 +91,10 @@ def test_amounts_span_the_papers_ranges(name: str, jitter: ColorJitter, monkeypa
     def watch(step: str):
         return lambda image, amount: seen.setdefault(step, []).append(amount) or image
 
-    module = "selfsup.data.transforms.color"
     for step in ("brightness", "contrast", "saturation"):
         monkeypatch.setitem(jitter._step.__globals__["_MULTIPLY"], step, watch(step))
-    monkeypatch.setattr(f"{module}.shift_hue", watch("hue"))
-    monkeypatch.setattr(f"{module}.add_brightness", watch("brightness_add"))
+    for function, step in (("shift_hue", "hue"), ("add_brightness", "brightness_add")):
+        monkeypatch.setattr(f"selfsup.data.transforms.color.{function}", watch(step))
     rng, image = np.random.default_rng(0), np.zeros((2, 2, 3), np.uint8)
     for _ in range(3000):
         jitter(image, rng)
@@ -119,34 +105,6 @@ def test_amounts_span_the_papers_ranges(name: str, jitter: ColorJitter, monkeypa
         assert low <= min(seen[step]) < low + 0.005 * (high - low)
         assert high >= max(seen[step]) > high - 0.005 * (high - low)
         assert np.mean(seen[step]) == pytest.approx((low + high) / 2, abs=0.03 * (high - low))
-
-
-@pytest.mark.parametrize("number", [0, 2])
-def test_jitter_and_gray_are_distributed_as_torchvisions_on_pillow(number: int) -> None:
-    image, rng, draws = picture(32, 32, number), np.random.default_rng(1), 2500
-    ours = [ColorJitter(0.8, 0.8, saturation=0.8, hue=0.2), RandomGray()]
-    theirs = v1.Compose([v1.RandomApply([v1.ColorJitter(0.8, 0.8, 0.8, 0.2)], p=0.8), v1.RandomGrayscale(0.2)])
-    torch.manual_seed(1)
-    expected = sample(lambda: np.asarray(theirs(Image.fromarray(image))), draws)
-    actual = sample(lambda: ours[1](ours[0](image, rng), rng), draws)
-    assert_same_distribution(actual, expected)
-
-
-def test_the_comparison_of_distributions_would_notice_another_strength_or_a_missing_clip() -> None:
-    image, draws = picture(32, 32), 2500
-
-    def draw(strength: float, brightness_mode: str) -> np.ndarray:
-        jitter, rng = (
-            ColorJitter(strength, 0.8, saturation=0.8, hue=0.2, brightness_mode=brightness_mode),  # type: ignore[arg-type]
-            np.random.default_rng(2),
-        )
-        return sample(lambda: jitter(image, rng), draws)
-
-    right = draw(0.8, "multiplicative")
-    with pytest.raises(AssertionError):
-        assert_same_distribution(draw(0.6, "multiplicative"), right)
-    with pytest.raises(AssertionError):
-        assert_same_distribution(draw(0.8, "additive"), right)
 
 
 def test_a_given_order_is_kept() -> None:
@@ -162,27 +120,3 @@ def test_a_given_order_is_kept() -> None:
         results.append(jitter(image, np.random.default_rng(5)).astype(int))
         assert np.abs(results[-1] - np.asarray(expected)).mean() < 2
     assert np.abs(results[0] - results[1]).mean() > 5
-
-
-@pytest.mark.parametrize("transform", [RandomGray(0.2), Solarize(0.3), ColorJitter(0.5, 0, saturation=0, hue=0, p=0.8)])
-def test_probabilities_hold(transform) -> None:
-    image, rng, draws = picture(8, 8), np.random.default_rng(0), 4000
-    changed = sum(transform(image, rng) is not image for _ in range(draws)) / draws
-    assert changed == pytest.approx(transform.p, abs=4 * np.sqrt(transform.p * (1 - transform.p) / draws))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (dict(brightness=-1.0), "brightness: must be >= 0, got -1.0"),
-        (dict(hue=0.6), r"hue: must be in \[0, 0.5\], got 0.6"),
-        (dict(p=2.0), r"p: must be in \[0, 1\], got 2.0"),
-        (dict(order=("hue", "contrast")), "order: must be 'random' or an order of"),
-        (dict(brightness_mode="aditive"), "did you mean 'additive'"),
-    ],
-)
-def test_arguments_out_of_range_are_rejected(arguments: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        ColorJitter(**dict(dict(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1), **arguments))
-    with pytest.raises(ConfigError, match=r"threshold: must be in \[0, 256\], got 300"):
-        Solarize(threshold=300)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfsup.data.transforms import Cutout, GaussianNoise, Sobel
-from selfsup.errors import ConfigError
+from selfsup.data.transforms import ColorJitter, Cutout, GaussianBlur, GaussianNoise, RandomGray, Sobel, Solarize
 from tests.data.pictures import picture
 from tests.reference.sobel import sobel_by_the_definition
 
@@ -103,31 +102,14 @@ def test_a_straight_edge_is_as_bright_as_its_step() -> None:
     assert (Sobel(1.0, gain=4)(image, np.random.default_rng(0))[:, 4:6] == 255).all()
 
 
-@pytest.mark.parametrize("transform", [Cutout(p=0.7), GaussianNoise(), Sobel(0.3)])
-def test_probabilities_hold(transform) -> None:
-    image, rng, draws = picture(8, 8), np.random.default_rng(0), 4000
-    changed = sum(transform(image, rng) is not image for _ in range(draws)) / draws
-    assert changed == pytest.approx(transform.p, abs=4 * np.sqrt(transform.p * (1 - transform.p) / draws))
-
-
 @pytest.mark.parametrize(
-    ("build", "message"),
+    "transform",
     [
-        (lambda: Cutout(0.0), r"size: must be in \(0, 1\], got 0.0"),
-        (lambda: Cutout(1.5), r"size: must be in \(0, 1\], got 1.5"),
-        (lambda: Cutout(p=2), r"p: must be in \[0, 1\], got 2"),
-        (lambda: Cutout(fill=(0, 256, 0)), r"fill: must be three numbers in \[0, 255\], got \(0, 256, 0\)"),
-        (lambda: Cutout(fill=(0, 1)), "fill: must be three numbers"),
-        (lambda: GaussianNoise((0.2, 0.1)), r"sigma: must be \(low, high\) with 0 < low <= high"),
-        (lambda: GaussianNoise(p=-1), r"p: must be in \[0, 1\], got -1"),
-        (lambda: Sobel(gain=0), "gain: must be > 0, got 0"),
-        (lambda: Sobel(1.1), r"p: must be in \[0, 1\], got 1.1"),
-        (
-            lambda: Sobel(channels="lumma"),
-            "channels: must be one of luma, each, got 'lumma'; did you mean 'luma'",
-        ),
+        *(Cutout(p=0.7), GaussianNoise(), Sobel(0.3), RandomGray(0.2), Solarize(0.3), GaussianBlur((1.0, 2.0), 0.4)),
+        ColorJitter(0.5, 0, saturation=0, hue=0, p=0.8),
     ],
 )
-def test_arguments_out_of_range_are_rejected(build, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        build()
+def test_probabilities_hold(transform) -> None:
+    image, rng, draws = picture(32, 32), np.random.default_rng(0), 4000
+    changed = sum(transform(image, rng) is not image for _ in range(draws)) / draws
+    assert changed == pytest.approx(transform.p, abs=4 * np.sqrt(transform.p * (1 - transform.p) / draws))

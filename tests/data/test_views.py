@@ -13,19 +13,13 @@ from selfsup.data.transforms import (
 )
 from selfsup.data.views.method_views import BYOLViews, MoCoViews, SimCLRViews, SwAVViews
 from selfsup.data.views.multi_view import MultiView
-from selfsup.errors import ConfigError
+from selfsup.data.views.single_view import BiTViews, SupervisedViews
 from selfsup.registry import TRANSFORMS
 from tests.data.pictures import picture
 from tests.reference import record
 
-CROP, FLIP, JITTER, GRAY, BLUR, SOLARIZE = (
-    "RandomResizedCrop",
-    "RandomHorizontalFlip",
-    "ColorJitter",
-    "RandomGray",
-    "GaussianBlur",
-    "Solarize",
-)
+CROP, FLIP, JITTER = "RandomResizedCrop", "RandomHorizontalFlip", "ColorJitter"
+GRAY, BLUR, SOLARIZE = "RandomGray", "GaussianBlur", "Solarize"
 ORDERS = [
     (SwAVViews(), [(2, [CROP, FLIP, JITTER, GRAY, BLUR]), (6, [CROP, FLIP, JITTER, GRAY, BLUR])]),
     (SimCLRViews(), [(2, [CROP, FLIP, JITTER, GRAY, BLUR])]),
@@ -45,23 +39,11 @@ def test_steps_come_in_the_papers_order_and_are_registered(views: MultiView, exp
             assert TRANSFORMS.get(type(transform).__name__) is type(transform)
 
 
-@pytest.mark.parametrize(
-    ("views", "name"),
-    [
-        (SimCLRViews(), "simclr"),
-        (MoCoViews(version=1), "moco"),
-        (MoCoViews(version=2), "moco"),
-        (MoCoViews(version=2), "simsiam"),
-        (BYOLViews(), "byol"),
-    ],
-)
-def test_crop_scales_are_the_recorded_ones(views: MultiView, name: str) -> None:
-    expected = record("aug/crop_scales")["expected"][name]
-    assert all(pipeline.transforms[0].scale == tuple(expected) for pipeline in views.pipelines)
-
-
-def test_multi_crop_scales_are_the_recorded_ones() -> None:
+def test_crop_scales_are_the_recorded_ones() -> None:
     expected = record("aug/crop_scales")["expected"]
+    moco = [(MoCoViews(version=version), name) for version, name in ((1, "moco"), (2, "moco"), (2, "simsiam"))]
+    for views, name in ((SimCLRViews(), "simclr"), (BYOLViews(), "byol"), *moco):
+        assert all(pipeline.transforms[0].scale == tuple(expected[name]) for pipeline in views.pipelines)
     large, small = SwAVViews().pipelines
     assert large.transforms[0].scale == tuple(expected["swav_multicrop_global"])
     assert small.transforms[0].scale == tuple(expected["swav_multicrop_local"])
@@ -71,6 +53,9 @@ def test_multi_crop_scales_are_the_recorded_ones() -> None:
     assert (large.count, small.count) == (2, 4)
     assert large.transforms == (RandomResizedCrop(224, (0.08, 1.0)), *SwAVViews().pipelines[0].transforms[1:])
     assert small.transforms == (RandomResizedCrop(96, (0.08, 0.14)), *SwAVViews().pipelines[1].transforms[1:])
+    (one,) = SwAVViews((224,), (1,), scales=(tuple(expected["swav_2x224_only"]),)).pipelines  # SEER fine-tunes on it
+    assert one.count == 1
+    assert one.transforms == (RandomResizedCrop(224, (0.08, 1.0)), *SwAVViews().pipelines[0].transforms[1:])
 
 
 def test_strengths_and_chances_are_the_papers() -> None:
@@ -105,14 +90,6 @@ def test_strengths_and_chances_are_the_papers() -> None:
     assert first[:4] == second[:4]
 
 
-def test_seer_fine_tunes_on_one_view_of_swavs_steps() -> None:
-    scale = tuple(record("aug/crop_scales")["expected"]["swav_2x224_only"])
-    (pipeline,) = SwAVViews((224,), (1,), scales=(scale,)).pipelines
-    assert pipeline.count == 1
-    assert pipeline.transforms[0] == RandomResizedCrop(224, (0.08, 1.0))
-    assert pipeline.transforms[1:] == SwAVViews().pipelines[0].transforms[1:]
-
-
 def test_shapes_are_those_of_the_recorded_multi_crop() -> None:
     expected = record("aug/multicrop_shapes")["expected"]["seer 2x224+4x96"]
     views = SwAVViews(counts=(2, 4))
@@ -138,14 +115,18 @@ def test_the_same_generator_gives_the_same_views_and_the_image_stays(views: Mult
     np.testing.assert_array_equal(image, before)
 
 
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: SwAVViews((224,), (2, 4)), "sizes, counts and scales must be equally long, got 1, 2 and 2"),
-        (lambda: SwAVViews((96, 224)), r"sizes: must fall, got \(96, 224\)"),
-        (lambda: MoCoViews(version=4), "version: must be 1, 2 or 3, got 4"),
-    ],
-)
-def test_arguments_that_do_not_fit_are_rejected(build, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        build()
+def test_supervised_and_bit_take_the_steps_of_their_code() -> None:
+    (supervised,) = SupervisedViews().pipelines
+    assert supervised.count == 1
+    assert supervised.transforms == (
+        RandomResizedCrop(224, (0.08, 1.0), interpolation="bilinear", attempts=10),
+        RandomHorizontalFlip(0.5),
+        ColorJitter(0.4, 0.4, saturation=0.4, hue=0.4, p=1.0),
+    )
+    assert SupervisedViews(jitter=0).pipelines[0].transforms == supervised.transforms[:2]
+    (bit,) = BiTViews().pipelines
+    assert bit.count == 1
+    assert bit.transforms == (
+        RandomResizedCrop(224, (0.05, 1.0), ratio=(0.75, 1.33), interpolation="bilinear", attempts=100),
+        RandomHorizontalFlip(0.5),
+    )

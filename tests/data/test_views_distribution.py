@@ -16,7 +16,7 @@ from selfsup.data.views.single_view import BiTViews, SupervisedViews
 from tests.data.pictures import assert_same_distribution, picture, sample, statistics_of
 
 Step = Callable[[Image.Image], Image.Image]
-DRAWS = 2000
+DRAWS = 1200
 SIZE = 40
 BICUBIC = v1.InterpolationMode.BICUBIC
 
@@ -87,25 +87,13 @@ def swav(low: float) -> list[list[Step]]:
 
 
 def byol(blur: float, solarized: float) -> list[Step]:
-    return [
-        crop(0.08, BICUBIC),
-        FLIP,
-        Sometimes(0.8, byol_jitter),
-        GRAY,
-        Sometimes(blur, truncated_blur),
-        Sometimes(solarized, solarize),
-    ]
+    end = [Sometimes(blur, truncated_blur), Sometimes(solarized, solarize)]
+    return [crop(0.08, BICUBIC), FLIP, Sometimes(0.8, byol_jitter), GRAY, *end]
 
 
 def moco_3(blur: float, solarized: float) -> list[Step]:
-    return [
-        crop(0.2),
-        jitter(0.4, 0.2, 0.1),
-        GRAY,
-        Sometimes(blur, pillow_blur),
-        Sometimes(solarized, solarize),
-        FLIP,
-    ]
+    end = [Sometimes(blur, pillow_blur), Sometimes(solarized, solarize), FLIP]
+    return [crop(0.2), jitter(0.4, 0.2, 0.1), GRAY, *end]
 
 
 PIPELINES: dict[str, tuple[MultiView, list[list[Step]]]] = {
@@ -178,13 +166,3 @@ def test_every_view_is_distributed_as_the_references(name: str) -> None:
 def test_the_comparison_tells_the_pipelines_apart(first: tuple[str, int], second: tuple[str, int]) -> None:
     with pytest.raises(AssertionError, match="differ by"):
         assert_same_distribution(ours(first[0])[first[1]], theirs(second[0])[second[1]])
-
-
-def test_swavs_small_views_are_distributed_as_the_references() -> None:
-    views = SwAVViews((24,), (2,), scales=((0.05, 0.14),))
-    image, rng = picture(96, 128), np.random.default_rng(0)
-    actual = statistics_of(np.stack([view for _ in range(DRAWS // 2) for view in views(image, rng)]))
-    torch.manual_seed(0)
-    steps = [v1.RandomResizedCrop(24, scale=(0.05, 0.14)), *swav(0.14)[0][1:]]
-    photo = Image.fromarray(image)
-    assert_same_distribution(actual, sample(lambda: np.asarray(in_turn(steps, photo)), DRAWS))

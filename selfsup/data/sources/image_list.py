@@ -12,22 +12,31 @@ other: where many would scan one network file system at once, let one of them ma
 Up to 20,000 images are listed faster than two processes can agree on it, and stay in memory.
 """
 
+import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from selfsup.data.decode.decoder import MAX_PIXELS, decode_image
-from selfsup.data.sources.entries import LIST_EXTENSIONS
+from selfsup.data.sources.entries import LIST_EXTENSIONS, LeftOut
 from selfsup.data.sources.listing import Listing
-from selfsup.data.sources.source import LabelSets, file_or_name
+from selfsup.data.sources.source import LabelSets, file_or_name, printable
 from selfsup.errors import DataError, did_you_mean
 from selfsup.registry import DATASETS
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".pgm")
+HEIC_EXTENSIONS = (".heic", ".heif", ".hif")
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif"),
+    *(".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", *HEIC_EXTENSIONS),
+)
+
+logger = logging.getLogger(__name__)
 
 
 @DATASETS.register_module()
@@ -51,7 +60,8 @@ class ImageList:
             the folder that an image lies in; ``'column'``, the column ``group_column`` of a table; or a regular
             expression that is searched in the name, and what its first parenthesis matches. An image without is a
             group of its own.
-        extensions: which files of a folder are images, regardless of case; a list may name any file.
+        extensions: which files of a folder are images, regardless of case; a list may name any file. Without
+            pillow-heif (``selfsup[heif]``) HEIC is not among the default.
         prefix: what relative paths in a list are relative to; default: the list's own folder.
         path_column: the column of a CSV list that holds the paths.
         label_column: the column of a CSV list that holds the labels.
@@ -59,6 +69,7 @@ class ImageList:
         classes: the class names in label order, to number a second list as the first; default: those found.
         min_side: see ``decode_image``; large JPEGs are decoded smaller, never below this shorter side.
         max_pixels: see ``decode_image``.
+        bit_depth: see ``decode_image``; stretches 16-bit files that use fewer bits, such as 12.
         cache: a file that keeps the list of paths, for all machines that see it; a folder is then scanned once, and
             again only when this file is removed or the arguments change (or, for a list, when the list's size or time
             changes). Default: see above; a folder that has changed is then scanned again.
@@ -83,11 +94,15 @@ class ImageList:
         classes: Sequence[str] | None = None,
         min_side: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        bit_depth: int | None = None,
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
         self.root = Path(root).expanduser()
         self.min_side = min_side
         self.max_pixels = max_pixels
+        if bit_depth is not None and not 1 <= bit_depth <= 16:
+            raise DataError.at("bit_depth", "must be in [1, 16]", got=bit_depth)
+        self.bit_depth = bit_depth
         is_list = _check_root(self.root, labels)
         if label_separator is not None and (labels != "column" or not label_separator):
             raise DataError.at(
@@ -97,9 +112,12 @@ class ImageList:
             )
         base = Path(prefix).expanduser() if prefix is not None else self.root.parent if is_list else self.root
         self._base = os.fsencode(base)
+        if extensions == EXTENSIONS and find_spec("pillow_heif") is None:
+            extensions = [ending for ending in EXTENSIONS if ending not in HEIC_EXTENSIONS]
         endings = tuple(sorted({f".{ending.lstrip('.').lower()}" for ending in extensions}))
         listing = Listing(
             self.root,
+            self._base,
             labels,
             is_list=is_list,
             endings=endings,
@@ -110,7 +128,10 @@ class ImageList:
             groups=_checked_groups(groups, self.root),
             group_column=group_column,
         )
-        self._table = listing.table(cache)
+        self._table = listing.table(None if cache is None else Path(cache).expanduser())
+        if unreadable := self.left_out.unreadable:
+            more = f" and {len(unreadable) - 1:,} more" if len(unreadable) > 1 else ""
+            logger.warning("%s: may not be read, its images are left out: %s%s", self.root, unreadable[0], more)
         if is_list and len(self) and not os.path.exists(self.file(0)):
             self._explain_first_line(labels)
 
@@ -128,6 +149,12 @@ class ImageList:
     def groups(self) -> np.ndarray | None:
         """A number for the name of each image's group, int64, shape (N,); None without groups."""
         return self._table.array("groups")
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What of the folder is not read."""
+        noted = self._table.header.get("left_out")  # a cache of an earlier version has none
+        return LeftOut() if noted is None else LeftOut(**{**noted, "skipped": Counter(noted["skipped"])})
 
     @property
     def digest(self) -> str:
@@ -148,7 +175,7 @@ class ImageList:
             base = os.path.abspath(self._base)
             path = os.path.normpath(os.path.join(base, path))
             path = path.removeprefix(base.rstrip(b"/") + b"/")
-        return path.decode("utf-8", "backslashreplace")
+        return printable(path)
 
     def image(self, index: int) -> np.ndarray:
         """Decode the image.
@@ -160,7 +187,13 @@ class ImageList:
             DecodeError: if the file cannot be read or decoded.
         """
         name = file_or_name(self, index)
-        return decode_image(self.file(index), min_side=self.min_side, max_pixels=self.max_pixels, name=name)
+        return decode_image(
+            self.file(index),
+            min_side=self.min_side,
+            max_pixels=self.max_pixels,
+            bit_depth=self.bit_depth,
+            name=name,
+        )
 
     def _explain_first_line(self, labels: str | None) -> None:
         """A list whose first name is no file may be read otherwise than it was written."""
@@ -198,7 +231,8 @@ def _checked_groups(groups: str | None, root: Path) -> str | None:
 def _check_root(root: Path, labels: str | None) -> bool:
     """Whether ``root`` is a list rather than a folder; anything else is an error."""
     if labels not in (None, "folder", "column"):
-        raise DataError.at("labels", "must be None, 'folder' or 'column'", got=labels)
+        expected = "None, without quotation marks, is for images without labels" if labels == "none" else ""
+        raise DataError.at("labels", "must be None, 'folder' or 'column'", got=labels, expected=expected)
     if root.is_dir():
         if labels == "column":
             raise DataError.at("labels", f"{root} is a folder and has no columns", expected="use 'folder' or None")

@@ -1,21 +1,31 @@
 """From a folder or a list to the table of its paths: made, or found where an earlier process has kept it."""
 
 import hashlib
+import json
 import os
 import re
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from selfsup.data.sources.entries import Entry, FolderTrace, folders_unchanged, read_list, scan_folder
+from selfsup.data.sources.entries import (
+    Entry,
+    FolderTrace,
+    folders_unchanged,
+    read_list,
+    scan_folder,
+    skipped_files,
+)
 from selfsup.data.sources.path_table import Contents, PathTable, write_path_table
-from selfsup.data.sources.table_store import default_file, kept_table, one_at_a_time, prepare_default_folder
-from selfsup.errors import DataError, did_you_mean
+from selfsup.data.sources.source import printable
+from selfsup.data.sources.table_store import default_file, one_at_a_time, prepare_default_folder
+from selfsup.errors import DataError, nearest
 from selfsup.ops.progress import progress_bar
 
 _FEW = 20_000
@@ -28,19 +38,13 @@ class Listing:
     """Which images are meant; the arguments are those of :class:`~selfsup.data.ImageList`, checked.
 
     Args:
-        root: the folder or list.
-        labels: ``None``, ``'folder'`` or ``'column'``.
+        base: what relative paths start at.
         is_list: whether ``root`` is a list.
         endings: lower-case extensions with their dots, of a folder's images.
-        path_column: of a table.
-        label_column: of a table.
-        label_separator: between several labels of an image, or ``None`` if each has one.
-        classes: names in label order, or ``None`` for those found.
-        groups: ``None``, ``'folder'``, ``'column'`` or a regular expression.
-        group_column: of a table.
     """
 
     root: Path
+    base: bytes
     labels: str | None
     is_list: bool
     endings: tuple[str, ...]
@@ -76,33 +80,32 @@ class Listing:
                 kept = self._kept(file, believed=cache is not None)
                 return kept if kept is not None else self._write(chain(head, entries), trace, file)
         except OSError as error:
-            raise DataError(
-                f"ImageList: cannot keep the table of paths in {file}: {error.strerror or error}; name another file "
-                "with ImageList.cache, or another place with TMPDIR"
+            raise DataError.at(
+                "cache",
+                f"cannot keep the table of paths in {file}: {error.strerror or error}",
+                expected="name another file, or another place with TMPDIR",
             ) from None
 
     def _kept(self, file: Path, *, believed: bool) -> PathTable | None:
-        def is_current(table: PathTable) -> bool:
-            if table.header["made_from"] != self._made_from() or table.header["stamp"] != self._stamp():
-                return False
-            names, times = table.array("folder_names"), table.array("folder_times")
-            return believed or names is None or times is None or folders_unchanged(self.root, names, times)
-
+        """The table in a file, or None if there is none that still says what it should."""
         try:
-            return kept_table(file, is_current)
+            table = PathTable(file)
+        except FileNotFoundError:
+            return None
         except ValueError as error:
             raise DataError.at("cache", str(error), expected="remove the file or name another") from None
+        if table.header["made_from"] != self._made_from() or table.header["stamp"] != self._stamp():
+            return None
+        names, times = table.array("folder_names"), table.array("folder_times")
+        if believed or names is None or times is None or folders_unchanged(self.root, names, times):
+            with suppress(OSError):  # a cache that somebody else keeps up, or on a disk that is read only
+                os.utime(file)  # in use: not to be removed
+            return table
+        return None
 
     def _made_from(self) -> dict[str, Any]:
-        return {
-            "root": os.fspath(self.root.resolve()),
-            "labels": self.labels,
-            "label_separator": self.label_separator,
-            "classes": None if self.classes is None else list(self.classes),
-            "extensions": None if self.is_list else list(self.endings),
-            "columns": [self.path_column, self.label_column] if self.is_list else None,
-            "groups": [self.groups, self.group_column],
-        }
+        paths = {"root": printable(os.fspath(self.root.resolve())), "base": printable(os.path.abspath(self.base))}
+        return json.loads(json.dumps({**asdict(self), **paths}))
 
     def _stamp(self) -> list[int] | None:
         """What tells that a list has changed; folders have a trace."""
@@ -112,6 +115,7 @@ class Listing:
         if self.is_list:
             entries = read_list(
                 self.root,
+                self.base,
                 path_column=self.path_column,
                 label_column=None if self.labels is None else self.label_column,
                 group_column=self.group_column if self.groups == "column" else None,
@@ -126,9 +130,11 @@ class Listing:
                 if count % 1000 == 0:
                     tick()
         if not count and self.is_list:
-            raise DataError(f"ImageList.root: {self.root} names no images")
+            raise DataError.at("root", f"{self.root} names no images")
         if not count:
-            raise DataError(f"ImageList.root: no images below {self.root}; looked for {', '.join(self.endings)}")
+            skipped = skipped_files(trace.left_out)
+            looked_for = f"looked for {', '.join(self.endings)}"
+            raise DataError.at("root", f"no images below {self.root}{skipped and f', {skipped}'}", expected=looked_for)
 
     def _write(self, entries: Iterator[Entry], trace: FolderTrace, file: Path | None) -> PathTable:
         labels = _Labels(self.label_separator)
@@ -144,7 +150,8 @@ class Listing:
                 yield entry.path
 
         def finish() -> Contents:
-            contents = Contents(header={"classes": None, "made_from": self._made_from(), "stamp": stamp})
+            header = {"classes": None, "made_from": self._made_from(), "stamp": stamp, "left_out": vars(trace.left_out)}
+            contents = Contents(header=header)
             if file is not None and not self.is_list:
                 contents.extra = trace.arrays()
             if self.groups is not None:
@@ -161,7 +168,7 @@ class Listing:
 
     def _group(self, entry: Entry) -> str:
         """The name of an image's group; its own path where it is in none."""
-        path = entry.path.decode("utf-8", "backslashreplace")
+        path = printable(entry.path)
         if self.groups == "column":
             return entry.group or path
         if self.groups == "folder":
@@ -219,13 +226,14 @@ class _Labels:
             DataError: if no image has a label, one of several labels is missing, or one is not among ``classes``.
         """
         if self._without:
-            first = self._first_without.decode("utf-8", "backslashreplace")
-            raise DataError(
-                f"{where}: {self._without:,} of {len(self.offsets) - 1:,} images have no label, the first is "
-                f"{first}; with label_separator each needs one"
+            first = printable(self._first_without)
+            raise DataError.at(
+                "label_separator",
+                f"{self._without:,} of {len(self.offsets) - 1:,} images of {where} have no label, the first is {first}",
+                expected="each needs one",
             )
         if not self._codes:
-            raise DataError(f"{where}: no image has a label; use labels=None")
+            raise DataError.at("labels", f"no image of {where} has a label", expected="use labels=None")
         names = list(self._codes)
         whole = [_WHOLE_NUMBER.fullmatch(name) for name in names] if numbers else [None]
         if all(whole):
@@ -235,6 +243,8 @@ class _Labels:
         position = {name: number for number, name in enumerate(found if classes is None else classes)}
         for name in names:
             if name not in position:
-                raise DataError(f"{where}: label {name!r} is not among the classes{did_you_mean(name, position)}")
+                raise DataError.at(
+                    "classes", f"a label of {where} is not among them", got=name, expected=nearest(name, position)
+                )
         mapped = np.array([*(position[name] for name in names), -1], np.int64)  # -1 stays -1
         return mapped[np.frombuffer(self._labels, np.int64)], list(position)

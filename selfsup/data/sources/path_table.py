@@ -97,11 +97,6 @@ class PathTable:
         start, stop = self._offsets[index : index + 2]
         return self._bytes[start:stop].tobytes()
 
-    @property
-    def nbytes(self) -> int:
-        """Size of the file, which is all that the paths occupy."""
-        return self._mapped.nbytes
-
     def __reduce__(self) -> tuple[Any, ...]:
         if self.file is None:
             return PathTable, (self._mapped.tobytes(),)

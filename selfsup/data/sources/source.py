@@ -39,10 +39,15 @@ class ImageSource(Protocol):
         ...
 
 
+def printable(path: str | bytes) -> str:
+    """A path as it can be shown and written anywhere: bytes that are no text become ``\\xff``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def file_or_name(source: Any, index: int) -> str:
     """What a message calls an image: the path of its file, printable, or its name where it has none."""
     file = getattr(source, "file", None)
-    return source.name(index) if file is None else os.fsencode(file(index)).decode("utf-8", "backslashreplace")
+    return source.name(index) if file is None else printable(file(index))
 
 
 class LabelSets:
@@ -70,6 +75,8 @@ class LabelSets:
         row = np.zeros(self.num_classes, np.uint8)
         row[self.numbers[self.offsets[start] : self.offsets[start + 1]]] = 1
         return row
+
+    row = __getitem__  # by this name evaluation tells several labels of an image from one
 
 
 class ChosenLabels:

@@ -8,12 +8,12 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from selfsup.data.sources.path_table import PathTable, partial_name
+from selfsup.data.sources.path_table import partial_name
 from selfsup.errors import DataError
 
 try:
@@ -62,31 +62,11 @@ def prepare_default_folder(folder: Path) -> None:
 
 def _check_owner(folder: Path) -> None:
     if folder.stat(follow_symlinks=False).st_uid != os.getuid():
-        raise DataError(
-            f"ImageList: {folder}, where lists of paths are kept, belongs to another user; name another place with "
-            "TMPDIR, or a file with ImageList.cache"
+        raise DataError.at(
+            "cache",
+            f"{folder}, where lists of paths are kept, belongs to another user",
+            expected="name a file, or another place with TMPDIR",
         )
-
-
-def kept_table(file: Path, is_current: Callable[[PathTable], bool]) -> PathTable | None:
-    """The table in a file, or ``None`` if there is none that is current.
-
-    Args:
-        file: where it would be.
-        is_current: whether a table still says what it should.
-
-    Raises:
-        ValueError: if the file is something else.
-    """
-    try:
-        table = PathTable(file)
-    except FileNotFoundError:
-        return None
-    if not is_current(table):
-        return None
-    with suppress(OSError):  # a cache that somebody else keeps up, or on a disk that is read only
-        os.utime(file)  # in use: not to be removed
-    return table
 
 
 @contextmanager
@@ -101,19 +81,16 @@ def one_at_a_time(file: Path) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(f"{file}.lock", "ab") as lock:
         try:
-            _wait_for(lock.fileno(), file)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                machine = socket.gethostname()
+                logger.info("waiting for another process of %s to list the images (%s)", machine, file)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            os.utime(lock.fileno())
         except OSError:  # a network file system without locks
             yield
             return
         for left in glob.glob(f"{partial_name(glob.escape(os.fspath(file)), '*')}"):
             Path(left).unlink(missing_ok=True)
         yield
-
-
-def _wait_for(lock: int, file: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        logger.info("waiting for another process of %s to list the images (%s)", socket.gethostname(), file)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    os.utime(lock)

@@ -8,8 +8,8 @@ import numpy as np
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from selfsup.data.selection import Subset, draw
-from selfsup.data.sources.source import single_labels
+from selfsup.data.selection import Subset, draw, labelled
+from selfsup.data.sources.source import printable, single_labels
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.errors import DataError
 from selfsup.evaluation.representation import Representation
@@ -107,12 +107,12 @@ class PictureHook(Hook):
         if not is_main():
             return
         prototypes = getattr(runner.method, "prototypes", None)
-        labels = single_labels(_watched(runner))
+        labels = single_labels(labelled(_watched(runner)))
         lines = read_metrics(Path(runner.work_dir, "metrics.jsonl"))
         options: dict[str, Any] = {
             "num_prototypes": None if prototypes is None else prototypes.out_dim,
             "guessing": None if labels is None else float(np.bincount(labels).max() / len(labels)),
-            "title": f"{type(runner.method).__name__}: {Path(runner.work_dir).resolve().name}",
+            "title": f"{type(runner.method).__name__}: {printable(Path(runner.work_dir).resolve().name)}",
         }
         self._draw(runner, "curves.png", lambda path: draw_curves(lines, path, **options))
 

@@ -13,7 +13,7 @@ def open_log(name: str, *, level: int | str, file: str | Path, to_terminal: bool
     logger = logging.getLogger(name)
     logger.setLevel(level)
     logger.propagate = False
-    to_file = logging.FileHandler(file, encoding="utf-8")
+    to_file = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     to_file.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk: the run says it itself
     logger.addHandler(to_file)
