@@ -53,6 +53,7 @@ class Predictions:
         classes: names in label order, or None.
         names: of the images, or None.
         ranked: the classes with the greatest logits, the greatest first, int64 (N, up to 5), instead of the logits.
+        sure: the greatest share of the softmax, (N,), likewise.
     """
 
     index: np.ndarray
@@ -63,6 +64,7 @@ class Predictions:
     classes: Sequence[str] | None = None
     names: Sequence[str] | None = None
     ranked: np.ndarray | None = None
+    sure: np.ndarray | None = None
 
     @cached_property
     def right(self) -> np.ndarray:
@@ -76,6 +78,21 @@ class Predictions:
             return (self.ranked[:, :k] == self.labels[:, None]).any(axis=1)
         own = np.take_along_axis(self.logits, self.labels[:, None].clip(0, self.logits.shape[1] - 1), axis=1)
         return ((self.logits > own).sum(axis=1) < k) & (self.labels < self.logits.shape[1])
+
+    def best(self, k: int) -> np.ndarray:
+        """The classes with the greatest logits, the greatest first, int64 (N, up to k); the predicted one without."""
+        if self.logits is None:
+            return self.predicted[:, None] if self.ranked is None else self.ranked[:, :k]
+        return np.argsort(-self.logits, axis=1, kind="stable")[:, :k]
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """The greatest share of the softmax of the logits, (N,); NaN without logits."""
+        if self.sure is not None:
+            return self.sure
+        if self.logits is None:
+            return np.full(len(self.labels), np.nan)
+        return 1 / np.exp(self.logits - self.logits.max(axis=1, keepdims=True)).sum(axis=1)
 
     def hits(self, metric: str) -> np.ndarray:
         """What is averaged for ``'top1'``, ``'per_class'`` or ``'top5'``, bool (N,).
@@ -100,9 +117,9 @@ class Predictions:
 
     def chosen(self, places: np.ndarray) -> "Predictions":
         """Those of some images, by their places in the arrays."""
-        arrays = {
+        arrays: dict[str, Any] = {
             name: None if getattr(self, name) is None else getattr(self, name)[places]
-            for name in ("index", "labels", "predicted", "logits", "groups", "ranked")
+            for name in ("index", "labels", "predicted", "logits", "groups", "ranked", "sure")
         }
         names = None if self.names is None else [self.names[place] for place in places.tolist()]
         return dataclasses.replace(self, **arrays, names=names)
@@ -138,7 +155,7 @@ def wilson(share: float, n: float, quantile: float = Z) -> tuple[float, float]:
     weight = quantile * quantile / n
     center = (share + weight / 2) / (1 + weight)
     half = quantile / (1 + weight) * math.sqrt(share * (1 - share) / n + weight / (4 * n))
-    return max(0.0, center - half), min(1.0, center + half)
+    return max(0.0, min(share, center - half)), min(1.0, max(share, center + half))  # rounding at 0 and 1
 
 
 def proportion(right: np.ndarray, groups: np.ndarray | None = None) -> Score:

@@ -81,7 +81,7 @@ def test_one_image_a_group_is_no_group_and_one_group_alone_shows_little() -> Non
     ],
 )
 def test_intervals_cover_the_truth(kind: str, accuracy: float, n: int, group: int) -> None:
-    """As benchmarks/coverage.py does it at length: 95 % expected, 90 to 98.5 % is three to four standard errors away."""
+    """95 % is expected, and three to four standard errors are allowed; benchmarks/coverage.py does it at length."""
     covered, _ = coverage(kind, accuracy, n, group=group, replicates=300)
     assert 0.90 <= covered <= 0.985
 
@@ -151,7 +151,7 @@ def test_classes_and_taxa_that_gain_are_found() -> None:
     labels = np.arange(600) % 3
     a, b = rng.random(600) < 0.6, rng.random(600) < np.array([0.6, 0.9, 0.6])[labels]
     by_class = paired_by(predictions(a, labels), predictions(b, labels))
-    assert list(by_class)[0] == "1" and by_class["1"].clear and by_class["1"].n == 200
+    assert next(iter(by_class)) == "1" and by_class["1"].clear and by_class["1"].n == 200
     by_taxon = paired_by(predictions(a, labels), predictions(b, labels), ["x", "y", "x"])
     assert list(by_taxon) == ["y", "x"] and by_taxon["x"].n == 400
     whole = paired(predictions(a, labels), predictions(b, labels), metric="per_class")

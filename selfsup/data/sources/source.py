@@ -53,23 +53,56 @@ class LabelSets:
         offsets: where each image's numbers begin in ``numbers``, and M at the end; int64, shape (N + 1,).
         num_classes: C.
         chosen: which images, as indices into all of them; None for all.
+        ignored: of each number, whether the class shows in the image in a way that is not judged, such as the
+            'difficult' objects of VOC, bool (M,); None for none.
     """
 
-    def __init__(self, numbers: np.ndarray, offsets: np.ndarray, num_classes: int, chosen: Any = None) -> None:
+    def __init__(
+        self,
+        numbers: np.ndarray,
+        offsets: np.ndarray,
+        num_classes: int,
+        chosen: Any = None,
+        *,
+        ignored: np.ndarray | None = None,
+    ) -> None:
         self.numbers = numbers
         self.offsets = offsets
         self.num_classes = num_classes
+        self.ignored = ignored
         self._chosen = range(len(offsets) - 1) if chosen is None else chosen
 
     def __len__(self) -> int:
         return len(self._chosen)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """1 for each class of the image and 0 for all others, uint8, shape (C,)."""
-        start = int(self._chosen[index])
-        row = np.zeros(self.num_classes, np.uint8)
-        row[self.numbers[self.offsets[start] : self.offsets[start + 1]]] = 1
+        """1 for each class of the image and 0 for all others, uint8, shape (C,); what is ignored is 0."""
+        return (self.row(index) > 0).astype(np.uint8)
+
+    def row(self, index: int) -> np.ndarray:
+        """1 for each class of the image, -1 for what is ignored, 0 for all others, int8, shape (C,)."""
+        image = int(self._chosen[index])
+        entries = slice(int(self.offsets[image]), int(self.offsets[image + 1]))
+        row, numbers = np.zeros(self.num_classes, np.int8), self.numbers[entries]
+        if self.ignored is not None:
+            row[numbers[self.ignored[entries]]] = -1
+            numbers = numbers[~self.ignored[entries]]
+        row[numbers] = 1  # a class that shows both ways is there
         return row
+
+    def matrix(self, indices: Any = None) -> np.ndarray:
+        """:meth:`row` of all images, or of some, int8, shape (N, C)."""
+        chosen = range(len(self)) if indices is None else np.asarray(indices).tolist()
+        return np.stack([self.row(index) for index in chosen]) if len(chosen) else np.zeros((0, self.num_classes))
+
+    def renumbered(self, numbers: np.ndarray, num_classes: int) -> "LabelSets":
+        """The same sets with other class numbers."""
+        return LabelSets(numbers, self.offsets, num_classes, self._chosen, ignored=self.ignored)
+
+    def of(self, indices: Any) -> "LabelSets":
+        """Those of chosen images."""
+        chosen = ChosenLabels(self._chosen, indices)
+        return LabelSets(self.numbers, self.offsets, self.num_classes, chosen, ignored=self.ignored)
 
 
 class ChosenLabels:
@@ -97,7 +130,7 @@ class ChosenLabels:
 def choose_labels(labels: Any, indices: Any) -> Any:
     """The labels of chosen images; None without labels."""
     if isinstance(labels, LabelSets):
-        return LabelSets(labels.numbers, labels.offsets, labels.num_classes, ChosenLabels(labels._chosen, indices))
+        return labels.of(indices)
     return None if labels is None else ChosenLabels(labels, indices)
 
 
@@ -132,7 +165,7 @@ class Relabeled:
         """The labels, renumbered."""
         labels = self._source.labels
         if isinstance(labels, LabelSets):
-            return LabelSets(self._numbers[labels.numbers], labels.offsets, len(self.classes), labels._chosen)
+            return labels.renumbered(self._numbers[labels.numbers], len(self.classes))
         return None if labels is None else ChosenLabels(self._numbers, labels)
 
     def __len__(self) -> int:
