@@ -1,4 +1,7 @@
+from selfsup.data.boxes import BoxCrops
+from selfsup.data.corruption import IMAGENET_C, Corrupted, ImageNetC
 from selfsup.data.decode.decoder import decode_image
+from selfsup.data.hierarchy import Hierarchy
 from selfsup.data.input_contract import InputContract
 from selfsup.data.loader import build_loader
 from selfsup.data.preprocess import Preprocess
@@ -32,18 +35,23 @@ from selfsup.data.views.single_view import BiTViews, EvaluationView, SupervisedV
 from selfsup.data.views.study_views import STUDY_GRID, OneBranchViews, study_transforms
 
 __all__ = [
+    "IMAGENET_C",
     "STUDY_GRID",
     "AllBut",
     "BYOLViews",
     "BiTViews",
+    "BoxCrops",
     "CenterCrop",
     "ColorJitter",
+    "Corrupted",
     "Cutout",
     "EvaluationView",
     "FreshBackground",
     "GaussianBlur",
     "GaussianNoise",
+    "Hierarchy",
     "ImageList",
+    "ImageNetC",
     "ImageSource",
     "InputContract",
     "LabelSets",

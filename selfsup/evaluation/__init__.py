@@ -9,14 +9,19 @@ from selfsup.evaluation.knn import KNN
 from selfsup.evaluation.linear import LinearClassifier, LinearProbe, fit_logistic
 from selfsup.evaluation.representation import Classifier, Representation
 from selfsup.evaluation.retrieval import Retrieval
+from selfsup.evaluation.robustness import ClassSubset, Corruptions
 from selfsup.evaluation.rows import Row, append_row, read_predictions, read_rows, write_predictions
 from selfsup.evaluation.scores import Difference, Predictions, Result, Score, paired, paired_by
 from selfsup.evaluation.spread import Spread
+from selfsup.evaluation.svm import SVM
 from selfsup.evaluation.task import Task
 
 __all__ = [
     "KNN",
+    "SVM",
+    "ClassSubset",
     "Classifier",
+    "Corruptions",
     "Difference",
     "Evaluator",
     "Features",

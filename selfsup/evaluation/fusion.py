@@ -77,8 +77,14 @@ class Fusion(Representation):
             each.settle(source)  # type: ignore[attr-defined]
         return self.precision
 
+    def features(self, source: Any, *, flips: bool = False) -> Features:
+        """The features of every image, if each representation can decode the same; each keeps its own as it does."""
+        found = self.remember(("features", id(source), flips), source, lambda: self.extract(source, flips=flips))
+        found.check(self.name)
+        return found
+
     def extract(self, source: Any, *, flips: bool = False) -> Features:
-        """The features of every image that each of them can decode; those of one are kept as it keeps them."""
+        """:meth:`features`, joined anew."""
         return self.join([each.features(source, flips=flips) for each in self.representations])
 
     def join(self, parts: Sequence[Features]) -> Features:

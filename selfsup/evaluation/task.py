@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from selfsup.data import LabelSets, Subset, join_classes, split
-from selfsup.data.hierarchy import Hierarchy
+from selfsup.data import Hierarchy, LabelSets, Subset, join_classes, split
 from selfsup.errors import ConfigError, DataError
 from selfsup.registry import DATASETS, TASKS
 
