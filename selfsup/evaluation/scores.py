@@ -200,7 +200,7 @@ def mean_per_class(labels: np.ndarray, right: np.ndarray, groups: np.ndarray | N
 
 
 def mean(values: np.ndarray, groups: np.ndarray | None = None, cells: np.ndarray | None = None) -> Score:
-    """The mean of numbers in [0, 1], with Student's interval.
+    """The mean of numbers in [0, 1], with Wilson's interval on the number of yes and no that would vary as much.
 
     Args:
         values: float (N,).
@@ -209,8 +209,9 @@ def mean(values: np.ndarray, groups: np.ndarray | None = None, cells: np.ndarray
     """
     cells = np.zeros(len(values), np.int64) if cells is None else np.unique(cells, return_inverse=True)[1]
     clusters = _clusters(values, cells, groups)
-    value, half = clusters.value, clusters.quantile * math.sqrt(clusters.variance)
-    return Score(value, max(0.0, value - half), min(1.0, value + half), clusters.n, clusters.spread)
+    value, variance = clusters.value, clusters.variance
+    n = value * (1 - value) / variance if variance > 0 else clusters.plain_n / clusters.effect
+    return Score(value, *wilson(value, max(n, 1e-9), clusters.quantile), clusters.n, clusters.spread)
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ class SVM:
 
     Scores, means over the classes: ``map`` (area under the curve of precision, made monotone, VISSL's and VOC's from
     2010 on), ``map_11`` (mean over 11 recalls, VOC's in 2007), ``map_step`` (area under the curve as it is,
-    scikit-learn's); with ``shots`` each of them as ``k1/map`` and so on, with Student's interval over the draws. ``per_class`` adds
-    ``map/CLASS``.
+    scikit-learn's); with ``shots`` each of them as ``k1/map`` and so on, with Student's interval over the draws.
+    ``per_class`` adds ``map/CLASS``.
 
     Args:
         costs: candidates, each > 0, ascending. VISSL's for VOC07 and, as ``PLACES_COSTS``, for Places205.

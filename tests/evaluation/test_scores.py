@@ -98,11 +98,13 @@ def test_tangos_interval_is_the_published_one() -> None:
     assert tango(1, 7, 21) == pytest.approx((-0.517, -0.026), abs=5e-4)
 
 
-def test_the_mean_of_numbers_has_students_interval() -> None:
+def test_the_mean_of_numbers_has_an_interval_of_their_variance_that_stays_within_0_and_1() -> None:
     values = np.random.default_rng(0).random(200)
-    score = mean(values)
-    half = 1.96 * values.std(ddof=1) / np.sqrt(200)
-    assert (score.value, score.high - score.value) == pytest.approx((values.mean(), half), rel=1e-3)
+    score, half = mean(values), 1.96 * values.std(ddof=1) / np.sqrt(200)
+    assert (score.value, score.high - score.low) == pytest.approx((values.mean(), 2 * half), rel=1e-2)
+    few_errors = np.append(np.ones(200), 0.5)
+    assert 0.98 < mean(few_errors).low < mean(few_errors).value < mean(few_errors).high < 1
+    assert mean(np.ones(50)).low == proportion(np.ones(50, bool)).low
 
 
 def test_the_paired_test_is_mcnemars_and_agrees_with_the_interval() -> None:
