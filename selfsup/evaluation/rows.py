@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ class Row:
     """One line of ``results.jsonl``.
 
     Args:
-        representation: ``name``, ``fingerprint``, ``layer``, and where known ``method`` and ``step``.
+        representation: ``name``, ``fingerprint``, ``layer``, and where known ``method`` and ``step``; of a fusion
+            ``fused``, its parts, and their ``scaling``.
         task: ``name``, ``fingerprint`` of each part, images and classes of each, classes missing from train.
         evaluator: its name in the config.
         protocol: name and version.
@@ -101,6 +102,9 @@ def row_of(representation: Representation, task: Task, name: str, evaluator: Any
         known: more about the representation, such as ``method`` and ``step``.
     """
     about = {"name": representation.name, "fingerprint": representation.fingerprint, "layer": representation.layer}
+    if isinstance(parts := getattr(representation, "representations", None), Sequence):
+        known["fused"] = [{"name": each.name, "input_contract": each.input_contract.to_dict()} for each in parts]
+        known["scaling"] = getattr(representation, "scaling", None)
     parameters = parameters_of(evaluator)
     if "hierarchy" in evaluator.needs:
         parameters["hierarchy"] = _digest(task.tree.levels, sorted(task.tree.lineages.items()))
@@ -284,4 +288,6 @@ def _plain(value: Any) -> Any:
         return value.item()
     if isinstance(value, np.ndarray | torch.Tensor | tuple | set | frozenset):
         return list(value)
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {"type": type(value).__name__, **dataclasses.asdict(value)}
+    return str(value)

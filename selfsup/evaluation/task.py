@@ -174,7 +174,7 @@ class Task:
 def classes_in(labels: Any) -> list[int]:
     """The classes that occur, ascending."""
     if isinstance(labels, LabelSets):
-        return np.flatnonzero((labels.matrix() > 0).any(axis=0)).tolist()
+        return np.flatnonzero(labels.counts()).tolist()
     return np.unique(np.asarray(labels)).tolist()
 
 

@@ -58,7 +58,8 @@ def test_it_is_evaluated_like_any_representation_and_its_row_names_all_that_matt
     ]
     assert len(set(rows)) == 4
     row = row_of(Fusion(A, B), task, "knn", KNN())
-    assert (row.identity, row.representation["name"]) == (rows[0], "a+b")
+    assert (row.identity, row.representation["name"], row.representation["scaling"]) == (rows[0], "a+b", "none")
+    assert [each["name"] for each in row.representation["fused"]] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,9 @@ def test_what_is_not_judged_is_kept_with_the_labels() -> None:
     pascal = Pascal(30)
     np.testing.assert_array_equal(targets(pascal.labels, 3), pascal.known)
     np.testing.assert_array_equal(np.stack([pascal.labels[n] for n in range(30)]), pascal.known == 1)
+    assert pascal.labels.counts().tolist() == (pascal.known == 1).sum(axis=0).tolist()
     some = Subset(pascal, indices=[5, 2])
+    assert some.labels.counts().tolist() == (pascal.known[[5, 2]] == 1).sum(axis=0).tolist()
     np.testing.assert_array_equal(targets(some.labels, 3), pascal.known[[5, 2]])
     np.testing.assert_array_equal(
         targets(some.labels.renumbered(2 - pascal.labels.numbers, 3), 3), pascal.known[[5, 2], ::-1]

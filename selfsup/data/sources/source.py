@@ -81,19 +81,36 @@ class LabelSets:
 
     def row(self, index: int) -> np.ndarray:
         """1 for each class of the image, -1 for what is ignored, 0 for all others, int8, shape (C,)."""
-        image = int(self._chosen[index])
-        entries = slice(int(self.offsets[image]), int(self.offsets[image + 1]))
-        row, numbers = np.zeros(self.num_classes, np.int8), self.numbers[entries]
-        if self.ignored is not None:
-            row[numbers[self.ignored[entries]]] = -1
-            numbers = numbers[~self.ignored[entries]]
-        row[numbers] = 1  # a class that shows both ways is there
-        return row
+        return self.matrix([index])[0]
 
     def matrix(self, indices: Any = None) -> np.ndarray:
         """:meth:`row` of all images, or of some, int8, shape (N, C)."""
-        chosen = range(len(self)) if indices is None else np.asarray(indices).tolist()
-        return np.stack([self.row(index) for index in chosen]) if len(chosen) else np.zeros((0, self.num_classes))
+        image, entry = self._entries(indices)
+        found = np.zeros((len(self) if indices is None else len(indices), self.num_classes), np.int8)
+        shown = np.ones(len(entry), bool) if self.ignored is None else ~np.asarray(self.ignored[entry], bool)
+        found[image[~shown], self.numbers[entry[~shown]]] = -1
+        found[image[shown], self.numbers[entry[shown]]] = 1  # a class that shows both ways is there
+        return found
+
+    def counts(self) -> np.ndarray:
+        """How many images show each class, what is ignored not counted, int64, shape (C,); without a matrix."""
+        image, entry = self._entries(None)
+        if self.ignored is not None:
+            shown = ~np.asarray(self.ignored[entry], bool)
+            image, entry = image[shown], entry[shown]
+        pairs = np.unique(image * self.num_classes + self.numbers[entry])
+        return np.bincount(pairs % self.num_classes, minlength=self.num_classes)
+
+    def _entries(self, indices: Any) -> tuple[np.ndarray, np.ndarray]:
+        """For each number of the images: which of them it belongs to, and its place in ``numbers``."""
+        chosen = np.asarray(
+            self._chosen[:] if indices is None else [self._chosen[index] for index in indices], np.int64
+        )
+        offsets = np.asarray(self.offsets)
+        starts, sizes = offsets[chosen], offsets[chosen + 1] - offsets[chosen]
+        image = np.repeat(np.arange(len(chosen)), sizes)
+        before = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+        return image, before + np.arange(len(image))
 
     def renumbered(self, numbers: np.ndarray, num_classes: int) -> "LabelSets":
         """The same sets with other class numbers."""
@@ -101,7 +118,7 @@ class LabelSets:
 
     def of(self, indices: Any) -> "LabelSets":
         """Those of chosen images."""
-        chosen = ChosenLabels(self._chosen, indices)
+        chosen = indices if isinstance(self._chosen, range) else ChosenLabels(self._chosen, indices)
         return LabelSets(self.numbers, self.offsets, self.num_classes, chosen, ignored=self.ignored)
 
 
