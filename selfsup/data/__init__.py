@@ -1,5 +1,8 @@
+from selfsup.data.boxes import BoxCrops
+from selfsup.data.corruption import IMAGENET_C, Corrupted, ImageNetC
 from selfsup.data.decode.decoder import decode_image
 from selfsup.data.describe import describe_images
+from selfsup.data.hierarchy import Hierarchy
 from selfsup.data.input_contract import InputContract
 from selfsup.data.loader import build_loader
 from selfsup.data.preprocess import Preprocess
@@ -33,17 +36,22 @@ from selfsup.data.views.single_view import BiTViews, SupervisedViews
 from selfsup.data.views.study_views import STUDY_GRID, OneBranchViews, study_transforms
 
 __all__ = [
+    "IMAGENET_C",
     "STUDY_GRID",
     "AllBut",
     "BYOLViews",
     "BiTViews",
+    "BoxCrops",
     "CenterCrop",
     "ColorJitter",
+    "Corrupted",
     "Cutout",
     "FreshBackground",
     "GaussianBlur",
     "GaussianNoise",
+    "Hierarchy",
     "ImageList",
+    "ImageNetC",
     "ImageSource",
     "InputContract",
     "LabelSets",

@@ -3,20 +3,31 @@
 from selfsup.evaluation.baselines import RawPixels
 from selfsup.evaluation.evaluator import Evaluator, Finding, Predictor, Probe, evaluate_tasks, metrics_of
 from selfsup.evaluation.features import Features
+from selfsup.evaluation.fusion import Fusion
+from selfsup.evaluation.granularity import Granularity
 from selfsup.evaluation.knn import KNN
 from selfsup.evaluation.linear import LinearClassifier, LinearProbe, fit_logistic
 from selfsup.evaluation.representation import Classifier, Representation
-from selfsup.evaluation.rows import Row, append_row, read_rows
-from selfsup.evaluation.scores import Predictions, Result, Score
+from selfsup.evaluation.retrieval import Retrieval
+from selfsup.evaluation.robustness import ClassSubset, Corruptions
+from selfsup.evaluation.rows import Row, append_row, read_predictions, read_rows, write_predictions
+from selfsup.evaluation.scores import Difference, Predictions, Result, Score, paired, paired_by
 from selfsup.evaluation.spread import Spread
+from selfsup.evaluation.svm import SVM
 from selfsup.evaluation.task import Task
 
 __all__ = [
     "KNN",
+    "SVM",
+    "ClassSubset",
     "Classifier",
+    "Corruptions",
+    "Difference",
     "Evaluator",
     "Features",
     "Finding",
+    "Fusion",
+    "Granularity",
     "LinearClassifier",
     "LinearProbe",
     "Predictions",
@@ -25,6 +36,7 @@ __all__ = [
     "RawPixels",
     "Representation",
     "Result",
+    "Retrieval",
     "Row",
     "Score",
     "Spread",
@@ -33,5 +45,9 @@ __all__ = [
     "evaluate_tasks",
     "fit_logistic",
     "metrics_of",
+    "paired",
+    "paired_by",
+    "read_predictions",
     "read_rows",
+    "write_predictions",
 ]

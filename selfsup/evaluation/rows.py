@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ import numpy as np
 import torch
 
 import selfsup
+from selfsup.data import LabelSets
+from selfsup.errors import DecodeError
 from selfsup.evaluation.representation import Representation
-from selfsup.evaluation.scores import Result, Score
+from selfsup.evaluation.scores import Predictions, Result, Score
 from selfsup.evaluation.task import Task
+from selfsup.ops.files import settle, unrecorded
 from selfsup.ops.locks import held
 
 SAMPLED = 200
@@ -26,7 +29,8 @@ class Row:
     """One line of ``results.jsonl``.
 
     Args:
-        representation: ``name``, ``fingerprint``, ``layer``, and where known ``method`` and ``step``.
+        representation: ``name``, ``fingerprint``, ``layer``, and where known ``method`` and ``step``; of a fusion
+            ``fused``, its parts, and their ``scaling``.
         task: ``name``, ``fingerprint`` of each part, images and classes of each, classes missing from train.
         evaluator: its name in the config.
         protocol: name and version.
@@ -98,21 +102,33 @@ def row_of(representation: Representation, task: Task, name: str, evaluator: Any
         known: more about the representation, such as ``method`` and ``step``.
     """
     about = {"name": representation.name, "fingerprint": representation.fingerprint, "layer": representation.layer}
+    if isinstance(parts := getattr(representation, "representations", None), Sequence):
+        known["fused"] = [{"name": each.name, "input_contract": each.input_contract.to_dict()} for each in parts]
+        known["scaling"] = getattr(representation, "scaling", None)
+    parameters = parameters_of(evaluator)
+    if "hierarchy" in evaluator.needs:
+        parameters["hierarchy"] = _digest(task.tree.levels, sorted(task.tree.lineages.items()))
     return Row(
         representation={**about, **known},
         task=described(task),
         evaluator=name,
         protocol=evaluator.protocol,
-        parameters=parameters_of(evaluator),
+        parameters=parameters,
         input_contract=representation.input_contract.to_dict(),
         versions={"selfsup": selfsup.__version__, "torch": torch.__version__, "numpy": np.__version__},
     )
 
 
 def parameters_of(evaluator: Any) -> dict[str, Any]:
-    """The arguments of an evaluator, which it keeps as attributes of the same names."""
+    """The arguments of an evaluator, which it keeps as attributes of the same names; those of its probe within."""
     known = {name: value for name, value in sorted(vars(evaluator).items()) if not name.startswith("_")}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in known.items()}
+    return {name: _parameter(value) for name, value in known.items()}
+
+
+def _parameter(value: Any) -> Any:
+    if hasattr(value, "protocol") and hasattr(value, "evaluate"):
+        return {"protocol": value.protocol, **parameters_of(value)}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def described(task: Task) -> dict[str, Any]:
@@ -142,16 +158,23 @@ def fingerprint(source: Any) -> str:
     for index, name in enumerate(names):
         label: Any = None
         if labels is not None:
-            label = labels.row(index).tolist() if hasattr(labels, "row") else int(labels[index])
-        shown = classes[label] if classes is not None and isinstance(label, int) and label >= 0 else label
+            label = labels.row(index) if isinstance(labels, LabelSets) else int(labels[index])
+        if isinstance(label, np.ndarray):
+            there = np.flatnonzero(label).tolist()
+            shown: Any = [(classes[number] if classes is not None else number, int(label[number])) for number in there]
+        else:
+            shown = classes[label] if classes is not None and label is not None and label >= 0 else label
         digest.update(f"{name[start:]}\t{shown}\n".encode("utf-8", "backslashreplace"))
     path = getattr(source, "file", None)
     for index in np.linspace(0, len(names) - 1, min(SAMPLED, len(names))).astype(int).tolist():
         file = path(index) if callable(path) else None
         if file is not None and Path(file).is_file():
             digest.update(Path(file).read_bytes())
-        else:
+            continue
+        try:
             digest.update(source.image(index).tobytes())
+        except DecodeError:
+            digest.update(b"cannot be decoded")
     return digest.hexdigest()
 
 
@@ -173,6 +196,84 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
+def predictions_file(rows: Path, row: Row) -> Path:
+    """Where the predictions of a row lie, beside the file of rows: ``predictions/IDENTITY.npz``."""
+    return rows.parent / "predictions" / f"{row.identity}.npz"
+
+
+def write_predictions(rows: Path, row: Row, predictions: Predictions, source: Any = None) -> Path:
+    """Store what was predicted for each test image beside the file of rows.
+
+    Args:
+        rows: the file of rows.
+        row: that the predictions belong to.
+        predictions: of its test images.
+        source: of the test images, for their names, which count from their common folder on; None if the predictions
+            have names.
+
+    Returns:
+        The file: ``names``, ``index``, ``labels``, ``predicted``, ``top5`` (int64 (N, 5), the best first, -1 where
+        there are fewer), ``confidence`` (the greatest softmax of the logits; NaN without logits), and ``groups`` and
+        ``classes`` where known.
+
+    Raises:
+        RecordError: if it cannot be written.
+    """
+    names = predictions.names
+    if source is not None:
+        every = [source.name(index) for index in range(len(source))]
+        start = _common_folder(every)
+        names = [every[index][start:] for index in predictions.index.tolist()]
+    assert names is not None
+    top = np.full((len(names), 5), -1, np.int64)
+    ranked = predictions.best(5)
+    top[:, : ranked.shape[1]] = ranked
+    arrays: dict[str, Any] = {
+        "names": np.array(names, dtype=np.str_),
+        "index": predictions.index,
+        "labels": predictions.labels,
+        "predicted": predictions.predicted,
+        "top5": top,
+        "confidence": predictions.confidence.astype(np.float32),
+    }
+    known = {"groups": predictions.groups, "classes": predictions.classes}
+    arrays |= {name: np.asarray(value) for name, value in known.items() if value is not None}
+    path = predictions_file(rows, row)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        settle(partial, path)
+    except OSError as error:
+        raise unrecorded(path, error) from error
+    return path
+
+
+def read_predictions(rows: Path, row: Row) -> Predictions | None:
+    """The predictions that :func:`write_predictions` stored for a row; None if there are none."""
+    path = predictions_file(rows, row)
+    if not path.is_file():
+        return None
+    with np.load(path) as found:
+        held_here = {name: found[name] for name in found.files}
+    classes = held_here.get("classes")
+    return Predictions(
+        index=held_here["index"],
+        labels=held_here["labels"],
+        predicted=held_here["predicted"],
+        groups=held_here.get("groups"),
+        classes=None if classes is None else classes.tolist(),
+        names=held_here["names"].tolist(),
+        ranked=held_here["top5"],
+        sure=held_here["confidence"],
+    )
+
+
+def _digest(*values: Any) -> str:
+    return hashlib.blake2b(json.dumps(values, default=_plain).encode(), digest_size=16).hexdigest()
+
+
 def _common_folder(names: list[str]) -> int:
     """How many characters of names that are paths lead to the folder all of them lie in."""
     if not names:
@@ -187,4 +288,6 @@ def _plain(value: Any) -> Any:
         return value.item()
     if isinstance(value, np.ndarray | torch.Tensor | tuple | set | frozenset):
         return list(value)
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {"type": type(value).__name__, **dataclasses.asdict(value)}
+    return str(value)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from selfsup.data import Subset, join_classes, split
+from selfsup.data import Hierarchy, LabelSets, Subset, join_classes, split
 from selfsup.errors import ConfigError, DataError
 from selfsup.registry import DATASETS, TASKS
 
@@ -47,7 +47,8 @@ class Task:
         seed: of that cut.
         max_train: training images beyond this number are left out, at random; None for none.
         metric: what counts, such as ``'top1'`` or ``'per_class'``.
-        hierarchy: of the classes, for evaluators that need one.
+        hierarchy: of the classes, for evaluators that need one: a :class:`~selfsup.data.hierarchy.Hierarchy`, or its
+            dict, see :meth:`~selfsup.data.hierarchy.Hierarchy.of`.
 
     Raises:
         ConfigError: if ``val`` is a share outside (0, 1), or ``max_train`` is too small.
@@ -108,8 +109,8 @@ class Task:
         train, val, test = (part and _labelled(part, self.name) for part in _joined(train, val, test))
         missing: tuple[str, ...] = ()
         if train is not None:
-            known = np.unique(np.asarray(train.labels))
-            missing = tuple(test.classes[label] for label in np.unique(np.asarray(test.labels)) if label not in known)
+            known = set(classes_in(train.labels))
+            missing = tuple(test.classes[label] for label in classes_in(test.labels) if label not in known)
         return Parts(train, val, test, missing)
 
     @cached_property
@@ -125,19 +126,56 @@ class Task:
         cut = split(train, val=self.val, test=0.0, max_images=len(train), seed=self.seed)
         return cut.train, cut.val
 
+    @cached_property
+    def tree(self) -> Hierarchy:
+        """The hierarchy of the test classes.
+
+        Raises:
+            ConfigError, DataError: if there is none, or it lacks a class, has a cycle or a missing parent.
+        """
+        tree = Hierarchy.of(self.hierarchy, self.parts.test.classes)
+        tree.check(self.parts.test.classes, f"tasks.{self.name}.hierarchy")
+        return tree
+
     def fits(self, needs: frozenset[str]) -> str | None:
-        """Why an evaluator of these needs cannot evaluate the task; None if it can."""
+        """Why an evaluator of these needs cannot evaluate the task; None if it can.
+
+        Both ``'labels'`` and ``'multi-label'`` among them: one class an image will do, and several.
+
+        Raises:
+            ConfigError, DataError: if it should, but nothing can be learned from training images of one class, or the
+                hierarchy is broken.
+        """
         parts = self.parts
         if "train" in needs and parts.train is None:
             return "it has nothing to learn from"
-        several = any(hasattr(getattr(part, "labels", None), "row") for part in (parts.train, parts.test))
-        if "multi-label" in needs and not several:
+        several = any(isinstance(getattr(part, "labels", None), LabelSets) for part in (parts.train, parts.test))
+        either = {"labels", "multi-label"} <= needs
+        if "multi-label" in needs and not either and not several:
             return "its images have one class each"
-        if "labels" in needs and (several or getattr(parts.test, "labels", None) is None):
-            return "its images have several classes each" if several else "its images have no labels"
-        if "hierarchy" in needs and self.hierarchy is None:
-            return "it has no hierarchy of classes"
+        if "labels" in needs and getattr(parts.test, "labels", None) is None:
+            return "its images have no labels"
+        if "labels" in needs and several and not either:
+            return "its images have several classes each"
+        if {"labels", "train"} <= needs:
+            there = classes_in(parts.train.labels)
+            if len(there) < 2:
+                alone = parts.train.classes[there[0]] if there else None
+                raise DataError.at(
+                    f"tasks.{self.name}.train", "must have images of two classes or more to learn from", got=alone
+                )
+        if "hierarchy" in needs:
+            if self.hierarchy is None:
+                return "it has no hierarchy of classes"
+            _ = self.tree
         return None
+
+
+def classes_in(labels: Any) -> list[int]:
+    """The classes that occur, ascending."""
+    if isinstance(labels, LabelSets):
+        return np.flatnonzero(labels.counts()).tolist()
+    return np.unique(np.asarray(labels)).tolist()
 
 
 def _at_most(source: Any, count: int) -> Any:
@@ -154,7 +192,9 @@ def _joined(*parts: Any) -> tuple[Any, ...]:
 
 
 def _labelled(part: Any, task: str) -> Any:
-    """The part without unlabelled images."""
+    """The part without unlabelled images; an image with an empty set of classes is labelled."""
+    if isinstance(part.labels, LabelSets):
+        return part
     labels = np.asarray(part.labels)
     if (labels >= 0).all() and len(labels):
         return part

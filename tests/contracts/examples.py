@@ -5,13 +5,14 @@ of the alphabet, so that two people who add one do not meet. A variant is called
 what is special about it.
 """
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from selfsup.data import InputContract
+from selfsup.data import Hierarchy, InputContract, Scenes
 from selfsup.evaluation import Task
 
 
@@ -39,7 +40,8 @@ NECK = {"type": "ProjectionNeck", "hidden_dims": (16,), "out_dim": 8}
 PREDICTOR = {"type": "ProjectionNeck", "hidden_dims": (16,)}
 CLASSES = torch.tensor([0, 1, 2, 3, 4, 0])
 CLASSIFIER = {"type": "Supervised", "backbone": TINY, "num_classes": 5, "loss": {"type": "CrossEntropyLoss"}}
-SCENES = {"type": "Scenes", "split": "val", "size": 16, "variants": 1}
+_SCENES_ARGUMENTS = {"split": "val", "size": 16, "variants": 1}
+SCENES = {"type": "Scenes", **_SCENES_ARGUMENTS}
 _ON_SCENES = {
     "task": Task(train=SCENES, test=SCENES | {"split": "test"}),
     "input_contract": InputContract(size=16, resize="none"),
@@ -139,6 +141,7 @@ _DRAWS, _DRAWS_NOTHING = {"varies": True}, {"varies": False}
 TRANSFORMS = {
     "BYOLViews": Example({"size": 24}, options=_DRAWS),
     "BiTViews": Example({"size": 24}, options=_DRAWS),
+    "Blur": Example(options=_DRAWS_NOTHING),
     "CenterCrop": Example({"size": 1}, options=_DRAWS_NOTHING),
     "ColorJitter": Example(
         {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2, "p": 1.0}, options=_DRAWS
@@ -148,6 +151,10 @@ TRANSFORMS = {
     "FreshBackground, alpha": Example(options={"channels": 4, "varies": True}),
     "GaussianBlur": Example({"sigma": (0.5, 2.0), "p": 1.0}, options=_DRAWS),
     "GaussianNoise": Example({"p": 1.0}, options=_DRAWS),
+    "ImageNetC": Example({"kind": "gaussian_noise"}, options=_DRAWS),
+    "ImageNetC, without chance": Example({"kind": "defocus_blur"}, options=_DRAWS_NOTHING),
+    "Jpeg": Example(options=_DRAWS_NOTHING),
+    "LowResolution": Example(options=_DRAWS_NOTHING),
     "MoCoViews": Example({"size": 24}, options=_DRAWS),
     "MultiView": Example(
         {"pipelines": [{"count": 2, "transforms": [{"type": "RandomResizedCrop", "size": 24}]}]}, options=_DRAWS
@@ -161,6 +168,8 @@ TRANSFORMS = {
     "RandomResizedCrop": Example({"size": 16}, options=_DRAWS),
     "RandomRotate90": Example(options=_DRAWS),
     "Resize": Example({"size": 16}, options=_DRAWS_NOTHING),
+    "SaltAndPepper": Example(options=_DRAWS),
+    "Shrink": Example({"side": 16}, options=_DRAWS_NOTHING),
     "SimCLRViews": Example({"size": 24}, options=_DRAWS),
     "Sobel": Example({"p": 1.0}, options=_DRAWS_NOTHING),
     "Solarize": Example({"p": 1.0}, options=_DRAWS_NOTHING),
@@ -168,9 +177,23 @@ TRANSFORMS = {
     "SupervisedViews": Example({"size": 24}, options=_DRAWS),
     "SwAVViews": Example({"sizes": (24, 16), "counts": (2, 1)}, options=_DRAWS),
 }
+_TREE = Hierarchy(
+    ("kind",), {name: (f"kind {number % 3}",) for number, name in enumerate(Scenes(**_SCENES_ARGUMENTS).classes)}
+)
 EVALUATORS = {
+    "ClassSubset": Example({"probe": {"type": "KNN", "k": 5}}, options=_ON_SCENES),
+    "Corruptions": Example(
+        {"kinds": ["contrast", "blur"], "severities": (5,), "probe": {"type": "KNN", "k": 5}},
+        options=_ON_SCENES | {"unbounded": ("drop*",)},
+    ),
+    "Granularity": Example(
+        {"probe": {"type": "KNN", "k": 5}},
+        options=_ON_SCENES | {"task": dataclasses.replace(_ON_SCENES["task"], hierarchy=_TREE)},
+    ),
     "KNN": Example({"k": 5}, options=_ON_SCENES),
     "LinearProbe": Example({"max_iterations": 5}, options=_ON_SCENES),
+    "Retrieval": Example(options=_ON_SCENES),
+    "SVM": Example({"costs": (1.0,)}, options=_ON_SCENES),
     "Spread": Example(options=_ON_SCENES | {"unbounded": ("rankme", "feature_std*")}),
 }
 TASKS = {"Task": Example({"train": SCENES, "test": SCENES | {"split": "test"}})}

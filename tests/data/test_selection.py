@@ -3,6 +3,7 @@ import pickle
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -38,6 +39,15 @@ def test_a_share_is_drawn_without_repeats_and_grows_with_the_same_seed(scenes: S
     assert not np.array_equal(small.indices, Subset(scenes, fraction=0.1, seed=4).indices)
     assert len(Subset(scenes, count=17)) == 17
     assert list(Subset(scenes, fraction=1.0).indices) == list(range(len(scenes)))
+
+
+def test_subsets_of_one_seed_are_nested_whatever_their_sizes(scenes: Scenes) -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(5):
+        counts = np.unique(rng.integers(1, len(scenes) + 1, 8)).tolist()
+        drawn = [set(np.asarray(Subset(scenes, count=count, seed=seed).indices).tolist()) for count in counts]
+        assert [len(each) for each in drawn] == counts
+        assert all(small < large for small, large in pairwise(drawn))
 
 
 class Billion:

@@ -9,9 +9,28 @@ import numpy as np
 import pytest
 import torch
 
+from selfsup.data.hierarchy import Hierarchy
 from selfsup.data.input_contract import InputContract
-from selfsup.evaluation import KNN, RawPixels, Representation, Row, Score, Task, append_row, read_rows
-from selfsup.evaluation.rows import fingerprint, row_of
+from selfsup.evaluation import (
+    KNN,
+    Granularity,
+    RawPixels,
+    Representation,
+    Row,
+    Score,
+    Task,
+    append_row,
+    paired,
+    read_rows,
+)
+from selfsup.evaluation.rows import (
+    fingerprint,
+    parameters_of,
+    predictions_file,
+    read_predictions,
+    row_of,
+    write_predictions,
+)
 from tests.evaluation.pictures import SMALL, Blobs
 
 
@@ -42,6 +61,20 @@ def relabelled() -> Blobs:
 BASE = row()
 
 
+def of_task(evaluator: Any = None, **options: Any) -> Row:
+    """A row that is still to be done."""
+    parts = {"train": Blobs(30), "test": Blobs(12, prefix="test")}
+    return row_of(Representation(Projected(), SMALL), Task(**{**parts, **options}), "any", evaluator or KNN(k=3))
+
+
+def tree(*above: str) -> Hierarchy:
+    return Hierarchy(("kind",), {f"class {number}": (kind,) for number, kind in enumerate(above)})
+
+
+def granularity(k: int, *above: str) -> Row:
+    return of_task(Granularity(probe=dict(type="KNN", k=k)), hierarchy=tree(*above))
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -54,8 +87,26 @@ BASE = row()
         row(test=relabelled()),
         dataclasses.replace(BASE, precision="bf16"),
         dataclasses.replace(BASE, protocol="knn/2"),
+        of_task(metric="per_class"),
+        of_task(train=Blobs(30, seed=1)),
+        of_task(seed=1),
+        of_task(max_train=20),
     ],
-    ids=["weights", "contract", "k", "temperature", "names", "content", "labels", "precision", "version"],
+    ids=[
+        "weights",
+        "contract",
+        "k",
+        "temperature",
+        "names",
+        "content",
+        "labels",
+        "precision",
+        "version",
+        "metric",
+        "train",
+        "cut",
+        "max_train",
+    ],
 )
 def test_what_can_change_the_scores_changes_the_identity(other: Row) -> None:
     assert other.identity != BASE.identity
@@ -69,11 +120,42 @@ def test_what_can_change_the_scores_changes_the_identity(other: Row) -> None:
         row(batch_size=5),
         row(num_workers=1),
         dataclasses.replace(BASE, seconds=9.0, versions={"torch": "9"}, evaluator="mine", notes=("x",)),
+        dataclasses.replace(BASE, chosen={"k": 1}, scores={}),
+        of_task(name="another task"),
+        of_task(hierarchy=tree("a", "b", "b")),
     ],
-    ids=["the same", "name", "batch", "workers", "seconds and versions"],
+    ids=["the same", "name", "batch", "workers", "seconds and versions", "outcome", "task", "unused hierarchy"],
 )
 def test_what_cannot_change_the_scores_does_not(other: Row) -> None:
     assert other.identity == BASE.identity
+
+
+def test_a_hierarchy_and_the_arguments_of_a_probe_change_the_identity_where_they_are_used() -> None:
+    assert len({each.identity for each in (granularity(3, "a", "a", "b"), granularity(3, "a", "b", "b"))}) == 2
+    assert granularity(3, "a", "a", "b").identity != granularity(4, "a", "a", "b").identity
+    assert granularity(3, "a", "a", "b").identity == granularity(3, "a", "a", "b").identity
+    assert parameters_of(Granularity(probe=KNN(k=4)))["probe"]["k"] == 4
+
+
+def test_predictions_lie_beside_their_row_and_are_paired_by_name(tmp_path: Path) -> None:
+    rows, found = tmp_path / "results.jsonl", []
+    for number, seed in enumerate((0, 1)):
+        test = Blobs(12, prefix=f"/disk {number}/test", bad=(number,), groups=2)
+        task = Task(train=Blobs(30, num_classes=3), test=test)
+        representation = Representation(Projected(seed), SMALL, log=lambda text: None)
+        result = KNN(k=3).evaluate(representation, task)
+        assert result.predictions is not None
+        new = row_of(representation, task, "knn", KNN(k=3))
+        assert read_predictions(rows, new) is None
+        assert write_predictions(rows, new, result.predictions, test) == predictions_file(rows, new)
+        read = read_predictions(rows, new)
+        assert read is not None and read.names is not None and read.names[-1] == "test 11"
+        assert read.class_names == test.classes and read.groups.tolist() == result.predictions.groups.tolist()  # type: ignore[union-attr]
+        assert (read.right == result.predictions.right).all() and (read.best(1)[:, 0] == read.predicted).all()
+        assert read.confidence == pytest.approx(result.predictions.confidence, rel=1e-6)
+        found.append(read)
+    difference = paired(*found)
+    assert (difference.n, difference.unpaired, difference.spread) == (10, 2, "groups")
 
 
 def test_names_count_from_the_folder_that_all_lie_in() -> None:

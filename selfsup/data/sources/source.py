@@ -58,23 +58,73 @@ class LabelSets:
         offsets: where each image's numbers begin in ``numbers``, and M at the end; int64, shape (N + 1,).
         num_classes: C.
         chosen: which images, as indices into all of them; None for all.
+        ignored: of each number, whether the class shows in the image in a way that is not judged, such as the
+            'difficult' objects of VOC, bool (M,); None for none.
     """
 
-    def __init__(self, numbers: np.ndarray, offsets: np.ndarray, num_classes: int, chosen: Any = None) -> None:
+    def __init__(
+        self,
+        numbers: np.ndarray,
+        offsets: np.ndarray,
+        num_classes: int,
+        chosen: Any = None,
+        *,
+        ignored: np.ndarray | None = None,
+    ) -> None:
         self.numbers = numbers
         self.offsets = offsets
         self.num_classes = num_classes
+        self.ignored = ignored
         self._chosen = range(len(offsets) - 1) if chosen is None else chosen
 
     def __len__(self) -> int:
         return len(self._chosen)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """1 for each class of the image and 0 for all others, uint8, shape (C,)."""
-        start = int(self._chosen[index])
-        row = np.zeros(self.num_classes, np.uint8)
-        row[self.numbers[self.offsets[start] : self.offsets[start + 1]]] = 1
-        return row
+        """1 for each class of the image and 0 for all others, uint8, shape (C,); what is ignored is 0."""
+        return (self.row(index) > 0).astype(np.uint8)
+
+    def row(self, index: int) -> np.ndarray:
+        """1 for each class of the image, -1 for what is ignored, 0 for all others, int8, shape (C,)."""
+        return self.matrix([index])[0]
+
+    def matrix(self, indices: Any = None) -> np.ndarray:
+        """:meth:`row` of all images, or of some, int8, shape (N, C)."""
+        image, entry = self._entries(indices)
+        found = np.zeros((len(self) if indices is None else len(indices), self.num_classes), np.int8)
+        shown = np.ones(len(entry), bool) if self.ignored is None else ~np.asarray(self.ignored[entry], bool)
+        found[image[~shown], self.numbers[entry[~shown]]] = -1
+        found[image[shown], self.numbers[entry[shown]]] = 1  # a class that shows both ways is there
+        return found
+
+    def counts(self) -> np.ndarray:
+        """How many images show each class, what is ignored not counted, int64, shape (C,); without a matrix."""
+        image, entry = self._entries(None)
+        if self.ignored is not None:
+            shown = ~np.asarray(self.ignored[entry], bool)
+            image, entry = image[shown], entry[shown]
+        pairs = np.unique(image * self.num_classes + self.numbers[entry])
+        return np.bincount(pairs % self.num_classes, minlength=self.num_classes)
+
+    def _entries(self, indices: Any) -> tuple[np.ndarray, np.ndarray]:
+        """For each number of the images: which of them it belongs to, and its place in ``numbers``."""
+        chosen = np.asarray(
+            self._chosen[:] if indices is None else [self._chosen[index] for index in indices], np.int64
+        )
+        offsets = np.asarray(self.offsets)
+        starts, sizes = offsets[chosen], offsets[chosen + 1] - offsets[chosen]
+        image = np.repeat(np.arange(len(chosen)), sizes)
+        before = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+        return image, before + np.arange(len(image))
+
+    def renumbered(self, numbers: np.ndarray, num_classes: int) -> "LabelSets":
+        """The same sets with other class numbers."""
+        return LabelSets(numbers, self.offsets, num_classes, self._chosen, ignored=self.ignored)
+
+    def of(self, indices: Any) -> "LabelSets":
+        """Those of chosen images."""
+        chosen = indices if isinstance(self._chosen, range) else ChosenLabels(self._chosen, indices)
+        return LabelSets(self.numbers, self.offsets, self.num_classes, chosen, ignored=self.ignored)
 
     row = __getitem__  # by this name evaluation tells several labels of an image from one
 
@@ -104,7 +154,7 @@ class ChosenLabels:
 def choose_labels(labels: Any, indices: Any) -> Any:
     """The labels of chosen images; None without labels."""
     if isinstance(labels, LabelSets):
-        return LabelSets(labels.numbers, labels.offsets, labels.num_classes, ChosenLabels(labels._chosen, indices))
+        return labels.of(indices)
     return None if labels is None else ChosenLabels(labels, indices)
 
 
@@ -139,7 +189,7 @@ class Relabeled:
         """The labels, renumbered."""
         labels = self._source.labels
         if isinstance(labels, LabelSets):
-            return LabelSets(self._numbers[labels.numbers], labels.offsets, len(self.classes), labels._chosen)
+            return labels.renumbered(self._numbers[labels.numbers], len(self.classes))
         return None if labels is None else ChosenLabels(self._numbers, labels)
 
     def __len__(self) -> int:
