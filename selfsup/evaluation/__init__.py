@@ -3,22 +3,26 @@
 from selfsup.evaluation.baselines import RawPixels
 from selfsup.evaluation.evaluator import Evaluator, Finding, Predictor, Probe, evaluate_tasks, metrics_of
 from selfsup.evaluation.features import Features
-from selfsup.evaluation.knn import KNN
-from selfsup.evaluation.linear import LinearClassifier, LinearProbe, fit_logistic
-from selfsup.evaluation.representation import Classifier, Representation
+from selfsup.evaluation.knn import KNN, VisslKNN
+from selfsup.evaluation.linear import LinearProbe, fit_logistic
+from selfsup.evaluation.logistic import LogisticRegression
+from selfsup.evaluation.representation import VISSL_LAYERS, Classifier, Representation
 from selfsup.evaluation.rows import Row, append_row, read_rows
 from selfsup.evaluation.scores import Predictions, Result, Score
+from selfsup.evaluation.softmax_regression import LinearClassifier
 from selfsup.evaluation.spread import Spread
 from selfsup.evaluation.task import Task
 
 __all__ = [
     "KNN",
+    "VISSL_LAYERS",
     "Classifier",
     "Evaluator",
     "Features",
     "Finding",
     "LinearClassifier",
     "LinearProbe",
+    "LogisticRegression",
     "Predictions",
     "Predictor",
     "Probe",
@@ -29,6 +33,7 @@ __all__ = [
     "Score",
     "Spread",
     "Task",
+    "VisslKNN",
     "append_row",
     "evaluate_tasks",
     "fit_logistic",

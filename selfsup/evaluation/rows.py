@@ -1,5 +1,6 @@
 """One JSON line for each evaluation: what was evaluated, on what, how, and what came out."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 import selfsup
+from selfsup.errors import DecodeError
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Result, Score
 from selfsup.evaluation.task import Task
@@ -105,6 +107,7 @@ def row_of(representation: Representation, task: Task, name: str, evaluator: Any
         protocol=evaluator.protocol,
         parameters=parameters_of(evaluator),
         input_contract=representation.input_contract.to_dict(),
+        precision=representation.settle(task.parts.test),
         versions={"selfsup": selfsup.__version__, "torch": torch.__version__, "numpy": np.__version__},
     )
 
@@ -151,7 +154,8 @@ def fingerprint(source: Any) -> str:
         if file is not None and Path(file).is_file():
             digest.update(Path(file).read_bytes())
         else:
-            digest.update(source.image(index).tobytes())
+            with contextlib.suppress(DecodeError):  # its name is part of the digest
+                digest.update(source.image(index).tobytes())
     return digest.hexdigest()
 
 
