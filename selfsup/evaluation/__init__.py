@@ -3,6 +3,7 @@
 from selfsup.evaluation.baselines import RawPixels
 from selfsup.evaluation.evaluator import Evaluator, Finding, Predictor, Probe, evaluate_tasks, metrics_of
 from selfsup.evaluation.features import Features
+from selfsup.evaluation.few_shot import FewShot
 from selfsup.evaluation.knn import KNN, VisslKNN
 from selfsup.evaluation.linear import LinearProbe, fit_logistic
 from selfsup.evaluation.logistic import LogisticRegression
@@ -19,6 +20,7 @@ __all__ = [
     "Classifier",
     "Evaluator",
     "Features",
+    "FewShot",
     "Finding",
     "LinearClassifier",
     "LinearProbe",
