@@ -3,15 +3,18 @@
 from selfsup.evaluation.baselines import RawPixels
 from selfsup.evaluation.evaluator import Evaluator, Finding, Predictor, Probe, evaluate_tasks, metrics_of
 from selfsup.evaluation.features import Features
+from selfsup.evaluation.few_shot import FewShot
 from selfsup.evaluation.fusion import Fusion
 from selfsup.evaluation.granularity import Granularity
-from selfsup.evaluation.knn import KNN
-from selfsup.evaluation.linear import LinearClassifier, LinearProbe, fit_logistic
-from selfsup.evaluation.representation import Classifier, Representation
+from selfsup.evaluation.knn import KNN, VisslKNN
+from selfsup.evaluation.linear import LinearProbe, fit_logistic
+from selfsup.evaluation.logistic import LogisticRegression
+from selfsup.evaluation.representation import VISSL_LAYERS, Classifier, Representation
 from selfsup.evaluation.retrieval import Retrieval
 from selfsup.evaluation.robustness import ClassSubset, Corruptions
 from selfsup.evaluation.rows import Row, append_row, read_predictions, read_rows, write_predictions
 from selfsup.evaluation.scores import Difference, Predictions, Result, Score, paired, paired_by
+from selfsup.evaluation.softmax_regression import LinearClassifier
 from selfsup.evaluation.spread import Spread
 from selfsup.evaluation.svm import SVM
 from selfsup.evaluation.task import Task
@@ -19,17 +22,20 @@ from selfsup.evaluation.task import Task
 __all__ = [
     "KNN",
     "SVM",
+    "VISSL_LAYERS",
     "ClassSubset",
     "Classifier",
     "Corruptions",
     "Difference",
     "Evaluator",
     "Features",
+    "FewShot",
     "Finding",
     "Fusion",
     "Granularity",
     "LinearClassifier",
     "LinearProbe",
+    "LogisticRegression",
     "Predictions",
     "Predictor",
     "Probe",
@@ -41,6 +47,7 @@ __all__ = [
     "Score",
     "Spread",
     "Task",
+    "VisslKNN",
     "append_row",
     "evaluate_tasks",
     "fit_logistic",

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from selfsup.errors import ConfigError, nearest
+from selfsup.errors import ConfigError, DataError, nearest
 from selfsup.evaluation.features import Features
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Predictions, Result, Score, classification_scores
@@ -78,7 +79,12 @@ class Probe:
         return representation.remember(("predictor", id(self), id(parts.train)), (self, parts.train), learned)
 
     def evaluate(self, representation: Representation, task: Task) -> Result:
-        """Scores on the task's test images; the main process learns and predicts, the others wait for it."""
+        """Scores on the task's test images; the main process learns and predicts, the others wait for it.
+
+        Raises:
+            DataError: if the training images have no labels, or one class.
+        """
+        check_learnable(task)
         for part in (task.parts.train, task.parts.val):
             if part is not None:
                 representation.features(part)  # every process takes its share of the images
@@ -103,6 +109,20 @@ class Probe:
             some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
             notes = (*notes, f"{len(missing)} classes of the test images are not among the training images: {some}")
         return Result(classification_scores(predictions), predictions, predictor.chosen, notes)
+
+
+def check_learnable(task: Task) -> None:
+    """Reject a task whose training images tell nothing apart, before anything long is computed.
+
+    Raises:
+        DataError: if they have no labels, or one class.
+    """
+    place, labels = f"tasks.{task.name}", getattr(task.parts.train, "labels", None)
+    if labels is None or hasattr(labels, "row"):
+        raise DataError.at(place, "the training images must have one label each")
+    if len(found := np.unique(np.asarray(labels))) < 2:
+        named = task.parts.train.classes[int(found[0])] if len(found) else "none"
+        raise DataError.at(place, f"all {len(labels):,} training images are of one class", got=named)
 
 
 def predictions_of(found: Tensor, test: Features) -> Predictions:

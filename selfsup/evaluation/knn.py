@@ -1,16 +1,19 @@
 """Weighted k-nearest-neighbor classification of frozen features."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize as normalize_rows
 
 from selfsup.errors import ConfigError
-from selfsup.evaluation.evaluator import Probe, class_count, labelled
-from selfsup.evaluation.features import Features, joined
+from selfsup.evaluation.evaluator import Probe, class_count
+from selfsup.evaluation.features import Features, Stacked
 from selfsup.registry import EVALUATORS
+
+QUERY_BLOCK = 2048  # with the keys of a block: 134 MB of similarities at a time
+KEY_BLOCK = 16_384
+_SPARE = 8  # neighbors beyond k that FAISS is asked for, to see ties
 
 
 @EVALUATORS.register_module()
@@ -18,11 +21,11 @@ class KNN(Probe):
     """Each test image gets the class with most votes among its k nearest training images.
 
     A neighbor votes exp(similarity / temperature), where the similarity is the dot product. The defaults (k 20,
-    temperature 0.07, normalized) are solo-learn's; VISSL's are ``k=200, temperature=0.1, normalize=False``. Nothing is
-    chosen, so that the images of val vote too.
+    temperature 0.07, normalized) are solo-learn's; VISSL's are those of :class:`VisslKNN`, and the two do not compare.
+    Nothing is chosen, so that the images of val vote too.
 
     Ties are settled by order: among equally similar training images the earlier ones are neighbors, among classes
-    with equal votes the smaller number wins.
+    with equal votes the smaller number wins. Similarities are computed in float32, in blocks, with or without FAISS.
 
     Args:
         k: how many neighbors vote, > 0; all training images when there are fewer.
@@ -45,12 +48,30 @@ class KNN(Probe):
         self.temperature = temperature
         self.normalize = normalize
 
+    @property
+    def title(self) -> str:
+        """What tables call it: ``knn20_t0.07``, or ``knn200_t0.1_unnormalized``."""
+        return f"knn{self.k}_t{self.temperature:g}{'' if self.normalize else '_unnormalized'}"
+
     def fit(self, train: Features, val: Features | None) -> "Neighbors":
         """The images that vote."""
-        voters = train if val is None else joined([train, val])
-        features, labels = labelled(voters)
-        features = normalize_rows(features, dim=1) if self.normalize else features
-        return Neighbors(self, features, labels, class_count(voters), device=voters.device)
+        voters = Stacked(train, val)
+        few = len(voters) < self.k
+        notes = (f"k is {self.k:,}, and {len(voters):,} training images are all that vote",) if few else ()
+        return Neighbors(self, voters, class_count(train, val), notes)
+
+
+@EVALUATORS.register_module()
+class VisslKNN(KNN):
+    """:class:`KNN` with VISSL's defaults: 200 neighbors, temperature 0.1, features not normalized.
+
+    Without normalization long features outvote near ones; where VISSL's exponentials overflow, these do not.
+
+    Source: VISSL, ``NEAREST_NEIGHBOR`` of its defaults: ``TOPK`` 200, ``SIGMA`` 0.1, ``L2_NORM_FEATS`` false.
+    """
+
+    def __init__(self, k: int = 200, *, temperature: float = 0.1, normalize: bool = False) -> None:
+        super().__init__(k, temperature=temperature, normalize=normalize)
 
 
 class Neighbors:
@@ -58,63 +79,77 @@ class Neighbors:
 
     Args:
         knn: how.
-        features: of the known images, (N, D), normalized if ``knn`` does.
-        labels: int64 (N,), >= 0.
+        voters: the known images, with labels >= 0.
         num_classes: C.
-        device: where similarities are computed.
+        notes: see :class:`~selfsup.evaluation.evaluator.Predictor`.
     """
 
     chosen: Mapping[str, Any] = {}
-    notes: tuple[str, ...] = ()
 
-    def __init__(
-        self, knn: KNN, features: Tensor, labels: Tensor, num_classes: int, *, device: torch.device | str = "cpu"
-    ) -> None:
-        self.knn, self.features, self.labels = knn, features, labels
-        self.num_classes, self.device = num_classes, device
+    def __init__(self, knn: KNN, voters: Stacked, num_classes: int, notes: tuple[str, ...] = ()) -> None:
+        self.knn, self.voters, self.num_classes, self.notes = knn, voters, num_classes, notes
 
     def __call__(self, features: Tensor) -> Tensor:
         """Votes of each class, float64 (M, C), of features (M, D)."""
-        features = normalize_rows(features, dim=1) if self.knn.normalize else features
-        similarities, neighbors = nearest(features, self.features, self.knn.k, device=self.device)
-        return votes(similarities, self.labels[neighbors], self.num_classes, self.knn.temperature)
+        knn, voters = self.knn, self.voters
+        similarities, neighbors = nearest(
+            features, voters.blocks(KEY_BLOCK), knn.k, normalize=knn.normalize, device=voters.device
+        )
+        return votes(similarities, voters.labels[neighbors], self.num_classes, knn.temperature)
 
 
 def nearest(
     queries: Tensor,
-    keys: Tensor,
+    keys: Tensor | Iterable[Tensor],
     k: int,
     *,
-    query_block: int = 256,
-    key_block: int = 65_536,
+    normalize: bool = False,
+    query_block: int = QUERY_BLOCK,
+    key_block: int = KEY_BLOCK,
     device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """The k keys with the greatest dot product with each query: exact, in blocks that bound the memory.
 
+    Each key is read once, from a memory map or from the memory; beside queries and keys, so much is held at once:
+    ``query_block * key_block`` similarities, a block of each, and 12 bytes for each query and neighbor. With
+    ``faiss`` installed it searches on the CPU (float32 only), with the same neighbors.
+
     Args:
         queries: (M, D).
-        keys: (N, D).
+        keys: (N, D), or blocks of them one after the other.
         k: neighbors, > 0; N when there are fewer keys.
+        normalize: compare L2-normalized queries and keys.
         query_block: queries at a time.
-        key_block: keys at a time; ``query_block * key_block`` similarities are held at once.
+        key_block: keys at a time.
         device: where they are computed, block by block.
 
     Returns:
         Similarities and key indices on the CPU, both (M, min(k, N)), nearest first; of equally similar keys the earlier
         first.
     """
-    found = []
-    for some_queries in queries.split(query_block):
-        some_queries = some_queries.to(device)
-        best = some_queries.new_empty(len(some_queries), 0)
-        where = torch.empty(len(some_queries), 0, dtype=torch.long, device=device)
-        for start in range(0, len(keys), key_block):
-            similarities = some_queries @ keys[start : start + key_block].to(device).T
-            new_best, new_where = _top(similarities, k)
-            best, chosen = _top(torch.cat([best, new_best], dim=1), k)
-            where = torch.cat([where, new_where + start], dim=1).gather(1, chosen)
-        found.append((best.cpu(), where.cpu()))
-    return torch.cat([best for best, _ in found]), torch.cat([where for _, where in found])
+    device = torch.device(device)
+    faiss = _faiss() if device.type == "cpu" and queries.dtype == torch.float32 else None
+    best = torch.empty(len(queries), 0, dtype=queries.dtype)
+    where = torch.empty(len(queries), 0, dtype=torch.long)
+    scale = _inverse_norms(queries) if normalize else None
+    start = 0
+    for block in keys.split(key_block) if isinstance(keys, Tensor) else keys:
+        some_keys = block.to(device, queries.dtype)
+        if normalize:
+            some_keys = some_keys * _inverse_norms(some_keys)
+        width = min(k, best.shape[1] + len(block))
+        new_best, new_where = best.new_empty(len(queries), width), where.new_empty(len(queries), width)
+        for place in _slices(len(queries), query_block):
+            some = queries[place].to(device)
+            if scale is not None:
+                some = some * scale[place].to(device)
+            found, chosen = _top_keys(some, some_keys, k, faiss)
+            both = torch.cat([best[place], found.cpu()], dim=1)
+            at = torch.cat([where[place], chosen.cpu() + start], dim=1)
+            new_best[place], order = _top(both, k)
+            new_where[place] = at.gather(1, order)
+        best, where, start = new_best, new_where, start + len(block)
+    return best, where
 
 
 def votes(similarities: Tensor, labels: Tensor, num_classes: int, temperature: float) -> Tensor:
@@ -136,6 +171,22 @@ def votes(similarities: Tensor, labels: Tensor, num_classes: int, temperature: f
     return weights.new_zeros(len(labels), num_classes).scatter_add_(1, labels, weights)
 
 
+def _top_keys(queries: Tensor, keys: Tensor, k: int, faiss: Any) -> tuple[Tensor, Tensor]:
+    """The k keys with the greatest dot products, in order; of equal ones the earlier first."""
+    if faiss is None or len(keys) <= k + _SPARE:
+        return _top(queries @ keys.T, k)
+    options = {"metric": faiss.METRIC_INNER_PRODUCT}
+    found, chosen = map(torch.from_numpy, faiss.knn(queries.numpy(), keys.numpy(), k + _SPARE, **options))
+    chosen, by_index = chosen.sort(dim=1)
+    found, by_value = found.gather(1, by_index).sort(dim=1, descending=True, stable=True)
+    chosen = chosen.gather(1, by_value)
+    unsure = found[:, k - 1] == found[:, -1]  # more equal ones may lie beyond those asked for
+    found, chosen = found[:, :k].contiguous(), chosen[:, :k].contiguous()
+    if unsure.any():
+        found[unsure], chosen[unsure] = _top(queries[unsure] @ keys.T, k)
+    return found, chosen
+
+
 def _top(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """``topk`` whose ties go to the smaller index; torch leaves open which of several equal values it takes."""
     k = min(k, values.shape[1])
@@ -147,3 +198,20 @@ def _top(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     where, by_index = where.sort(dim=1)
     best, by_value = best.gather(1, by_index).sort(dim=1, descending=True, stable=True)
     return best, where.gather(1, by_value)
+
+
+def _inverse_norms(rows: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min(1e-12).reciprocal()
+
+
+def _slices(count: int, size: int) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError:
+        return None
+    return faiss

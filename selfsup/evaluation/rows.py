@@ -115,6 +115,7 @@ def row_of(representation: Representation, task: Task, name: str, evaluator: Any
         protocol=evaluator.protocol,
         parameters=parameters,
         input_contract=representation.input_contract.to_dict(),
+        precision=representation.settle(task.parts.test),
         versions={"selfsup": selfsup.__version__, "torch": torch.__version__, "numpy": np.__version__},
     )
 

@@ -194,6 +194,9 @@ EVALUATORS = {
     "LinearProbe": Example({"max_iterations": 5}, options=_ON_SCENES),
     "Retrieval": Example(options=_ON_SCENES),
     "SVM": Example({"costs": (1.0,)}, options=_ON_SCENES),
+    "FewShot": Example({"shots": (1, 2), "draws": 3}, options=_ON_SCENES),
+    "LogisticRegression": Example({"l2": (1e3, 1.0)}, options=_ON_SCENES),
+    "VisslKNN": Example(options=_ON_SCENES),
     "Spread": Example(options=_ON_SCENES | {"unbounded": ("rankme", "feature_std*")}),
 }
 TASKS = {"Task": Example({"train": SCENES, "test": SCENES | {"split": "test"}})}
@@ -202,6 +205,7 @@ HOOKS = {
     "CheckpointHook": Example({"every_steps": 1}),
     "CollapseWatchHook": Example({"every_steps": 1, "num_images": 4}),
     "EvaluateHook": Example({"evaluators": {"spread": {"type": "Spread"}}, "every_steps": 1, "max_images": 8}),
+    "OnlineHeadHook": Example({"every_steps": 1}),
     "PictureHook": Example(),
     "ProgressHook": Example(),
 }

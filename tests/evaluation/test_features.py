@@ -1,12 +1,16 @@
+import errno
 import logging
+import os
 import random
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from selfsup.errors import DataError
+from selfsup.errors import DataError, RecordError
 from selfsup.evaluation import Features, RawPixels, Representation
 from selfsup.ops.dist import rank
 from selfsup.ops.images import on_background
@@ -22,7 +26,7 @@ def small_network() -> nn.Sequential:
 
 
 def extract(backbone: nn.Module, images: Blobs, **options: object) -> Features:
-    return Representation(backbone, SMALL, batch_size=7).features(images, **options)
+    return Representation(backbone, SMALL, precision="fp32", batch_size=7).features(images, **options)
 
 
 def test_features_are_those_of_each_image_alone_in_eval_mode() -> None:
@@ -146,3 +150,148 @@ def features_of_three_images() -> Tensor:
 def test_a_process_without_a_single_good_image_does_not_hang_the_others() -> None:
     expected = extract(RawPixels(2), Blobs(3, bad=(2,))).features
     assert all(torch.equal(found, expected) for found in run_in_processes(features_of_three_images))
+
+
+class Logged(Blobs):
+    """Knows which images were asked for."""
+
+    asked: list[int]
+
+    def image(self, index: int) -> np.ndarray:
+        self.asked = [*getattr(self, "asked", []), index]
+        return super().image(index)
+
+
+def cached(cache: Path, network: nn.Module, source: Blobs, **options: Any) -> Features:
+    return Representation(network, SMALL, cache=cache, precision="fp32", batch_size=7, **options).features(source)
+
+
+def test_features_in_files_are_those_in_memory_and_are_found_again(tmp_path: Path) -> None:
+    source, network = Logged(30, bad=(0, 8, 29)), small_network()
+    expected = extract(network, source)
+    found = cached(tmp_path, network, source)
+    assert torch.equal(found.features, expected.features)
+    assert torch.equal(found.labels, expected.labels) and torch.equal(found.index, expected.index)
+    source.asked = []
+    again = cached(tmp_path, small_network(), source)
+    assert torch.equal(again.features, found.features)
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    assert sorted(source.asked) == list(range(30))  # once, for the digest of the source
+    assert (folder / "names.txt").read_text().splitlines()[:2] == ["blob 1", "blob 2"]
+    assert np.load(folder / "labels.npy").tolist() == found.labels.tolist()
+
+
+@pytest.mark.parametrize("change", ["weights", "contract", "layer", "flips", "precision", "images"])
+def test_whatever_determines_features_makes_other_files(tmp_path: Path, change: str) -> None:
+    class Maps(nn.Sequential):
+        def feature_maps(self, images: Tensor) -> list[Tensor]:
+            return [self[0](images)] * 4
+
+    def network() -> nn.Sequential:
+        return Maps(*small_network())
+
+    cached(tmp_path, network(), Blobs(10))
+    other, source = network(), Blobs(10, seed=int(change == "images"))
+    with torch.no_grad():
+        other[0].weight[0] += float(change == "weights")
+    contract = SMALL.replace(mean=(0.1, 0, 0)) if change == "contract" else SMALL
+    representation = Representation(
+        other,
+        contract,
+        cache=tmp_path,
+        layer="res3" if change == "layer" else "pooled",
+        precision="bf16" if change == "precision" else "fp32",
+        batch_size=7,
+    )
+    representation.features(source, flips=change == "flips")
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
+
+
+def test_after_a_kill_only_what_is_missing_is_computed(tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    class Fragile(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.left = nn.Sequential(nn.Conv2d(3, 4, 16), nn.Flatten()), 3
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
+            return self.network(images)
+
+    source, fragile = Logged(40, bad=(3,)), Fragile()
+    with pytest.raises(Killed):
+        cached(tmp_path, fragile, source)
+    (journal,) = tmp_path.glob("*/done.0")
+    with journal.open("ab") as file:
+        file.write(b"cut")
+    fragile.left, source.asked = 100, []
+    found = cached(tmp_path, fragile, source)
+    assert 100 - fragile.left == 3  # batches of 7: images 21 to 39
+    assert torch.equal(found.features, extract(fragile, source).features)
+
+
+def test_several_layers_come_from_one_pass(tmp_path: Path) -> None:
+    class Maps(nn.Module):
+        passes = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 5, 3, stride=2, padding=1)
+
+        def feature_maps(self, images: Tensor) -> list[Tensor]:
+            self.passes += 1
+            return [self.conv(images) * scale for scale in (1, 2, 3, 4)]
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.feature_maps(images)[-1].mean((2, 3))
+
+    torch.manual_seed(0)
+    network, source = Maps(), Blobs(6)
+    whole = Representation(network, SMALL, precision="fp32", cache=tmp_path)
+    pooled, mean, windows, tall = whole.at_layers(["pooled", "res2", "res3:4/2", "res4:2x1"])
+    maps = network.feature_maps(SMALL.normalize(torch.from_numpy(source.pixels).permute(0, 3, 1, 2)))
+    network.passes = 0
+    found = [each.features(source).features for each in (pooled, mean, windows, tall)]
+    assert network.passes == 2  # once more, for all, to see that the pooled features are the mean of the last map
+    expected = [
+        maps[3].mean((2, 3)),
+        maps[0].mean((2, 3)),
+        nn.functional.avg_pool2d(maps[1], 4, 2).flatten(1),
+        nn.functional.adaptive_avg_pool2d(maps[2], (2, 1)).flatten(1),
+    ]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+    assert len({each.fingerprint for each in (pooled, mean, windows, tall)}) == 4
+
+
+def share_of_the_files(cache: str) -> tuple[Tensor, list[int]]:
+    source = Logged(21, bad=(2, 20))
+    found = cached(Path(cache), small_network(), source)
+    return found.features.clone(), source.asked
+
+
+@pytest.mark.dist
+def test_two_processes_write_one_file(tmp_path: Path) -> None:
+    expected = extract(small_network(), Blobs(21, bad=(2, 20)))
+    (first, _), (second, asked) = run_in_processes(share_of_the_files, str(tmp_path))
+    torch.testing.assert_close(first, expected.features, rtol=1e-5, atol=1e-6)
+    assert torch.equal(first, second)
+    assert asked[-10:] == list(range(11, 21)) and len(asked) <= 20  # the second half, beside what is probed; no digest
+
+
+def test_an_error_of_the_disk_is_the_users_and_nothing_is_taken_for_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(RecordError, match="make room"):
+        patched.setattr(os, "pwrite", full)
+        cached(tmp_path, small_network(), Blobs(10))
+    assert torch.equal(
+        cached(tmp_path, small_network(), Blobs(10)).features, extract(small_network(), Blobs(10)).features
+    )

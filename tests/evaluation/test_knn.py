@@ -4,7 +4,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from selfsup.errors import ConfigError
-from selfsup.evaluation import KNN, RawPixels, Representation, Task
+from selfsup.evaluation import KNN, RawPixels, Representation, Task, VisslKNN
 from selfsup.evaluation.knn import nearest, votes
 from tests.evaluation.pictures import SMALL, Blobs, known
 from tests.reference import record
@@ -102,3 +102,36 @@ def test_senseless_numbers_are_rejected(name: str, value: float) -> None:
     with pytest.raises(ConfigError) as raised:
         KNN(**{name: value})
     assert str(raised.value) == f"{name}: must be > 0, got {value}"
+
+
+def test_is_brute_force_in_float64_wherever_the_margin_is_clear() -> None:
+    rng = np.random.default_rng(0)
+    keys, queries = rng.normal(size=(700, 64)).astype(np.float32), rng.normal(size=(90, 64)).astype(np.float32)
+    units = [part / np.linalg.norm(part.astype(np.float64), axis=1, keepdims=True) for part in (queries, keys)]
+    expected = np.sort(-(units[0] @ units[1].T), axis=1)
+    order = np.argsort(-(units[0] @ units[1].T), axis=1, kind="stable")[:, :10]
+    clear = np.diff(expected[:, :11], axis=1).min(axis=1) > 1e-5
+    blocks = torch.tensor(keys).split(100)
+    similarities, found = nearest(torch.tensor(queries), blocks, 10, normalize=True, query_block=13)
+    assert clear.sum() > 60
+    assert np.array_equal(found.numpy()[clear], order[clear])
+    np.testing.assert_allclose(similarities, -expected[:, :10], atol=1e-6)
+
+
+def test_faiss_and_torch_agree_ties_included(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss")
+    generator = torch.Generator().manual_seed(0)
+    queries, keys = (torch.randint(-1, 2, (n, 4), generator=generator).float() for n in (60, 500))
+    with_faiss = nearest(queries, keys, 7, key_block=120)
+    monkeypatch.setattr("selfsup.evaluation.knn._faiss", lambda: None)
+    plain = nearest(queries, keys, 7, key_block=120)
+    assert torch.equal(with_faiss[0], plain[0]) and torch.equal(with_faiss[1], plain[1])
+
+
+def test_vissls_variant_lets_long_features_outvote_near_ones() -> None:
+    train, labels = known(torch.tensor([[1.0, 0.0], [5.0, 5.0]]), torch.tensor([0, 1])), None
+    query = torch.tensor([[1.0, 0.1]])
+    assert KNN(k=1).fit(train, labels)(query).argmax(dim=1).tolist() == [0]
+    assert VisslKNN(k=1).fit(train, labels)(query).argmax(dim=1).tolist() == [1]
+    assert (KNN().title, VisslKNN().title) == ("knn20_t0.07", "knn200_t0.1_unnormalized")
+    assert "200" in VisslKNN().fit(train, labels).notes[0]

@@ -8,8 +8,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from selfsup.errors import ConfigError, DataError
-from selfsup.evaluation import LinearProbe, RawPixels, fit_logistic, linear
+from selfsup.evaluation import LinearProbe, RawPixels, fit_logistic, linear, softmax_regression
+from selfsup.evaluation.features import Stacked
 from selfsup.evaluation.representation import Representation
+from selfsup.evaluation.softmax_regression import SoftmaxProblem
 from selfsup.evaluation.task import Task
 from selfsup.ops import progress
 from tests.dist.two_processes import run_in_processes
@@ -141,20 +143,14 @@ def test_senseless_numbers_are_rejected(wrong: dict[str, object], message: str) 
         LinearProbe(**wrong)
 
 
-def test_a_large_problem_is_solved_in_float32_as_well_as_by_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_problem_is_solved_in_blocks_of_float32_as_well_as_by_scikit_learn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     train, labels = problem(10, count=2000, dim=64)
     test, test_labels = problem(10, seed=1, count=2000, dim=64)
     scaler = StandardScaler().fit(train)
-    dtypes: set[torch.dtype] = set()
-
-    def noted(inputs: torch.Tensor, *rest: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        dtypes.add(inputs.dtype)
-        return cross_entropy(inputs, *rest)
-
-    cross_entropy = linear._cross_entropy
-    monkeypatch.setattr(linear, "_cross_entropy", noted)
-    monkeypatch.setattr(linear, "_SMALL", 2000 * 64 * 10 - 1)
-    monkeypatch.setattr(linear, "_BLOCK", 300)
+    monkeypatch.setattr(softmax_regression, "HELD_BYTES", 0)
+    monkeypatch.setattr(softmax_regression, "BLOCK", 300)
     for weight_decay in (1.0, 1e-2, 1e-4):
         reference = LogisticRegression(C=1 / (weight_decay * len(train)), tol=1e-8, max_iter=10_000)
         reference.fit(scaler.transform(train), labels)
@@ -163,34 +159,41 @@ def test_a_large_problem_is_solved_in_float32_as_well_as_by_scikit_learn(monkeyp
         found = mine.predict(torch.tensor(test)).numpy()
         assert (found == expected).mean() > 0.995
         assert (found == test_labels).mean() == pytest.approx((expected == test_labels).mean(), abs=2e-3)
-    assert dtypes == {torch.float32}
-    monkeypatch.setattr(linear, "_SMALL", 2000 * 64 * 10)
-    fit_logistic(torch.tensor(train), torch.tensor(labels), weight_decay=1.0)
-    assert dtypes == {torch.float32, torch.float64}
 
 
-def test_loss_and_gradients_of_blocks_agree_with_autograd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "_BLOCK", 7)
+@pytest.mark.parametrize("held", [True, False])
+def test_loss_gradients_and_products_with_the_hessian_agree_with_autograd(
+    held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(softmax_regression, "BLOCK", 7)
     generator = torch.Generator().manual_seed(0)
-    inputs, weight = torch.randn(30, 5, generator=generator).double(), torch.randn(4, 5, generator=generator).double()
-    bias, targets = torch.randn(4, generator=generator).double(), torch.randint(0, 4, (30,), generator=generator)
-    found = linear._cross_entropy(inputs, targets, weight, bias)
-    weight.requires_grad_(), bias.requires_grad_()
-    expected = torch.nn.functional.cross_entropy(inputs @ weight.T + bias, targets)
-    expected.backward()
-    torch.testing.assert_close(found, (expected.detach(), weight.grad, bias.grad))
+    features, targets = torch.randn(30, 5, generator=generator) + 2, torch.randint(0, 4, (30,), generator=generator)
+    parts = known(features[:11], targets[:11]), known(features[11:], targets[11:])
+    found = SoftmaxProblem(Stacked(*parts), standardize=True, held=held)
+    weight, bias, along, shift = (torch.randn(*s, generator=generator).double() for s in ((4, 5), (4,), (4, 5), (4,)))
+    inputs = (features.double() - found.mean) / found.scale @ found.axes
+
+    def loss(weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(inputs @ weight.T + bias, targets)
+
+    value, gradients = loss(weight, bias), torch.autograd.functional.jacobian(loss, (weight, bias))
+    _, products = torch.autograd.functional.hvp(loss, (weight, bias), (along, shift))
+    near = {"rtol": 1e-9, "atol": 1e-12} if held else {"rtol": 1e-4, "atol": 1e-6}
+    torch.testing.assert_close(found.evaluate(weight, bias), (value.item(), *gradients), **near)
+    product = found.product(along.float(), shift.float())
+    torch.testing.assert_close(product, tuple(each.float() for each in products), rtol=1e-4, atol=1e-6)
 
 
 def evaluations(monkeypatch: pytest.MonkeyPatch, **changes: object) -> list[float]:
     """The weight decays that were tried."""
     tried: list[float] = []
-    solve = linear.fit_logistic
+    solve = linear.fit_rows
 
     def noted(*arguments: object, **options: object) -> object:
         tried.append(options["weight_decay"])  # type: ignore[arg-type]
         return solve(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(linear, "fit_logistic", noted)
+    monkeypatch.setattr(linear, "fit_rows", noted)
     rng = np.random.default_rng(0)
     labels = torch.tensor(rng.integers(0, 2, 400))
     noisy = torch.tensor(rng.normal(size=(400, 300)))
@@ -211,14 +214,14 @@ def blobs() -> Task:
 
 def score_and_count() -> tuple[dict[str, float], int]:
     solved = 0
-    solve = linear.fit_logistic
+    solve = linear.fit_rows
 
     def noted(*arguments: object, **options: object) -> object:
         nonlocal solved
         solved += 1
         return solve(*arguments, **options)  # type: ignore[arg-type]
 
-    linear.fit_logistic = noted  # type: ignore[assignment]
+    linear.fit_rows = noted  # type: ignore[assignment]
     result = LinearProbe().evaluate(Representation(RawPixels(2), SMALL), blobs())
     return {name: score.value for name, score in result.scores.items()}, solved
 
@@ -235,7 +238,7 @@ def fail_on_main(error: Exception) -> str:
     def failing(*arguments: object, **options: object) -> object:
         raise error
 
-    linear.fit_logistic = failing  # type: ignore[assignment]
+    linear.fit_rows = failing  # type: ignore[assignment]
     with pytest.raises(Exception, match="no way") as caught:
         LinearProbe().evaluate(Representation(RawPixels(2), SMALL), blobs())
     return f"{type(caught.value).__name__}: {caught.value}"
@@ -265,5 +268,5 @@ def test_progress_is_told_once_it_takes_long(monkeypatch: pytest.MonkeyPatch) ->
     assert "linear probe" in told.getvalue()
     calls: list[int] = []
     train, labels = (torch.tensor(part) for part in problem(3))
-    fit_logistic(train, labels, weight_decay=0.1, after_evaluation=lambda: calls.append(1))
+    fit_logistic(train, labels, weight_decay=0.1, after_pass=lambda: calls.append(1))
     assert len(calls) > 3

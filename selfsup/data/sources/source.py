@@ -126,8 +126,6 @@ class LabelSets:
         chosen = indices if isinstance(self._chosen, range) else ChosenLabels(self._chosen, indices)
         return LabelSets(self.numbers, self.offsets, self.num_classes, chosen, ignored=self.ignored)
 
-    row = __getitem__  # by this name evaluation tells several labels of an image from one
-
 
 class ChosenLabels:
     """The labels, or the groups, of chosen images, looked up when they are asked for.
