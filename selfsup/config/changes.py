@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-PLACES = ("work_dir", "load_from", "tune_allocator")
+PLACES = ("work_dir", "load_from", "tune_allocator", "budget")
 """Keys that say where a run is or came from or how it uses the machine, and nothing of what it computes."""
 
 _SHOWN = 8  # changes named in a line

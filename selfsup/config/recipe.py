@@ -203,6 +203,8 @@ class Recipe:
             for as long as this says.
         custom_imports: see :class:`CustomImports`.
         recipe: what the config is called on the cards of what it trains; None stands for its name or path.
+        budget: the time that ``--budget`` has fitted the number of steps to, such as ``'30m'``, for the record: a run
+            that has it resumes with the recipe that it stored.
     """
 
     model: dict[str, Any]
@@ -230,6 +232,7 @@ class Recipe:
     dist_timeout: float = 120.0
     custom_imports: CustomImports | None = None
     recipe: str | None = None
+    budget: str | None = None
 
     @classmethod
     def of(cls, config: "Recipe | Mapping[str, Any]") -> "Recipe":
