@@ -29,7 +29,7 @@ train_dataloader = dict(
     batch_size=batch,
     num_workers=1,  # the second core is for the network
     dataset=unlabelled,
-    views=dict(type="SimCLRViews", size=32, strength=1.0, blur=False, scale=(0.4, 1.0)),
+    views=dict(type="SimCLRViews", size=32, strength=0.5, blur=False, scale=(0.4, 1.0)),
 )
 param_scheduler = dict(type="WarmupCosine", warmup_steps=100)
 train_cfg = dict(max_steps=1_000)

@@ -27,7 +27,7 @@ train_dataloader = dict(
     batch_size=batch,
     num_workers=4,
     dataset=unlabelled,
-    views=dict(type="SimCLRViews", size=32, strength=1.0, blur=False, scale=(0.2, 1.0)),
+    views=dict(type="SimCLRViews", size=32, strength=0.5, blur=False, scale=(0.2, 1.0)),
 )
 param_scheduler = dict(type="WarmupCosine", warmup_steps=500)
 train_cfg = dict(max_steps=10_000)

@@ -26,7 +26,7 @@ from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.ops.dist import Launcher, broadcast_object, is_main, world_size
 
-SHARE, SHORTEST, LONGEST = 0.04, 4.0, 20.0
+SHARE, SHORTEST, LONGEST = 0.02, 3.0, 10.0
 """Of the budget so much is spent on measuring steps, in seconds at least and at the most."""
 MOST_EVALUATIONS, EVALUATING = 8, 0.1
 """Evaluations on the way: so many at the most, in this share of the time."""

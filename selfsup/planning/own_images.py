@@ -13,14 +13,19 @@ import torch
 
 from selfsup.config.batch import effective_batch
 from selfsup.config.recipe import Recipe
+from selfsup.data.decode import decode_image
 from selfsup.data.decode.header import read_header
 from selfsup.data.selection import draw
 from selfsup.data.sources.image_list import EXTENSIONS, ImageList
+from selfsup.data.transforms.background import flat_background
 from selfsup.errors import DataError
 from selfsup.ops.files import WORK_DIR_MARKER
 
 SMALL_SIDE = 80
 """Images whose median shorter side is below this count as small: they are shown whole, without blur."""
+MOSTLY_FLAT = 0.5
+"""Share of images on a flat background from which on each view gets another one: its color would tell views of one
+image from all others, and nothing else would be learned (kNN on emoji, 500 steps: FIGURE)."""
 LARGE_GPU = 20e9
 """Bytes of memory from which on a GPU counts as large."""
 ENOUGH_FOR_SWAV = 20_000
@@ -31,7 +36,8 @@ MOST_EPOCHS, FEWEST_STEPS = 1000, 1000
 """Of a run without ``--budget``: so many passes over the images are enough, but never fewer steps."""
 
 _SEVERAL = 3  # images of a class
-_SAMPLE = 100  # images whose headers are read
+_SAMPLE, _DECODED = 100, 40  # images whose headers are read; of which some are decoded
+_REPLACE_BACKGROUND = [dict(type="TransparentBackground"), dict(type="FreshBackground", kinds=("flat",))]
 _PARTS = re.compile(r"(train|training|val|valid|validation|test|testing|eval|images?|data|unlabell?ed)\d*", re.I)
 _DATE = re.compile(r"(19|20)\d\d([-_. ]?\d\d){0,2}|\d{3}[A-Z_]{5}|(19|20)\d\d[-_. ].*", re.I)  # 100CANON: a camera's
 
@@ -45,16 +51,18 @@ class FolderFacts:
         side: median of the shorter sides of a sample, in pixels.
         labels: where their labels are: ``'folder'``, ``'column'``, or None.
         said: how that was found, for the user; empty where there is nothing to say.
+        flat: share of a sample that shows something on a flat background, as icons and scans do.
     """
 
     num_images: int
     side: int
     labels: str | None
     said: str = ""
+    flat: float = 0.0
 
 
 def look(root: Path, *, labels: str | None = "auto", groups: str | None = None) -> FolderFacts:
-    """Count images and read the headers of some of them.
+    """Count images, read the headers of some of them, and decode a few.
 
     Args:
         root: a folder or a list.
@@ -68,16 +76,20 @@ def look(root: Path, *, labels: str | None = "auto", groups: str | None = None) 
     if labels == "auto":
         labels, said = find_labels(root)
     images = ImageList(root, labels, groups=groups)  # type: ignore[arg-type]
-    sides = []
+    sides: list[int] = []
+    flat: list[bool] = []
     for index in draw(len(images), min(_SAMPLE, len(images))).tolist():
         try:
-            header = read_header(Path(images.file(index)).read_bytes())
+            content = Path(images.file(index)).read_bytes()
+            header = read_header(content)
+            if len(flat) < _DECODED:
+                flat.append(flat_background(decode_image(content, min_side=SMALL_SIDE)) is not None)
         except (OSError, ValueError):
             continue
         sides.append(min(header.width, header.height))
     if not sides:
         raise DataError.at("--data", f"none of {min(_SAMPLE, len(images))} images looked at can be read", got=str(root))
-    return FolderFacts(len(images), int(np.median(sides)), labels, said)
+    return FolderFacts(len(images), int(np.median(sides)), labels, said, float(np.mean(flat)))
 
 
 def find_labels(root: Path) -> tuple[str | None, str]:
@@ -195,10 +207,15 @@ def choose(found: FolderFacts, kind: str, *, processes: int = 1) -> Choice:
     else:
         size = {"cpu": 96, "small_gpu": 128, "large_gpu": 224}[which]
         options["train_dataloader.dataset.min_side"] = 2 * size  # a crop of a quarter of the area has this side left
+    flat: tuple[str, ...] = ()
+    if found.flat >= MOSTLY_FLAT:
+        options["train_dataloader.views.before"] = _REPLACE_BACKGROUND
+        flat = (f"views: {found.flat:.0%} of the images looked at have a flat background, so each view gets another",)
     where = {"cpu": "no GPU", "small_gpu": "a GPU of less than 20 GB", "large_gpu": "a GPU of 20 GB or more"}[kind]
     kind_of_images = f"{found.num_images:,} images, half of them with a shorter side of {found.side} px or more"
     why = (
         f"recipe: {config} ({method} at {size} px), for {where} and {kind_of_images}",
+        *flat,
         *([found.said] if found.said else []),
     )
     return Choice(config, options, why)

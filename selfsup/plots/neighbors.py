@@ -9,7 +9,7 @@ import numpy as np
 from selfsup.plots.canvas import COLORS, FAINT, INK, image_axes, new_figure, save
 from selfsup.plots.sheets import GAP, MARGIN
 
-SIDE, CAPTION, HEAD = 0.95, 0.17, 0.72  # inches
+SIDE, CAPTION, HEAD = 0.95, 0.19, 0.72  # inches
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def draw_neighbors(
     figure.text(MARGIN / width, 1 - 0.44 / height, summary, va="top", size=9, color=FAINT)
     for number, row in enumerate(rows):
         top = HEAD + number * (SIDE + CAPTION + GAP)
-        below = 1 - (top + SIDE + 0.02) / height
+        below = 1 - (top + SIDE + 0.04) / height
         image_axes(figure, row.query, MARGIN, top, SIDE, frame=INK)
         shown = row.caption if len(row.caption) <= 17 else f"…{row.caption[-16:]}"
         figure.text((MARGIN + SIDE / 2) / width, below, shown, ha="center", va="top", size=7, color=INK)
