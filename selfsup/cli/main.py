@@ -5,6 +5,7 @@ import io
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -19,6 +20,8 @@ VERBS = {
     "configs": "configs",
     "convert": "convert",
     "export": "export",
+    "embed": "embed",
+    "similar": "similar",
     "list": "listing",
     "show": "show",
     "new-plugin": "new_plugin",
@@ -60,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    began = time.monotonic()  # before the imports, which a budget of minutes has to pay for
     verb_of = {name: import_module(f"selfsup.cli.{module}") for name, module in VERBS.items()}
     parser = Parser(prog="selfsup", description="Self-supervised learning of visual representations.")
     parser.add_argument("--version", action="version", version=f"selfsup {selfsup.__version__}")
@@ -68,6 +72,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         summary = (verb.run.__doc__ or "").splitlines()[0]
         verb.add_arguments(verbs.add_parser(name, help=summary, description=summary))
     chosen = parser.parse_args(arguments)
+    chosen.began = began
     return explained(verb_of[chosen.verb].run, chosen)
 
 

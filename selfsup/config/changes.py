@@ -6,7 +6,7 @@ from typing import Any
 
 from selfsup.errors import shown
 
-PLACES = ("work_dir", "load_from", "tune_allocator", "cudnn_benchmark")
+PLACES = ("work_dir", "load_from", "tune_allocator", "cudnn_benchmark", "budget")
 """Keys that say where a run is or came from or how it uses the machine, and nothing of what it computes."""
 
 _SHOWN = 8  # changes named in a line

@@ -178,6 +178,8 @@ class Recipe:
         dist_timeout: minutes that a process waits for the others before the run is given up; one that lists a billion
             files lets them wait for the better part of an hour.
         recipe: what the config is called on the cards of what it trains; None stands for its name or path.
+        budget: the time that ``--budget`` has fitted the number of steps to, such as ``'30m'``, for the record: a run
+            that has it resumes with the recipe that it stored.
     """
 
     model: dict[str, Any]
@@ -208,6 +210,7 @@ class Recipe:
     dist_timeout: float = 120.0
     custom_imports: CustomImports | None = None
     recipe: str | None = None
+    budget: str | None = None
 
     @classmethod
     def of(cls, config: "Recipe | Mapping[str, Any]") -> "Recipe":

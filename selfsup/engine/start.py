@@ -14,8 +14,9 @@ from selfsup.methods.base import Method
 from selfsup.ops.dist import broadcast_object, is_main
 from selfsup.ops.parts import class_name, is_sharded
 from selfsup.ops.together import together
+from selfsup.registry import METHODS
 from selfsup.weights.card import origin
-from selfsup.weights.checkpoint import Checkpoint, checkpoint_file
+from selfsup.weights.checkpoint import Checkpoint, checkpoint_file, list_checkpoints
 from selfsup.weights.digest import digest_of
 from selfsup.weights.load import fill_backbone, load_checkpoint
 from selfsup.weights.load_report import LoadReport
@@ -89,6 +90,24 @@ def load_method(path: str | Path, method: Method) -> int | None:
     if method.representation is not method.backbone:
         _fill(method.representation, state, path)
     return None
+
+
+def trained_method(work_dir: str | Path) -> Method | None:
+    """The whole method of a run in eval mode, on the CPU: its backbone alone is what a run exports.
+
+    Returns:
+        None where the path is no work dir, or the run has no checkpoint that says how to build its method.
+
+    Raises:
+        CheckpointError: if the newest checkpoint cannot be read or does not fit.
+    """
+    newest = list_checkpoints(work_dir)[-1:] if Path(work_dir).is_dir() else []
+    saved = Checkpoint.read(newest[0]) if newest else None
+    if saved is None or saved.config is None:
+        return None
+    method: Method = METHODS.build(saved.config["model"])
+    load_checkpoint(method, saved)
+    return method.eval()
 
 
 def _fill(network: nn.Module, state: Mapping[str, Any], path: str | Path) -> LoadReport:

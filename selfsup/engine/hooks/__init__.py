@@ -13,6 +13,7 @@ from selfsup.engine.hooks.bad_images import BadImagesHook
 from selfsup.engine.hooks.checkpoint import CheckpointHook
 from selfsup.engine.hooks.collapse import CollapseWatchHook
 from selfsup.engine.hooks.evaluate import EvaluateHook
+from selfsup.engine.hooks.neighbors import NeighborsHook
 from selfsup.engine.hooks.online_head import OnlineHeadHook
 from selfsup.engine.hooks.pictures import PictureHook
 from selfsup.engine.hooks.progress import ProgressHook
@@ -22,6 +23,7 @@ __all__ = [
     "CheckpointHook",
     "CollapseWatchHook",
     "EvaluateHook",
+    "NeighborsHook",
     "OnlineHeadHook",
     "PictureHook",
     "ProgressHook",

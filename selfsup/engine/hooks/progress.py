@@ -12,6 +12,8 @@ from selfsup.ops.dist import is_main, world_size
 from selfsup.registry import HOOKS
 
 TIMINGS = ("step_seconds", "data_seconds")
+FIRST_LINE = 3.0
+"""Seconds from the first step to the first line: that step alone would give a wrong idea of the time left."""
 
 
 @HOOKS.register_module()
@@ -55,6 +57,8 @@ class ProgressHook(Hook):
         numbers["images_per_second"] = images / outputs["step_seconds"]
         numbers["data_wait_share"] = outputs["data_seconds"] / outputs["step_seconds"]
         runner.metrics_log.write(runner.iter + 1, numbers)
+        if not self._rate:
+            self._last_line = time.monotonic() - max(0.0, self.every_seconds - FIRST_LINE)
         keep = 0.9 if self._rate else 0.0  # a running mean over about ten steps
         self._rate = keep * self._rate + (1 - keep) * numbers["images_per_second"]
         self._wait = keep * self._wait + (1 - keep) * numbers["data_wait_share"]

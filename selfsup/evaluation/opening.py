@@ -1,0 +1,123 @@
+"""From what people call weights to a representation: a work dir, a file with a card, or a name of timm's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from selfsup.backbones import Timm
+from selfsup.data.input_contract import InputContract
+from selfsup.errors import CheckpointError
+from selfsup.evaluation.representation import Representation
+from selfsup.ops.dist import local_device
+from selfsup.weights.card import card_path, read_card
+from selfsup.weights.load import exported_file, trained_backbone
+
+TIMM = "timm:"
+
+
+def open_representation(
+    spec: str | Path,
+    *,
+    layer: str = "pooled",
+    device: str | torch.device | None = None,
+    name: str | None = None,
+    batch_size: int = 64,
+    num_workers: int = 2,
+    **stated: Any,
+) -> Representation:
+    """The representation that some weights are, shown images as their card says.
+
+    Args:
+        spec: the work dir of a finished run, a file of weights with its card, or ``timm:NAME`` for the weights that
+            timm has of a name, with or without a tag.
+        layer: see :class:`~selfsup.evaluation.Representation`.
+        device: where it computes; None takes the GPU where there is one.
+        name: what tables call it; None stands for ``spec``.
+        batch_size: images at a time.
+        num_workers: threads that decode ahead.
+        stated: fields of the input contract that count instead of the card's, such as ``size``.
+
+    Raises:
+        CheckpointError: if there are no such weights, they have no card, or timm neither has them nor can fetch them.
+        ConfigError: if the card does not say how images are shown and ``stated`` does not either.
+    """
+    text = str(spec)
+    if text.startswith(TIMM):
+        pretrained = pretrained_timm(text.removeprefix(TIMM))
+        backbone: nn.Module = pretrained.backbone
+        contract = pretrained.input_contract
+    else:
+        file = exported_file(Path(text).expanduser())
+        backbone = trained_backbone(file)
+        card = read_card(file)
+        if card is None:  # trained_backbone has rejected it
+            raise CheckpointError(f"{card_path(file)}: no card")
+        contract = InputContract.from_dict(card["preprocess"])
+    where = device if isinstance(device, torch.device) else local_device(device)
+    return Representation(
+        backbone.eval().to(where),
+        contract.replace(**stated),
+        name=name or text,
+        layer=layer,
+        batch_size=batch_size,
+        num_workers=num_workers,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class PretrainedTimm:
+    """Weights of timm's.
+
+    Args:
+        backbone: the network with them, on the CPU.
+        input_contract: how timm shows images to it.
+        fixed_size: whether it takes images of that size alone.
+        license: under which terms they are, as timm says; None if it does not.
+    """
+
+    backbone: Timm
+    input_contract: InputContract
+    fixed_size: bool
+    license: str | None
+
+
+def pretrained_timm(name: str) -> PretrainedTimm:
+    """A network of timm's with the weights that timm has in its cache or can download.
+
+    Args:
+        name: as in ``timm.list_pretrained()``, such as ``'resnet18'`` or ``'resnet18.a1_in1k'``.
+
+    Raises:
+        ConfigError: if timm is missing, or knows no such network.
+        CheckpointError: if it has no weights of that name, or neither has them in its cache nor can download them.
+    """
+    described: dict[str, Any] = dict(Timm(name).model.pretrained_cfg or {})
+    if not any(described.get(source) for source in ("url", "hf_hub_id", "file", "state_dict")):
+        raise CheckpointError(f"timm:{name}: timm has no weights of this name; `timm.list_pretrained()` lists those")
+    try:
+        backbone = Timm(name, model_args={"pretrained": True})
+    except Exception as error:  # of whichever of timm's ways to the network has failed
+        reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise CheckpointError(
+            f"timm:{name}: the weights are not in timm's cache and cannot be downloaded here ({reason}); run "
+            f"`python -c \"import timm; timm.create_model('{name}', pretrained=True)\"` where there is a network and "
+            "copy its cache (~/.cache/huggingface), or leave them out"
+        ) from None
+    size = int(described["input_size"][-1])
+    crop = float(described.get("crop_pct") or 0.875)
+    interpolation = described.get("interpolation")
+    return PretrainedTimm(
+        backbone,
+        InputContract(
+            size=size,
+            resize=f"shorter:{int(size / crop)}",
+            interpolation=interpolation if interpolation in ("bilinear", "bicubic") else "bicubic",
+            mean=tuple(described["mean"]),
+            std=tuple(described["std"]),
+        ),
+        fixed_size=bool(described.get("fixed_input_size")),
+        license=described.get("license"),
+    )
