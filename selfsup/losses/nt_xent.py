@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from selfsup.errors import require
-from selfsup.ops.dist import gather_with_gradient, rank, world_size
+from selfsup.losses.in_batch import anchors_and_keys
 from selfsup.ops.precision import without_autocast
-from selfsup.ops.similarity import l2_normalize
 from selfsup.registry import LOSSES
 
 _BLOCK = 1 << 23  # similarities held at once: 32 MiB in float32
@@ -29,6 +28,7 @@ class NTXentLoss(nn.Module):
         temperature: > 0; 0.1 for ImageNet, 0.5 for CIFAR in the paper.
         official_factor: whether to return twice the paper's mean, as the reference code does. LARS takes the same step
             either way for what it adapts; biases and normalization layers, which it does not, take twice the step.
+        normalize: compare embeddings of length 1, as the paper does; False for its study of the temperature (table 5).
 
     Raises:
         ValueError: if ``temperature`` is not positive.
@@ -36,11 +36,12 @@ class NTXentLoss(nn.Module):
     Source: Chen et al. 2020, arXiv:2002.05709, equation 1 and algorithm 1; factor 2 as in tf2/objective.py.
     """
 
-    def __init__(self, temperature: float = 0.1, official_factor: bool = False) -> None:
+    def __init__(self, temperature: float = 0.1, official_factor: bool = False, *, normalize: bool = True) -> None:
         super().__init__()
         require(temperature > 0, "temperature", "must be > 0", got=temperature)
         self.temperature = temperature
         self.official_factor = official_factor
+        self.normalize = normalize
 
     def forward(self, z_a: Tensor, z_b: Tensor) -> Tensor:
         """The loss of two views of a batch.
@@ -55,18 +56,9 @@ class NTXentLoss(nn.Module):
         Raises:
             ValueError: if the shapes differ.
         """
-        if z_a.shape != z_b.shape or z_a.ndim != 2:
-            raise ValueError(
-                f"NTXentLoss: both views must have the same shape (B, D), got {tuple(z_a.shape)} and {tuple(z_b.shape)}"
-            )
         with without_autocast(z_a):
-            a, b = l2_normalize(z_a), l2_normalize(z_b)
-            batch = len(a)
-            keys = torch.cat([gather_with_gradient(a), gather_with_gradient(b)])
-            first = torch.arange(batch, device=a.device) + rank() * batch
-            second = first + world_size() * batch
-            itself, positive = torch.cat([first, second]), torch.cat([second, first])
-            loss = _MeanCrossEntropy.apply(torch.cat([a, b]), keys, itself, positive, self.temperature)
+            compared = anchors_and_keys(z_a, z_b, normalize=self.normalize, name="NTXentLoss")
+            loss = _MeanCrossEntropy.apply(*compared, self.temperature)
         return 2 * loss if self.official_factor else loss
 
 
