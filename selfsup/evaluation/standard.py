@@ -11,7 +11,7 @@ from selfsup.registry import TASKS
 
 
 @TASKS.register_module()
-def StandardTask(  # noqa: N802 (configs name it as they name a class)
+def StandardTask(
     set: str,
     root: str | Path,
     *,
