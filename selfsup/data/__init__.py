@@ -12,6 +12,7 @@ from selfsup.data.sources.image_list import ImageList
 from selfsup.data.sources.scenes import Scenes
 from selfsup.data.sources.source import ImageSource, LabelSets, Relabeled, join_classes
 from selfsup.data.splits import Split, split
+from selfsup.data.standard import Standard
 from selfsup.data.transforms import (
     CenterCrop,
     ColorJitter,
@@ -71,6 +72,7 @@ __all__ = [
     "Sobel",
     "Solarize",
     "Split",
+    "Standard",
     "StepSampler",
     "Subset",
     "SupervisedViews",

@@ -5,6 +5,7 @@ from selfsup.losses.cross_entropy import BinaryCrossEntropyLoss, CrossEntropyLos
 from selfsup.losses.distillation import DistillationLoss
 from selfsup.losses.info_nce import InBatchInfoNCELoss, InfoNCELoss
 from selfsup.losses.nt_xent import NTXentLoss
+from selfsup.losses.pairs import MarginTripletLoss, NTLogisticLoss
 from selfsup.losses.swav import SwAVLoss
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "DistillationLoss",
     "InBatchInfoNCELoss",
     "InfoNCELoss",
+    "MarginTripletLoss",
+    "NTLogisticLoss",
     "NTXentLoss",
     "NegativeCosineLoss",
     "SwAVLoss",

@@ -1,6 +1,6 @@
 """Sheets of pictures: what the network is shown, and what it finds alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -117,4 +117,47 @@ def draw_prototypes(
         color = COLORS[label % len(COLORS)]
         figure.text(x / width, y / height, "■", color=color, size=11, va="center")
         figure.text((x + 0.18) / width, y / height, class_name(classes, label), color=INK, size=9, va="center")
+    return save(figure, path)
+
+
+def draw_mistakes(
+    rows: Mapping[str, Sequence[tuple[np.ndarray, str, str]]],
+    path: str | Path,
+    *,
+    title: str = "Mistakes, the surest first",
+) -> Path:
+    """A row of images for each kind of mistake, each with its label and the class it was given.
+
+    Args:
+        rows: by kind: an image, uint8 (H, W, 3), its label, and what was predicted.
+        path: PNG to write.
+        title: heading.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: if there is no mistake.
+        OSError: if the picture cannot be written.
+    """
+    shown = {kind: images for kind, images in rows.items() if images}
+    if not shown:
+        raise ValueError("draw_mistakes: needs one mistake at least, got none")
+    side, gap, head, kind_height = 1.25, 0.14, 0.5, 0.32
+    width = max(6.2, 0.32 + max(map(len, shown.values())) * (side + gap))
+    step = kind_height + side + 0.46
+    figure = new_figure(width, head + len(shown) * step + 0.1, title=title)
+    height = figure.get_size_inches()[1]
+    for number, (kind, images) in enumerate(shown.items()):
+        top = head + number * step
+        figure.text(0.16 / width, 1 - (top + 0.12) / height, kind, va="center", size=10, weight="bold", color=INK)
+        for column, (image, label, predicted) in enumerate(images):
+            left = 0.16 + column * (side + gap)
+            image_axes(figure, image, left, top + kind_height, side)
+            for line, (text, color) in enumerate(((f"is {label}", INK), (f"given {predicted}", COLORS[3]))):
+                cut = text if len(text) <= 20 else text[:19] + "…"
+                y = top + kind_height + side + 0.12 + 0.15 * line
+                figure.text(
+                    (left + side / 2) / width, 1 - y / height, cut, ha="center", va="center", size=7.5, color=color
+                )
     return save(figure, path)

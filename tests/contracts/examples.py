@@ -96,6 +96,8 @@ LOSSES = {
         {"temperature": 0.2}, inputs=(rows(6, 4, 0), rows(6, 4, 1), rows(9, 4, 2)), options={"constant": (1, 2)}
     ),
     "NTXentLoss": Example({"temperature": 0.5}, inputs=(rows(6, 4, 0), rows(6, 4, 1))),
+    "NTLogisticLoss": Example({"temperature": 0.5}, inputs=(rows(6, 4, 0), rows(6, 4, 1))),
+    "MarginTripletLoss": Example({"margin": 0.8}, inputs=(rows(6, 4, 0), rows(6, 4, 1))),
     "NegativeCosineLoss": Example(inputs=(rows(6, 4, 0), rows(6, 4, 1)), options={"constant": (1,)}),
     "SwAVLoss": Example(inputs=([rows(6, 5, 0) / 4, rows(6, 5, 1) / 4, rows(6, 5, 2) / 4],)),
 }

@@ -46,6 +46,17 @@ def test_equal_embeddings_cannot_be_told_apart(batch: int) -> None:
     assert float(NTXentLoss(0.1)(z, z)) == pytest.approx(math.log(2 * batch - 1), rel=1e-6)
 
 
+def test_blocks_of_anchors_change_neither_loss_nor_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    z = torch.randn(2, 7, 4, dtype=torch.float64, requires_grad=True)
+    found = []
+    for block in (1 << 23, 3 * 14):  # all anchors at once, then three of fourteen
+        monkeypatch.setattr("selfsup.losses.nt_xent._BLOCK", block)
+        loss = 3 * NTXentLoss(0.2)(z[0], z[1])
+        found.append((loss, *torch.autograd.grad(loss, z)))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-14)
+
+
 def test_length_and_order_of_embeddings_do_not_matter() -> None:
     torch.manual_seed(0)
     z_a, z_b = torch.randn(2, 6, 4, dtype=torch.float64)

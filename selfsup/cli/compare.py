@@ -1,0 +1,130 @@
+"""``selfsup compare``: rows of several evaluations side by side, with intervals and a paired test."""
+
+import argparse
+import csv
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from selfsup.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    parser.add_argument("places", nargs="+", metavar="RESULTS", help="work dirs, or files of rows (results.jsonl)")
+    parser.add_argument("--task", help="only this task")
+    parser.add_argument("--all", action="store_true", help="every score, not only the one that counts of each protocol")
+    parser.add_argument(
+        "--by", choices=("class", "taxon"), help="also how far two representations are apart on each class or taxon"
+    )
+    parser.add_argument("--hierarchy", metavar="FILE", help="of the classes, as a CSV file; for --by taxon")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write the table as Markdown")
+    parser.add_argument("--csv", metavar="FILE", type=Path, help="write the scores with their intervals as CSV")
+    parser.add_argument("--plot", metavar="FILE", type=Path, help="draw the scores with their intervals (PNG)")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Show scores that may be compared side by side, and say who is ahead."""
+    from selfsup.evaluation.comparison import comparable, difference, main_scores, names_of, read_entries
+
+    entries = read_entries(chosen.places)
+    lines = [line for line in comparable(entries) if chosen.task in (None, line.task)]
+    if not lines:
+        tasks = sorted({entry.row.task["name"] for entry in entries})
+        raise ConfigError.at(
+            "--task", "no row is of this task", got=chosen.task, expected=f"there is {', '.join(tasks)}"
+        )
+    lines = lines if chosen.all else main_scores(lines)
+    names = list(dict.fromkeys(names_of(entries).values()))
+    console = Console()
+    console.print(shown_table(lines, names))
+    _write(chosen, lines, names, console)
+    for line in lines:
+        for first, second in itertools.combinations([name for name in names if name in line.values], 2):
+            found = difference(line, first, second)
+            if found is not None:
+                console.print(f"{line.title}: {found.words(first, second)}", soft_wrap=True, highlight=False)
+    if chosen.by is not None:
+        _print_by(chosen, lines, names, console)
+    return 0
+
+
+def _shown(score: Any) -> str:
+    if score is None:
+        return ""
+    interval = "" if score.low is None or score.high is None else f" [{_number(score.low)}, {_number(score.high)}]"
+    return _number(score.value) + interval
+
+
+def _number(value: float) -> str:
+    return f"{100 * value:.1f}" if 0 <= value <= 1 else f"{value:.4g}"
+
+
+def shown_table(lines: Sequence[Any], names: Sequence[str]) -> Table:
+    """A row for each score, a column for each representation."""
+    table = Table(title="scores in % with 95 % intervals")
+    table.add_column("task, protocol and score", overflow="fold")
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
+    for line in lines:
+        table.add_row(line.title, *(_shown(line.values.get(name)) for name in names))
+    return table
+
+
+def _write(chosen: argparse.Namespace, lines: Sequence[Any], names: Sequence[str], console: Console) -> None:
+    if chosen.markdown is not None:
+        head = ["task, protocol and score (% with 95 % interval)", *names]
+        rows = [[line.title, *(_shown(line.values.get(name)) for name in names)] for line in lines]
+        text = "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---", *["--:"] * len(names)], *rows))
+        chosen.markdown.write_text(text + "\n", encoding="utf-8")
+        console.print(f"written to {chosen.markdown}")
+    if chosen.csv is not None:
+        with chosen.csv.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("task", "evaluator", "protocol", "score", "representation", "value", "low", "high", "n"))
+            for line in lines:
+                about = (line.task, line.evaluator, line.protocol, line.score)
+                for name, score in line.values.items():
+                    writer.writerow((*about, name, score.value, score.low, score.high, score.n))
+        console.print(f"written to {chosen.csv}")
+    if chosen.plot is not None:
+        from selfsup.plots import draw_comparison
+
+        panels = {
+            line.title: {name: (score.value, score.low, score.high) for name, score in line.values.items()}
+            for line in lines
+        }
+        console.print(f"written to {draw_comparison(panels, chosen.plot, names=names)}")
+
+
+def _print_by(chosen: argparse.Namespace, lines: Sequence[Any], names: Sequence[str], console: Console) -> None:
+    """How far two representations are apart on each class or taxon, those with clear differences first."""
+    from selfsup.evaluation.comparison import differences_by
+
+    if len(names) != 2:
+        raise ConfigError.at("--by", "needs two representations", got=len(names))
+    for line in (line for line in lines if len(line.values) == 2 and line.score in ("top1", "top5", "per_class")):
+        found = differences_by(line, names[0], names[1], taxa=_taxa(chosen, line))
+        table = Table(title=f"{line.title}: how far {names[1]} is ahead of {names[0]}, by {chosen.by}")
+        for column in (chosen.by, "points", "95 %", "images"):
+            table.add_column(column, justify="left" if column == chosen.by else "right")
+        for name, each in sorted(found.items(), key=lambda item: (not item[1].clear, -item[1].value)):
+            interval = "" if each.low is None else f"{100 * each.low:+.1f} to {100 * each.high:+.1f}"
+            table.add_row(name, f"{100 * each.value:+.1f}", interval, str(each.n), style="bold" if each.clear else None)
+        console.print(table)
+
+
+def _taxa(chosen: argparse.Namespace, line: Any) -> list[str] | None:
+    if chosen.by == "class":
+        return None
+    from selfsup.data.hierarchy import Hierarchy
+
+    if chosen.hierarchy is None:
+        raise ConfigError.at("--hierarchy", "needed for --by taxon: a CSV file of the classes and what they belong to")
+    hierarchy = Hierarchy.from_csv(chosen.hierarchy)
+    classes = line.classes()
+    return [hierarchy.parent(name) for name in classes]

@@ -1,0 +1,192 @@
+"""``selfsup evaluate``: what a backbone is worth on labelled images, beside what needs no training."""
+
+import argparse
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from selfsup.errors import ConfigError, nearest
+
+SHOWN = 8  # mistakes of each kind in the picture
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    parser.add_argument(
+        "weights", nargs="+", metavar="WEIGHTS", help="work dirs, files with a card, or timm:NAME; A+B is their fusion"
+    )
+    parser.add_argument("--data", required=True, metavar="TRAIN", help="labelled images: a folder of classes or a list")
+    parser.add_argument("--test", metavar="TEST", help="test images (default: a fifth of --data, the same every time)")
+    parser.add_argument("--labels", choices=("folder", "column"), help="where labels are (default: found by itself)")
+    parser.add_argument("--groups", metavar="GROUPS", help="folder, column or REGEX: what lies on one side of a split")
+    parser.add_argument("--pretraining", metavar="PATH", help="images the weights were trained on, to look for leaks")
+    parser.add_argument("--protocols", metavar="A,B", help="default: knn,linear,logistic,few_shot,spread")
+    parser.add_argument("--layer", default="pooled", help="pooled (default), or res2 to res5")
+    parser.add_argument("--work-dir", type=Path, metavar="DIR", help="default: work_dirs/evaluate_<name of TRAIN>")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: the GPU where there is one)")
+    parser.add_argument("--no-baselines", action="store_true", help="without image statistics and untrained networks")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Evaluate frozen features by several protocols, with intervals and baselines, and look for leaks."""
+    from selfsup.evaluation.battery import baselines_of, evaluate_rows
+    from selfsup.evaluation.leaks import find_leaks
+    from selfsup.registry import EVALUATORS
+
+    evaluators = {name: EVALUATORS.build(dict(section)) for name, section in _protocols(chosen.protocols).items()}
+    console = Console()
+    work_dir = chosen.work_dir or Path("work_dirs", f"evaluate_{Path(chosen.data).expanduser().resolve().stem}")
+    task = _task(chosen, console)
+    fitted = task.parts
+    console.print(
+        f"{len(fitted.train):,} images to learn from, {len(fitted.val):,} to choose by, {len(fitted.test):,} test "
+        f"images, {len(fitted.test.classes or ())} classes",
+        highlight=False,
+    )
+    if all(task.fits(evaluator.needs) for evaluator in evaluators.values()):
+        raise ConfigError.at("--data", "no protocol fits these images", expected="labels: a folder a class, or a list")
+    options = {"layer": chosen.layer, "device": chosen.device, "cache": work_dir / "features"}
+    representations = {spec: _opened(spec, **options) for spec in chosen.weights}
+    if not chosen.no_baselines:
+        for spec in chosen.weights:
+            for baseline in baselines_of(spec, representations[spec], cache=options["cache"]):
+                representations.setdefault(baseline.name, baseline)
+    pretraining = None if chosen.pretraining is None else _images(chosen.pretraining, None)
+    leaks = find_leaks(task, pretraining=pretraining, cache=options["cache"])
+    for line in leaks.lines():
+        console.print(line, style="bold red", highlight=False)
+    results = work_dir / "results.jsonl"
+    for representation in representations.values():
+        evaluate_rows(
+            representation,
+            {task.name: task},
+            evaluators,
+            leaks={task.name: leaks},
+            results=results,
+            note=lambda line: console.print(line, highlight=False),
+        )
+    return _report(chosen, task, results, list(representations.values()), console)
+
+
+def _protocols(named: str | None) -> dict[str, dict[str, Any]]:
+    from selfsup.evaluation.battery import DEFAULT_PROTOCOLS
+    from selfsup.registry import EVALUATORS
+
+    if named is None:
+        return DEFAULT_PROTOCOLS
+    by_word = {_word(name): name for name in EVALUATORS.names()}
+    by_word |= {name: section["type"] for name, section in DEFAULT_PROTOCOLS.items()}
+    wanted = [word.strip() for word in named.split(",") if word.strip()]
+    for word in wanted:
+        if word not in by_word:
+            raise ConfigError.at("--protocols", "no such protocol", got=word, expected=nearest(word, by_word))
+    return {word: {"type": by_word[word]} for word in wanted}
+
+
+def _word(name: str) -> str:
+    """``LogisticRegression`` as ``logistic_regression``, ``KNN`` as ``knn``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def _images(path: str, labels: str | None, groups: str | None = None, classes: Any = None) -> Any:
+    from selfsup.data import ImageList
+
+    return ImageList(path, labels, groups=groups)  # type: ignore[arg-type]
+
+
+def _task(chosen: argparse.Namespace, console: Console) -> Any:
+    """The task: two sources, or one that is split in the same way each time."""
+    from selfsup.data import split
+    from selfsup.evaluation import Task
+    from selfsup.planning.own_images import find_labels
+
+    def labelled(path: str) -> Any:
+        labels, said = (chosen.labels, "") if chosen.labels else find_labels(Path(path).expanduser())
+        if labels is None:
+            raise ConfigError.at(
+                "--labels", f"no labels are found in {path}", expected=said or "--labels folder, or a list with labels"
+            )
+        return _images(path, labels, chosen.groups)
+
+    name = Path(chosen.data).expanduser().resolve().stem
+    train = labelled(chosen.data)
+    if chosen.test is not None:
+        return Task(name, train=train, test=labelled(chosen.test))
+    parts = split(train, val=0.0, test=0.2, max_images=len(train))
+    if not len(parts.test):
+        raise ConfigError.at("--data", "no class has two images, so that nothing can be held out as test images")
+    return Task(name, train=parts.train, test=parts.test)
+
+
+def _opened(spec: str, **options: Any) -> Any:
+    from selfsup.evaluation import Fusion
+    from selfsup.evaluation.opening import open_representation
+
+    parts = [open_representation(part, **options) for part in spec.split("+")]
+    return parts[0] if len(parts) == 1 else Fusion(*parts)
+
+
+def _report(chosen: argparse.Namespace, task: Any, results: Path, representations: list[Any], console: Console) -> int:
+    from selfsup.cli.compare import shown_table
+    from selfsup.evaluation.comparison import comparable, difference, main_scores, names_of, read_entries
+
+    ours = {representation.fingerprint for representation in representations}
+    entries = [entry for entry in read_entries([results]) if entry.row.representation["fingerprint"] in ours]
+    lines = [line for line in main_scores(comparable(entries)) if line.task == task.name]
+    names = names_of(entries)
+    order = [names[representation.fingerprint] for representation in representations]
+    console.print(shown_table(lines, order))
+    for entry in entries:
+        for note in entry.row.notes:
+            console.print(
+                f"{names[entry.row.representation['fingerprint']]}, {entry.row.evaluator}: {note}", highlight=False
+            )
+    best = order[0]
+    for line in lines:
+        for other in order[1:]:
+            if (found := difference(line, other, best)) is not None:
+                console.print(f"{line.evaluator}: {found.words(other, best)}", soft_wrap=True, highlight=False)
+    _pictures(task, results, lines, order, console)
+    console.print(f"rows in {results}; side by side again with: selfsup compare {results.parent}", highlight=False)
+    return 0
+
+
+def _pictures(task: Any, results: Path, lines: list[Any], order: list[str], console: Console) -> None:
+    from selfsup.evaluation.comparison import predictions_of_entry
+    from selfsup.evaluation.mistakes import KINDS, find_mistakes, write_mistakes
+    from selfsup.plots import draw_comparison, draw_mistakes
+
+    panels = {
+        line.title: {name: (score.value, score.low, score.high) for name, score in line.values.items()}
+        for line in lines
+    }
+    console.print(f"scores as a picture: {draw_comparison(panels, results.with_name('scores.png'), names=order)}")
+    mine = order[0]
+    predictions: Mapping[str, Any] = {
+        line.evaluator: found
+        for line in lines
+        if mine in line.entries and (found := predictions_of_entry(line.entries[mine])) is not None
+    }
+    test = task.parts.test
+    by = next((name for name in ("logistic", "linear", *predictions) if name in predictions), None)
+    if by is None:
+        return
+    mistakes = find_mistakes(predictions, by=by)
+    path = results.with_name("mistakes.csv")
+    write_mistakes(mistakes, path)
+    if mistakes:
+        place = {test.name(index): index for index in range(len(test))}
+        rows = {
+            kind: [
+                (test.image(place[each.name])[..., :3], each.label, each.predicted)
+                for each in [each for each in mistakes if each.kind == kind][:SHOWN]
+            ]
+            for kind in KINDS
+        }
+        picture = draw_mistakes(rows, results.with_name("mistakes.png"), title=f"Mistakes of {mine} by {by}")
+        console.print(
+            f"{len(mistakes):,} mistakes of {mine} by {by}: {path}, some of them in {picture}", highlight=False
+        )

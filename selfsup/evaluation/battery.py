@@ -1,0 +1,98 @@
+"""Rows: every evaluator on every task that it fits, each computed once and kept at once."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from selfsup.evaluation.baselines import ImageStatistics
+from selfsup.evaluation.evaluator import evaluate_task, fitting
+from selfsup.evaluation.leaks import Leaks
+from selfsup.evaluation.opening import relatives
+from selfsup.evaluation.representation import Representation
+from selfsup.evaluation.rows import Row, append_row, read_rows, row_of, write_predictions
+from selfsup.evaluation.scores import Result
+from selfsup.evaluation.task import Task
+from selfsup.ops.dist import broadcast_object, is_main
+
+DEFAULT_PROTOCOLS: dict[str, dict[str, Any]] = {
+    "knn": {"type": "KNN"},
+    "linear": {"type": "LinearProbe"},
+    "logistic": {"type": "LogisticRegression"},
+    "few_shot": {"type": "FewShot"},
+    "spread": {"type": "Spread"},
+}
+"""What a backbone is evaluated by unless protocols are named."""
+
+
+def baselines_of(spec: str, representation: Representation, *, cache: Path | None = None) -> list[Representation]:
+    """What needs no training, shown the same images: hand-made statistics, and the network with random weights.
+
+    Where the weights began from others that are still there, those are a baseline too.
+
+    Args:
+        spec: what the representation was opened by, see :func:`~selfsup.evaluation.opening.open_representation`.
+        representation: what is evaluated.
+        cache: the folder of the features.
+    """
+    contract = representation.input_contract
+    shown = {"input_contract": contract, "cache": cache, "device": representation.device}
+    found = [Representation(ImageStatistics(), name="image statistics", **shown)]
+    for part in spec.split("+"):
+        for name, backbone in relatives(part):
+            found.append(Representation(backbone, name=f"{part}, {name}", layer=representation.layer, **shown))
+    return found
+
+
+def evaluate_rows(
+    representation: Representation,
+    tasks: Mapping[str, Task],
+    evaluators: Mapping[str, Any],
+    *,
+    only: Mapping[str, str] | None = None,
+    leaks: Mapping[str, Leaks] | None = None,
+    results: Path | None = None,
+    about: Mapping[str, Any] | None = None,
+    note: Callable[[str], object] = print,
+) -> list[Row]:
+    """Every evaluator on every task that it fits.
+
+    Args:
+        representation: what is evaluated.
+        tasks: by name.
+        evaluators: by name.
+        only: for evaluators that are meant for one task, its name.
+        leaks: of tasks, by name: the scores without copies stand beside the others.
+        results: the file that rows are appended to as soon as they are there, predictions beside it; a row that it
+            holds is not computed again.
+        about: more about the representation, such as ``method`` and ``step``.
+        note: told which evaluators are left out, and why.
+
+    Returns:
+        A row for each evaluator and task; the same in every process.
+    """
+    known = {row.identity: row for row in broadcast_object(read_rows(results) if results and is_main() else [])}
+    rows = []
+    for name, task in fitting(tasks, evaluators, only=only, skipped=note):
+        row = row_of(representation, task, name, evaluators[name], **(about or {}))
+        if row.identity not in known:
+            started = time.monotonic()
+            result = _with_leaks(
+                evaluate_task(representation, task, name, evaluators[name]), (leaks or {}).get(task.name)
+            )
+            row = row.with_result(result, time.monotonic() - started)
+            if results is not None and is_main():
+                if result.predictions is not None:
+                    write_predictions(results, row, result.predictions, task.parts.test)
+                append_row(results, row)
+            known[row.identity] = row
+        rows.append(known[row.identity])
+    return rows
+
+
+def _with_leaks(result: Result, leaks: Leaks | None) -> Result:
+    if leaks is None:
+        return result
+    scores = {**result.scores, **leaks.scores_without(result.predictions)}
+    return dataclasses.replace(result, scores=scores, notes=(*result.notes, *leaks.lines()))

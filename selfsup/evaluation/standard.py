@@ -1,0 +1,82 @@
+"""Tasks by name: the data sets that papers evaluate on, with their official splits and metrics."""
+
+from pathlib import Path
+from typing import Any
+
+from selfsup.data import Subset, split
+from selfsup.data.standard import SETS, Standard
+from selfsup.errors import ConfigError, DataError, nearest
+from selfsup.evaluation.task import Task
+from selfsup.registry import TASKS
+
+
+@TASKS.register_module()
+def StandardTask(
+    set: str,
+    root: str | Path,
+    *,
+    name: str | None = None,
+    label_list: str | Path | None = None,
+    val: float = 0.2,
+    max_train: int | None = None,
+    complete: bool = True,
+    **more: Any,
+) -> Task:
+    """A task on a standard data set: learned from its training split, evaluated on the split that papers report.
+
+    Hyper-parameters are chosen on the official validation split where there is one besides the reported one, otherwise
+    on a share of the training images. A set without official splits (Caltech-101, EuroSAT, SUN397 as torchvision reads
+    it) is split by us: a fifth is test, the same images every time.
+
+    Args:
+        set: its name, see ``selfsup.data.standard.SETS``.
+        root: the folder that it lies in.
+        name: what tables call it; None for ``set``.
+        label_list: a file of names, one a line: only these training images have labels, such as ImageNet's official
+            lists of 1 and 10 %.
+        val: share of the training images to choose in, where there is no official split for it.
+        max_train: see :class:`Task`.
+        complete: see :class:`~selfsup.data.standard.Standard`.
+        more: further arguments of :class:`Task`.
+
+    Raises:
+        ConfigError: for an unknown name.
+        DataError: if it is not there, or a name of ``label_list`` is not among its images.
+    """
+    if set not in SETS:
+        raise ConfigError.at("set", "no such data set", got=set, expected=nearest(set, SETS))
+    known = SETS[set]
+    options: dict[str, Any] = {"metric": known.metric, "max_train": max_train, **more}
+    task_name = name or set
+    if known.train is None:
+        return Task(task_name, test=Standard(set, root, known.test, complete=complete), **options)
+    train: Any = Standard(set, root, known.train, complete=complete)
+    if not known.test:
+        parts = split(train, val=0.0, test=0.2, max_images=len(train))
+        return Task(task_name, train=parts.train, val=val, test=parts.test, **options)
+    if label_list is not None:
+        train = Subset(train, indices=listed(train, Path(label_list).expanduser()))
+    own = Standard(set, root, known.val, complete=complete) if known.val else val
+    test = Standard(set, root, known.test, complete=complete)
+    return Task(task_name, train=train, val=own, test=test, **options)
+
+
+def listed(source: Any, path: Path) -> list[int]:
+    """The positions of the images that a file names, by their path or its last part, in the order of the source.
+
+    Raises:
+        DataError: if the file is not there, or names an image that the source does not have.
+    """
+    if not path.is_file():
+        raise DataError.at("label_list", "no such file", got=str(path))
+    wanted = {line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
+    places: dict[str, int] = {}
+    for index in range(len(source)):
+        whole = source.name(index)
+        places[whole] = places[whole.rpartition("/")[2]] = index
+    unknown = sorted(wanted - places.keys())
+    if unknown:
+        raise DataError.at(
+            "label_list", f"{len(unknown):,} of {len(wanted):,} names are no images here", got=unknown[0]
+        )
+    return sorted(places[name] for name in wanted)

@@ -1,0 +1,178 @@
+"""Small copies of standard data sets, laid out and annotated as their own pages describe them."""
+
+import json
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from selfsup.data.standard import SETS, Standard
+from selfsup.data.standard.sets import SIMCLR_TRANSFER, VTAB
+from selfsup.errors import ConfigError, DataError
+from selfsup.evaluation.standard import StandardTask
+
+
+def write_image(path: Path, level: int, side: int = 8) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((side, side, 3), level, np.uint8))
+
+
+def shown(source: Standard) -> dict[str, list[str]]:
+    """The classes of each image, by name."""
+    found = {}
+    for index in range(len(source)):
+        row = np.atleast_1d(source.labels[index])
+        numbers = np.flatnonzero(row) if hasattr(source.labels, "num_classes") else row
+        found[source.name(index)] = [source.classes[number] for number in numbers]
+    return found
+
+
+@pytest.fixture
+def imagenet(tmp_path: Path) -> Path:
+    for number, wnid in enumerate(("n01440764", "n01443537")):
+        for index in range(10):
+            write_image(tmp_path / "train" / wnid / f"{wnid}_{index}.JPEG", 20 * number + index)
+        write_image(tmp_path / "val" / wnid / f"ILSVRC2012_val_0000000{number}.JPEG", 100 + number)
+    return tmp_path
+
+
+def test_imagenet_lies_in_folders_and_the_official_lists_choose_labels(imagenet: Path) -> None:
+    official = imagenet / "1percent.txt"
+    official.write_text("n01440764_3.JPEG\nn01443537_7.JPEG\nn01443537_1.JPEG\n")
+    task = StandardTask("imagenet", imagenet, label_list=official, val=0.4, complete=False)
+    assert [task.train.name(index).rpartition("/")[2] for index in range(3)] == [
+        "n01440764_3.JPEG", "n01443537_1.JPEG", "n01443537_7.JPEG",
+    ]  # fmt: skip
+    assert len(task.parts.test) == 2
+    official.write_text("n01440764_99.JPEG\n")
+    with pytest.raises(DataError) as caught:
+        StandardTask("imagenet", imagenet, label_list=official, complete=False)
+    assert caught.value.problems[0].got == "n01440764_99.JPEG"
+
+
+def test_places205_is_a_list_of_paths_and_numbers(tmp_path: Path) -> None:
+    rows = "a/abbey/gsun_0003d7ee4fb6a7e2ca8d9d6dde1bb3e5.jpg 0\na/airport_terminal/gsun_f6a1e4ad.jpg 1\n"
+    lists = tmp_path / "trainvalsplit_places205"
+    lists.mkdir()
+    (lists / "val_places205.csv").write_text(rows)
+    write_image(tmp_path / "images256" / "a/abbey/gsun_0003d7ee4fb6a7e2ca8d9d6dde1bb3e5.jpg", 90)
+    places = Standard("places205", tmp_path, "val", complete=False)
+    assert places.classes == ["a/abbey", "a/airport_terminal"]
+    assert places.labels.tolist() == [0, 1]
+    np.testing.assert_allclose(places.image(0), 90, atol=2)
+
+
+def test_inaturalist_has_a_taxonomy(tmp_path: Path) -> None:
+    category = {
+        "id": 1, "name": "Eisenia fetida", "common_name": "Red Wiggler Worm", "supercategory": "Animalia",
+        "kingdom": "Animalia", "phylum": "Annelida", "class": "Clitellata", "order": "Haplotaxida",
+        "family": "Lumbricidae", "genus": "Eisenia", "specific_epithet": "fetida", "image_dir_name": "00001_Animalia",
+    }  # fmt: skip
+    other = {**category, "id": 0, "name": "Lumbricus terrestris", "genus": "Lumbricus"}
+    annotations = {
+        "images": [
+            {"id": 5, "file_name": "val/00001_Animalia/b.jpg"},
+            {"id": 9, "file_name": "val/00000_Animalia/a.jpg"},
+        ],
+        "annotations": [{"id": 0, "image_id": 5, "category_id": 1}, {"id": 1, "image_id": 9, "category_id": 0}],
+        "categories": [category, other],
+    }
+    (tmp_path / "val.json").write_text(json.dumps(annotations))
+    found = Standard("inat2021", tmp_path, "val", complete=False)
+    assert shown(found) == {
+        "val/00000_Animalia/a.jpg": ["Lumbricus terrestris"], "val/00001_Animalia/b.jpg": ["Eisenia fetida"],
+    }  # fmt: skip
+    assert found.taxa[1] == [
+        "Animalia", "Annelida", "Clitellata", "Haplotaxida", "Lumbricidae", "Eisenia", "Eisenia fetida",
+    ]  # fmt: skip
+
+
+def test_voc_tells_difficult_objects_from_absent_ones(tmp_path: Path) -> None:
+    main = tmp_path / "VOCdevkit/VOC2007/ImageSets/Main"
+    main.mkdir(parents=True)
+    (main / "aeroplane_test.txt").write_text("000001 -1\n000002  1\n000004  0\n")
+    (main / "car_test.txt").write_text("000001  1\n000002  1\n000004 -1\n")
+    found = Standard("voc07", tmp_path, "test", complete=False)
+    assert shown(found) == {"000001.jpg": ["car"], "000002.jpg": ["aeroplane", "car"], "000004.jpg": []}
+    assert [np.flatnonzero(found.ignored[index]).tolist() for index in range(3)] == [[], [], [0]]
+    assert SETS["voc07"].metric == "map11"
+
+
+def test_coco_categories_keep_their_order_whatever_their_ids(tmp_path: Path) -> None:
+    annotations = {
+        "images": [{"id": 139, "file_name": "000000000139.jpg"}, {"id": 285, "file_name": "000000000285.jpg"}],
+        "annotations": [
+            {"id": 1, "image_id": 139, "category_id": 90, "bbox": [1, 1, 4, 4], "iscrowd": 0},
+            {"id": 2, "image_id": 139, "category_id": 1, "bbox": [1, 1, 4, 4], "iscrowd": 0},
+            {"id": 3, "image_id": 139, "category_id": 1, "bbox": [2, 1, 4, 4], "iscrowd": 0},
+        ],
+        "categories": [{"id": 90, "name": "toothbrush"}, {"id": 1, "name": "person"}],
+    }
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/instances_val2017.json").write_text(json.dumps(annotations))
+    found = Standard("coco2017", tmp_path, "val", complete=False)
+    assert shown(found) == {"000000000139.jpg": ["person", "toothbrush"], "000000000285.jpg": []}
+
+
+def test_openimages_ignores_what_nobody_has_verified(tmp_path: Path) -> None:
+    (tmp_path / "class-descriptions-boxable.csv").write_text(
+        "/m/011k07,Tortoise\n/m/011q46kg,Container\n/m/012074,Magpie\n"
+    )
+    (tmp_path / "test-annotations-human-imagelabels-boxable.csv").write_text(
+        "ImageID,Source,LabelName,Confidence\n000026e7ee790996,verification,/m/011k07,1\n"
+        "000026e7ee790996,verification,/m/012074,0\n000062a39995e348,crowdsource-verification,/m/012074,1\n"
+    )
+    found = Standard("openimages", tmp_path, "test", complete=False)
+    assert shown(found) == {"000026e7ee790996.jpg": ["Tortoise"], "000062a39995e348.jpg": ["Magpie"]}
+    assert [np.flatnonzero(found.ignored[index]).tolist() for index in range(2)] == [[1], [0, 1]]
+
+
+def test_the_red_frame_of_objectnet_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "images/air_freshener/0a1b.png"
+    write_image(path, 80, side=20)
+    framed = cv2.copyMakeBorder(cv2.imread(str(path)), 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(0, 0, 255))
+    cv2.imwrite(str(path), framed)
+    found = Standard("objectnet", tmp_path, "test", complete=False)
+    assert found.classes == ["air_freshener"]
+    np.testing.assert_array_equal(found.image(0), np.full((20, 20, 3), 80))
+
+
+def test_torchvision_reads_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import CIFAR10
+
+    monkeypatch.setattr(CIFAR10, "_check_integrity", lambda self: True)
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    pixels = np.arange(2 * 3072, dtype=np.uint32).astype(np.uint8).reshape(2, 3072)
+    for batch in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]:
+        (folder / batch).write_bytes(pickle.dumps({"data": pixels, "labels": [3, 8]}))
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
+    found = Standard("cifar10", tmp_path, "test", complete=False)
+    assert shown(found) == {"CIFAR10/test/0": ["cat"], "CIFAR10/test/1": ["ship"]}
+    np.testing.assert_array_equal(found.image(1), pixels[1].reshape(3, 32, 32).transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("name", sorted(SETS))
+def test_what_is_not_there_is_said_with_where_it_comes_from(name: str, tmp_path: Path) -> None:
+    known = SETS[name]
+    with pytest.raises(DataError) as caught:
+        Standard(name, tmp_path, next(iter(known.images)))
+    assert caught.value.problems[0].path.startswith(f"{name}: ")
+    assert known.where in caught.value.problems[0].expected
+
+
+def test_counts_are_held_against_the_published_ones(imagenet: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        Standard("imagenet", imagenet, "val")
+    assert (caught.value.problems[0].got, caught.value.problems[0].message) == (2, "val must have 50,000 images")
+    with pytest.raises(ConfigError):
+        Standard("imagenet", imagenet, "test")
+
+
+def test_the_two_suites_are_complete() -> None:
+    assert len(set(VTAB)) == 19 and set(VTAB) <= set(SETS)
+    assert len(set(SIMCLR_TRANSFER)) == 12 and set(SIMCLR_TRANSFER) <= set(SETS)
