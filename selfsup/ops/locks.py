@@ -54,8 +54,8 @@ def living_holder(path: Path) -> str | None:
     except OSError:
         return None
     host, process, *identity = words if len(words) >= 2 else ("another machine", "unknown")
-    if [host, *identity[1:]] == [socket.gethostname(), _namespace()] and process.isdecimal():
-        dead = _birth(process) != identity[0]
+    if [host, *identity[1:]] == [socket.gethostname(), process_namespace()] and process.isdecimal():
+        dead = process_birth(process) != identity[0]
     else:
         dead = age > STALE_SECONDS
     return None if dead else f"process {process} on {host}"
@@ -68,7 +68,7 @@ def _take(path: Path) -> bool:
         return False
     own = str(os.getpid())
     with os.fdopen(file, "w") as lock:
-        lock.write(f"{socket.gethostname()} {own} {_birth(own)} {_namespace()}")
+        lock.write(f"{socket.gethostname()} {own} {process_birth(own)} {process_namespace()}")
     return True
 
 
@@ -78,7 +78,7 @@ def _refresh(path: Path, done: threading.Event) -> None:
             os.utime(path)
 
 
-def _birth(process: str) -> str:
+def process_birth(process: str) -> str:
     """When a living process of this machine began, so that another one with its number is not taken for it."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
@@ -96,7 +96,7 @@ def _answers(process: int) -> bool:
     return True
 
 
-def _namespace() -> str:
+def process_namespace() -> str:
     """What tells containers of one host name apart, whose processes do not see each other."""
     try:
         return os.readlink("/proc/self/ns/pid")

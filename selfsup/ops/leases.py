@@ -1,0 +1,149 @@
+"""One holder at a time for a piece of work, on network file systems too: a dead one is replaced, a living one never."""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+from selfsup.ops.locks import process_birth, process_namespace
+
+STALE_SECONDS = 120.0
+BEAT_SECONDS = 15.0
+_RELEASED = "released"
+
+
+class Lease:
+    """The right to do a piece of work, held until it is released or its holder dies.
+
+    Each lease is a file of its own, ``PATH.1``, ``PATH.2`` and so on, and only the newest counts. To take over from a
+    dead holder is to make the next file, which just one process can, for ``link`` fails where a name is taken. Nothing
+    is ever renamed or removed that another process may be about to hold. A holder touches its file every fifteen
+    seconds. One of this machine is dead if its process is gone; one of another machine if its file was not touched for
+    two minutes by the clock of the file system.
+
+    Args:
+        file: the lease's own file.
+        number: of the lease.
+    """
+
+    def __init__(self, file: Path, number: int) -> None:
+        self.file, self.number = file, number
+        self._over = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    @classmethod
+    def take(cls, path: Path) -> "Lease | None":
+        """A lease, or None if a living process holds one.
+
+        Args:
+            path: what is held; its folder must be there.
+        """
+        while True:
+            number = newest(path)
+            if number and living_holder(path) is not None:
+                return None
+            file = _file(path, number + 1)
+            if not _made(file):
+                continue
+            if newest(path) == number + 1:
+                for older in range(number, 0, -1):
+                    try:
+                        _file(path, older).unlink()
+                    except FileNotFoundError:
+                        break
+                return cls(file, number + 1)
+            file.unlink()  # made again where a later one had replaced it
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nobody has taken it over, as after a machine was asleep for long."""
+        return newest(self.file.with_suffix("")) == self.number
+
+    def release(self) -> None:
+        """Let others take it."""
+        self._over.set()
+        with contextlib.suppress(OSError):
+            partial = self.file.with_name(f"{self.file.name}.partial")
+            partial.write_text(_RELEASED)
+            partial.replace(self.file)
+
+    def __enter__(self) -> "Lease":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(self.file)
+
+
+def _made(file: Path) -> bool:
+    """Make a file that names this process, whole and at once; whether it was not there before."""
+    own = str(os.getpid())
+    partial = file.with_name(f".{file.name}.{own}.{threading.get_ident()}")
+    partial.write_text(f"{socket.gethostname()} {own} {process_birth(own)} {process_namespace()}")
+    try:
+        os.link(partial, file)
+    except FileExistsError:
+        return False
+    finally:
+        partial.unlink()
+    return True
+
+
+def newest(path: Path) -> int:
+    """The number of the newest lease of a path; 0 if there was none."""
+    prefix = f"{path.name}."
+    with os.scandir(path.parent) as entries:
+        numbers = [
+            int(entry.name[len(prefix) :])
+            for entry in entries
+            if entry.name.startswith(prefix) and entry.name[len(prefix) :].isdecimal()
+        ]
+    return max(numbers, default=0)
+
+
+def living_holder(path: Path) -> str | None:
+    """Who holds a lease of a path, in words; None if nobody does, or a process that is dead."""
+    words = holder_of(path)
+    if words is None:
+        return None
+    host, process, birth, namespace = words
+    if (host, namespace) == (socket.gethostname(), process_namespace()):
+        alive = process_birth(process) == birth
+    else:
+        alive = _age(_file(path, newest(path))) < STALE_SECONDS
+    return f"process {process} on {host}" if alive else None
+
+
+def holder_of(path: Path) -> tuple[str, str, str, str] | None:
+    """Host, process, its birth and namespace of who has not released the newest lease of a path, dead or alive."""
+    try:
+        words = _file(path, newest(path)).read_text().split()
+    except OSError:
+        return None
+    if words == [_RELEASED]:
+        return None
+    return (words[0], words[1], words[2], words[3]) if len(words) == 4 else ("another machine", "unknown", "-", "")
+
+
+def _file(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")
+
+
+def _age(file: Path) -> float:
+    """Seconds since a file was touched, both times by the clock of its file system."""
+    probe = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}.{time.monotonic_ns()}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - file.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()

@@ -1,0 +1,147 @@
+"""Working through the cells of a study: killed and started again, on one machine or on several, each cell once."""
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from selfsup.errors import ConfigError, SelfsupError
+from selfsup.ops.files import write_record
+from selfsup.ops.leases import Lease
+from selfsup.studies.cells import ABOUT, DONE, ERROR, LEASE, Cell, Output, State, output_of, plain, state_of
+from selfsup.studies.study import Study
+
+WAIT = 2.0  # seconds between looks at cells that others are at work on
+
+
+@dataclass
+class Runner:
+    """Does the cells of a study that are still to be done; several may work in one folder at the same time.
+
+    Results are only ever read from disk, so that it does not matter who computed them, or whether he lives.
+
+    Args:
+        study: what is to be done.
+        root: the study's folder, which others may share.
+        seconds: of the budget; no cell is begun whose predicted end lies behind it. None for all cells.
+        predict: seconds that a cell will take; None where it is not known.
+        retry: whether failed cells are done again.
+        fail_fast: stop at the first failure instead of going on with cells that do not need the failed one.
+        say: told what happens, a line each.
+    """
+
+    study: Study
+    root: Path
+    seconds: float | None = None
+    predict: Callable[[Cell], float | None] = lambda cell: None
+    retry: bool = False
+    fail_fast: bool = False
+    say: Callable[[str], object] = print
+    wait: float = WAIT
+    _tried: set[str] = field(default_factory=set)
+
+    def states(self) -> dict[str, State]:
+        """Where each cell stands, by identity."""
+        return {cell.identity: state_of(cell.folder(self.root)) for cell in self.study.cells()}
+
+    def run(self) -> dict[str, State]:
+        """Work until nothing is left that can be done within the budget.
+
+        Returns:
+            Where each cell stands then.
+        """
+        cells = self.study.cells()
+        check_study(self.root, self.study)
+        began = time.monotonic()
+        while True:
+            outcome = self._one_round(cells, began)
+            if outcome == "waiting":
+                time.sleep(self.wait)
+            elif outcome == "over":
+                return self.states()
+
+    def _one_round(self, cells: Sequence[Cell], began: float) -> str:
+        """Look for the first cell that can be done, and do it: 'worked', 'waiting' for others, or 'over'."""
+        done = {cell.identity for cell in cells if state_of(cell.folder(self.root)) == "done"}
+        waiting = False
+        for cell in cells:
+            if cell.identity in done or cell.identity in self._tried:
+                continue
+            state = state_of(cell.folder(self.root))
+            if state == "done":  # by somebody else, since the round began
+                return "worked"
+            if state == "running":
+                waiting = True
+                continue
+            if state == "failed" and not self.retry:
+                continue
+            missing = [needed for needed in cell.needs.values() if needed.identity not in done]
+            if missing or not self._in_budget(cell, began):
+                continue
+            if (lease := self._take(cell)) is None:
+                waiting = True
+                continue
+            failed = not self._work(cell, lease, position=f"{len(done) + 1} of {len(cells)}")
+            return "over" if failed and self.fail_fast else "worked"
+        return "waiting" if waiting else "over"
+
+    def _in_budget(self, cell: Cell, began: float) -> bool:
+        if self.seconds is None:
+            return True
+        left = self.seconds - (time.monotonic() - began)
+        return left > (self.predict(cell) or 0.0)
+
+    def _take(self, cell: Cell) -> Lease | None:
+        folder = cell.folder(self.root)
+        folder.mkdir(parents=True, exist_ok=True)
+        return Lease.take(folder / LEASE)
+
+    def _work(self, cell: Cell, lease: Lease, *, position: str) -> bool:
+        """Do a cell under a lease; whether it came to its end."""
+        folder = cell.folder(self.root)
+        with lease:
+            if (folder / DONE).is_file():  # done between the look and the lease
+                return True
+            about = {"name": cell.name, "identity": cell.identity, "seed": cell.seed, "factors": plain(cell.factors)}
+            about["work"] = {"type": type(cell.work).__name__, **plain(cell.work)}
+            write_record(folder / ABOUT, json.dumps(about, indent=1) + "\n")
+            (folder / ERROR).unlink(missing_ok=True)
+            self.say(f"{position}: {cell.name}")
+            started = time.monotonic()
+            try:
+                inputs = {name: output_of(needed, self.root) for name, needed in cell.needs.items()}
+                kept = cell.work.run(folder, inputs)
+            except Exception as error:
+                self._tried.add(cell.identity)
+                text = str(error) if isinstance(error, SelfsupError) else traceback.format_exc()
+                write_record(folder / ERROR, text + "\n")
+                self.say(f"{cell.name} has failed: {text.strip().splitlines()[-1]} (whole in {folder / ERROR})")
+                return False
+            if not lease.is_held:
+                self.say(f"{cell.name}: another process has taken it over; what it computes counts")
+                return True
+            result = {"identity": cell.identity, "seconds": round(time.monotonic() - started, 3), "kept": plain(kept)}
+            write_record(folder / DONE, json.dumps(result, indent=1) + "\n")
+        return True
+
+
+def check_study(root: Path, study: Study) -> None:
+    """Make the study's folder, and reject one that holds another study.
+
+    Raises:
+        ConfigError: if it does.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    path = root / "study.json"
+    if path.is_file():
+        there = json.loads(path.read_text(encoding="utf-8"))["name"]
+        if there != study.name:
+            raise ConfigError.at("--work-dir", f"{root} holds another study", got=there, expected=f"not {study.name}")
+    write_record(path, json.dumps({"name": study.name, "question": study.question}, indent=1) + "\n")
+
+
+def finished(study: Study, root: Path) -> list[tuple[Cell, Output]]:
+    """The cells that are done, with what they have left."""
+    return [(cell, output_of(cell, root)) for cell in study.cells() if state_of(cell.folder(root)) == "done"]

@@ -1,0 +1,53 @@
+"""A study: its cells in the order in which they tell most."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from selfsup.errors import ConfigError
+from selfsup.studies.cells import Cell
+
+
+@dataclass(frozen=True)
+class Study:
+    """Cells of one or several axes, for some seeds.
+
+    Args:
+        name: what pages and tables call it.
+        axes: each gives its cells for a seed; equal cells of several axes are done once.
+        seeds: of the repetitions. All cells of the first come before any of the second: half of the time gives the
+            whole picture once, and not half of it twice.
+        question: what it asks, in a sentence.
+    """
+
+    name: str
+    axes: Sequence[Callable[[int], Sequence[Cell]]]
+    seeds: Sequence[int] = (0, 1, 2)
+    question: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.axes or not self.seeds:
+            raise ConfigError.at("study", "needs one axis and one seed at least", got=self.name)
+
+    def cells(self) -> list[Cell]:
+        """Every cell once, needed ones before those that need them, seed by seed.
+
+        Raises:
+            ConfigError: if two different cells would have one name.
+        """
+        ordered: dict[str, Cell] = {}
+
+        def add(cell: Cell) -> None:
+            if cell.identity not in ordered:
+                for needed in cell.needs.values():
+                    add(needed)
+                ordered[cell.identity] = cell
+
+        for seed in self.seeds:
+            for axis in self.axes:
+                for cell in axis(seed):
+                    add(cell)
+        by_name: dict[str, Cell] = {}
+        for cell in ordered.values():
+            if by_name.setdefault(cell.name, cell) is not cell:
+                raise ConfigError.at("study", "two different cells have one name", got=cell.name)
+        return list(ordered.values())

@@ -1,0 +1,70 @@
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from selfsup.ops import leases
+from selfsup.ops.leases import Lease, living_holder, newest
+
+
+def test_one_holder_at_a_time_and_the_next_after_it_has_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    with Lease.take(path) or pytest.fail("nobody holds it") as first:
+        assert first.is_held
+        assert Lease.take(path) is None
+        assert living_holder(path) is not None
+    assert living_holder(path) is None
+    with Lease.take(path) or pytest.fail("it was released") as second:
+        assert second.number == first.number + 1
+        assert [file.name for file in tmp_path.iterdir()] == [f"lease.{second.number}"]
+
+
+def test_a_dead_process_is_replaced_at_once_and_a_silent_machine_after_two_minutes(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    (tmp_path / "lease.4").write_text(f"{os.uname().nodename} {os.getpid()} 1 {leases.process_namespace()}")
+    assert living_holder(path) is None
+    file = tmp_path / "lease.5"
+    file.write_text("elsewhere 77 123 pid:[1]")
+    assert living_holder(path) == "process 77 on elsewhere"
+    assert Lease.take(path) is None
+    long_ago = time.time() - leases.STALE_SECONDS - 5
+    os.utime(file, (long_ago, long_ago))
+    with Lease.take(path) or pytest.fail("the machine is silent") as lease:
+        assert lease.number == 6
+    (tmp_path / "lease.7").write_text("another takes over")
+    assert not lease.is_held
+
+
+def count_up(folder: Path, rounds: int) -> None:
+    """Read, wait, write: any two holders at a time would lose a count."""
+    done = 0
+    while done < rounds:
+        if (lease := Lease.take(folder / "lease")) is None:
+            time.sleep(0.001)
+            continue
+        with lease:
+            counter = folder / "counter"
+            value = int(counter.read_text() or 0)
+            time.sleep(0.001)
+            counter.write_text(str(value + 1))
+        done += 1
+
+
+def test_no_count_is_lost_by_four_processes_of_which_one_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "counter").write_text("0")
+    context = multiprocessing.get_context("fork")
+    counting = [context.Process(target=count_up, args=(tmp_path, 25)) for _ in range(3)]
+    endless = context.Process(target=count_up, args=(tmp_path, 10**9))
+    for process in (*counting, endless):
+        process.start()
+    time.sleep(0.3)
+    os.kill(endless.pid or 0, signal.SIGKILL)
+    endless.join()
+    for process in counting:
+        process.join()
+    assert all(process.exitcode == 0 for process in counting)
+    assert int((tmp_path / "counter").read_text()) >= 75
+    assert newest(tmp_path / "lease") >= 75
