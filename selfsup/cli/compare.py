@@ -113,7 +113,9 @@ def _print_by(chosen: argparse.Namespace, lines: Sequence[Any], names: Sequence[
         for column in (chosen.by, "points", "95 %", "images"):
             table.add_column(column, justify="left" if column == chosen.by else "right")
         for name, each in sorted(found.items(), key=lambda item: (not item[1].clear, -item[1].value)):
-            interval = "" if each.low is None else f"{100 * each.low:+.1f} to {100 * each.high:+.1f}"
+            interval = (
+                "" if each.low is None or each.high is None else f"{100 * each.low:+.1f} to {100 * each.high:+.1f}"
+            )
             table.add_row(name, f"{100 * each.value:+.1f}", interval, str(each.n), style="bold" if each.clear else None)
         console.print(table)
 
@@ -122,9 +124,10 @@ def _taxa(chosen: argparse.Namespace, line: Any) -> list[str] | None:
     if chosen.by == "class":
         return None
     from selfsup.data.hierarchy import Hierarchy
+    from selfsup.evaluation.comparison import predictions_of_entry
 
     if chosen.hierarchy is None:
         raise ConfigError.at("--hierarchy", "needed for --by taxon: a CSV file of the classes and what they belong to")
     hierarchy = Hierarchy.from_csv(chosen.hierarchy)
-    classes = line.classes()
-    return [hierarchy.parent(name) for name in classes]
+    found = predictions_of_entry(next(iter(line.entries.values())))
+    return None if found is None else [hierarchy.lineages[name][-1] for name in found.class_names]

@@ -36,13 +36,10 @@ def timm_start(spec: str, *, recipe: str | None) -> tuple[dict[str, Any], str, l
     card = weights_card(
         {"type": "Timm", "name": name},
         found.backbone,
-        mean=contract.mean,
-        std=contract.std,
-        size=contract.size,
+        input_contract=contract,
         recipe={"config": spec, "method": "pretrained weights of timm"},
         step=None,
         license=found.license or "unknown: see timm's page of the weights",
-        stated={"resize": contract.resize, "interpolation": contract.interpolation},
     )
     file = _write(found.backbone.state_dict(), f"{name}.pth", card)
     options: dict[str, Any] = {}

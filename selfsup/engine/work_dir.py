@@ -32,7 +32,7 @@ RESULTS = (
 )
 """What a run writes in any case; hooks may write more."""
 LOCK = "run.lock"
-"""There as long as a run is at work; it names the process."""
+"""Its file is there as long as a run is at work, and names the process."""
 
 
 def check_writable(work_dir: Path) -> None:
@@ -86,7 +86,7 @@ def found_before(work_dir: Path) -> set[str]:
         return told
     # No run was here, or one that was killed while it wrote.
     names = {path.name for path in work_dir.iterdir()} if work_dir.is_dir() else set()
-    return names - {*RESULTS, EARLIER, LOCK}
+    return {name for name in names - {*RESULTS, EARLIER} if not name.startswith(LOCK)}
 
 
 def archive(
@@ -105,8 +105,8 @@ def archive(
     archived: Path | None = None
     if is_main():
         root = Path(work_dir).absolute()
-        staying = ({*keep, *_read_from(root, config or {})} - set(RESULTS)) | {EARLIER, LOCK}
-        if leaving := [path for path in root.iterdir() if path.name not in staying]:
+        staying = ({*keep, *_read_from(root, config or {})} - set(RESULTS)) | {EARLIER}
+        if leaving := [path for path in root.iterdir() if path.name not in staying and not path.name.startswith(LOCK)]:
             archived = root / EARLIER / unused_name(root / EARLIER)
             archived.mkdir(parents=True)
             for path in leaving:

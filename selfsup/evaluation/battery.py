@@ -8,6 +8,7 @@ from typing import Any
 
 from selfsup.evaluation.baselines import ImageStatistics
 from selfsup.evaluation.evaluator import evaluate_task, fitting
+from selfsup.evaluation.features import device_of
 from selfsup.evaluation.leaks import Leaks
 from selfsup.evaluation.opening import relatives
 from selfsup.evaluation.representation import Representation
@@ -29,19 +30,20 @@ DEFAULT_PROTOCOLS: dict[str, dict[str, Any]] = {
 def baselines_of(spec: str, representation: Representation, *, cache: Path | None = None) -> list[Representation]:
     """What needs no training, shown the same images: hand-made statistics, and the network with random weights.
 
-    Where the weights began from others that are still there, those are a baseline too.
+    Where the weights began from others that are still there, those are a baseline too. A fusion has the first alone.
 
     Args:
         spec: what the representation was opened by, see :func:`~selfsup.evaluation.opening.open_representation`.
         representation: what is evaluated.
         cache: the folder of the features.
     """
-    contract = representation.input_contract
-    shown = {"input_contract": contract, "cache": cache, "device": representation.device}
-    found = [Representation(ImageStatistics(), name="image statistics", **shown)]
-    for part in spec.split("+"):
-        for name, backbone in relatives(part):
-            found.append(Representation(backbone, name=f"{part}, {name}", layer=representation.layer, **shown))
+    shown: dict[str, Any] = {"input_contract": representation.input_contract, "cache": cache}
+    device = device_of(representation.backbone)
+    found = [Representation(ImageStatistics().to(device), name="image statistics", **shown)]
+    if "+" not in spec:
+        for name, backbone in relatives(spec):
+            own = {"layer": representation.layer, **shown}
+            found.append(Representation(backbone.to(device), name=f"{spec}, {name}", **own))
     return found
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from selfsup.errors import DataError
-from selfsup.evaluation.rows import Row, read_predictions, read_rows
-from selfsup.evaluation.scores import Difference, Score, paired, paired_by
+from selfsup.evaluation.rows import Row, read_rows
+from selfsup.evaluation.scores import Difference, Predictions, Score, paired, paired_by
 
 RESULTS = "results.jsonl"
 _MAIN = ("top1", "per_class", "map")
@@ -125,10 +125,8 @@ def difference(line: Line, first: str, second: str) -> Difference | None:
     """How far the second is ahead on the same test images; None where predictions are not there."""
     if line.score not in ("top1", "top5", "per_class"):
         return None
-    found = [_predictions(line.entries[name]) for name in (first, second) if name in line.entries]
-    if len(found) < 2 or any(each is None for each in found):
-        return None
-    return paired(found[0], found[1], metric=line.score)  # type: ignore[arg-type]
+    found = _both(line, first, second)
+    return None if found is None else paired(*found, metric=line.score)  # type: ignore[arg-type]
 
 
 def differences_by(line: Line, first: str, second: str, taxa: Sequence[str] | None = None) -> dict[str, Difference]:
@@ -143,11 +141,18 @@ def differences_by(line: Line, first: str, second: str, taxa: Sequence[str] | No
     Raises:
         DataError: if predictions are not there.
     """
-    found = [_predictions(line.entries[name]) for name in (first, second)]
-    if any(each is None for each in found):
+    found = _both(line, first, second)
+    if found is None:
         raise DataError.at("predictions", f"of {first} or {second} are not beside their rows")
-    return paired_by(found[0], found[1], taxa)  # type: ignore[arg-type]
+    return paired_by(*found, taxa)
 
 
-def _predictions(entry: Entry) -> Any:
+def _both(line: Line, first: str, second: str) -> tuple[Predictions, Predictions] | None:
+    found = [predictions_of_entry(line.entries[name]) for name in (first, second) if name in line.entries]
+    there = [each for each in found if each is not None]
+    return (there[0], there[1]) if len(there) == 2 else None
+
+
+def predictions_of_entry(entry: Entry) -> Predictions | None:
+    """What was predicted for each test image; None if that is not there."""
     return read_predictions(entry.file, entry.row)

@@ -18,7 +18,6 @@ class Mistake:
     """One test image whose label was not predicted.
 
     Args:
-        index: position in the test source.
         name: of the image.
         label: the class it has.
         predicted: the class it was given.
@@ -26,10 +25,8 @@ class Mistake:
         confidence: of the prediction, a softmax of the logits, in [0, 1].
         agree: how many protocols give the same wrong class.
         protocols: how many there are.
-        rank: of the label among the logits, 1 for the greatest.
     """
 
-    index: int
     name: str
     label: str
     predicted: str
@@ -37,10 +34,9 @@ class Mistake:
     confidence: float
     agree: int
     protocols: int
-    rank: int
 
 
-def find_mistakes(predictions: Mapping[str, Predictions], names: Sequence[str], *, by: str) -> list[Mistake]:
+def find_mistakes(predictions: Mapping[str, Predictions], *, by: str) -> list[Mistake]:
     """The mistakes of one protocol, sorted by kind, then by how many protocols agree and how sure the one is.
 
     A label is doubtful where every protocol gives the same other class with a confidence of at least one half and the
@@ -49,24 +45,20 @@ def find_mistakes(predictions: Mapping[str, Predictions], names: Sequence[str], 
 
     Args:
         predictions: of the same test source, by protocol.
-        names: of the source's images.
-        by: the protocol whose mistakes are listed; gives logits.
+        by: the protocol whose mistakes are listed; it has named images, and confidences or logits.
     """
     own = predictions[by]
-    assert own.logits is not None
-    others = {name: dict(zip(each.index.tolist(), each.predicted, strict=True)) for name, each in predictions.items()}
-    shifted = own.logits - own.logits.max(axis=1, keepdims=True)
-    confidence = 1 / np.exp(shifted).sum(axis=1)
+    assert own.names is not None
+    given = {name: dict(zip(each.index.tolist(), each.predicted, strict=True)) for name, each in predictions.items()}
+    confidence, in_top = own.confidence, own.top(5)
     found = []
-    for row in np.flatnonzero(~own.right):
-        index, label, predicted = int(own.index[row]), int(own.labels[row]), int(own.predicted[row])
-        agree = sum(each.get(index) == predicted for each in others.values())
-        logits = own.logits[row]
-        rank = 1 + int((logits > logits[label]).sum()) if label < len(logits) else len(logits) + 1
-        unanimous = agree == len(others) and confidence[row] >= _SURE
-        kind = KINDS[1] if rank <= 5 and len(logits) > 5 else KINDS[0] if unanimous else KINDS[2]
-        right, given = (str(number) if own.classes is None else own.classes[number] for number in (label, predicted))
-        found.append(Mistake(index, names[index], right, given, kind, float(confidence[row]), agree, len(others), rank))
+    for row in np.flatnonzero(~own.right).tolist():
+        index, predicted = int(own.index[row]), int(own.predicted[row])
+        agree = sum(each.get(index) == predicted for each in given.values())
+        unanimous = agree == len(given) and confidence[row] >= _SURE
+        kind = KINDS[1] if in_top[row] and len(own.class_names) > 5 else KINDS[0] if unanimous else KINDS[2]
+        label, shown = own.class_names[int(own.labels[row])], own.class_names[predicted]
+        found.append(Mistake(own.names[row], label, shown, kind, float(confidence[row]), agree, len(given)))
     return sorted(found, key=lambda each: (KINDS.index(each.kind), -each.agree, -each.confidence, each.name))
 
 
@@ -74,9 +66,7 @@ def write_mistakes(mistakes: Sequence[Mistake], path: Path) -> None:
     """A CSV file, a line for each."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("name", "label", "predicted", "kind", "confidence", "protocols_that_agree", "rank_of_label"))
+        writer.writerow(("name", "label", "predicted", "kind", "confidence", "protocols_that_agree"))
         for each in mistakes:
             agree = f"{each.agree} of {each.protocols}"
-            writer.writerow(
-                (each.name, each.label, each.predicted, each.kind, f"{each.confidence:.3f}", agree, each.rank)
-            )
+            writer.writerow((each.name, each.label, each.predicted, each.kind, f"{each.confidence:.3f}", agree))

@@ -1,5 +1,7 @@
 """From what people call weights to a representation: a work dir, a file with a card, or a name of timm's."""
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,11 @@ from selfsup.data.input_contract import InputContract
 from selfsup.errors import CheckpointError
 from selfsup.evaluation.representation import Representation
 from selfsup.ops.dist import local_device
+from selfsup.registry import BACKBONES
 from selfsup.weights.card import card_path, read_card
-from selfsup.weights.load import exported_file, trained_backbone
+from selfsup.weights.digest import digest_of
+from selfsup.weights.load import exported_file, load_backbone, trained_backbone
+from selfsup.weights.settings import without_fetching
 
 TIMM = "timm:"
 
@@ -24,6 +29,7 @@ def open_representation(
     layer: str = "pooled",
     device: str | torch.device | None = None,
     name: str | None = None,
+    cache: Path | None = None,
     batch_size: int = 64,
     num_workers: int = 2,
     **stated: Any,
@@ -36,6 +42,7 @@ def open_representation(
         layer: see :class:`~selfsup.evaluation.Representation`.
         device: where it computes; None takes the GPU where there is one.
         name: what tables call it; None stands for ``spec``.
+        cache: a folder for the features, see :class:`~selfsup.evaluation.Representation`.
         batch_size: images at a time.
         num_workers: threads that decode ahead.
         stated: fields of the input contract that count instead of the card's, such as ``size``.
@@ -62,9 +69,42 @@ def open_representation(
         contract.replace(**stated),
         name=name or text,
         layer=layer,
+        cache=cache,
         batch_size=batch_size,
         num_workers=num_workers,
     )
+
+
+def relatives(spec: str) -> Iterator[tuple[str, nn.Module]]:
+    """Networks that what some weights are worth is measured by, each with a word for it.
+
+    Args:
+        spec: as for :func:`open_representation`.
+
+    Yields:
+        ``'untrained'``: the same network with random weights, always the same ones. ``'before training'``: with the
+        weights that the training began with, where the card names their file and it is still the same.
+    """
+    described: Mapping[str, Any] = {"type": "Timm", "name": spec.removeprefix(TIMM)}
+    started_from: Mapping[str, Any] = {}
+    if not spec.startswith(TIMM):
+        card = read_card(exported_file(Path(spec).expanduser())) or {}
+        described = without_fetching(card["backbone"])
+        started_from = (card.get("recipe") or {}).get("started_from") or {}
+    yield "untrained", _drawn(described)
+    file = Path(started_from.get("file", ""))
+    if started_from and file.is_file() and digest_of(file) == started_from.get("sha256"):
+        backbone = _drawn(described)
+        with contextlib.suppress(CheckpointError):
+            load_backbone(file, backbone)
+            yield "before training", backbone
+
+
+def _drawn(described: Mapping[str, Any]) -> nn.Module:
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        backbone: nn.Module = BACKBONES.build(dict(described))
+    return backbone.eval()
 
 
 @dataclass(frozen=True, eq=False)

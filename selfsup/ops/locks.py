@@ -1,4 +1,4 @@
-"""A file that one process at a time holds, on network file systems too."""
+"""One holder at a time, on network file systems too: a dead one is replaced, a living one never."""
 
 import contextlib
 import os
@@ -8,77 +8,163 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 
 STALE_SECONDS = 120.0
-REFRESH_SECONDS = 20.0
+BEAT_SECONDS = 15.0
+
+
+class Lease:
+    """The right to do a piece of work, held until it is released or its holder dies.
+
+    Each lease is a file of its own, ``PATH.1``, ``PATH.2`` and so on, and only the newest counts. To take over from a
+    dead holder is to make the next file, which just one process can, for ``link`` fails where a name is taken, and then
+    to remove the dead one's. Whoever finds that file gone has come too late and withdraws. A holder touches its file
+    every fifteen seconds. One of this machine is dead if its process is gone; one of another machine if its file was
+    not touched for two minutes by the clock of the file system.
+
+    Args:
+        file: the lease's own file.
+        number: of the lease.
+    """
+
+    def __init__(self, file: Path, number: int) -> None:
+        self.file, self.number = file, number
+        self._over = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    @classmethod
+    def take(cls, path: Path) -> "Lease | None":
+        """A lease, or None if a living process holds one.
+
+        Args:
+            path: what is held; its folder must be there.
+        """
+        while True:
+            number = newest(path)
+            if number and living_holder(path) is not None:
+                return None
+            file = _file(path, number + 1)
+            if not _made(file):
+                continue
+            if newest(path) == number + 1 and (not number or _file(path, number).exists()):
+                for older in range(number, 0, -1):
+                    try:
+                        _file(path, older).unlink()
+                    except FileNotFoundError:
+                        break
+                return cls(file, number + 1)
+            file.unlink()  # while this process looked, another one has held it
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nobody has taken it over, as after a machine was asleep for long."""
+        return newest(self.file.with_suffix("")) == self.number
+
+    def release(self) -> None:
+        """Let others take it."""
+        self._over.set()
+        with contextlib.suppress(OSError):
+            self.file.unlink()
+
+    def __enter__(self) -> "Lease":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(self.file)
 
 
 @contextmanager
 def held(path: Path, *, patience: float = 60.0) -> Iterator[None]:
-    """Hold a lock while inside; what a dead process left is taken over.
-
-    The lock is a file that only one process can make: ``O_EXCL`` holds on NFS, where ``flock`` may not. It names its
-    holder, which touches it while it lives. A holder of this machine that is gone, or of another one whose lock was
-    not touched for two minutes, counts as dead.
+    """Hold a lease while inside.
 
     Args:
-        path: of the lock's file, beside what it protects.
+        path: what is held, see :class:`Lease`.
         patience: seconds to wait for a living holder.
 
     Raises:
         TimeoutError: naming the holder, if it does not let go in time.
     """
     deadline = time.monotonic() + patience
-    while not _take(path):
-        if (holder := living_holder(path)) is None:
-            with contextlib.suppress(OSError):
-                path.unlink()
-            continue
+    while (lease := Lease.take(path)) is None:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{path}: held by {holder} for over {patience:g} s")
+            raise TimeoutError(f"{path}: held by {living_holder(path)} for over {patience:g} s")
         time.sleep(0.02)
-    done = threading.Event()
-    threading.Thread(target=_refresh, args=(path, done), daemon=True).start()
-    try:
+    with lease:
         yield
-    finally:
-        done.set()
-        with contextlib.suppress(OSError):
-            path.unlink()
 
 
-def living_holder(path: Path) -> str | None:
-    """Who holds a lock, in words; None if nobody does, or a process that is dead."""
+def _made(file: Path) -> bool:
+    """Make a file that names this process, whole and at once; whether it was not there before."""
+    own = str(os.getpid())
+    partial = file.with_name(f".{file.name}.{own}.{threading.get_ident()}")
+    partial.write_text(f"{socket.gethostname()} {own} {_birth(own)} {_namespace()}")
     try:
-        words, age = path.read_text().split(), time.time() - path.stat().st_mtime
-    except OSError:
-        return None
-    host, process, *identity = words if len(words) >= 2 else ("another machine", "unknown")
-    if [host, *identity[1:]] == [socket.gethostname(), process_namespace()] and process.isdecimal():
-        dead = process_birth(process) != identity[0]
-    else:
-        dead = age > STALE_SECONDS
-    return None if dead else f"process {process} on {host}"
-
-
-def _take(path: Path) -> bool:
-    try:
-        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        os.link(partial, file)
     except FileExistsError:
         return False
-    own = str(os.getpid())
-    with os.fdopen(file, "w") as lock:
-        lock.write(f"{socket.gethostname()} {own} {process_birth(own)} {process_namespace()}")
+    finally:
+        partial.unlink()
     return True
 
 
-def _refresh(path: Path, done: threading.Event) -> None:
-    while not done.wait(REFRESH_SECONDS):
+def newest(path: Path) -> int:
+    """The number of the newest lease of a path; 0 if there was none."""
+    prefix = f"{path.name}."
+    with os.scandir(path.parent) as entries:
+        numbers = [
+            int(entry.name[len(prefix) :])
+            for entry in entries
+            if entry.name.startswith(prefix) and entry.name[len(prefix) :].isdecimal()
+        ]
+    return max(numbers, default=0)
+
+
+def living_holder(path: Path) -> str | None:
+    """Who holds a lease of a path, in words; None if nobody does, or a process that is dead."""
+    words = holder_of(path)
+    if words is None:
+        return None
+    host, process, birth, namespace = words
+    if (host, namespace) == (socket.gethostname(), _namespace()):
+        alive = _birth(process) == birth
+    else:
+        alive = _age(_file(path, newest(path))) < STALE_SECONDS
+    return f"process {process} on {host}" if alive else None
+
+
+def holder_of(path: Path) -> tuple[str, str, str, str] | None:
+    """Host, process, its birth and namespace of who holds a path, dead or alive; None if nobody does."""
+    try:
+        words = _file(path, newest(path)).read_text().split()
+    except OSError:
+        return None
+    return (words[0], words[1], words[2], words[3]) if len(words) == 4 else ("another machine", "unknown", "-", "")
+
+
+def _file(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")
+
+
+def _age(file: Path) -> float:
+    """Seconds since a file was touched, both times by the clock of its file system."""
+    probe = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}.{time.monotonic_ns()}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - file.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+    finally:
         with contextlib.suppress(OSError):
-            os.utime(path)
+            probe.unlink()
 
 
-def process_birth(process: str) -> str:
+def _birth(process: str) -> str:
     """When a living process of this machine began, so that another one with its number is not taken for it."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
@@ -96,7 +182,7 @@ def _answers(process: int) -> bool:
     return True
 
 
-def process_namespace() -> str:
+def _namespace() -> str:
     """What tells containers of one host name apart, whose processes do not see each other."""
     try:
         return os.readlink("/proc/self/ns/pid")

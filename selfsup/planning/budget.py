@@ -24,7 +24,7 @@ from selfsup.engine.logging.lines import open_log
 from selfsup.engine.logging.metrics import MetricsLog
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
-from selfsup.ops.dist import Launcher, broadcast_object, is_main, world_size
+from selfsup.ops.dist import Launcher, broadcast_object, world_size
 
 SHARE, SHORTEST, LONGEST = 0.02, 3.0, 10.0
 """Of the budget so much is spent on measuring steps, in seconds at least and at the most."""
@@ -135,11 +135,13 @@ class _Rehearsal(Runner):
     def rehearse(self, seconds: float, began: float) -> Pace:
         """Train for some seconds, then evaluate, save and draw once."""
         loader = self.recipe.train_dataloader
-        watch = _Stopwatch(seconds, skip=max(2, loader.num_workers * loader.prefetch_factor // self.recipe.accumulate))
+        watch = _Stopwatch(
+            seconds, skip=max(2, (loader.num_workers or 1) * loader.prefetch_factor // self.recipe.accumulate)
+        )
         self.register_hook(watch)
         self._start()
         self.method.before_training(self.trained)
-        self.metrics_log = MetricsLog(self.work_dir, enabled=is_main(), warn=self.logger.warning)
+        self.metrics_log = MetricsLog(self.work_dir, warn=self.logger.warning)
         self._train_loop = self._build_loop(0)
         with contextlib.suppress(_Enough):
             self._train_loop.run()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from selfsup.ops.leases import holder_of, living_holder
+from selfsup.ops.locks import holder_of, living_holder
 
 State = Literal["done", "failed", "lost", "running", "pending"]
 STATES: tuple[State, ...] = ("done", "failed", "lost", "running", "pending")

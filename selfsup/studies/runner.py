@@ -9,7 +9,7 @@ from pathlib import Path
 
 from selfsup.errors import ConfigError, SelfsupError
 from selfsup.ops.files import write_record
-from selfsup.ops.leases import Lease
+from selfsup.ops.locks import Lease
 from selfsup.studies.cells import ABOUT, DONE, ERROR, LEASE, Cell, Output, State, output_of, plain, state_of
 from selfsup.studies.study import Study
 

@@ -96,7 +96,7 @@ def test_voc_tells_difficult_objects_from_absent_ones(tmp_path: Path) -> None:
     (main / "car_test.txt").write_text("000001  1\n000002  1\n000004 -1\n")
     found = Standard("voc07", tmp_path, "test", complete=False)
     assert shown(found) == {"000001.jpg": ["car"], "000002.jpg": ["aeroplane", "car"], "000004.jpg": []}
-    assert [np.flatnonzero(found.ignored[index]).tolist() for index in range(3)] == [[], [], [0]]
+    assert [np.flatnonzero(found.labels.row(index) < 0).tolist() for index in range(3)] == [[], [], [0]]
     assert SETS["voc07"].metric == "map11"
 
 
@@ -126,7 +126,7 @@ def test_openimages_ignores_what_nobody_has_verified(tmp_path: Path) -> None:
     )
     found = Standard("openimages", tmp_path, "test", complete=False)
     assert shown(found) == {"000026e7ee790996.jpg": ["Tortoise"], "000062a39995e348.jpg": ["Magpie"]}
-    assert [np.flatnonzero(found.ignored[index]).tolist() for index in range(2)] == [[1], [0, 1]]
+    assert [np.flatnonzero(found.labels.row(index) < 0).tolist() for index in range(2)] == [[1], [0, 1]]
 
 
 def test_the_red_frame_of_objectnet_is_cut_off(tmp_path: Path) -> None:

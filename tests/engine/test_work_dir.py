@@ -113,7 +113,7 @@ def test_a_second_run_in_a_work_dir_stops_before_it_writes_anything(other: Path,
         Runner(tiny_config(other), resume=resume)
     (problem,) = caught.value.problems
     assert problem.path == "work_dir" and str(problem.got).startswith("process ")
-    assert names(other) == {LOCK}
+    assert names(other) == {f"{LOCK}.1"}
     with pytest.raises(ConfigError), in_use(other):  # two that start at the same time
         pass
 

@@ -10,7 +10,9 @@ CLASSES = [f"class {number}" for number in range(7)]
 
 
 def predictions(logits: np.ndarray, labels: list[int]) -> Predictions:
-    return Predictions(np.arange(len(labels)), np.array(labels), logits.argmax(1), logits, classes=CLASSES)
+    return Predictions(
+        np.arange(len(labels)), np.array(labels), logits.argmax(1), logits, classes=CLASSES, names=["a", "b", "c", "d"]
+    )
 
 
 def sorted_mistakes() -> list[Mistake]:
@@ -27,14 +29,13 @@ def sorted_mistakes() -> list[Mistake]:
     other = logits.copy()
     other[3] = [-40, 4, 40, 5, 4, 3, 2]
     both = {"linear": predictions(logits, [0] * 4), "knn": predictions(other, [0] * 4)}
-    return find_mistakes(both, ["a", "b", "c", "d"], by="linear")
+    return find_mistakes(both, by="linear")
 
 
 def test_mistakes_are_sorted_by_what_may_be_behind_them() -> None:
     found = {each.name: each for each in sorted_mistakes()}
     assert {name: each.kind for name, each in found.items()} == {"b": KINDS[0], "c": KINDS[1], "d": KINDS[2]}
     assert (found["b"].agree, found["d"].agree) == (2, 1)
-    assert (found["b"].rank, found["c"].rank) == (7, 2)
     np.testing.assert_allclose(found["c"].confidence, 1 / (1 + np.exp(-0.1)), rtol=1e-9)
 
 

@@ -1,72 +1,94 @@
+import multiprocessing
 import os
-import socket
-import subprocess
-import sys
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
 from selfsup.ops import locks
-from selfsup.ops.locks import held, living_holder
+from selfsup.ops.locks import Lease, held, living_holder
 
 
-def test_a_lock_is_held_by_one_and_given_up_also_after_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    with held(path):
-        assert path.read_text().startswith(f"{socket.gethostname()} {os.getpid()} ")
+def test_one_holder_at_a_time_and_the_next_after_it_has_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    with Lease.take(path) or pytest.fail("nobody holds it") as first:
+        assert first.is_held
+        assert Lease.take(path) is None
+        assert living_holder(path) is not None
+    assert living_holder(path) is None and not list(tmp_path.iterdir())
+    with pytest.raises(KeyError), held(path):
         with pytest.raises(TimeoutError, match=str(os.getpid())), held(path, patience=0.05):
             pass
-    with pytest.raises(KeyError), held(path):
         raise KeyError
-    assert not path.exists()
+    with held(path, patience=0):
+        assert living_holder(path) == f"process {os.getpid()} on {os.uname().nodename}"
 
 
-@pytest.fixture
-def left(tmp_path: Path) -> Path:
-    """The lock of a process that was killed."""
-    path = tmp_path / "lock"
-    program = "import os, sys; from pathlib import Path; from selfsup.ops.locks import held\n"
-    program += "with held(Path(sys.argv[1])): os._exit(1)"
-    subprocess.run([sys.executable, "-c", program, str(path)])
-    assert path.exists()
-    return path
+def test_a_dead_process_is_replaced_at_once_and_a_silent_machine_after_two_minutes(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    (tmp_path / "lease.4").write_text(f"{os.uname().nodename} {os.getpid()} 1 {locks._namespace()}")
+    assert living_holder(path) is None
+    file = tmp_path / "lease.5"
+    file.write_text("elsewhere 77 123 pid:[1]")
+    assert living_holder(path) == "process 77 on elsewhere"
+    assert Lease.take(path) is None
+    long_ago = time.time() - locks.STALE_SECONDS - 5
+    os.utime(file, (long_ago, long_ago))
+    with Lease.take(path) or pytest.fail("the machine is silent") as lease:
+        assert lease.number == 6
+    (tmp_path / "lease.7").write_text("another takes over")
+    assert not lease.is_held
 
 
-def test_the_lock_of_a_dead_process_is_taken_over(left: Path) -> None:
-    with held(left, patience=1):
-        assert str(os.getpid()) in left.read_text()
+def count_up(folder: Path, rounds: int) -> None:
+    """Read, wait, write: any two holders at a time would lose a count."""
+    done = 0
+    while done < rounds:
+        if (lease := Lease.take(folder / "lease")) is None:
+            time.sleep(0.001)
+            continue
+        with lease:
+            counter = folder / "counter"
+            value = int(counter.read_text() or 0)
+            time.sleep(0.001)
+            counter.write_text(str(value + 1))
+        done += 1
 
 
-def test_a_process_that_was_given_the_number_of_a_dead_one_is_another(left: Path) -> None:
-    host, _, *rest = left.read_text().split()
-    left.write_text(" ".join([host, str(os.getpid()), *rest]))
-    assert living_holder(left) is None
+def test_no_count_is_lost_by_four_processes_of_which_one_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "counter").write_text("0")
+    context = multiprocessing.get_context("fork")
+    counting = [context.Process(target=count_up, args=(tmp_path, 25)) for _ in range(3)]
+    endless = context.Process(target=count_up, args=(tmp_path, 10**9))
+    for process in (*counting, endless):
+        process.start()
+    time.sleep(0.3)
+    os.kill(endless.pid or 0, signal.SIGKILL)
+    endless.join()
+    for process in counting:
+        process.join()
+    assert all(process.exitcode == 0 for process in counting)
+    assert int((tmp_path / "counter").read_text()) >= 75
+    assert living_holder(tmp_path / "lease") is None
 
 
-def test_a_container_with_the_same_host_name_is_another_machine(left: Path) -> None:
-    left.write_text(" ".join([*left.read_text().split()[:-1], "pid:[1]"]))
-    assert living_holder(left) is not None
-    os.utime(left, (0, 0))
-    assert living_holder(left) is None
+def test_who_comes_too_late_withdraws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has seen a dead holder sleeps while another one takes over and releases again."""
+    path = tmp_path / "lease"
+    numbers = iter([5, 6])  # what it saw, and that nobody is there once it looks again
+    real = locks.newest
+    monkeypatch.setattr(locks, "newest", lambda path: next(numbers, None) or real(path))
+    monkeypatch.setattr(locks, "living_holder", lambda path: None)
+    with Lease.take(path) or pytest.fail("nobody holds it") as lease:
+        assert lease.number == 1
 
 
-def test_a_holder_that_lives_touches_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "REFRESH_SECONDS", 0.01)
-    path = tmp_path / "lock"
-    with held(path):
-        os.utime(path, (0, 0))
+def test_a_holder_that_lives_touches_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "BEAT_SECONDS", 0.01)
+    with Lease.take(tmp_path / "lease") or pytest.fail("nobody holds it") as lease:
+        os.utime(lease.file, (0, 0))
         deadline = time.monotonic() + 10
-        while path.stat().st_mtime == 0 and time.monotonic() < deadline:
+        while lease.file.stat().st_mtime == 0 and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert path.stat().st_mtime > 0
-
-
-def test_the_lock_of_another_machine_is_taken_over_once_it_is_old(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    path.write_text("elsewhere 1")
-    with pytest.raises(TimeoutError), held(path, patience=0.05):
-        pass
-    os.utime(path, (0, 0))
-    with held(path, patience=1):
-        pass
+        assert lease.file.stat().st_mtime > 0

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from selfsup.errors import ConfigError
+from selfsup.ops.locks import _birth, _namespace
 from selfsup.studies import Cell, Runner, Study
 from selfsup.studies.cells import DONE, ERROR, LEASE, state_of
 from selfsup.studies.runner import finished
@@ -80,11 +81,9 @@ def test_states_are_told_from_what_is_on_disk(tmp_path: Path) -> None:
     (folders[2] / ERROR).write_text("why")
     (folders[3] / f"{LEASE}.1").write_text(f"{os.uname().nodename} 1 0 elsewhere")
     own = folders[4] / f"{LEASE}.1"
-    from selfsup.ops.locks import process_birth, process_namespace
-
-    own.write_text(f"{os.uname().nodename} {os.getpid()} 0 {process_namespace()}")
+    own.write_text(f"{os.uname().nodename} {os.getpid()} 0 {_namespace()}")
     assert [state_of(folder) for folder in folders] == ["pending", "done", "failed", "running", "lost"]
-    own.write_text(f"{os.uname().nodename} {os.getpid()} {process_birth(str(os.getpid()))} {process_namespace()}")
+    own.write_text(f"{os.uname().nodename} {os.getpid()} {_birth(str(os.getpid()))} {_namespace()}")
     assert state_of(folders[4]) == "running"
 
 

@@ -58,7 +58,7 @@ class LabelSets:
         offsets: where each image's numbers begin in ``numbers``, and M at the end; int64, shape (N + 1,).
         num_classes: C.
         chosen: which images, as indices into all of them; None for all.
-        ignored: of each number, whether the class shows in the image in a way that is not judged, such as the
+        ignored: of each number, whether the class shows in the image in a way that does not count, such as the
             'difficult' objects of VOC, bool (M,); None for none.
     """
 

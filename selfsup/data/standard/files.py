@@ -65,8 +65,15 @@ class NamedFiles:
         return digest.hexdigest()
 
 
-def label_sets(rows: Sequence[Sequence[int]], num_classes: int) -> LabelSets:
-    """The classes of each image, as a source holds them."""
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    numbers = np.array([number for row in rows for number in row], np.int64)
-    return LabelSets(numbers, offsets, num_classes)
+def label_sets(
+    rows: Sequence[Sequence[int]], num_classes: int, ignored: Sequence[Sequence[int]] | None = None
+) -> LabelSets:
+    """The classes of each image, and those that do not count there, as a source holds them."""
+    unseen = [[]] * len(rows) if ignored is None else ignored
+    whole = [[*row, *other] for row, other in zip(rows, unseen, strict=True)]
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in whole])]).astype(np.int64)
+    numbers = np.array([number for row in whole for number in row], np.int64)
+    if ignored is None:
+        return LabelSets(numbers, offsets, num_classes)
+    flags = [flag for row, other in zip(rows, unseen, strict=True) for flag in [False] * len(row) + [True] * len(other)]
+    return LabelSets(numbers, offsets, num_classes, ignored=np.array(flags, bool))

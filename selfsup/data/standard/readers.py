@@ -85,10 +85,8 @@ def voc(root: Path, split: str, *, folder: str) -> Any:
             shown.setdefault(name, []).extend([number] if value == "1" else [])
             difficult.setdefault(name, []).extend([number] if value == "0" else [])
     names = sorted(shown)
-    sets = label_sets([shown[name] for name in names], len(classes))
-    source = NamedFiles(base / "JPEGImages", [f"{name}.jpg" for name in names], sets, classes)
-    source.ignored = label_sets([difficult[name] for name in names], len(classes))  # type: ignore[attr-defined]
-    return source
+    sets = label_sets([shown[name] for name in names], len(classes), [difficult[name] for name in names])
+    return NamedFiles(base / "JPEGImages", [f"{name}.jpg" for name in names], sets, classes)
 
 
 def coco(root: Path, split: str, *, year: int) -> Any:
@@ -119,13 +117,13 @@ def openimages(root: Path, split: str) -> Any:
             verified.setdefault(row["ImageID"], set()).add(number)
             shown.setdefault(row["ImageID"], []).extend([number] if float(row["Confidence"]) > 0 else [])
     names = sorted(shown)
-    sets = label_sets([sorted(set(shown[name])) for name in names], len(described))
-    source = NamedFiles(root / split, [f"{name}.jpg" for name in names], sets, [name for _, name in described])
     everything = set(range(len(described)))
-    source.ignored = label_sets(  # type: ignore[attr-defined]
-        [sorted(everything - verified[name]) for name in names], len(described)
+    sets = label_sets(
+        [sorted(set(shown[name])) for name in names],
+        len(described),
+        [sorted(everything - verified[name]) for name in names],
     )
-    return source
+    return NamedFiles(root / split, [f"{name}.jpg" for name in names], sets, [name for _, name in described])
 
 
 def geolifeclef(root: Path, split: str) -> Any:
