@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from selfsup.errors import DataError
-from selfsup.evaluation.rows import Row, read_rows
+from selfsup.evaluation.rows import Row, read_predictions, read_rows
 from selfsup.evaluation.scores import Difference, Predictions, Score, paired, paired_by
 
 RESULTS = "results.jsonl"
