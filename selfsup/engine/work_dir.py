@@ -10,7 +10,7 @@ from typing import Any
 
 from selfsup.data.splits import SPLIT_FILES
 from selfsup.errors import CheckpointError, ConfigError
-from selfsup.ops.dist import barrier, is_main
+from selfsup.ops.dist import barrier, is_main, world_size
 from selfsup.ops.files import WORK_DIR_MARKER, found_in_work_dir
 from selfsup.ops.locks import held, living_holder
 from selfsup.ops.together import together
@@ -41,7 +41,8 @@ def check_writable(work_dir: Path) -> None:
     Raises:
         ConfigError: if it cannot be made or written to, or another run is at work in it.
     """
-    if (holder := living_holder(work_dir / LOCK)) is not None:
+    # Where processes have joined already, the main one may not be out of the run before; in_use asks it.
+    if world_size() == 1 and (holder := living_holder(work_dir / LOCK)) is not None:
         raise _in_use(work_dir, holder)
     probe = work_dir / f".writable_{os.getpid()}"
     try:
