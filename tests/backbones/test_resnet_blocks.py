@@ -29,10 +29,3 @@ def test_a_bottleneck_with_selective_kernels_agrees_with_the_published_code(stri
     parameters = {name: parameter.detach().numpy() for name, parameter in block.named_parameters()}
     expected = bottleneck_by_the_code(maps.numpy(), parameters, stride)
     np.testing.assert_allclose(block(maps).detach().numpy(), expected, rtol=1e-9, atol=1e-12)
-
-
-def test_only_blocks_that_change_the_shape_convolve_their_shortcut() -> None:
-    assert SelectiveKernelBottleneck(64, 16, stride=1).downsample is None
-    for in_channels, stride in ((16, 1), (64, 2)):
-        shortcut = SelectiveKernelBottleneck(in_channels, 16, stride=stride).downsample
-        assert shortcut[0].stride == stride and shortcut[1].stride == (1, 1)

@@ -209,17 +209,6 @@ def test_a_job_that_is_started_again_needs_its_first_weights_no_more(capsys: pyt
     assert "nowhere.pth: no such checkpoint" in capsys.readouterr().err
 
 
-def test_a_run_that_sigterm_has_stopped_ends_as_a_shell_expects(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def terminated(self: Runner) -> None:
-        raise Interrupted(7, signal.SIGTERM)
-
-    monkeypatch.setattr(Runner, "train", terminated)
-    assert main(["train", "simclr/simclr_scenes", *TINY]) == 143
-    assert "stopped after step 7; everything is saved" in capsys.readouterr().err
-
-
 def test_the_first_signal_is_the_one_that_stopped_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     with InterruptWatch() as watch:
         assert (watch.asked, watch.number) == (False, signal.SIGINT)
@@ -320,12 +309,6 @@ def test_the_command_that_goes_on_starts_as_many_processes_in_the_same_places(
 )
 def test_the_command_that_goes_on_is_the_one_that_was_given(argv: list[str], launcher: str, expected: str) -> None:
     assert resume_command(argv, launcher) == expected
-
-
-def test_without_evaluators_there_is_nothing_to_test(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("some.pth").touch()
-    assert main(["test", "swav/swav_scenes", "some.pth", "--cfg-options", "evaluators={}"]) == 2
-    assert "evaluators: the config has none" in capsys.readouterr().err
 
 
 def test_the_dry_run_says_which_weights_are_missing(capsys: pytest.CaptureFixture[str]) -> None:

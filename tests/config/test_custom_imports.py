@@ -104,13 +104,6 @@ def test_a_file_cannot_force_its_way_into_one_of_our_names(tmp_path: Path) -> No
     assert BACKBONES.find("ResNet").__module__ == "selfsup.backbones.resnet"
 
 
-def test_a_file_may_force_its_way_into_a_name_of_another(tmp_path: Path) -> None:
-    for name in ("first_net", "second_net"):
-        write(tmp_path, FORCED.format(name="OwnNet"), f"{name}.py")
-        load_config(write(tmp_path, OWN + f"custom_imports = dict(imports='{name}.py')\n"))
-        assert BACKBONES.find("OwnNet").__module__ == name
-
-
 SHIFT = """
 from dataclasses import dataclass
 

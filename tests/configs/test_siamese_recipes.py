@@ -94,30 +94,3 @@ def test_moco_v1_drops_after_120_and_160_epochs() -> None:
 )
 def test_the_highest_learning_rate_is_the_official_one(name: str, rate: float) -> None:
     assert peak(name) == pytest.approx(rate)
-
-
-def test_versions_1_and_2_of_moco_differ_where_the_papers_do() -> None:
-    first, second = load_config("moco/moco_v1_resnet50"), load_config("moco/moco_v2_resnet50")
-
-    def differences(a: Any, b: Any, path: str = "") -> set[str]:
-        if isinstance(a, dict) and isinstance(b, dict):
-            return set().union(*(differences(a.get(k), b.get(k), f"{path}.{k}") for k in a.keys() | b.keys()))
-        return set() if a == b else {path.lstrip(".")}
-
-    schedule = {"param_scheduler.type", "param_scheduler.epochs"}
-    found = differences(first.to_dict(), second.to_dict())
-    assert {path for path in found if not path.startswith("param_scheduler")} == {
-        "model.neck.hidden_dims",
-        "model.neck.bn",
-        "model.loss.temperature",
-        "train_dataloader.views.version",
-    }
-    assert schedule <= found
-    assert (first.model["loss"]["temperature"], second.model["loss"]["temperature"]) == (0.07, 0.2)
-    assert first.sync_bn is None and second.sync_bn is None
-    assert first.model["queue_length"] == 65_536
-
-
-@pytest.mark.parametrize("name", ["byol/byol_resnet50", "simsiam/simsiam_resnet50", "moco/moco_v3_resnet50"])
-def test_methods_without_a_queue_synchronize_batch_norm_over_all_processes(name: str) -> None:
-    assert load_config(name).sync_bn == "all"

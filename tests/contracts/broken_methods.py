@@ -56,12 +56,6 @@ class Center(Sound):
         return {"loss": super().loss(views)["loss"] + (self.backbone(views[0]) * self.center).sum()}
 
 
-class OneView(Sound):
-    def loss(self, views: list[Tensor], labels: Tensor | None = None) -> Parts:
-        (view,) = views
-        return super().loss([view, view])
-
-
 class Idle(Sound):
     def __init__(self) -> None:
         super().__init__()
@@ -86,11 +80,6 @@ class Overflows(Sound):
         return {"loss": super().loss(views)["loss"] * (float("inf") if torch.is_autocast_enabled("cpu") else 1.0)}
 
 
-class Unloadable(Sound):
-    def load_state_dict(self, *arguments: Any, **options: Any) -> Any:
-        raise KeyError("queue")
-
-
 class Remembers(Sound):
     """Keeps the number of steps where no state dict sees it."""
 
@@ -113,7 +102,9 @@ METHODS = [
     Broken(StillTeacher, "the teacher must follow its student"),
     Broken(changed(Center, in_eval=True, reduce=lambda self, mean: mean), "must not change its state in eval mode"),
     Broken(Center, "loss changes center by the images of its own process alone"),
-    Broken(OneView, "loss must take its inputs in training mode: ValueError"),
+    Broken(
+        changed(Sound, loss=lambda self, views, labels=None: views[3]), "loss must take its inputs in training mode"
+    ),
     Broken(changed(Sound, loss=lambda self, views, labels=None: Sound.loss(self, views)["loss"]), "must return a dict"),
     Broken(changed(Sound, loss=lambda self, views, labels=None: {"goal": views[0].mean()}), "got ['goal']"),
     Broken(logs(lambda loss, self, views: {"mean": views[0].mean((1, 2, 3))}), "tensor of shape (), got (4,)"),
@@ -129,6 +120,8 @@ METHODS = [
         changed(Sound, features=lambda self, images: Sound.features(self, images)[:, :3]),
         "the features must have shape (4, 6), got (4, 3)",
     ),
-    Broken(Unloadable, "its state dict must load into a method that has not trained: KeyError: 'queue'"),
+    Broken(
+        changed(Sound, load_state_dict=lambda self: None), "must load into a method that has not trained: TypeError"
+    ),
     Broken(Remembers, "with its state dict loaded must give exactly the next loss, but not so loss"),
 ]

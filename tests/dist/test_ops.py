@@ -110,14 +110,3 @@ def test_swav_has_the_loss_of_one_process(results: list[dict[str, Any]]) -> None
         list(scores["views"]), temperature=0.1, epsilon=0.05, iterations=3, queue_scores=list(scores["queue"])
     )
     assert np.mean([result["swav"] for result in results]) == pytest.approx(expected, rel=1e-9)
-
-
-def _fail_on_one_process() -> None:
-    if dist.rank() == 1:
-        raise RuntimeError("only here")
-    dist.barrier()
-
-
-def test_a_failure_in_one_process_fails_the_test() -> None:
-    with pytest.raises(AssertionError, match=r"(?s)rank 1 failed:.*only here"):
-        run_in_processes(_fail_on_one_process)

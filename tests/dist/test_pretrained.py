@@ -1,4 +1,4 @@
-"""Two processes take the weights of one file, into a network that a method holds ready or to begin with, or both stop."""
+"""Two processes take the weights of one file, or both stop."""
 
 from pathlib import Path
 

@@ -33,6 +33,7 @@ from tests.engine.tiny_run import tiny_config
 pytestmark = pytest.mark.dist
 
 SHARDING = {"min_parameters": 1000}
+FROZEN = {"precision": "fp32", "freeze": {"prototypes": 2}}
 _SGD = {"type": "SGD", "lr": 1e-3, "momentum": 0.9}
 _LARC = {"type": "LARS", "variant": "larc", "lr": 0.1, "weight_decay": 1e-3, "trust_coefficient": 0.01}
 CASES: dict[str, dict[str, Any]] = {
@@ -94,7 +95,7 @@ def weights_of(work_dir: Path) -> dict[str, Tensor]:
 
 def train_all(folder: Path, batch: int, sharding: dict[str, Any] | None) -> None:
     configs = [
-        config_of(folder / name, batch, optim_wrapper={"precision": "fp32", "freeze": {"prototypes": 2}, **wrapper}, sharding=sharding)
+        config_of(folder / name, batch, optim_wrapper=FROZEN | wrapper, sharding=sharding)
         for name, wrapper in CASES.items()
     ]
     configs.append(config_of(folder / "checkpointed", batch, checkpointed=True, sharding=sharding))

@@ -197,7 +197,7 @@ def test_a_loss_that_is_not_finite_on_one_process_stops_both_with_its_message(
     results: list[dict[str, Any]], folder: Path, name: str
 ) -> None:
     first, second = said(results, name)
-    images = r"(noise/\d+\.png(, )?){%d}" % (2 if "part" in name else 4)
+    images = rf"(noise/\d+\.png(, )?){{{2 if 'part' in name else 4}}}"
     assert re.match(rf"NonFiniteError: step 5: loss\S* is (nan|inf|-inf); images {images};", second)
     assert first == second.replace("NonFiniteError: ", "NonFiniteError: process 1: ")
     (checkpoint,) = list_checkpoints(folder / name)

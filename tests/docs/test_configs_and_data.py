@@ -134,10 +134,3 @@ def test_what_the_page_says_of_merging(tmp_path: Path) -> None:
     assert written_as("", "auto_scale_lr=dict(base_batch_size=64)").auto_scale_lr == replaced
     assert written_as("", "train_cfg.max_epochs=3").train_cfg == TrainCfg(max_epochs=3)
     assert written_as("train_cfg = dict(max_epochs=3, max_steps=None)").train_cfg == TrainCfg(max_epochs=3)
-
-
-def test_a_name_that_is_imported_and_defined_again_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / "base.py").write_text(RECIPE + "auto_scale_lr = dict(base_batch_size=32, rule='sqrt')\n")
-    own = "from mmengine.config import read_base\n\nwith read_base():\n    from .base import *\n"
-    (tmp_path / "own.py").write_text(f"{own}auto_scale_lr = dict(base_batch_size=64)\n")
-    assert load_config(tmp_path / "own.py").auto_scale_lr == AutoScaleLr(base_batch_size=64)

@@ -31,19 +31,6 @@ def test_the_last_norm_has_the_scale_and_shift_asked_for(weight: bool, bias: boo
     assert (norm.weight is not None, norm.bias is not None) == (weight, bias)
 
 
-@pytest.mark.parametrize(
-    "sizes, message",
-    [
-        ((0, [5], 3), "in_dim: must be > 0, got 0"),
-        ((4, [5, -1], 3), r"hidden_dims: must be > 0, got \[5, -1\]"),
-        ((4, [5], 0), "out_dim: must be > 0, got 0"),
-    ],
-)
-def test_sizes_must_be_positive(sizes: tuple, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        MLP(*sizes)
-
-
 def test_a_shift_without_scale_is_rejected() -> None:
     with pytest.raises(ValueError, match="last_bn_bias"):
         MLP(4, [], 3, last_bn=True, last_bn_weight=False)

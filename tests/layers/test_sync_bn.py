@@ -1,4 +1,3 @@
-import pytest
 import torch
 from torch import nn
 
@@ -36,14 +35,6 @@ def test_conversion_keeps_parameters_buffers_names_and_settings() -> None:
     assert all(parameter is parameters[name] for name, parameter in converted.named_parameters())
     assert converted[1].running_mean is norm.running_mean
     assert (converted[1].eps, converted[1].momentum, converted[1].training) == (1e-3, 0.3, False)
-
-
-@pytest.mark.parametrize("affine, tracked", [(False, True), (True, False)])
-def test_missing_parameters_and_buffers_stay_missing(affine: bool, tracked: bool) -> None:
-    converted = convert_sync_bn(nn.BatchNorm1d(3, affine=affine, track_running_stats=tracked))
-    assert (converted.weight is not None) == affine
-    assert (converted.running_mean is not None) == tracked
-    converted(torch.randn(4, 3))
 
 
 def test_a_norm_without_shift_stays_without() -> None:

@@ -79,16 +79,6 @@ def test_a_checkpoint_holds_the_student_alone_and_loads_strictly() -> None:
         other.load_state_dict({**state, "other": torch.zeros(1)})
 
 
-def test_a_student_s_checkpoint_can_be_the_next_teacher_s() -> None:
-    student = _tiny()
-    next_teacher = Supervised(TinyBackbone(4), 6, CrossEntropyLoss())
-    next_teacher.load_state_dict(student.state_dict())
-    view = images(8)[0]
-    torch.testing.assert_close(
-        next_teacher.eval().scores(view), student.eval().classifier(student.backbone(view)), rtol=0, atol=0
-    )
-
-
 def test_student_and_teacher_see_the_same_pixels() -> None:
     method = _tiny()
     assert method.preprocess is method.teacher.preprocess

@@ -31,10 +31,3 @@ def test_batch_norm_sees_all_views_of_a_size_together() -> None:
     together = forward_by_size(backbone, views)
     torch.testing.assert_close(torch.cat(together), backbone(torch.cat(views)))
     assert not torch.allclose(together[0], backbone(views[0]), atol=1e-3)
-
-
-def test_the_memory_format_is_kept() -> None:
-    seen = []
-    views = [view.to(memory_format=torch.channels_last) for view in images(8, 8)]
-    forward_by_size(lambda batch: seen.append(batch) or batch.mean((2, 3)), views)
-    assert seen[0].is_contiguous(memory_format=torch.channels_last)

@@ -4,9 +4,8 @@ import torch
 
 from selfsup.losses import NTXentLoss
 from selfsup.methods import SimCLR
-from selfsup.necks import ProjectionNeck
 from selfsup.registry import METHODS
-from tests.methods.tiny import Flatten, TinyBackbone, images
+from tests.methods.tiny import Flatten
 from tests.reference import record
 from tests.reference.nt_xent import nt_xent_by_the_paper
 
@@ -18,22 +17,6 @@ def test_the_loss_is_that_of_the_two_views() -> None:
     parts = method.loss(views)
     assert list(parts) == ["loss"]
     assert float(parts["loss"]) == pytest.approx(nt_xent_by_the_paper(z[:, 0], z[:, 1], 0.1), abs=1e-12)
-
-
-def test_objects_and_dicts_build_the_same_model() -> None:
-    torch.manual_seed(0)
-    by_objects = SimCLR(TinyBackbone(), ProjectionNeck(8, (8,), 4), NTXentLoss(0.5))
-    torch.manual_seed(0)
-    by_dicts = METHODS.build(
-        dict(
-            type="SimCLR",
-            backbone=TinyBackbone(),
-            neck=dict(type="ProjectionNeck", hidden_dims=(8,), out_dim=4),
-            loss=dict(type="NTXentLoss", temperature=0.5),
-        )
-    )
-    views = images(8, 8)
-    assert torch.equal(by_objects.loss(views)["loss"], by_dicts.loss(views)["loss"])
 
 
 @pytest.mark.parametrize("last_bn_bias", [False, True])

@@ -1,16 +1,13 @@
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from selfsup.errors import ConfigError
 from selfsup.losses import BinaryCrossEntropyLoss, CrossEntropyLoss
 from selfsup.methods import Progress, Supervised
-from selfsup.methods.supervised import checked_labels
 from selfsup.necks import HiddenLayers
 from tests.methods.tiny import Flatten, TinyBackbone, images
 from tests.reference.cross_entropy import cross_entropy_by_the_definition, sigmoid_cross_entropy_by_the_definition
@@ -138,16 +135,6 @@ def test_one_share_serves_all_micro_batches_of_a_step_and_each_step_has_its_own(
     assert len(set(shares)) == 3
 
 
-def test_shares_have_the_moments_of_the_beta_distribution() -> None:
-    method = _linear(mixup_alpha=0.1)
-    shares = []
-    for _ in range(4000):
-        method.before_step(_START)
-        shares.append(method.mixup_weight)
-    assert np.mean(shares) == pytest.approx(0.5, abs=0.03)
-    assert np.var(shares) == pytest.approx(1 / (4 * (2 * 0.1 + 1)), abs=0.01)
-
-
 def test_evaluation_mode_does_not_mix() -> None:
     method, features = _linear(mixup_alpha=1.0).eval(), _features()
     labels = torch.tensor([0, 1, 2, 3, 4, 6])
@@ -171,19 +158,3 @@ def test_evaluation_mode_does_not_mix() -> None:
 def test_labels_that_do_not_fit_are_rejected(labels: Tensor | None, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         _linear().loss([_features(3)], labels)
-
-
-class _Waits(TorchDispatchMode):
-    """Counts how often one number is asked for, for each of which a GPU would be waited for."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func is torch.ops.aten._local_scalar_dense.default
-        return func(*args, **(kwargs or {}))
-
-
-def test_labels_are_looked_at_in_one_piece() -> None:
-    with _Waits() as waits:
-        checked_labels(torch.tensor([0, 2, 1]), 3, CrossEntropyLoss())
-    assert waits.count == 0

@@ -11,13 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from selfsup.backbones import RegNet
-from selfsup.data.input_contract import InputContract
 from selfsup.data.loader import _processes
-from selfsup.data.selection import Subset
-from selfsup.data.sources.scenes import Scenes
 from selfsup.engine.runner import Runner
-from selfsup.evaluation import Representation
 from tests.engine.tiny_run import tiny_config
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
@@ -62,19 +57,9 @@ def after_a_run_that_leaves_it_alone(work_dir: Path) -> bool:
     return keeps_memory()
 
 
-def after_features() -> bool:
-    backbone = RegNet(depths=(1, 1, 1, 1), widths=(8, 8, 8, 8), group_width=8)
-    Representation(backbone, InputContract(size=32, resize="none")).extract(Subset(Scenes(size=32), count=2))
-    return keeps_memory()
-
-
 def test_a_run_keeps_what_is_freed_and_its_workers_do_not(tmp_path: Path) -> None:
     assert fresh(after_a_run, tmp_path) == (True, False)
 
 
 def test_a_run_leaves_the_allocator_alone_where_the_config_says_so(tmp_path: Path) -> None:
     assert not fresh(after_a_run_that_leaves_it_alone, tmp_path)
-
-
-def test_extracting_features_keeps_what_is_freed() -> None:
-    assert fresh(after_features)

@@ -15,42 +15,6 @@ from selfsup.registry import METHODS, TRANSFORMS
 from tests.config.small import RECIPE, write
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "where", "got", "expected"),
-    [
-        ("optim_wrapper.precision", "bf61", "optim_wrapper.precision", "bf61", "did you mean 'bf16'?"),
-        (
-            "optim_wrapper.optimizer",
-            {"type": "LARS", "lr": 1.0, "variant": "lark"},
-            "optim_wrapper.optimizer.variant",
-            "lark",
-            "did you mean 'larc'?",
-        ),
-        ("model.backbone.stem", "cifra", "model.backbone.stem", "cifra", "did you mean 'cifar'?"),
-        (
-            "param_scheduler",
-            {"type": "WarmupCosine", "seam": "rebase"},
-            "param_scheduler.seam",
-            "rebase",
-            "did you mean 'rebased'?",
-        ),
-        ("train_dataloader.max_bad_share", 5.0, "train_dataloader.max_bad_share", 5.0, ""),
-        ("optim_wrapper.type", "OptimWrapper", "optim_wrapper.type", None, "use PrecisionOptimWrapper"),
-    ],
-)
-def test_a_choice_that_there_is_not_is_found_by_reading(
-    tmp_path: Path, path: str, value: Any, where: str, got: Any, expected: str
-) -> None:
-    config = read_config(write(tmp_path))
-    *parents, last = path.split(".")
-    node = config
-    for key in parents:
-        node = node[key]
-    node[last] = value
-    (problem,) = find_problems(config)
-    assert (problem.path, problem.got, problem.expected) == (where, got, expected)
-
-
 def test_everything_that_cannot_be_built_is_told_at_once(tmp_path: Path) -> None:
     config = load_config(
         write(tmp_path, RECIPE + "param_scheduler = [dict(type='MultiStep', steps=(3,)), dict(type='MultiStep')]\n"),

@@ -68,14 +68,9 @@ def test_a_backbone_is_named_by_what_tells_its_sizes_apart(config: dict[str, obj
     assert _backbone(config) == words
 
 
-def test_what_was_written_by_hand_stays() -> None:
-    page = small_page()
-    assert refreshed(page, ROWS) == page
-
-
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("1 / 2", "1 / 3"), ("ResNet 50", "ResNet 18"), ("3 G", "4 G"), ("5 steps", "6 steps"), ("| 4 |", "| 8 |")],
+    [("1 / 2", "1 / 3"), ("| 4 |", "| 8 |")],
 )
 def test_a_row_that_differs_from_its_config_is_corrected(before: str, after: str) -> None:
     changed = small_page().replace(before, after)
