@@ -86,11 +86,9 @@ class Checkpoint:
                 raise unwritable(path, error) from error
             older = list_checkpoints(path.parent.parent)
             newest = f"the newest complete one is {older[-1]}" if older else "there is no complete one before it"
-            raise CheckpointError.at(
-                str(path),
-                f"the checkpoint could not be written ({reason(error, path)}); {newest}",
-                expected=f"{remedy(error)} and run the same command with --resume",
-            ) from error
+            what = f"the checkpoint could not be written ({reason(error, path)}); {newest}"
+            right = f"{remedy(error)} and run the same command with --resume"
+            raise CheckpointError.at(str(path), what, expected=right) from error
 
 
 def _upgraded(state: Mapping[str, Any], path: str | Path) -> dict[str, Any]:

@@ -36,9 +36,7 @@ def convert_file(
         out: the file to write, ``.safetensors`` or ``.pth``; its card goes beside it as ``.json``.
         architecture: the backbone's dict.
         method: a method's dict with that backbone, if its heads are wanted too; ``out`` holds the whole method then.
-        source: who wrote them, a key of :data:`selfsup.weights.SOURCES`.
-        prefix: of the names to look at, taken off first.
-        key: which of several state dicts in the file is wanted; '' for the usual one.
+        source, prefix, key: see :func:`~selfsup.weights.load.load_backbone`.
 
     Returns:
         Where every tensor went and came from.

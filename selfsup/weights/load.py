@@ -92,8 +92,7 @@ def trained_backbone(path: str | Path) -> nn.Module:
         The backbone in eval mode, on the CPU. It takes normalized images; the card says range, mean and std.
 
     Raises:
-        CheckpointError: if there is no such file or no card, if the run has been resumed since it wrote the file, or
-            if the weights do not fit.
+        CheckpointError: if there is no such file or card, the run has gone on since, or the weights do not fit.
         ConfigError: if the card describes no backbone that can be built here.
     """
     file = exported_file(Path(path).expanduser())

@@ -22,17 +22,16 @@ from selfsup.errors import CheckpointError
 
 
 class Inert:
-    """Stands where a file has an object of another program."""
+    """Stands where a file has an object of another program; forgets what it is made from and given."""
 
-    def __new__(cls, *_ignored: Any) -> "Inert":
-        """Whatever it was made from."""
+    def __new__(cls, *_ignored: Any) -> "Inert":  # noqa: D102
         return super().__new__(cls)
 
     def __init__(self, *_ignored: Any) -> None:
         pass
 
     def __setstate__(self, _ignored: Any) -> None:
-        """Whatever it held."""
+        pass
 
 
 def _empty_mapping(*_ignored: Any) -> OrderedDict[Any, Any]:

@@ -74,8 +74,15 @@ def _stated(file: Path, config: Any, kind: type, source: str) -> tuple[str, dict
     described = described if isinstance(described, Mapping) else {}
     component = _component(described.get("type"), kind)
     if component is not None and (issubclass(component, kind) or issubclass(kind, component)):
-        by = "its card" if card else "the config in it"
-        return by, _settings_of_described(file, described, component, by), component is kind
+        by, arguments = "its card" if card else "the config in it", {**without_fetching(described), "type": component}
+        try:
+            with torch.device("meta"):  # without memory
+                settings = _settings(BACKBONES.build(arguments)) if hasattr(component, "not_in_weights") else {}
+        except Exception as error:  # the arguments may be of another version, and the class somebody else's
+            what = f"the network that {by} describes cannot be built here ({type(error).__name__}: {error})"
+            right = f"put a card of what it is beside it, as {card_path(file).name}"
+            raise CheckpointError.at(str(file), what, expected=right) from None
+        return by, settings, component is kind
     stated = dict(SOURCES[source].network)
     component = _component(stated.pop("type", None), kind)
     related = component is not None and issubclass(kind, component)
@@ -94,21 +101,6 @@ def _component(name: Any, kind: type) -> type | None:
         if isinstance(found, type) and ("." not in name or f"{found.__module__}.{found.__qualname__}" == name):
             return found
     return None
-
-
-def _settings_of_described(file: Path, described: Mapping[str, Any], component: type, by: str) -> dict[str, Any]:
-    """What no tensor shows of the network of a backbone's dict, which is built without memory for it."""
-    if not hasattr(component, "not_in_weights"):
-        return {}
-    try:
-        with torch.device("meta"):
-            return _settings(BACKBONES.build({**without_fetching(described), "type": component}))
-    except Exception as error:  # the arguments may be of another version, and the class somebody else's
-        raise CheckpointError.at(
-            str(file),
-            f"the network that {by} describes cannot be built here ({type(error).__name__}: {error})",
-            expected=f"put a card of what it is beside it, as {card_path(file).name}",
-        ) from None
 
 
 def _settings(network: Any) -> dict[str, Any]:

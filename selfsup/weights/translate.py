@@ -74,7 +74,9 @@ def find_weights(
     report = compare(translation, target.own)
     if not report.complete:
         raise mismatch(place, model, report, expected=remedy(translation))
-    weights = {name: _computable(translation.weights[name]) for name in report.loaded}
+    found = {name: translation.weights[name] for name in report.loaded}
+    small = {name for name, tensor in found.items() if tensor.is_floating_point() and tensor.element_size() == 1}
+    weights = {name: tensor.float() if name in small else tensor for name, tensor in found.items()}
     if broken := [name for name, tensor in weights.items() if not tensor.is_meta and not _sound(tensor)]:
         raise CheckpointError.at(place, f"numbers are not finite in {shown(broken)}", expected="use an older file")
     checkpoint = Checkpoint.of(state, file) if source == "selfsup" else None
@@ -159,11 +161,6 @@ def _prefixes(tensors: Weights, target: _Target) -> list[str]:
     ends = ((name, end) for name in tensors for end, letter in enumerate(name, start=1) if letter == ".")
     counts = Counter(name[:end] for name, end in ends)
     return [prefix for prefix, count in counts.items() if 2 * count >= len(target.own)]
-
-
-def _computable(tensor: Tensor) -> Tensor:
-    """The tensor in a precision that arithmetic is there for."""
-    return tensor.float() if tensor.is_floating_point() and tensor.element_size() == 1 else tensor
 
 
 def _sound(tensor: Tensor) -> bool:

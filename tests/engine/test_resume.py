@@ -164,7 +164,7 @@ def test_updates_of_the_same_size_may_be_made_up_otherwise(tmp_path: Path) -> No
 def test_a_model_that_is_no_state_dict_is_rejected(tmp_path: Path, model: Any) -> None:
     path = tmp_path / "odd.pth"
     Checkpoint(model=model).write(path)
-    with pytest.raises(CheckpointError, match=r"odd\.pth: model: must be a state dict"):
+    with pytest.raises(CheckpointError, match=r"odd\.pth: the weights belong to another model than SwAV"):
         load_method(path, METHODS.build(config_of(tmp_path)["model"]))
 
 

@@ -24,11 +24,7 @@ def _skip(pattern: str, why: str) -> Rule:
 SWAV = (
     Layout(
         _DDP + r"conv1\.weight",
-        (
-            *under(_DDP, resnet.TRUNK),
-            _skip(r"projection_head\..+", HEAD),
-            _skip(r"prototypes\..+", "prototypes"),
-        ),
+        (*under(_DDP, resnet.TRUNK), _skip(r"projection_head\..+", HEAD), _skip(r"prototypes\..+", "prototypes")),
     ),
 )
 SWAV_METHOD = (

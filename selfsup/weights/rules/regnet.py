@@ -25,13 +25,9 @@ CLASSY = {
 """Parts of a block, ours to ClassyVision's."""
 
 TORCHVISION = {
-    **{ours: theirs for ours, theirs in CLASSY.items() if ours.startswith(("conv1", "conv2"))},
-    "se.fc1": "f.se.fc1",
-    "se.fc2": "f.se.fc2",
-    "conv3.conv": "f.c.0",
-    "conv3.bn": "f.c.1",
-    "downsample.conv": "proj.0",
-    "downsample.bn": "proj.1",
+    **CLASSY,
+    **{"se.fc1": "f.se.fc1", "se.fc2": "f.se.fc2", "conv3.conv": "f.c.0", "conv3.bn": "f.c.1"},
+    **{"downsample.conv": "proj.0", "downsample.bn": "proj.1"},
 }
 """Parts of a block, ours to torchvision's."""
 

@@ -40,12 +40,8 @@ def tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """
     kind = state.get("type", "consolidated")
     if isinstance(kind, str) and kind != "consolidated":
-        raise CheckpointError.at(
-            "",
-            "must be all of a sharded model",
-            got=kind,
-            expected="VISSL's extra_scripts/convert_sharded_checkpoint.py -t consolidated puts it together",
-        )
+        right = "VISSL's extra_scripts/convert_sharded_checkpoint.py -t consolidated puts it together"
+        raise CheckpointError.at("", "must be all of a sharded model", got=kind, expected=right)
     model: Any = state
     for key in ("classy_state_dict", "base_model", "model"):
         model = model.get(key) if isinstance(model, Mapping) else None
