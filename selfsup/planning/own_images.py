@@ -197,7 +197,10 @@ def choose(found: FolderFacts, kind: str, *, processes: int = 1) -> Choice:
         raise DataError.at(
             "--data", "too few images to learn from", got=found.num_images, expected=f"at least {4 * processes}"
         )
-    options: dict[str, Any] = {"train_dataloader.batch_size": min(most, per_process)}
+    options: dict[str, Any] = {
+        "train_dataloader.batch_size": min(most, per_process),
+        "train_dataloader.num_images": found.num_images,
+    }
     if found.labels is not None:
         options["train_dataloader.dataset.labels"] = found.labels
     if small:
