@@ -1,8 +1,8 @@
 """Small images (icons, tiles, CIFAR) on processor cores.
 
 Paper: the method of Chen et al. 2020, arXiv:2002.05709, with its CIFAR pipeline (no blur); network and rates of
-simclr_scenes. There is no number to expect but our own, in docs/own_images.md. Crops keep two fifths or more: a thing
-of 20 pixels has no parts to tell apart.
+simclr_scenes. There is no number to expect but our own: model_zoo.md, and docs/own_images.md for emoji as files. Crops
+keep two fifths or more: a thing of 20 pixels has no parts to tell apart.
 
 Sized for two CPU cores, images of about 32 pixels, a few minutes.
 

@@ -21,6 +21,7 @@ batch = 64 * accumulate  # 256
 
 model.prototypes.num_prototypes = 1000
 model.queue_length = 15 * batch  # 3840
+model.queue_start_epoch = 1  # the paper's 15 of 400 epochs may be more than a run of hours has
 train_dataloader = dict(
     batch_size=batch // accumulate,
     num_workers=8,

@@ -1,7 +1,7 @@
 """Photographs on a GPU of less than 20 GB.
 
-Paper: the method of Chen et al. 2020, arXiv:2002.05709, with a ResNet-18 and crops of 128 pixels. There is no number to
-expect: see model_zoo.md for what was measured.
+Paper: the method of Chen et al. 2020, arXiv:2002.05709, with a ResNet-18 and crops of 128 pixels. There is
+no number to expect: see model_zoo.md for what was measured.
 
 Sized for one GPU with 8 GB.
 

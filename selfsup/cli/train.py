@@ -113,6 +113,8 @@ def run(chosen: argparse.Namespace) -> int:
         fast = fast_precision(local_device(chosen.device))
         plan = describe(recipe, processes=processes, multiply_adds=multiply_adds, fast_precision=fast, **origin)
         print_plan(plan, console)
+        if (chosen.budget or choice) and not stored:
+            notes.append("the run measures its first steps and takes as many as the budget has room for")
         print_notes(notes, console)
         return 0
     plan = describe(recipe, processes=processes, **origin)

@@ -25,7 +25,8 @@ SMALL_SIDE = 80
 """Images whose median shorter side is below this count as small: they are shown whole, without blur."""
 MOSTLY_FLAT = 0.5
 """Share of images on a flat background from which on each view gets another one: its color would tell views of one
-image from all others, and nothing else would be learned (kNN on emoji, 500 steps: FIGURE)."""
+image from all others, and nothing else would be learned (kNN on emoji after 500 steps: 34.7 % without, 44.6 % with,
+raw pixels 38.5 %)."""
 LARGE_GPU = 20e9
 """Bytes of memory from which on a GPU counts as large."""
 ENOUGH_FOR_SWAV = 20_000
@@ -196,7 +197,10 @@ def choose(found: FolderFacts, kind: str, *, processes: int = 1) -> Choice:
         raise DataError.at(
             "--data", "too few images to learn from", got=found.num_images, expected=f"at least {4 * processes}"
         )
-    options: dict[str, Any] = {"train_dataloader.batch_size": min(most, per_process)}
+    options: dict[str, Any] = {
+        "train_dataloader.batch_size": min(most, per_process),
+        "train_dataloader.num_images": found.num_images,
+    }
     if found.labels is not None:
         options["train_dataloader.dataset.labels"] = found.labels
     if small:

@@ -1,10 +1,12 @@
 """From a folder of images alone: chosen, fitted, trained, looked at, and used."""
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -144,14 +146,77 @@ def test_what_cannot_be_done_is_one_line(
     assert heard.startswith(f"error: {path}: ") and heard.count("\n") == 1
 
 
-def test_weights_that_timm_cannot_fetch_are_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+NAME = "test_resnet.r160_in1k"
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, timm: ModuleType) -> Path:
+    """Where timm keeps weights; nothing can be downloaded."""
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    assert main(["train", "--data", "mine", "--init-from", "timm:resnet10t", "--device=cpu"]) == 2
-    assert capsys.readouterr().err.startswith("error: timm:resnet10t: the weights are not in timm's cache and cannot")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "ours"))
+    return tmp_path
+
+
+@pytest.fixture
+def pretrained(cache: Path, timm: ModuleType) -> torch.nn.Module:
+    """A network of timm's whose weights lie in the cache as if they had been downloaded."""
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    torch.manual_seed(0)
+    model = timm.create_model(NAME)
+    revision = "0" * 40
+    folder = cache / f"models--timm--{NAME}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(revision)
+    (folder / "snapshots" / revision).mkdir(parents=True)
+    save_file(model.state_dict(), folder / "snapshots" / revision / "model.safetensors")
+    return model.eval()
+
+
+def test_weights_that_timm_cannot_fetch_are_one_line(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--data", "mine", "--init-from", f"timm:{NAME}", "--device=cpu"]) == 2
+    heard = capsys.readouterr().err
+    assert heard.startswith(f"error: timm:{NAME}: the weights are not in timm's cache and cannot") and heard.endswith(
+        "\n"
+    )
+
+
+def test_timms_weights_are_a_representation_as_timm_shows_images_to_it(
+    pretrained: torch.nn.Module, timm: ModuleType
+) -> None:
+    from selfsup.data import ImageList
+
+    images = ImageList("mine")
+    opened = open_representation(f"timm:{NAME}", device="cpu")
+    contract = opened.input_contract
+    shown = timm.data.resolve_data_config({}, model=pretrained)
+    assert shown["input_size"] == (3, contract.size, contract.size)
+    assert contract.resize == f"shorter:{math.floor(contract.size / shown['crop_pct'])}"
+    assert (contract.mean, contract.std) == (shown["mean"], shown["std"])
+    assert contract.interpolation == shown["interpolation"]
+    seen = torch.from_numpy(contract.view(images.image(0)).copy()).permute(2, 0, 1)[None].float() / 255
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (contract.mean, contract.std))
+    with torch.no_grad():
+        expected = pretrained.forward_head(pretrained.forward_features((seen - mean) / std), pre_logits=True)
+    torch.testing.assert_close(opened.features(images).features[:1], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_starts_from_timms_weights_and_its_card_says_so(pretrained: torch.nn.Module) -> None:
+    short = ["--device=cpu", "--work-dir=from_timm", "--cfg-options", "train_dataloader.num_workers=0"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_images, "FEWEST_STEPS", 2)
+        patch.setattr(own_images, "MOST_EPOCHS", 0)
+        patch.setattr(budget, "SHORTEST", 0.1)
+        patch.setattr(budget, "SHARE", 0.0)
+        words = ["evaluators={}", "default_hooks.pictures=none", "custom_hooks=[]"]
+        assert main(["train", "--data", "mine", "--init-from", f"timm:{NAME}", *short, *words]) == 0
+    recipe = load_config("from_timm/config.py")
+    assert recipe.model["backbone"]["name"] == NAME
+    assert recipe.optim_wrapper["optimizer"]["lr"] == pytest.approx(2e-4 * (8 / 128) ** 0.5)
+    card = json.loads(Path("from_timm/backbone.json").read_text())
+    assert card["recipe"]["started_from"]["recipe"]["config"] == f"timm:{NAME}"
+    assert "apache-2.0" in card["license"]
 
 
 def test_prototypes_of_swav_go_with_the_features(capsys: pytest.CaptureFixture[str]) -> None:
