@@ -338,7 +338,7 @@ def few_shots(
 
 def average_precision(
     known: np.ndarray, scores: np.ndarray, kind: AveragePrecision = "full", weights: np.ndarray | None = None
-) -> float:
+) -> Any:
     """The average precision of a class.
 
     Args:
@@ -346,31 +346,36 @@ def average_precision(
         scores: greater for images that are thought to show it, (N,).
         kind: ``'full'``, the area under precision made monotone; ``'11-point'``, the mean of that at recalls of 0, 0.1
             to 1; ``'scikit-learn'``, the area under the steps of precision itself.
-        weights: how often each image counts, (N,); None for once.
+        weights: how often each image counts, in each of several draws, (R, N); None for once, in one.
+
+    Returns:
+        A number, or float64 (R,); NaN where no image shows the class.
 
     Source: Everingham et al. 2010, Int. J. Comput. Vis. 88, section 4.2 (11-point); VOC2010's development kit (full).
     """
-    judged = known >= 0 if weights is None else (known >= 0) & (weights > 0)
-    order = np.argsort(-scores[judged], kind="stable")
-    right = (known[judged] > 0)[order].astype(np.float64)
-    count = np.ones(len(right)) if weights is None else weights[judged][order]
-    tied = np.append(np.diff(scores[judged][order]) != 0, True)  # equal scores are one step
-    hits, all_ = (right * count).cumsum()[tied], count.cumsum()[tied]
-    if not len(hits) or hits[-1] == 0:
-        return float("nan")
-    recall, precision = hits / hits[-1], hits / all_
-    if kind == "scikit-learn":
-        return float(np.diff(recall, prepend=0) @ precision)
-    monotone = np.maximum.accumulate(precision[::-1])[::-1]
-    if kind == "full":
-        return float(np.diff(recall, prepend=0) @ monotone)
-    first = np.searchsorted(recall, np.linspace(0, 1, 11) - 1e-12)
-    return float(monotone[first].mean())
+    judged = np.flatnonzero(known >= 0)
+    judged = judged[np.argsort(-scores[judged], kind="stable")]
+    count = np.ones((1, len(judged))) if weights is None else weights[:, judged].astype(np.float64)
+    if not len(judged):
+        return np.full(len(count), np.nan) if weights is not None else float("nan")
+    last = np.append(np.diff(scores[judged]) != 0, True)  # equal scores are one step
+    hits, all_ = ((known[judged] > 0) * count).cumsum(axis=1)[:, last], count.cumsum(axis=1)[:, last]
+    total = hits[:, -1:]
+    recall, precision = hits / np.where(total > 0, total, np.nan), hits / np.maximum(all_, 1e-300)
+    if kind != "scikit-learn":
+        precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    if kind == "11-point":
+        first = [(recall >= tenth / 10 - 1e-12).argmax(axis=1)[:, None] for tenth in range(11)]
+        points = np.take_along_axis(precision, np.concatenate(first, axis=1), axis=1)
+        found = np.where(total[:, 0] > 0, points.mean(axis=1), np.nan)
+    else:
+        found = (np.diff(recall, axis=1, prepend=0) * precision).sum(axis=1)
+    return float(found[0]) if weights is None else found
 
 
-def _map(scores: np.ndarray, known: np.ndarray, kind: AveragePrecision = "full", weights: Any = None) -> float:
+def _map(scores: np.ndarray, known: np.ndarray, kind: AveragePrecision = "full", weights: Any = None) -> Any:
     each = [average_precision(known[:, n], scores[:, n], kind, weights) for n in range(known.shape[1])]
-    return float(np.nanmean(each))
+    return np.nanmean(each, axis=0)
 
 
 def _mean_scores(scores: np.ndarray, known: np.ndarray, groups: np.ndarray | None) -> dict[str, Score]:
@@ -378,11 +383,14 @@ def _mean_scores(scores: np.ndarray, known: np.ndarray, groups: np.ndarray | Non
     units = np.arange(len(known)) if groups is None else np.unique(groups, return_inverse=True)[1]
     count = int(units.max()) + 1
     rng = np.random.default_rng(0)
-    drawn = [np.bincount(rng.integers(0, count, count), minlength=count)[units] for _ in range(_REPLICATES)]
-    found = {}
+    found: dict[str, Score] = {}
+    drawn: dict[str, list[np.ndarray]] = {name: [] for name in _KINDS}
+    for _ in range(_REPLICATES // 20):  # 20 at once, to bound the memory
+        weights = np.stack([np.bincount(rng.integers(0, count, count), minlength=count)[units] for _ in range(20)])
+        for name, kind in _KINDS.items():
+            drawn[name].append(_map(scores, known, kind, weights))
     for name, kind in _KINDS.items():
-        value = _map(scores, known, kind)
-        half = Z * float(np.std([_map(scores, known, kind, weights) for weights in drawn], ddof=1))
+        value, half = float(_map(scores, known, kind)), Z * float(np.std(np.concatenate(drawn[name]), ddof=1))
         spread: Any = "images" if count == len(known) else "groups"
         found[name] = Score(value, max(0.0, value - half), min(1.0, value + half), count, spread)
     return found

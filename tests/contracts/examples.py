@@ -5,7 +5,6 @@ of the alphabet, so that two people who add one do not meet. A variant is called
 what is special about it.
 """
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -182,20 +181,18 @@ TRANSFORMS = {
 _TREE = Hierarchy(
     ("kind",), {name: (f"kind {number % 3}",) for number, name in enumerate(Scenes(**_SCENES_ARGUMENTS).classes)}
 )
+_ON_FEW = _ON_SCENES | {"task": Task(train=SCENES, test=SCENES | {"split": "test"}, max_train=300, hierarchy=_TREE)}
 EVALUATORS = {
-    "ClassSubset": Example({"probe": {"type": "KNN", "k": 5}}, options=_ON_SCENES),
+    "ClassSubset": Example({"probe": {"type": "KNN", "k": 5}}, options=_ON_FEW),
     "Corruptions": Example(
-        {"kinds": ["contrast", "blur"], "severities": (5,), "probe": {"type": "KNN", "k": 5}},
-        options=_ON_SCENES | {"unbounded": ("drop*",)},
+        {"kinds": ["contrast"], "severities": (5,), "probe": {"type": "KNN", "k": 5}},
+        options=_ON_FEW | {"unbounded": ("drop*",)},
     ),
-    "Granularity": Example(
-        {"probe": {"type": "KNN", "k": 5}},
-        options=_ON_SCENES | {"task": dataclasses.replace(_ON_SCENES["task"], hierarchy=_TREE)},
-    ),
+    "Granularity": Example({"probe": {"type": "KNN", "k": 5}}, options=_ON_FEW),
     "KNN": Example({"k": 5}, options=_ON_SCENES),
     "LinearProbe": Example({"max_iterations": 5}, options=_ON_SCENES),
     "Retrieval": Example(options=_ON_SCENES),
-    "SVM": Example({"costs": (1.0,)}, options=_ON_SCENES),
+    "SVM": Example({"costs": (1.0,)}, options=_ON_FEW),
     "FewShot": Example({"shots": (1, 2), "draws": 3}, options=_ON_SCENES),
     "LogisticRegression": Example({"l2": (1e3, 1.0)}, options=_ON_SCENES),
     "VisslKNN": Example(options=_ON_SCENES),

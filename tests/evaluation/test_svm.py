@@ -57,7 +57,11 @@ def test_average_precisions_are_vissls_and_scikit_learns(seed: int) -> None:
     twice = np.arange(60).repeat(2)
     for kind in ("full", "11-point", "scikit-learn"):
         whole = average_precision(known[twice], scores[twice], kind)  # type: ignore[arg-type]
-        assert average_precision(known, scores, kind, np.full(60, 2)) == pytest.approx(whole)  # type: ignore[arg-type]
+        drawn = average_precision(known, scores, kind, np.stack([np.full(60, 2), known < 1]))  # type: ignore[arg-type]
+        assert drawn[0] == pytest.approx(whole) and np.isnan(drawn[1])
+        some = np.arange(60) % 3 > 0
+        alone = average_precision(known[some], scores[some], kind)  # type: ignore[arg-type]
+        assert average_precision(known, scores, kind, some[None]) == pytest.approx(alone)  # type: ignore[arg-type]
 
 
 def test_what_is_not_judged_is_kept_with_the_labels() -> None:
