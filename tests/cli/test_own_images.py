@@ -188,7 +188,7 @@ def test_timms_weights_are_a_representation_as_timm_shows_images_to_it(
     from selfsup.data import ImageList
 
     images = ImageList("mine")
-    opened = open_representation(f"timm:{NAME}", device="cpu")
+    opened = open_representation(f"timm:{NAME}", device="cpu", precision="fp32")
     contract = opened.input_contract
     shown = timm.data.resolve_data_config({}, model=pretrained)
     assert shown["input_size"] == (3, contract.size, contract.size)
