@@ -39,8 +39,10 @@ class LinearClassifier:
     def decision(self, features: Tensor) -> Tensor:
         """Logits, float64 (M, C), of features (M, D); in blocks."""
         weight = (self.weight / self.scale).T
-        parts = [(part.double() - self.mean) @ weight + self.bias for part in features.split(BLOCK)]
-        return torch.cat(parts)
+        logits = torch.empty(len(features), len(self.bias), dtype=torch.float64)
+        for part, block in zip(logits.split(BLOCK), features.split(BLOCK), strict=True):
+            torch.addmm(self.bias, block.double() - self.mean, weight, out=part)
+        return logits
 
     def predict(self, features: Tensor) -> Tensor:
         """The label of each row of features (M, D), int64 (M,)."""
