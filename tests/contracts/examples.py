@@ -168,6 +168,7 @@ TRANSFORMS = {
     "Solarize, sometimes": Example({"p": 0.5}, options=_DRAWS),
     "SupervisedViews": Example({"size": 24}, options=_DRAWS),
     "SwAVViews": Example({"sizes": (24, 16), "counts": (2, 1)}, options=_DRAWS),
+    "TransparentBackground": Example(options=_DRAWS_NOTHING),
 }
 EVALUATORS = {
     "KNN": Example({"k": 5}, options=_ON_SCENES),
@@ -180,6 +181,7 @@ HOOKS = {
     "CheckpointHook": Example({"every_steps": 1}),
     "CollapseWatchHook": Example({"every_steps": 1, "num_images": 4}),
     "EvaluateHook": Example({"evaluators": {"spread": {"type": "Spread"}}, "every_steps": 1, "max_images": 8}),
+    "NeighborsHook": Example({"first_step": 1, "max_images": 4}),
     "PictureHook": Example(),
     "ProgressHook": Example(),
 }
