@@ -147,6 +147,7 @@ TRANSFORMS = {
     "EvaluationView": Example({"resize": 28, "size": 24}, options=_DRAWS_NOTHING),
     "FreshBackground": Example(options=_DRAWS_NOTHING),
     "FreshBackground, alpha": Example(options={"channels": 4, "varies": True}),
+    "FreshFlatBackground": Example(options=_DRAWS_NOTHING),
     "GaussianBlur": Example({"sigma": (0.5, 2.0), "p": 1.0}, options=_DRAWS),
     "GaussianNoise": Example({"p": 1.0}, options=_DRAWS),
     "MoCoViews": Example({"size": 24}, options=_DRAWS),
@@ -168,7 +169,6 @@ TRANSFORMS = {
     "Solarize, sometimes": Example({"p": 0.5}, options=_DRAWS),
     "SupervisedViews": Example({"size": 24}, options=_DRAWS),
     "SwAVViews": Example({"sizes": (24, 16), "counts": (2, 1)}, options=_DRAWS),
-    "TransparentBackground": Example(options=_DRAWS_NOTHING),
 }
 EVALUATORS = {
     "KNN": Example({"k": 5}, options=_ON_SCENES),
