@@ -72,7 +72,7 @@ class Kernels:
         return (dx if weight is None else dx * weight).movedim(-1, 1)
 
 
-_FUSED = ("images", "channels last", "uneven", "no affine", "no shift", "cumulative", "no running statistics")
+_FUSED = ("images", "channels last", "uneven", "no affine", "cumulative", "no running statistics")
 
 
 def _run(synced: bool, name: str, rank: int | None, *, fused: bool = False) -> dict[str, Tensor]:
