@@ -1,6 +1,7 @@
 """``selfsup evaluate``: what a backbone is worth on labelled images, beside what needs no training."""
 
 import argparse
+import contextlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from selfsup.errors import ConfigError, nearest
+from selfsup.errors import ConfigError, SelfsupError, nearest
 
 SHOWN = 8  # mistakes of each kind in the picture
 
@@ -54,8 +55,7 @@ def run(chosen: argparse.Namespace) -> int:
         for spec in chosen.weights:
             for baseline in baselines_of(spec, representations[spec], cache=options["cache"]):
                 representations.setdefault(baseline.name, baseline)
-    pretraining = None if chosen.pretraining is None else _images(chosen.pretraining, None)
-    leaks = find_leaks(task, pretraining=pretraining, cache=options["cache"])
+    leaks = find_leaks(task, pretraining=_pretraining(chosen), cache=options["cache"])
     for line in leaks.lines():
         console.print(line, style="bold red", highlight=False)
     results = work_dir / "results.jsonl"
@@ -91,7 +91,7 @@ def _word(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def _images(path: str, labels: str | None, groups: str | None = None, classes: Any = None) -> Any:
+def _images(path: str, labels: str | None, groups: str | None = None) -> Any:
     from selfsup.data import ImageList
 
     return ImageList(path, labels, groups=groups)  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def _images(path: str, labels: str | None, groups: str | None = None, classes: A
 
 def _task(chosen: argparse.Namespace, console: Console) -> Any:
     """The task: two sources, or one that is split in the same way each time."""
-    from selfsup.data import split
+    from selfsup.data import Split, split
     from selfsup.evaluation import Task
     from selfsup.planning.own_images import find_labels
 
@@ -112,13 +112,39 @@ def _task(chosen: argparse.Namespace, console: Console) -> Any:
         return _images(path, labels, chosen.groups)
 
     name = Path(chosen.data).expanduser().resolve().stem
-    train = labelled(chosen.data)
+    images = labelled(chosen.data)
     if chosen.test is not None:
-        return Task(name, train=train, test=labelled(chosen.test))
-    parts = split(train, val=0.0, test=0.2, max_images=len(train))
+        return Task(name, train=images, test=labelled(chosen.test))
+    for run in runs_of(chosen.weights):
+        found = Split.read(run, images)
+        if found is not None and len(found.test):
+            console.print(f"test images: those that the run in {run} has held out", highlight=False)
+            return Task(name, train=found.train, val=found.val if len(found.val) else Task.val, test=found.test)
+    parts = split(images, val=0.0, test=0.2, max_images=len(images))
     if not len(parts.test):
         raise ConfigError.at("--data", "no class has two images, so that nothing can be held out as test images")
     return Task(name, train=parts.train, test=parts.test)
+
+
+def runs_of(weights: list[str]) -> list[Path]:
+    """The work dirs among what is evaluated."""
+    return [path for spec in weights for part in spec.split("+") if (path := Path(part).expanduser()).is_dir()]
+
+
+def _pretraining(chosen: argparse.Namespace) -> Any:
+    """The images that the weights were trained on, as the command or the config of their run says; None if unknown."""
+    from selfsup.config import load_config
+    from selfsup.data import Split
+    from selfsup.registry import DATASETS
+
+    if chosen.pretraining is not None:
+        return _images(chosen.pretraining, None)
+    for run in runs_of(chosen.weights):
+        with contextlib.suppress(SelfsupError):  # a folder that has moved, a part that is not installed
+            images = DATASETS.build(load_config(run / "config.py").train_dataloader.dataset)
+            found = Split.read(run, images)
+            return images if found is None else found.train
+    return None
 
 
 def _opened(spec: str, **options: Any) -> Any:
