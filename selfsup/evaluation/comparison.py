@@ -112,7 +112,10 @@ def comparable(entries: Sequence[Entry]) -> list[Line]:
             values, whose = lines.setdefault((shown, row.evaluator, row.protocol, score, same), ({}, {}))
             name = names[row.representation["fingerprint"]]
             values[name], whose[name] = value, entry
-    return [Line(*key, values, whose) for key, (values, whose) in lines.items()]
+    return [
+        Line(task, evaluator, protocol, score, same, values, whose)
+        for (task, evaluator, protocol, score, same), (values, whose) in lines.items()
+    ]
 
 
 def main_scores(lines: Sequence[Line]) -> list[Line]:
