@@ -8,9 +8,12 @@ SVM for each class), top-1 for the others. Caltech-101 and SUN397 are split by u
 Command: selfsup evaluate WEIGHTS --config eval/simclr_transfer
 """
 
-from selfsup.data.standard.sets import SIMCLR_TRANSFER
+_twelve = (
+    "food101", "cifar10", "cifar100", "birdsnap", "sun397", "cars", "aircraft", "voc07", "dtd", "pets", "caltech101",
+    "flowers",
+)  # fmt: skip
 
-tasks = {name: dict(type="StandardTask", set=name, root=f"data/{name}") for name in SIMCLR_TRANSFER}
+tasks = {name: dict(type="StandardTask", set=name, root=f"data/{name}") for name in _twelve}
 evaluators = dict(
     logistic=dict(type="LogisticRegression"),
     svm=dict(type="SVM", task="voc07"),

@@ -6,11 +6,9 @@ images a class, five samples of each. Source: facebookresearch/vissl, svm_benchm
 Command: selfsup evaluate WEIGHTS --config eval/voc07
 """
 
-from selfsup.evaluation.svm import SHOTS
-
 layer = "res5:2x2"
 tasks = dict(voc07=dict(type="StandardTask", set="voc07", root="data/voc07"))
 evaluators = dict(
     svm=dict(type="SVM"),
-    svm_low_shot=dict(type="SVM", shots=SHOTS),
+    svm_low_shot=dict(type="SVM", shots=(1, 2, 4, 8, 16, 32, 64, 96)),
 )
