@@ -292,13 +292,13 @@ def _fit(features: np.ndarray, target: np.ndarray, cost: float) -> tuple[Any, bo
 
 @contextmanager
 def _machines(count: int) -> Iterator[tuple[Callable[[], None], ThreadPoolExecutor]]:
-    """Threads to learn in, and what to call after each; liblinear lets them run at once.
+    """A thread to learn in, and what to call after each; one, for liblinear has one random number generator for all.
 
     Its warning is silenced from outside, for filters are common to all threads; what did not converge is noted.
     """
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings(), progress_bar("SVMs", total=count) as tick, ThreadPoolExecutor() as pool:
+    with warnings.catch_warnings(), progress_bar("SVMs", total=count) as tick, ThreadPoolExecutor(1) as pool:
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield tick, pool
 
