@@ -38,7 +38,7 @@ def test_gpus_take_bf16_from_ampere_on_and_fp16_before(
         ("aarch64", False, 1.2, "fp32"),
     ],
 )
-def test_a_processor_is_judged_by_its_features_and_by_a_measurement_where_they_do_not_tell(
+def test_a_processor_is_known_by_its_features_and_by_a_measurement_where_they_do_not_tell(
     monkeypatch: pytest.MonkeyPatch, machine: str, feature: bool, gain: float, best: str
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: machine)
