@@ -348,6 +348,14 @@ class Classifier(Representation):
         self.head = head
         self.classes = tuple(classes)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of weights, input contract, layer, head and classes."""
+        head = self.head if isinstance(self.head, nn.Module) else getattr(self.head, "__self__", None)
+        weights = fingerprint(head) if isinstance(head, nn.Module) else repr(self.head)
+        about = f"{Representation.fingerprint.func(self)} {weights} {self.classes}"  # type: ignore[attr-defined]
+        return hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
+
     @torch.no_grad()
     def logits(self, source: Any) -> Tensor:
         """float32 (N, C), of the images that can be decoded."""
