@@ -215,13 +215,14 @@ def watched(data: Labelled, steps: int, *, choose: str) -> dict[str, Any]:
     if data.val is None:
         hooks: dict[str, Any] = {"evaluate": None}
         return {"tasks": {data.name: data.task_section()}, "default_hooks": {**hooks, **QUIET}}
-    hook = {"every_steps": max(1, -(-steps // EVALUATIONS))}
-    kind = {"type": "BestStepHook"} if choose == "best" else {}
+    hook: dict[str, Any] = {"every_steps": max(1, -(-steps // EVALUATIONS))}
+    if choose == "best":
+        hook |= {"type": "BestStepHook", "every_epochs": None}
     return {
         "tasks": {data.name: data.task_section()},
         "evaluators": {"head": {"type": "Head"}},
         "evaluate_every": 0,
-        "default_hooks": {"evaluate": {**kind, **hook}, **QUIET},
+        "default_hooks": {"evaluate": hook, **QUIET},
     }
 
 

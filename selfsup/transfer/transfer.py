@@ -1,6 +1,7 @@
 """What every transfer does: write a recipe, hand it to the engine, and leave a classifier with its test row."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from selfsup.config import Recipe, dump_config, load_config
+from selfsup.config import Recipe, plain
 from selfsup.data.input_contract import InputContract
 from selfsup.engine.hooks.best_step import best_checkpoint, read_scores
 from selfsup.engine.runner import Runner
@@ -19,9 +20,9 @@ from selfsup.evaluation.representation import Classifier
 from selfsup.evaluation.rows import Row, read_predictions
 from selfsup.evaluation.scores import Predictions
 from selfsup.methods.base import Method
-from selfsup.ops.dist import Launcher, is_main
-from selfsup.ops.files import write_record
+from selfsup.ops.dist import Launcher, broadcast_object, found_launcher, is_main
 from selfsup.ops.parts import class_name
+from selfsup.planning.budget import clock, measure, parse_budget, within
 from selfsup.transfer.classifier import MODEL, save_classifier
 from selfsup.transfer.labelled import Labelled
 from selfsup.transfer.start import Start
@@ -31,8 +32,8 @@ from selfsup.weights.digest import digest_of
 from selfsup.weights.load import load_checkpoint
 
 RESULTS = "results.jsonl"
-REQUEST = "transfer.json"
-"""What was asked for, in the work dir: the same request resumes."""
+FINISHING = 2
+"""Evaluations that the end of a transfer takes: of the test images, and for tables and pictures."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ class Transfer:
         work_dir: str | Path,
         device: str | None = None,
         launcher: Launcher | None = None,
-        fit: Callable[[Recipe], Recipe] | None = None,
+        budget: str | None = None,
+        began: float | None = None,
+        note: Callable[[str], object] = print,
     ) -> Transferred:
         """Train, or resume what an earlier call with the same arguments began, and evaluate on the test images.
 
@@ -91,41 +94,66 @@ class Transfer:
             data: the images.
             work_dir: where everything goes.
             device, launcher: as of the :class:`~selfsup.engine.runner.Runner`.
-            fit: changes the recipe of a new run before it begins, such as its length to a time; that of a run which is
-                resumed is the one that it stored.
+            budget: how long it may take, such as ``'5m'``: a new run measures its first steps, and takes no more than
+                there is time for; its schedule keeps its shape.
+            began: when the budget began to run, by ``time.monotonic()``; None for now.
+            note: told how long what takes.
 
         Raises:
             DataError: if the images cannot be learned from, before any training.
+            ConfigError: if the budget is too short for ten steps.
         """
+        began = time.monotonic() if began is None else began
         data.check()
         folder = Path(work_dir)
         recipe = replace(self.recipe(start, data), work_dir=str(folder))
-        request = _request(recipe, start)
-        stored = folder / "config.py"
-        same = _read_request(folder) == request and stored.is_file() and bool(list_checkpoints(folder))
-        if same:
-            recipe = replace(load_config(stored), work_dir=str(folder))
-        elif fit is not None:
-            recipe = replace(fit(recipe), work_dir=str(folder))
-        runner = Runner(recipe, resume=same, device=device, launcher=launcher)
-        if is_main():
-            write_record(folder / REQUEST, json.dumps(request) + "\n")
+        resumes = False
+        if (saved := _stored(folder)) is not None and saved.config is not None:
+            stored = replace(Recipe.from_dict(saved.config), work_dir=str(folder), load_from=recipe.load_from)
+            weights = None if start.file is None else digest_of(start.file)
+            resumes = _asks_for(recipe, budget) == _asks_for(stored, stored.budget)
+            resumes = resumes and (saved.started_from or {}).get("sha256") == weights
+        if resumes:
+            recipe = stored
+        elif budget is not None:
+            recipe = self._fitted(recipe, budget, began, note=note, device=device, launcher=launcher)
+        runner = Runner(recipe, resume=resumes, device=device, launcher=launcher)
         runner.train()
         return _finished(runner, data, start, about=self.about())
+
+    def _fitted(
+        self, recipe: Recipe, budget: str, began: float, *, note: Callable[[str], object], **where: Any
+    ) -> Recipe:
+        """The recipe with as many of its steps as there is time for."""
+        seconds, wanted = parse_budget(budget), recipe.train_cfg.max_steps or 0
+        launcher = where["launcher"] or found_launcher()
+        pace = measure(recipe, budget=seconds, device=where["device"], launcher=launcher)
+        left = broadcast_object(seconds - (time.monotonic() - began) - FINISHING * pace.evaluation)
+        found = within(recipe, pace, left, budget=budget, most=wanted)
+        steps = found.train_cfg.max_steps or 0
+        shorter = f" instead of {wanted:,}, the schedule in proportion" if steps < wanted else ""
+        note(
+            f"a step of {pace.batch} images takes {pace.step:.2g} s: {steps:,} steps{shorter}, about "
+            f"{clock(steps * pace.step + pace.start + pace.end)} from here"
+        )
+        return found
 
     def about(self) -> dict[str, Any]:
         """What the row says of the training beside the recipe."""
         return {"transfer": self.name}
 
 
-def _request(recipe: Recipe, start: Start) -> dict[str, Any]:
-    plain = json.loads(json.dumps({"recipe": dump_config(replace(recipe, work_dir=None))}))
-    return {**plain, "weights": None if start.file is None else digest_of(start.file)}
+def _stored(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint of a run that can be resumed."""
+    found = list_checkpoints(folder)[-1:]
+    return Checkpoint.read(found[0], mapped=True) if found else None
 
 
-def _read_request(folder: Path) -> Any:
-    path = folder / REQUEST
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+def _asks_for(recipe: Recipe, budget: str | None) -> str:
+    """What a recipe says, as text, without what is fitted to a budget."""
+    told = plain(replace(recipe, work_dir=None, budget=budget).to_dict())
+    fitted = () if budget is None else ("train_cfg", "param_scheduler", "default_hooks", "evaluate_every")
+    return json.dumps({key: value for key, value in told.items() if key not in fitted}, sort_keys=True, default=str)
 
 
 def _finished(runner: Runner, data: Labelled, start: Start, *, about: Mapping[str, Any]) -> Transferred:
@@ -145,6 +173,7 @@ def _finished(runner: Runner, data: Labelled, start: Start, *, about: Mapping[st
         head=parts.head.eval(),
         classes=data.classes,
         name=f"{about['transfer']} of {start.spec}",
+        cache=folder / "features",  # resumes an evaluation too, and remembers its precision
     )
     known = {
         **about,

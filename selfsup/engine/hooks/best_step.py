@@ -1,6 +1,7 @@
 """The weights of the best step, by what the validation images say."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ class BestStepHook(EvaluateHook):
 
     Args:
         score: name of the score, as the metrics log has it.
-        evaluators, options: see :class:`EvaluateHook`.
+        evaluators: see :class:`EvaluateHook`; None for the classifier's own head.
+        every_epochs, every_steps, at_start, max_images: likewise.
 
     Raises:
         ConfigError: at the first evaluation, if there is no such score.
@@ -34,8 +36,23 @@ class BestStepHook(EvaluateHook):
 
     priority = 96
 
-    def __init__(self, evaluators: Any, *, score: str = "head/top1", **options: Any) -> None:
-        super().__init__(evaluators, **options)
+    def __init__(
+        self,
+        evaluators: Mapping[str, Any] | None = None,
+        *,
+        score: str = "head/top1",
+        every_epochs: int | None = 1,
+        every_steps: int | None = None,
+        at_start: bool = False,
+        max_images: int = 10_000,
+    ) -> None:
+        super().__init__(
+            evaluators or {"head": {"type": "Head"}},
+            every_epochs=every_epochs,
+            every_steps=every_steps,
+            at_start=at_start,
+            max_images=max_images,
+        )
         self.score = score
         self._scores: dict[int, float] = {}
 
