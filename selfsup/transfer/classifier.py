@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from selfsup.backbones.pooling import pool_map
 from selfsup.config import validate_component
 from selfsup.data.input_contract import InputContract
 from selfsup.errors import CheckpointError, under
@@ -31,7 +32,7 @@ def save_classifier(backbone: nn.Module, head: nn.Sequential, path: Path, card: 
         head: what follows it, a linear layer last.
         path: the file, which ends in ``.safetensors``.
         card: see :func:`~selfsup.weights.card.weights_card`, and ``classes`` (names in the order of the logits),
-            ``neck`` (the dict of what comes before the last layer, or None) and ``test`` (its scores).
+            ``neck`` (the dict of what comes before the last layer, or None), ``layer`` and ``test`` (its scores).
 
     Raises:
         CheckpointError: if it cannot be written.
@@ -62,14 +63,15 @@ def load_classifier(path: str | Path, *, device: str | None = None, batch_size: 
     validate_component(architecture, "backbone", source=place)
     with under(place):
         backbone: Any = BACKBONES.build(architecture)
-    features, neck = backbone.out_dim, None
+    tensors, neck = read_weights(file), None
     if card.get("neck") is not None:
-        neck = NECKS.build(dict(card["neck"]), in_dim=features)
-        features = neck.out_dim
-    classifier = nn.Linear(features, len(card["classes"]))
+        neck = NECKS.build(dict(card["neck"]), in_dim=backbone.out_dim)
+    if "classifier.weight" not in tensors:
+        raise CheckpointError.at(str(file), "has no tensor classifier.weight")
+    classifier = nn.Linear(tensors["classifier.weight"].shape[1], len(card["classes"]))
     parts = nn.ModuleDict({"backbone": backbone, "classifier": classifier, **({} if neck is None else {"neck": neck})})
     try:
-        parts.load_state_dict(read_weights(file), strict=True)
+        parts.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
         raise CheckpointError.at(str(file), f"its tensors are not those of its card ({error})") from None
     where = local_device(device)
@@ -77,7 +79,13 @@ def load_classifier(path: str | Path, *, device: str | None = None, batch_size: 
     head = nn.Sequential(*(part for part in (neck, classifier) if part is not None))
     contract = InputContract.from_dict(card["preprocess"])
     return Classifier(
-        backbone, contract, head=head, classes=card["classes"], name=str(path), batch_size=batch_size, num_workers=2
+        backbone,
+        contract,
+        head=head,
+        classes=card["classes"],
+        name=str(path),
+        layer=card.get("layer", "pooled"),
+        batch_size=batch_size,
     )
 
 
@@ -113,9 +121,23 @@ def export_classifier(path: str | Path, out: str | Path, *, format: str) -> Expo
         raise CheckpointError.at("--format", "a classifier is exported as onnx or torch-export", got=format)
     file, card = classifier_file(path)
     classifier = load_classifier(file, device="cpu")
-    assert isinstance(classifier.head, nn.Module)
-    whole = nn.Sequential(classifier.backbone, classifier.head).eval()
-    return export(whole, card, out, format=format, source=file)
+    return export(_Whole(classifier).eval(), card, out, format=format, source=file)
+
+
+class _Whole(nn.Module):
+    """Normalized images (B, 3, H, W) to logits (B, C)."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.backbone: Any = classifier.backbone
+        self.head: Any = classifier.head
+        self.layer = classifier.layer
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The score of every class."""
+        if self.layer == "pooled":
+            return self.head(self.backbone(images))
+        return self.head(pool_map(self.backbone.feature_maps(images), self.layer))
 
 
 @torch.no_grad()

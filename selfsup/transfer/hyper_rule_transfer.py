@@ -25,7 +25,10 @@ LOOKED_AT = 20  # images whose size is looked at
 USABLE = 0.5  # of the free memory, for activations
 WITHOUT_FLIP = ("dsprites-orientation", "smallnorb-azimuth", "dsprites-location")
 WITHOUT_CROP = ("clevr-count", "clevr-distance", "dmlab", "kitti-distance", "dsprites-location")
-"""Tasks of VTAB whose labels a flip or a crop would change. Source: Kolesnikov et al. 2020, arXiv:1912.11370, suppl. F."""
+"""Tasks of VTAB whose labels a flip or a crop would change.
+
+Source: Kolesnikov et al. 2020, arXiv:1912.11370, supplement F.
+"""
 
 
 class HyperRuleTransfer(Transfer):

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,9 @@ class Transfer:
             recipe = self._fitted(recipe, budget, began, note=note, device=device, launcher=launcher)
         runner = Runner(recipe, resume=resumes, device=device, launcher=launcher)
         runner.train()
-        return _finished(runner, data, start, about=self.about())
+        runner.method.eval()
+        settled = self.settle(runner.method, runner, data)
+        return _finished(settled, runner, data, start, about=self.about())
 
     def _fitted(
         self, recipe: Recipe, budget: str, began: float, *, note: Callable[[str], object], **where: Any
@@ -137,6 +139,16 @@ class Transfer:
             f"{clock(steps * pace.step + pace.start + pace.end)} from here"
         )
         return found
+
+    def settle(self, method: Any, runner: Runner, data: Labelled) -> "Settled":
+        """Which weights count: of the best step on ``val`` where they were kept, else of the last."""
+        best = best_checkpoint(runner.work_dir)
+        if best is None:
+            return Settled(method.head, runner.total_steps, "last step")
+        kept = Checkpoint.read(best)
+        load_checkpoint(method, kept)
+        step = kept.step or runner.total_steps
+        return Settled(method.head, step, "val", val=read_scores(runner.work_dir)[step])
 
     def about(self) -> dict[str, Any]:
         """What the row says of the training beside the recipe."""
@@ -156,30 +168,47 @@ def _asks_for(recipe: Recipe, budget: str | None) -> str:
     return json.dumps({key: value for key, value in told.items() if key not in fitted}, sort_keys=True, default=str)
 
 
-def _finished(runner: Runner, data: Labelled, start: Start, *, about: Mapping[str, Any]) -> Transferred:
-    """The classifier of the chosen step, as a file, and its row."""
-    folder, method, recipe = Path(str(runner.recipe.work_dir)), runner.method, runner.recipe
-    best = best_checkpoint(folder)
-    step = runner.total_steps
-    if best is not None:
-        kept = Checkpoint.read(best)
-        load_checkpoint(method, kept)
-        step = kept.step or step
-    method.eval()
-    parts: Any = method
+@dataclass(frozen=True)
+class Settled:
+    """What a training has come to.
+
+    Args:
+        head: what follows the features, a linear layer last.
+        step: of the weights.
+        chosen_by: ``'val'`` or ``'last step'``.
+        layer: whose features the head takes.
+        val: its score there.
+        chosen: what else was chosen.
+    """
+
+    head: nn.Sequential
+    step: int
+    chosen_by: str
+    layer: str = "pooled"
+    val: float | None = None
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _finished(
+    settled: Settled, runner: Runner, data: Labelled, start: Start, *, about: Mapping[str, Any]
+) -> Transferred:
+    """The classifier as a file, and its row."""
+    folder, method, recipe = Path(str(runner.work_dir)), runner.method, runner.recipe
     classifier = Classifier(
-        parts.representation,
+        method.representation,
         runner.input_contract,
-        head=parts.head.eval(),
+        head=settled.head.eval(),
         classes=data.classes,
         name=f"{about['transfer']} of {start.spec}",
+        layer=settled.layer,
         cache=folder / "features",  # resumes an evaluation too, and remembers its precision
     )
     known = {
         **about,
+        **settled.chosen,
         "method": class_name(method),
-        "step": step,
-        "chosen_by": "val" if best is not None else "last step",
+        "step": settled.step,
+        "chosen_by": settled.chosen_by,
         "images_per_class": data.per_class,
         "batch_norm": _batch_norm(recipe, method),
         "started_from": start.spec,
@@ -190,20 +219,25 @@ def _finished(runner: Runner, data: Labelled, start: Start, *, about: Mapping[st
         rows = evaluate_rows(classifier, {data.name: data.task()}, {"head": Head()}, results=results, about=known)
     made = made_by(recipe.recipe, class_name(method), runner.started_from)
     card = weights_card(
-        recipe.model["backbone"], parts.representation, input_contract=runner.input_contract, step=step, **made
+        recipe.model["backbone"],
+        method.representation,
+        input_contract=runner.input_contract,
+        step=settled.step,
+        **made,
     )
     card |= {
         "classes": data.classes,
         "neck": recipe.model.get("neck"),
-        "chosen_by": known["chosen_by"],
-        "val": read_scores(folder).get(step),
+        "layer": settled.layer,
+        "chosen_by": settled.chosen_by,
+        "val": settled.val,
         "test": {name: _plain(score) for row in rows for name, score in row.scores.items()},
         "test_images": rows[0].task["images"].get("test") if rows else None,
     }
     if is_main():
-        save_classifier(parts.representation, parts.head, folder / MODEL, card)
+        save_classifier(method.representation, settled.head, folder / MODEL, card)
     predictions = read_predictions(folder / RESULTS, rows[0]) if rows else None
-    return Transferred(classifier, rows, predictions, step, folder, method)
+    return Transferred(classifier, rows, predictions, settled.step, folder, method)
 
 
 def _plain(score: Any) -> dict[str, Any]:
@@ -214,7 +248,8 @@ def _batch_norm(recipe: Recipe, method: nn.Module) -> str:
     """How batch norm was treated, for the row."""
     if not any("BatchNorm" in type(module).__name__ for module in method.modules()):
         return "none"
-    if recipe.model.get("batch_norm") == "frozen" or recipe.model.get("frozen_stages") == 4:
+    is_trunk = recipe.model["type"] == "LinearHeads" or recipe.model.get("frozen_stages") == 4
+    if is_trunk or recipe.model.get("batch_norm") == "frozen":
         return "frozen"
     return "synchronized" if recipe.sync_bn is not None else "train"
 
