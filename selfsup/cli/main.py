@@ -21,6 +21,8 @@ VERBS = {
     "convert": "convert",
     "export": "export",
     "embed": "embed",
+    "transfer": "transfer",
+    "predict": "predict",
     "similar": "similar",
     "list": "listing",
     "show": "show",

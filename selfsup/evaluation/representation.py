@@ -338,3 +338,14 @@ class Classifier(Representation):
         """float32 (N, C), of the images that can be decoded."""
         found = self.features(source)
         return torch.cat([self.head(part.to(found.device)).float().cpu() for part in found.features.split(4096)])
+
+    @torch.no_grad()
+    def predict(self, source: Any) -> tuple[Tensor, Tensor]:
+        """Logits, float32 (N, C), of the images that can be decoded, and their positions, int64 (N,).
+
+        Raises:
+            DataError: if no image can be decoded.
+        """
+        found = self.extract(source)
+        logits = [self.head(part.to(found.device)).float().cpu() for part in found.features.split(4096)]
+        return torch.cat(logits), found.index

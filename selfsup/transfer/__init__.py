@@ -3,14 +3,18 @@
 from selfsup.transfer.bit_rule import HyperRule, hyper_rule
 from selfsup.transfer.classifier import export_classifier, load_classifier
 from selfsup.transfer.fine_tune import FineTune
+from selfsup.transfer.hyper_rule_transfer import HyperRuleTransfer
 from selfsup.transfer.labelled import Labelled
+from selfsup.transfer.linear_sgd import LinearSGD
 from selfsup.transfer.start import Start
 from selfsup.transfer.transfer import Transfer, Transferred
 
 __all__ = [
     "FineTune",
     "HyperRule",
+    "HyperRuleTransfer",
     "Labelled",
+    "LinearSGD",
     "Start",
     "Transfer",
     "Transferred",
