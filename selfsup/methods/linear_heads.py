@@ -145,6 +145,6 @@ class LinearHeads(Method):
         labels = checked_labels(labels, self.num_classes, self.criterion)
         targets = soft_targets(labels, self.num_classes)
         features = [each for each in self._features(views[0]) for _ in range(self.copies)]
-        scores = [head(each.float()) for head, each in zip(self.heads, features, strict=True)]
+        scores = [head(each) for head, each in zip(self.heads, features, strict=True)]
         loss = torch.stack([self.criterion(each, targets) for each in scores]).sum()
         return {"loss": loss, **accuracies(scores[self.chosen], labels)}
