@@ -6,6 +6,7 @@ from selfsup.transfer.fine_tune import FineTune
 from selfsup.transfer.hyper_rule_transfer import HyperRuleTransfer
 from selfsup.transfer.labelled import Labelled
 from selfsup.transfer.linear_sgd import LinearSGD
+from selfsup.transfer.low_shot import LowShot
 from selfsup.transfer.start import Start
 from selfsup.transfer.transfer import Transfer, Transferred
 
@@ -15,6 +16,7 @@ __all__ = [
     "HyperRuleTransfer",
     "Labelled",
     "LinearSGD",
+    "LowShot",
     "Start",
     "Transfer",
     "Transferred",
