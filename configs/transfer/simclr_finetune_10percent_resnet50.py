@@ -1,7 +1,6 @@
 """SimCLR's ResNet-50 fine-tuned on 10 % of ImageNet's labels.
 
-Paper: Chen et al. 2020, arXiv:2002.05709, appendix B.5. Reported (from memory, to be read again): no number here. Not
-run here.
+Paper: Chen et al. 2020, arXiv:2002.05709, appendix B.5. Reported: the table could not be read. Not run here.
 
 Which images those are is published as google-research/simclr imagenet_subsets/10percent.txt, 128,116 file names, which
 are taken as they are; ``configs/simclr/simclr_v2_finetune_resnet50.py`` says how the list is made.

@@ -106,7 +106,8 @@ def test_it_says_what_its_source_says(name: str) -> None:
             expected = said.lr * said.factor ** sum(step >= epoch * per_epoch for epoch in said.drops)
         assert rate(step) == pytest.approx(expected, rel=1e-9, abs=1e-12), step
     for key, value in said.model.items():
-        assert recipe.model[key] == value, key
+        held = recipe.model[key]
+        assert (value.items() <= held.items()) if isinstance(value, dict) else held == value, key
     for part, count in IMAGES.items():
         if f"_{part}_" in name:
             assert recipe.train_dataloader.num_images == count
