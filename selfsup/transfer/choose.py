@@ -11,7 +11,7 @@ from selfsup.ops.dist import local_device
 from selfsup.planning.budget import clock
 from selfsup.planning.own_images import device_kind
 from selfsup.registry import BACKBONES
-from selfsup.transfer.fine_tune import FineTune
+from selfsup.transfer.fine_tune import SMALL, FineTune
 from selfsup.transfer.hyper_rule_transfer import BATCH, HyperRuleTransfer
 from selfsup.transfer.labelled import Labelled
 from selfsup.transfer.linear_sgd import LinearSGD
@@ -73,18 +73,22 @@ def choose(
     if rule is not None and rule not in RULES:
         raise ConfigError.at("--rule", "no such rule", got=rule, expected=nearest(rule, RULES))
     images, why = len(data.source), []
+    side = size or start.input_contract.size
+    workers = 0 if side is not None and side <= SMALL else None  # to start one takes longer than it would save
     if rule is None:
         rule, reason = _fitting(start, data, seconds, size=size, device=device)
         why.append(f"{rule}: {reason}; --rule names another")
     if rule == "bit":
-        bit = HyperRuleTransfer(seed=seed, size=None if size is None else (round(size * 512 / 480), size))
+        bit = HyperRuleTransfer(
+            seed=seed, num_workers=workers, size=None if size is None else (round(size * 512 / 480), size)
+        )
         return Choice(bit, rule, (*why, *bit.chosen(start, data)))
     if rule == "linear":
-        linear = LinearSGD(steps=_steps(images, 256, epochs=100), size=size, seed=seed)
+        linear = LinearSGD(steps=_steps(images, 256, epochs=100), size=size, num_workers=workers, seed=seed)
         rates = ", ".join(f"{0.1 * rate:g}" for rate in linear.rates)
         by = "the best on val counts" if data.val else "there is no val to choose by, so the middle one counts"
         return Choice(linear, rule, (*why, f"linear: classifiers with rates {rates} on one pass of the trunk; {by}"))
-    tuned = FineTune(steps=_steps(images, 64, epochs=EPOCHS), size=size, seed=seed)
+    tuned = FineTune(steps=_steps(images, 64, epochs=EPOCHS), size=size, num_workers=workers, seed=seed)
     by = "the best step on val counts" if data.val else "there is no val to choose by, so the last step counts"
     return Choice(tuned, rule, (*why, f"fine-tune: AdamW, a cosine, the whole network; {by}"))
 
