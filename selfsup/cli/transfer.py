@@ -98,5 +98,5 @@ def run(chosen: argparse.Namespace) -> int:
     took = clock(time.monotonic() - chosen.began)
     console.print(f"done in {took} of {budget}; in {work_dir}: {', '.join([MODEL, *(path.name for path in files)])}")
     console.print(f"next:\n  selfsup predict {work_dir} IMAGE_OR_FOLDER... --out labels.csv")
-    console.print(f"  selfsup export {work_dir} --format onnx --output {work_dir}/model.onnx")
+    console.print(f"  selfsup export {work_dir} --format onnx --output {work_dir}/classifier.onnx")
     return 0

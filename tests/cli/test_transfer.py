@@ -67,14 +67,14 @@ def test_what_is_predicted_is_what_the_classifier_says(capsys: pytest.CaptureFix
 
 
 def test_the_classifier_is_exported_without_a_config(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["export", "run", "--format", "torch-export", "--output", "run/model.pt2"]) == 0
-    assert Path("run/model.pt2").is_file()
+    assert main(["export", "run", "--format", "torch-export", "--output", "run/classifier.pt2"]) == 0
+    assert Path("run/classifier.pt2").is_file()
     assert main(["export", "run", "--format", "timm", "--output", "x.pth"]) == 2
     assert "--format" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "arguments, place",
+    "arguments, option",
     [
         (["--data", "nowhere"], "--data"),
         (["--data", "colors", "--rule", "fine-tunning"], "--rule"),
@@ -85,8 +85,8 @@ def test_the_classifier_is_exported_without_a_config(capsys: pytest.CaptureFixtu
     ],
 )
 def test_a_mistake_is_said_before_anything_is_trained(
-    arguments: list[str], place: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["transfer", "tiny.safetensors", *arguments, "--work-dir", "never"]) == 2
-    assert place in capsys.readouterr().err
+    assert option in capsys.readouterr().err
     assert not Path("never").exists()
