@@ -1,7 +1,7 @@
 """ResNet-v2 with group norm and weight standardization: the network of Big Transfer."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,11 +9,13 @@ from torch.nn import functional as F
 from selfsup.backbones.base import NUM_STAGES, check_stages
 from selfsup.backbones.checkpointing import run_blocks
 from selfsup.errors import ConfigError, nearest, require
+from selfsup.layers.he_conv import HeConv2d
 from selfsup.layers.std_conv import StdConv2d
 from selfsup.registry import BACKBONES
 
 BASE_WIDTH = 64  # channels of the root and of the first stage's 3x3, as in He et al. 2016, arXiv:1603.05027
 EXPANSION = 4
+NORMS = ("gn", "bn")
 STEMS = ("imagenet", "cifar")
 
 DEPTHS: dict[int, tuple[int, int, int, int]] = {
@@ -26,7 +28,7 @@ DEPTHS: dict[int, tuple[int, int, int, int]] = {
 
 
 class PreActivationBottleneck(nn.Module):
-    """Group norm and ReLU before each of a 1x1, a 3x3 and a 1x1 convolution, and a shortcut.
+    """A norm and ReLU before each of a 1x1, a 3x3 and a 1x1 convolution, and a shortcut.
 
     The stride is on the 3x3. Where the shape changes the shortcut is a convolution of what the first norm and ReLU
     give, without a norm of its own; elsewhere it is the input as it came.
@@ -35,21 +37,23 @@ class PreActivationBottleneck(nn.Module):
         in_channels: channels of the input.
         channels: channels of the 3x3; the output has four times as many.
         stride: of the 3x3 and of the shortcut.
-        num_groups: of each group norm.
-        eps: of the weight standardization.
+        num_groups: of each group norm; None for batch norm.
+        eps: of the weight standardization; None for convolutions without.
     """
 
-    def __init__(self, in_channels: int, channels: int, *, stride: int, num_groups: int, eps: float) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, *, stride: int, num_groups: int | None, eps: float | None
+    ) -> None:
         super().__init__()
         out_channels = channels * EXPANSION
-        self.norm1 = nn.GroupNorm(num_groups, in_channels)
-        self.conv1 = StdConv2d(in_channels, channels, eps=eps)
-        self.norm2 = nn.GroupNorm(num_groups, channels)
-        self.conv2 = StdConv2d(channels, channels, kernel_size=3, stride=stride, padding=1, eps=eps)
-        self.norm3 = nn.GroupNorm(num_groups, channels)
-        self.conv3 = StdConv2d(channels, out_channels, eps=eps)
+        self.norm1 = _norm(in_channels, num_groups)
+        self.conv1 = _conv(in_channels, channels, 1, eps=eps)
+        self.norm2 = _norm(channels, num_groups)
+        self.conv2 = _conv(channels, channels, 3, stride=stride, padding=1, eps=eps)
+        self.norm3 = _norm(channels, num_groups)
+        self.conv3 = _conv(channels, out_channels, 1, eps=eps)
         reshaped = stride != 1 or in_channels != out_channels
-        self.downsample = StdConv2d(in_channels, out_channels, stride=stride, eps=eps) if reshaped else None
+        self.downsample = _conv(in_channels, out_channels, 1, stride=stride, eps=eps) if reshaped else None
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps of shape (B, in_channels, H, W) to (B, 4 * channels, H / stride, W / stride)."""
@@ -65,8 +69,8 @@ class PreActivationBottleneck(nn.Module):
 class BiTResNet(nn.Module):
     """Big Transfer's ResNet-v2 without its classifier.
 
-    The released models expect images in [-1, 1]. No batch norm: nothing depends on the other images of the batch, or
-    on how many there are.
+    The released models expect images in [-1, 1]. With group norm nothing depends on the other images of the batch, or
+    on how many there are; the other three of norm and weight standardization are those of the paper's tables 4 and 5.
 
     Args:
         depth: 50, 101 or 152; 14 and 26 are small ones of our own.
@@ -76,6 +80,8 @@ class BiTResNet(nn.Module):
             stride 1, no pooling: strides 1, 2, 4, 8).
         num_groups: groups of every group norm; networks narrower than half the paper's need fewer.
         eps: added to the variance by weight standardization, > 0; timm's BiT models have 1e-8.
+        norm: ``'gn'`` or ``'bn'``, in the place of every group norm.
+        weight_standardization: False for convolutions as they are.
         checkpoint_stages: stages, from 1, whose activations are computed again in the backward pass.
 
     Raises:
@@ -94,6 +100,8 @@ class BiTResNet(nn.Module):
         stem: str = "imagenet",
         num_groups: int = 32,
         eps: float = 1e-10,
+        norm: Literal["gn", "bn"] = "gn",
+        weight_standardization: bool = True,
         checkpoint_stages: Collection[int] = (),
     ) -> None:
         super().__init__()
@@ -107,27 +115,29 @@ class BiTResNet(nn.Module):
                 "", f"num_groups must divide the {channels} channels of width={width!r}", got=num_groups
             )
         require(eps > 0, "eps", "must be > 0", got=eps)
+        if norm not in NORMS:
+            raise ConfigError.at("norm", f"no norm is called {norm!r}", expected=nearest(norm, NORMS))
+        groups = num_groups if norm == "gn" else None
+        standardized = eps if weight_standardization else None
         self.stem = stem
         self.num_groups = num_groups
         self.eps = eps
         self.checkpoint_stages = check_stages(checkpoint_stages)
-        self.conv1 = (
-            StdConv2d(3, channels, kernel_size=7, stride=2, padding=3, eps=eps)
-            if stem == "imagenet"
-            else StdConv2d(3, channels, kernel_size=3, padding=1, eps=eps)
-        )
+        side, stride = (7, 2) if stem == "imagenet" else (3, 1)
+        self.conv1 = _conv(3, channels, side, stride=stride, padding=side // 2, eps=standardized)
         in_channels = channels
         for number, blocks in enumerate(DEPTHS[depth], start=1):
             stage = nn.Sequential()
             for index in range(blocks):
                 stride = 2 if index == 0 and number > 1 else 1
                 stage.append(
-                    PreActivationBottleneck(in_channels, channels, stride=stride, num_groups=num_groups, eps=eps)
+                    PreActivationBottleneck(in_channels, channels, stride=stride, num_groups=groups, eps=standardized)
                 )
                 in_channels = channels * EXPANSION
             self.add_module(f"layer{number}", stage)
             channels *= 2
-        self.norm = nn.GroupNorm(num_groups, in_channels)
+        self.norm = _norm(in_channels, groups)
+        self.weight_standardization = weight_standardization
         self.out_dim = in_channels
 
     def forward(self, images: Tensor) -> Tensor:
@@ -150,7 +160,8 @@ class BiTResNet(nn.Module):
 
     def not_in_weights(self) -> dict[str, Any]:
         """The arguments that decide about features and that no tensor tells."""
-        return {"num_groups": self.num_groups, "eps": self.eps}
+        told = {"num_groups": self.num_groups, "eps": self.eps}
+        return told if self.weight_standardization else {**told, "weight_standardization": False}
 
     def set_eps(self, eps: float) -> None:
         """Standardize with another eps, for weights of a network that does."""
@@ -169,3 +180,15 @@ class BiTResNet(nn.Module):
 
     def _activate(self, maps: Tensor) -> Tensor:
         return F.relu(self.norm(maps), inplace=True)
+
+
+def _norm(channels: int, num_groups: int | None) -> nn.Module:
+    return nn.BatchNorm2d(channels) if num_groups is None else nn.GroupNorm(num_groups, channels)
+
+
+def _conv(
+    in_channels: int, out_channels: int, side: int, *, stride: int = 1, padding: int = 0, eps: float | None
+) -> nn.Conv2d:
+    if eps is None:
+        return HeConv2d(in_channels, out_channels, side, stride=stride, padding=padding, bias=False)
+    return StdConv2d(in_channels, out_channels, kernel_size=side, stride=stride, padding=padding, eps=eps)

@@ -130,7 +130,7 @@ class Timm(nn.Module):
         return composition(self.model)
 
     def _run(self, network: Callable[[Tensor], Any], images: Tensor) -> Any:
-        blocks = (block for number in self.checkpoint_stages for block in _stage(self.model, number))
+        blocks = (block for number in self.checkpoint_stages for block in timm_stage(self.model, number))
         try:
             with calls_checkpointed(blocks):
                 return network(images)
@@ -165,7 +165,7 @@ Block = nn.Module | tuple[nn.Module, ...]
 """What is computed again as one: a part of a network, or layers that follow one another."""
 
 
-def _stage(model: nn.Module, number: int) -> list[Block]:
+def timm_stage(model: nn.Module, number: int) -> list[Block]:
     """The blocks of a stage, the first is 1."""
     rows = _rows(model)
     if len(rows) == NUM_STAGES:

@@ -10,9 +10,14 @@ FORMATS = ("safetensors", "torchvision", "timm", "onnx", "torch-export")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
-    parser.add_argument("config", metavar="CONFIG", help="a file, or a name that `selfsup configs` lists")
     parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="a checkpoint, an exported backbone, or a work dir for its newest"
+        "config", metavar="CONFIG", help="a file, or a name that `selfsup configs` lists; or a classifier alone"
+    )
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        metavar="CHECKPOINT",
+        help="a checkpoint, an exported backbone, or a work dir for its newest; none for a classifier",
     )
     parser.add_argument("--format", choices=FORMATS, default="safetensors", help="default: %(default)s")
     parser.add_argument("--output", required=True, metavar="FILE", help="the file to write; a card goes beside it")
@@ -23,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Write a trained backbone for other programs, and run both to compare."""
+    if chosen.checkpoint is None:
+        return _classifier(chosen)
     recipe = load_config(chosen.config, chosen.cfg_options)
     recipe = replace(recipe, recipe=recipe.recipe or config_name(chosen.config))
     from selfsup.engine.save import run_card
@@ -44,4 +51,15 @@ def run(chosen: argparse.Namespace) -> int:
     )
     print(f"load it with: {written.usage}")
     print("it takes normalized images: range, mean and std are under 'preprocess' in the card")
+    return 0
+
+
+def _classifier(chosen: argparse.Namespace) -> int:
+    """A classifier that ``selfsup transfer`` has left, with its head."""
+    from selfsup.transfer.classifier import export_classifier
+
+    written = export_classifier(chosen.config, chosen.output, format=chosen.format)
+    print(f"written to {written.path}; on random images its logits differ by at most {written.difference:.1e}")
+    print(f"load it with: {written.usage}")
+    print("it takes normalized images: range, mean and std are under 'preprocess' in the card, names under 'classes'")
     return 0

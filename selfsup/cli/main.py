@@ -23,6 +23,8 @@ VERBS = {
     "evaluate": "evaluate",
     "compare": "compare",
     "embed": "embed",
+    "transfer": "transfer",
+    "predict": "predict",
     "similar": "similar",
     "list": "listing",
     "show": "show",

@@ -11,7 +11,7 @@ from selfsup.data.selection import AllBut, Subset
 from selfsup.data.sources.image_list import ImageList
 from selfsup.data.sources.scenes import Scenes
 from selfsup.data.sources.source import ImageSource, LabelSets, Relabeled, join_classes
-from selfsup.data.splits import Split, split
+from selfsup.data.splits import Part, Split, split
 from selfsup.data.standard import Standard
 from selfsup.data.transforms import (
     CenterCrop,
@@ -59,6 +59,7 @@ __all__ = [
     "MoCoViews",
     "MultiView",
     "OneBranchViews",
+    "Part",
     "Preprocess",
     "RandomCrop",
     "RandomGray",

@@ -9,9 +9,10 @@ import numpy as np
 
 from selfsup.data.sampler import FeistelPermutation
 from selfsup.data.sources.source import ImageSource, choose_labels, single_labels
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, DataError
 from selfsup.registry import DATASETS
 
+_LARGE = 1 << 48  # positions that a draw with replacement is taken from
 _PURPOSE = 0x5EB5E7  # a third number in the key: the sampler's permutations have two, and a draw must not repeat them
 
 
@@ -74,6 +75,27 @@ class Drawn(_Numbers):
         return position if self._permutation is None else self._permutation.at(position)
 
 
+class DrawnAgain(_Numbers):
+    """Numbers drawn with replacement, worked out one by one.
+
+    Args:
+        length: how many there are to draw from, > 0.
+        count: how many are drawn; may be more.
+        seed: which ones.
+    """
+
+    def __init__(self, length: int, count: int, *, seed: int = 0) -> None:
+        super().__init__(count, f"{count} of {length} with replacement, seed {seed}")
+        self._from = length
+        self._permutation = FeistelPermutation(_LARGE, (seed, 1, _PURPOSE))
+
+    def _at(self, positions: np.ndarray) -> np.ndarray:
+        return self._permutation(positions) % self._from
+
+    def _one(self, position: int) -> int:
+        return self._permutation.at(position) % self._from
+
+
 class AllBut(_Numbers):
     """The numbers below ``length`` without some, ascending, in the memory of those.
 
@@ -95,6 +117,35 @@ class AllBut(_Numbers):
 
     def _at(self, positions: np.ndarray) -> np.ndarray:
         return positions + np.searchsorted(self._kept_before, positions, side="right")
+
+
+def draw_per_class(labels: Any, *, count: int | None = None, share: float | None = None, seed: int = 0) -> np.ndarray:
+    """As many images of every class, or the same share of each, at least one.
+
+    A smaller draw of the same seed is contained in a larger one. Images without a label are never drawn.
+
+    Args:
+        labels: one a image, int64 (N,).
+        count: of each class, >= 1.
+        share: of each class, in (0, 1]; the other of ``count``.
+        seed: which ones.
+
+    Returns:
+        int64, ascending.
+
+    Raises:
+        DataError: if a class has fewer than ``count`` images.
+    """
+    labels = np.asarray(labels)
+    chosen = []
+    for label in np.unique(labels[labels >= 0]).tolist():
+        members = np.flatnonzero(labels == label)
+        number = count if count is not None else max(1, round(len(members) * (share or 0)))
+        if number > len(members):
+            raise DataError.at("per_class", f"class {label} has {len(members)} labelled images", got=number)
+        order = np.random.default_rng(np.random.SeedSequence((seed, label, _PURPOSE))).permutation(members)
+        chosen.append(order[:number])
+    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
 
 
 def draw(length: int, count: int, *, seed: int = 0) -> np.ndarray:
@@ -124,13 +175,18 @@ class Subset:
         indices: which images, in this order; repeats are allowed. A list, an array, or :class:`AllBut`.
         fraction: share of the images, 0 < fraction <= 1, rounded to whole images, at least one.
         count: number of images, 1 <= count <= len(dataset).
-        seed: for ``fraction`` and ``count``.
+        per_class: number of images of every class, in the order of the source.
+        seed: of the draw.
+        stratified: with ``fraction``, draw that share of every class, at least one image, in the order of the source.
+        replacement: with ``count``, draw with replacement; it may be larger than the source then.
 
     Attributes:
         indices: which images of the whole source: int64, shape (N,), or numbers worked out when asked for.
 
     Raises:
-        ConfigError: if not exactly one of ``indices``, ``fraction`` and ``count`` is given, or it is out of range.
+        ConfigError: if not exactly one of ``indices``, ``fraction``, ``count`` and ``per_class`` is given, or it is out
+            of range.
+        DataError: if images have no labels to draw by, or a class too few.
     """
 
     def __init__(
@@ -140,22 +196,35 @@ class Subset:
         *,
         fraction: float | None = None,
         count: int | None = None,
+        per_class: int | None = None,
         seed: int = 0,
+        stratified: bool = False,
+        replacement: bool = False,
     ) -> None:
         self.dataset: Any = DATASETS.build(dataset)
         length = len(self.dataset)
-        if sum(choice is not None for choice in (indices, fraction, count)) != 1:
-            raise ConfigError.at("", "give exactly one of indices, fraction and count")
-        if isinstance(indices, _Numbers):
-            self.indices: np.ndarray | _Numbers = indices
+        if sum(choice is not None for choice in (indices, fraction, count, per_class)) != 1:
+            raise ConfigError.at("", "give exactly one of indices, fraction, count and per_class")
+        if fraction is not None and not 0 < fraction <= 1:
+            raise ConfigError.at("fraction", "must be in (0, 1]", got=fraction)
+        if per_class is not None and per_class < 1:
+            raise ConfigError.at("per_class", "must be >= 1", got=per_class)
+        if per_class is not None or stratified:
+            if (labels := single_labels(self.dataset)) is None:
+                raise DataError.at("dataset", "images must have one label each to be drawn by class")
+            self.indices: np.ndarray | _Numbers = draw_per_class(labels, count=per_class, share=fraction, seed=seed)
+        elif replacement:
+            if count is None or count < 1:
+                raise ConfigError.at("count", "must be >= 1 to draw with replacement", got=count)
+            self.indices = DrawnAgain(length, count, seed=seed)
+        elif isinstance(indices, _Numbers):
+            self.indices = indices
         elif indices is not None:
             given = np.asarray(indices, np.int64)
             if given.size and (given.min() < 0 or given.max() >= length):
                 raise ConfigError.at("indices", f"must lie in [0, {length}), got {given.min()} to {given.max()}")
             self.indices = given
         else:
-            if fraction is not None and not 0 < fraction <= 1:
-                raise ConfigError.at("fraction", "must be in (0, 1]", got=fraction)
             size = count if count is not None else max(1, round(length * (fraction or 0)))
             if not 1 <= size <= length:
                 raise ConfigError.at("count", f"must be in [1, {length}]", got=size)

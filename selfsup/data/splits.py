@@ -21,15 +21,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from selfsup.data.selection import AllBut, Drawn, Subset
 from selfsup.data.sources.source import single_labels
-from selfsup.errors import DataError
+from selfsup.errors import ConfigError, DataError
 from selfsup.ops.files import unrecorded, write_record
+from selfsup.registry import DATASETS
 
 VERSION = 1
 SPLIT_FILES = ("split.json", "split.npz")
@@ -193,6 +194,38 @@ def split(source: Any, *, val: float = 0.1, test: float = 0.1, max_images: int =
     out = np.sort(np.concatenate([held_out["val"], held_out["test"]]))
     held_out["copies"] = np.union1d(_same_groups(source, out), _copies(source, out)).astype(np.int64)
     return Split(source, held_out, rules)
+
+
+@DATASETS.register_module()
+class Part(Subset):
+    """One part of a source that is split by :func:`split`, for a config that names its parts.
+
+    Args:
+        dataset: the whole source, built or as a dict.
+        part: ``'train'``, ``'val'`` or ``'test'``.
+        val, test, seed: see :func:`split`; the same for all parts.
+
+    Raises:
+        ConfigError: if there is no such part.
+        DataError: if it is empty.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        part: Literal["train", "val", "test"] = "train",
+        *,
+        val: float = 0.1,
+        test: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        if part not in ("train", "val", "test"):
+            raise ConfigError.at("part", "must be 'train', 'val' or 'test'", got=part)
+        source = DATASETS.build(dataset)
+        chosen: Subset = getattr(split(source, val=val, test=test, max_images=len(source), seed=seed), part)
+        if not len(chosen):
+            raise DataError.at("dataset", f"no class has images enough for a part {part!r}")
+        super().__init__(source, chosen.indices)
 
 
 def _hashes(source: Any, candidates: np.ndarray, seed: int) -> np.ndarray:

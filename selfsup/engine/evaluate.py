@@ -13,9 +13,10 @@ from selfsup.engine.distributed import build_on_main, shard, sharding_of
 from selfsup.engine.splits import doubt_about_test, run_split
 from selfsup.engine.start import load_method
 from selfsup.engine.work_dir import work_dir_of
-from selfsup.evaluation.build import build_evaluators, build_tasks, run_contract
+from selfsup.errors import under
+from selfsup.evaluation.build import build_evaluators, build_tasks, method_representation, run_contract
 from selfsup.evaluation.evaluator import evaluate_task, fitting
-from selfsup.evaluation.representation import Representation
+from selfsup.evaluation.head import Head
 from selfsup.evaluation.rows import Row, append_row, read_rows, row_of
 from selfsup.evaluation.scores import Score
 from selfsup.ops.dist import Launcher, broadcast_object, init_process_group, is_main, local_device
@@ -62,8 +63,14 @@ def evaluate(
     note = note if is_main() else lambda _: None
     tasks = build_tasks(recipe.tasks, *_own_images(recipe, checkpoint, note))
     contract = run_contract(recipe.input_contract, method, TRANSFORMS.build(recipe.train_dataloader.views))
-    representation = Representation(method, contract, name=recipe.recipe or type(method).__name__, layer=recipe.layer)
     evaluators, only = build_evaluators(recipe.evaluators)
+    classes = None
+    if any(isinstance(evaluator, Head) for evaluator in evaluators.values()):
+        with under("train_dataloader.dataset"):
+            classes = getattr(DATASETS.build(recipe.train_dataloader.dataset), "classes", None)
+    representation = method_representation(
+        method, contract, classes=classes, name=recipe.recipe or type(method).__name__, layer=recipe.layer
+    )
     known = {row.identity: row for row in broadcast_object(read_rows(results) if results and is_main() else [])}
     rows = []
     for name, task in fitting(tasks, evaluators, only=only, skipped=note):

@@ -6,6 +6,7 @@ from selfsup.evaluation.features import Features
 from selfsup.evaluation.few_shot import FewShot
 from selfsup.evaluation.fusion import Fusion
 from selfsup.evaluation.granularity import Granularity
+from selfsup.evaluation.head import Head
 from selfsup.evaluation.knn import KNN, VisslKNN
 from selfsup.evaluation.linear import LinearProbe, fit_logistic
 from selfsup.evaluation.logistic import LogisticRegression
@@ -34,6 +35,7 @@ __all__ = [
     "Finding",
     "Fusion",
     "Granularity",
+    "Head",
     "ImageStatistics",
     "LinearClassifier",
     "LinearProbe",

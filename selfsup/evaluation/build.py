@@ -1,6 +1,6 @@
 """A config's tasks, evaluators and input contract, built."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +10,7 @@ from selfsup.data.selection import Subset
 from selfsup.data.splits import Split
 from selfsup.data.views.sides import view_side
 from selfsup.errors import under
+from selfsup.evaluation.representation import Classifier, Representation
 from selfsup.evaluation.task import Task
 from selfsup.methods.base import Method
 from selfsup.registry import EVALUATORS, TASKS
@@ -64,3 +65,13 @@ def run_contract(stated: StatedContract, method: Method, views: Any) -> InputCon
     own = {name: tuple(getattr(method.preprocess, name).flatten().tolist()) for name in ("mean", "std")}
     given = {key: value for key, value in asdict(stated).items() if value is not None}
     return InputContract.for_side(0 if "size" in given else view_side(views), **{**own, **given})
+
+
+def method_representation(
+    method: Method, contract: InputContract, *, classes: Sequence[str] | None = None, **options: Any
+) -> Representation:
+    """What a method is evaluated as: a classifier, where it has a head and its classes have names."""
+    logits = getattr(method, "logits", None)
+    if classes is None or logits is None:
+        return Representation(method, contract, **options)
+    return Classifier(method, contract, head=logits, classes=classes, **options)

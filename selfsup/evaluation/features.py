@@ -223,7 +223,7 @@ def _of(values: Any, index: Tensor) -> Tensor | None:
     """Labels or groups of some images; None where there are none, or several a image."""
     if values is None or hasattr(values, "row"):
         return None
-    return torch.as_tensor(np.asarray(values, np.int64))[index]
+    return torch.from_numpy(np.array(values, np.int64))[index]
 
 
 def _left_out(source: Any, missing: np.ndarray) -> str:

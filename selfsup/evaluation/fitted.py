@@ -31,7 +31,7 @@ def build_probe(probe: Any) -> Probe | None:
     return built
 
 
-class Head:
+class HeadPredictor:
     """A classifier's own head as a predictor.
 
     Args:
@@ -117,7 +117,7 @@ def fitted(
     def found() -> Result:
         if probe is None:
             assert isinstance(representation, Classifier)
-            predictor: Predictor = Head(representation, head_classes or task.parts.test.classes)
+            predictor: Predictor = HeadPredictor(representation, head_classes or task.parts.test.classes)
         else:
             predictor = probe.predictor(representation, task)
         result = score(predictor, [predictions_of(predictor(test.features), test) for test in tests])

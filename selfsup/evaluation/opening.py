@@ -1,6 +1,8 @@
 """From what people call weights to a representation: a work dir, a file with a card, or a name of timm's."""
 
 import contextlib
+import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +17,11 @@ from selfsup.errors import CheckpointError
 from selfsup.evaluation.representation import Representation
 from selfsup.ops.dist import local_device
 from selfsup.registry import BACKBONES
-from selfsup.weights.card import card_path, read_card
+from selfsup.weights.card import card_path, read_card, weights_card
 from selfsup.weights.digest import digest_of
 from selfsup.weights.load import exported_file, load_backbone, trained_backbone
 from selfsup.weights.settings import without_fetching
+from selfsup.weights.write import write_weights
 
 TIMM = "timm:"
 
@@ -163,3 +166,35 @@ def pretrained_timm(name: str) -> PretrainedTimm:
         fixed_size=bool(described.get("fixed_input_size")),
         license=described.get("license"),
     )
+
+
+def kept_timm(name: str) -> tuple[Path, PretrainedTimm]:
+    """Weights of timm's as a file with its card, which a run can start from and its own card can name.
+
+    Args:
+        name: see :func:`pretrained_timm`.
+
+    Returns:
+        The file, in the user's cache or, where that cannot be written, in a temporary folder.
+
+    Raises:
+        CheckpointError: if the weights cannot be had, or kept.
+    """
+    found = pretrained_timm(name)
+    card = weights_card(
+        {"type": "Timm", "name": name},
+        found.backbone,
+        input_contract=found.input_contract,
+        recipe={"config": f"{TIMM}{name}", "method": "pretrained weights of timm"},
+        step=None,
+        license=found.license or "unknown: see timm's page of the weights",
+    )
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "selfsup", "timm")
+    for folder in (cache, Path(tempfile.gettempdir(), "selfsup_timm")):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_weights(found.backbone.state_dict(), folder / f"{name}.pth", card)
+        except (CheckpointError, OSError):
+            continue
+        return folder / f"{name}.pth", found
+    raise CheckpointError(f"{cache / name}.pth: cannot be written")

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
+from selfsup.backbones.pooling import check_layer, pool_map
 from selfsup.data.input_contract import InputContract
 from selfsup.errors import ConfigError
 from selfsup.evaluation.feature_files import FeatureFile
@@ -74,7 +73,7 @@ class Representation:
         num_workers: int = 2,
         log: Callable[[str], None] = logger.warning,
     ) -> None:
-        _check_layer(layer)
+        check_layer(layer)
         if precision not in PRECISIONS:
             raise ConfigError.at("precision", f"must be one of {', '.join(PRECISIONS)}", got=precision)
         input_contract.check_known("input_contract")
@@ -102,7 +101,7 @@ class Representation:
         """
         together: list[Representation] = []
         for layer in layers:
-            _check_layer(layer)
+            check_layer(layer)
             other = copy.copy(self)
             other.__dict__.pop("fingerprint", None)
             other.layer, other._kept, other._together = layer, {}, together
@@ -295,7 +294,7 @@ class Representation:
         if set(layers) == {"pooled"}:
             return [pooled(normalized)] * len(layers)
         maps = network.feature_maps(normalized)
-        found = {layer: _pooled(maps, layer) for layer in layers if layer != "pooled"}
+        found = {layer: pool_map(maps, layer) for layer in layers if layer != "pooled"}
         if "pooled" in layers:
             last = maps[-1].mean((2, 3))
             if "mean" not in self._shared:  # of most networks; then one pass is enough
@@ -304,28 +303,6 @@ class Representation:
                 self._shared["mean"] = same
             found["pooled"] = last if self._shared["mean"] else pooled(normalized)
         return [found[layer] for layer in layers]
-
-
-def _check_layer(layer: str) -> None:
-    if layer not in LAYERS and _FLATTENED.fullmatch(layer) is None:
-        expected = "or a pooling of one, such as 'res4:8/3' or 'res5:3x1'"
-        raise ConfigError.at("layer", f"must be one of {', '.join(LAYERS)}", got=layer, expected=expected)
-
-
-_FLATTENED = re.compile(r"(res[2-5]):(?:([1-9]\d*)/([1-9]\d*)|([1-9]\d*)x([1-9]\d*))")
-
-
-def _pooled(maps: Sequence[Tensor], layer: str) -> Tensor:
-    if (match := _FLATTENED.fullmatch(layer)) is None:
-        return maps[LAYERS.index(layer) - 1].mean((2, 3))
-    name, kernel, stride, height, width = match.groups()
-    chosen = maps[LAYERS.index(name) - 1]
-    if kernel is None:
-        return adaptive_avg_pool2d(chosen, (int(height), int(width))).flatten(1)
-    if min(chosen.shape[2:]) < int(kernel):
-        size = "x".join(map(str, chosen.shape[2:]))
-        raise ConfigError.at("layer", f"windows of {kernel} do not fit into the map of {size} places", got=layer)
-    return avg_pool2d(chosen, int(kernel), int(stride)).flatten(1)
 
 
 class Classifier(Representation):
@@ -350,8 +327,27 @@ class Classifier(Representation):
         self.head = head
         self.classes = tuple(classes)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of weights, input contract, layer, head and classes."""
+        head = self.head if isinstance(self.head, nn.Module) else getattr(self.head, "__self__", None)
+        weights = fingerprint(head) if isinstance(head, nn.Module) else repr(self.head)
+        about = f"{Representation.fingerprint.func(self)} {weights} {self.classes}"  # type: ignore[attr-defined]
+        return hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
+
     @torch.no_grad()
     def logits(self, source: Any) -> Tensor:
         """float32 (N, C), of the images that can be decoded."""
         found = self.features(source)
         return torch.cat([self.head(part.to(found.device)).float().cpu() for part in found.features.split(4096)])
+
+    @torch.no_grad()
+    def predict(self, source: Any) -> tuple[Tensor, Tensor]:
+        """Logits, float32 (N, C), of the images that can be decoded, and their positions, int64 (N,).
+
+        Raises:
+            DataError: if no image can be decoded.
+        """
+        found = self.extract(source)
+        logits = [self.head(part.to(found.device)).float().cpu() for part in found.features.split(4096)]
+        return torch.cat(logits), found.index

@@ -11,6 +11,7 @@ from selfsup.methods.base import (
 )
 from selfsup.methods.byol import BYOL
 from selfsup.methods.distillation import Distillation
+from selfsup.methods.linear_heads import LinearHeads
 from selfsup.methods.moco import MoCo
 from selfsup.methods.moco_v3 import MoCoV3
 from selfsup.methods.multi_view import forward_by_size
@@ -23,6 +24,7 @@ from selfsup.methods.teacher import Teacher, check_momentum, copy_student
 __all__ = [
     "BYOL",
     "Distillation",
+    "LinearHeads",
     "Method",
     "MoCo",
     "MoCoV3",

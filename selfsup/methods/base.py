@@ -9,13 +9,11 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from selfsup.backbones.pooling import LAYERS, pool_map
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.view_dataset import Sample, collate_views
 from selfsup.errors import ConfigError, require, under
 from selfsup.registry import BACKBONES, LOSSES, NECKS, TRANSFORMS, Registry
-
-LAYERS = ("pooled", "res2", "res3", "res4", "res5")
-"""The layers whose features can be asked for."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +228,7 @@ class Method(BaseModel):
             return self.features(images)
         if layer not in LAYERS:
             raise ValueError(f"layer: must be one of {', '.join(LAYERS)}, got {layer!r}")
-        return self.representation.feature_maps(images)[LAYERS.index(layer) - 1].mean((2, 3))
+        return pool_map(self.representation.feature_maps(images), layer)
 
     @property
     def _device(self) -> torch.device:

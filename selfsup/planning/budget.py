@@ -122,7 +122,7 @@ class _Stopwatch(Hook):
     def step(self) -> tuple[float, int]:
         """The mean of the steps once what workers had prepared was used up, or of the later half of fewer; and of how
         many."""
-        first = min(self.skip, len(self.ends) // 2)
+        first = min(self.skip, (len(self.ends) - 1) // 2)
         count = len(self.ends) - 1 - first
         return (self.ends[-1] - self.ends[first]) / count, count
 

@@ -1,12 +1,14 @@
 """Pictures: arrays and tables in, files out."""
 
 from selfsup.plots.comparison import draw_comparison
+from selfsup.plots.confusion import draw_confusion
 from selfsup.plots.curves import draw_curves
 from selfsup.plots.embedding import draw_embedding_map
 from selfsup.plots.sheets import draw_mistakes, draw_prototypes, draw_view_sheet
 
 __all__ = [
     "draw_comparison",
+    "draw_confusion",
     "draw_curves",
     "draw_embedding_map",
     "draw_mistakes",

@@ -166,6 +166,7 @@ def _onnx(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tens
     _need("onnx", "onnxscript", "onnxruntime", extra="export")
     import onnxruntime
 
+    output = "logits" if "classes" in card else "features"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about its own parts
         program = torch.onnx.export(
@@ -174,7 +175,7 @@ def _onnx(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tens
             dynamo=True,
             verbose=False,
             input_names=["images"],
-            output_names=["features"],
+            output_names=[output],
             dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
         )
         assert program is not None  # it is when no file is named
@@ -182,9 +183,9 @@ def _onnx(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tens
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def run(batch: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(["features"], {"images": batch.numpy()})[0])
+        return torch.from_numpy(session.run([output], {"images": batch.numpy()})[0])
 
-    return run, f"onnxruntime.InferenceSession({str(path)!r}).run(['features'], {{'images': images}})"
+    return run, f"onnxruntime.InferenceSession({str(path)!r}).run(['{output}'], {{'images': images}})"
 
 
 def _torch_export(backbone: nn.Module, card: Mapping[str, Any], path: Path, images: Tensor) -> tuple[Run, str]:

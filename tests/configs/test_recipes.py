@@ -18,7 +18,7 @@ from tests.reference import record
 
 NAMES = config_names()
 IMAGENET = "data/imagenet/train"
-SEER = [name for name in NAMES if "seer" in name]
+SEER = [name for name in NAMES if name.startswith("swav/seer")]
 PROCESSES = {
     "bit/bit_l_resnet152_w4": 512,
     "bit/bit_m_resnet101_w3": 128,
@@ -40,12 +40,21 @@ PROCESSES = {
     "swav/seer_regnety10b": 496,
     "swav/seer_regnety256": 512,
     "swav/swav_resnet50": 64,
+    "transfer/byol_linear_resnet50": 8,
+    "transfer/moco_linear_resnet50": 8,
+    "transfer/simclr_finetune_10percent_resnet50": 32,
+    "transfer/simclr_finetune_1percent_resnet50": 32,
+    "transfer/simclr_linear_resnet50": 32,
+    "transfer/simsiam_linear_resnet50": 8,
+    "transfer/swav_finetune_10percent_resnet50": 8,
+    "transfer/swav_finetune_1percent_resnet50": 8,
+    "transfer/swav_linear_resnet50": 8,
 }
 
 
 @cache
 def plan(name: str, **options: Any) -> Plan:
-    processes = PROCESSES.get(name, 128 if "seer" in name else 1)
+    processes = PROCESSES.get(name, 32 if name.startswith("transfer/seer") else 128 if "seer" in name else 1)
     return describe(load_config(name, options), processes=processes)
 
 

@@ -53,6 +53,9 @@ _POOLS = {"pools_last_map": True}
 
 BACKBONES = {
     "BiTResNet": Example({"depth": 14, "width": 0.25, "num_groups": 8}, options=_POOLS),
+    "BiTResNet, batch norm": Example(
+        {"depth": 14, "width": 0.25, "norm": "bn", "weight_standardization": False, "num_groups": 8}, options=_POOLS
+    ),
     "BiTResNet, cifar": Example({"depth": 14, "width": 0.25, "num_groups": 8, "stem": "cifar"}, options=_FINE),
     "RegNet": Example(
         {"depths": (1, 2, 1, 1), "widths": (8, 16, 24, 32), "group_width": 8, "stem_width": 8}, options=_POOLS
@@ -105,6 +108,10 @@ METHODS = {
     "Distillation": Example(
         {"backbone": TINY, "teacher": CLASSIFIER, "loss": {"type": "DistillationLoss"}, "teacher_checkpoint": "none"},
         options={"another": None, "teacher_moves": False},  # another would have another teacher
+    ),
+    "LinearHeads": Example(
+        {"backbone": TINY, "num_classes": 5, "loss": {"type": "CrossEntropyLoss"}, "copies": 2, "bn": True},
+        options={"labels": CLASSES[:4]},
     ),
     "MoCo": Example(
         {"backbone": TINY, "neck": NECK, "loss": {"type": "InfoNCELoss", "temperature": 0.2}, "queue_length": 16}
@@ -162,6 +169,7 @@ TRANSFORMS = {
         {"pipelines": [{"count": 2, "transforms": [{"type": "RandomResizedCrop", "size": 24}]}]}, options=_DRAWS
     ),
     "OneBranchViews": Example({"size": 24, "transforms": [{"type": "Sobel"}]}, options=_DRAWS),
+    "RandAugment": Example(options=_DRAWS),
     "RandomCrop": Example({"size": 1}, options=_DRAWS),
     "RandomGray": Example({"p": 1.0}, options=_DRAWS_NOTHING),
     "RandomGray, sometimes": Example({"p": 0.5}, options=_DRAWS),
@@ -202,6 +210,9 @@ EVALUATORS = {
 TASKS = {"Task": Example({"train": SCENES, "test": SCENES | {"split": "test"}})}
 HOOKS = {
     "BadImagesHook": Example(),
+    "BestStepHook": Example(
+        {"evaluators": {"spread": {"type": "Spread"}}, "score": "spread/rankme", "every_steps": 1, "max_images": 8}
+    ),
     "CheckpointHook": Example({"every_steps": 1}),
     "CollapseWatchHook": Example({"every_steps": 1, "num_images": 4}),
     "EvaluateHook": Example({"evaluators": {"spread": {"type": "Spread"}}, "every_steps": 1, "max_images": 8}),
@@ -225,5 +236,6 @@ EXAMPLES: dict[str, dict[str, Example]] = {
 ELSEWHERE = {
     "transforms": {"Preprocess": "a module that normalizes batches: tests/data/test_input_contract.py"},
     "tasks": {"StandardTask": "needs data on disk: tests/data/test_standard.py"},
+    "evaluators": {"Head": "needs a classifier: tests/evaluation/test_head.py"},
 }
 """Names that are no component of their registry's usual kind, with where they are tested."""

@@ -11,7 +11,7 @@ import pytest
 from selfsup.data import AllBut, LabelSets, Scenes, Subset
 from selfsup.data.sampler import StepSampler
 from selfsup.data.selection import Drawn, draw, labelled
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, DataError
 from tests.data.listed import Listed
 
 
@@ -203,3 +203,31 @@ def test_every_choice_is_as_likely_as_any_other() -> None:
 def test_a_draw_is_not_what_training_begins_with() -> None:
     first_batch = {index for _, index in next(iter(StepSampler(10**6, 64, total_steps=1, seed=0)))}
     assert not first_batch & set(draw(10**6, 64, seed=0).tolist())
+
+
+def test_images_are_drawn_from_every_class_and_smaller_draws_are_contained_in_larger_ones() -> None:
+    scenes = Scenes("test", size=8, variants=1)
+    few, more = (Subset(scenes, per_class=count, seed=3) for count in (2, 5))
+    for subset, count in ((few, 2), (more, 5)):
+        numbers, counts = np.unique(np.asarray(subset.labels), return_counts=True)
+        assert len(numbers) == 9 and set(counts) == {count}
+    assert set(few.indices.tolist()) < set(more.indices.tolist())
+    other = Subset(scenes, per_class=2, seed=4)
+    assert set(other.indices.tolist()) != set(few.indices.tolist())
+    share = Subset(scenes, fraction=0.1, stratified=True)
+    whole = np.bincount(np.asarray(scenes.labels))
+    assert np.bincount(np.asarray(share.labels)).tolist() == np.maximum(1, np.rint(0.1 * whole)).astype(int).tolist()
+    with pytest.raises(DataError) as caught:
+        Subset(scenes, per_class=1000)
+    assert caught.value.problems[0].got == 1000
+
+
+def test_a_draw_with_replacement_is_even_and_does_not_depend_on_how_it_is_asked_for() -> None:
+    scenes = Scenes("test", size=8, variants=1)
+    again = Subset(scenes, count=20_000, replacement=True, seed=1)
+    assert len(again) == 20_000
+    numbers = again.indices[:]
+    assert [again.indices[place] for place in (0, 7, 19_999)] == numbers[[0, 7, 19_999]].tolist()
+    counts = np.bincount(numbers, minlength=len(scenes))
+    expected = 20_000 / len(scenes)
+    assert abs(((counts - expected) ** 2 / expected).sum() - len(scenes)) < 5 * (2 * len(scenes)) ** 0.5

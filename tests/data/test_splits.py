@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfsup.data import ImageList, Scenes, Split, Subset, split
+from selfsup.data import ImageList, Part, Scenes, Split, Subset, split
 from selfsup.data import splits as module
 from selfsup.errors import DataError
 from tests.data.encoded import encode
@@ -148,3 +148,13 @@ def test_a_work_dir_without_a_split_has_none_and_a_broken_file_is_rejected(tmp_p
         (tmp_path / "split.json").write_text(text)
         with pytest.raises(DataError, match=r"split\.json"):
             Split.read(tmp_path, listed())
+
+
+def test_the_parts_of_a_source_are_those_of_its_split() -> None:
+    scenes = Scenes("test", size=8, variants=1)
+    whole = split(scenes, val=0.1, test=0.3, max_images=len(scenes))
+    for name in ("train", "val", "test"):
+        part = Part(scenes, name, val=0.1, test=0.3)
+        assert np.asarray(part.indices[:]).tolist() == np.asarray(getattr(whole, name).indices[:]).tolist()
+    with pytest.raises(DataError):
+        Part(scenes, "val", val=0.0)

@@ -108,6 +108,21 @@ RECIPES: dict[str, Golden] = {
         sides=(32,),
         num_classes=6,
     ),
+    "linear_heads": Golden(
+        model={
+            "type": "LinearHeads",
+            "backbone": BACKBONE,
+            "num_classes": 6,
+            "loss": CROSS_ENTROPY,
+            "layers": ("pooled", "res5:2x1"),
+            "copies": 2,
+            "bn": True,
+            "image_size": 32,
+        },
+        sides=(32,),
+        num_classes=6,
+        optim_wrapper={"optimizer": SGD, "param_groups": [{"match": "heads.1.*", "lr_scale": 3.0}]},
+    ),
     "distillation": Golden(
         model={
             "type": "Distillation",

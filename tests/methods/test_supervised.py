@@ -9,6 +9,7 @@ from selfsup.errors import ConfigError
 from selfsup.losses import BinaryCrossEntropyLoss, CrossEntropyLoss
 from selfsup.methods import Progress, Supervised
 from selfsup.necks import HiddenLayers
+from selfsup.ops.mixup import cut, cut_window
 from tests.methods.tiny import Flatten, TinyBackbone, images
 from tests.reference.cross_entropy import cross_entropy_by_the_definition, sigmoid_cross_entropy_by_the_definition
 
@@ -158,3 +159,57 @@ def test_evaluation_mode_does_not_mix() -> None:
 def test_labels_that_do_not_fit_are_rejected(labels: Tensor | None, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         _linear().loss([_features(3)], labels)
+
+
+FROZEN_NETWORK = {"type": "RegNet", "depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16), "group_width": 8}
+
+
+def classifier_of(**changes: object) -> Supervised:
+    torch.manual_seed(0)
+    return Supervised(FROZEN_NETWORK, 3, {"type": "CrossEntropyLoss"}, **changes)
+
+
+def test_frozen_batch_norm_keeps_its_statistics_weights_and_biases_and_the_rest_learns() -> None:
+    method = classifier_of(batch_norm="frozen").train()
+    before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=0.1)
+    method.loss([torch.randn(6, 3, 32, 32)], torch.tensor([0, 1, 2, 0, 1, 2]))["loss"].backward()
+    optimizer.step()
+    changed = {name for name, tensor in method.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed and not any(".bn." in name for name in changed)
+
+
+def test_the_average_is_what_is_evaluated_and_follows_the_weights_from_step_to_step() -> None:
+    method = classifier_of(ema=0.9)
+    images = torch.randn(2, 3, 32, 32)
+    method.eval()
+    torch.testing.assert_close(method.logits(method.features(images)), method.scores(images))
+    before = {name: tensor.clone() for name, tensor in method.average.state_dict().items()}
+    with torch.no_grad():
+        for parameter in (*method.backbone.parameters(), *method.classifier.parameters()):
+            parameter.add_(1.0)
+    for step, kept in ((1000, 0.9), (0, 0.1)):  # at first it hardly looks back
+        method.average.load_state_dict(before)
+        method.after_step(Progress(step, 2000, 0, 10))
+        for name, tensor in method.average.named_parameters():
+            torch.testing.assert_close(tensor, before[name] + (1 - kept), msg=name)
+    assert method.representation is method.average["backbone"]
+
+
+def test_an_average_begins_with_the_weights_of_the_file() -> None:
+    method = classifier_of(ema=0.9)
+    with torch.no_grad():
+        method.backbone.stem.conv.weight.fill_(0.5)
+    copied = method.after_init_from({"backbone.stem.conv.weight"})
+    assert "average.backbone.stem.conv.weight" in copied
+    assert bool((method.average["backbone"].stem.conv.weight == 0.5).all())
+
+
+def test_cutmix_counts_the_area_that_was_cut() -> None:
+    images = torch.stack([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)])
+    torch.manual_seed(0)
+    for share in (0.0, 0.3, 0.5, 1.0):
+        mixed, kept = cut(images, torch.tensor([1, 0]), cut_window(8, 8, share))
+        assert float(mixed[1].mean()) == pytest.approx(kept)
+        assert float(mixed[0].mean()) == pytest.approx(1 - kept)
+        assert kept >= share - 1e-6

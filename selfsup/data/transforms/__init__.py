@@ -6,6 +6,7 @@ from selfsup.data.transforms.blur import GaussianBlur
 from selfsup.data.transforms.color import ColorJitter, RandomGray, Solarize
 from selfsup.data.transforms.geometry import CenterCrop, RandomCrop, RandomResizedCrop, Resize
 from selfsup.data.transforms.orientation import RandomHorizontalFlip, RandomRotate90
+from selfsup.data.transforms.randaugment import RandAugment
 from selfsup.data.transforms.study import Cutout, GaussianNoise, Sobel
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "FreshFlatBackground",
     "GaussianBlur",
     "GaussianNoise",
+    "RandAugment",
     "RandomCrop",
     "RandomGray",
     "RandomHorizontalFlip",

@@ -10,6 +10,7 @@ On a full disk:
 """
 
 from selfsup.engine.hooks.bad_images import BadImagesHook
+from selfsup.engine.hooks.best_step import BestStepHook
 from selfsup.engine.hooks.checkpoint import CheckpointHook
 from selfsup.engine.hooks.collapse import CollapseWatchHook
 from selfsup.engine.hooks.evaluate import EvaluateHook
@@ -20,6 +21,7 @@ from selfsup.engine.hooks.progress import ProgressHook
 
 __all__ = [
     "BadImagesHook",
+    "BestStepHook",
     "CheckpointHook",
     "CollapseWatchHook",
     "EvaluateHook",

@@ -6,9 +6,8 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from selfsup.errors import DataError
-from selfsup.evaluation.build import build_evaluators
+from selfsup.evaluation.build import build_evaluators, method_representation
 from selfsup.evaluation.evaluator import evaluate_tasks, metrics_of
-from selfsup.evaluation.representation import Representation
 from selfsup.ops.kernels import without_tf32
 from selfsup.ops.random_state import isolated_random_state
 from selfsup.registry import HOOKS
@@ -69,9 +68,10 @@ class EvaluateHook(Hook):
         if self._last_step != runner.max_iters:
             self._evaluate(runner, step=runner.max_iters, when=f"step {runner.max_iters}")
 
-    def _evaluate(self, runner: Any, *, step: int, when: str) -> None:
+    def _evaluate(self, runner: Any, *, step: int, when: str) -> dict[str, float]:
+        """The scores by name; none where none would mean anything."""
         if not self.evaluators:
-            return
+            return {}
         self._last_step = step
 
         def once(line: str) -> None:
@@ -81,13 +81,20 @@ class EvaluateHook(Hook):
 
         try:
             with isolated_random_state(runner.device), without_tf32():
-                representation = Representation(runner.method, runner.input_contract, layer=runner.layer, log=once)
+                representation = method_representation(
+                    runner.method,
+                    runner.input_contract,
+                    classes=getattr(runner.train_images, "classes", None),
+                    layer=runner.layer,
+                    log=once,
+                )
                 findings = evaluate_tasks(representation, self._tasks, self.evaluators, only=self.only, skipped=once)
         except DataError as error:
             runner.logger.warning(f"evaluation, {when}: no scores; {error}")
-            return
+            return {}
         scores = metrics_of(findings, tasks=len(self._tasks))
         if scores:
             runner.metrics_log.write(step, scores)
             line = "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
             runner.logger.info(f"evaluation, {when}:  {line}")
+        return scores

@@ -1,0 +1,148 @@
+"""Which transfer fits some weights, images, a device and a time; and why."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from selfsup.data.selection import draw
+from selfsup.errors import ConfigError, DecodeError, nearest
+from selfsup.ops.dist import local_device
+from selfsup.planning.budget import clock
+from selfsup.planning.own_images import device_kind
+from selfsup.registry import BACKBONES
+from selfsup.transfer.fine_tune import SMALL, FineTune
+from selfsup.transfer.hyper_rule_transfer import BATCH, HyperRuleTransfer
+from selfsup.transfer.labelled import Labelled
+from selfsup.transfer.linear_sgd import LinearSGD
+from selfsup.transfer.start import Start
+from selfsup.transfer.transfer import Transfer, shown
+
+RULES = ("fine-tune", "linear", "bit")
+USUAL_BUDGET = {"cpu": "4m", "small_gpu": "15m", "large_gpu": "30m"}
+"""Of a transfer without ``--budget``, at the most, by the kind of device."""
+ENOUGH_PASSES = 30
+"""Passes over the images from which on fine-tuning the whole network pays."""
+FEW = 5
+"""Labels of a class (the median) below which the network itself is left alone."""
+BACKWARD = 3.0  # a training step costs so many times what its forward pass does
+OF_BUDGET = 0.7  # is spent in steps
+STEPS = (300, 20_000)  # of fine-tuning, at the least and at the most
+EPOCHS = 50
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A transfer for some images.
+
+    Args:
+        transfer: what is done.
+        rule: its name.
+        why: for the user, a sentence each.
+    """
+
+    transfer: Transfer
+    rule: str
+    why: tuple[str, ...]
+
+
+def choose(
+    start: Start,
+    data: Labelled,
+    *,
+    seconds: float,
+    rule: str | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    device: str | None = None,
+) -> Choice:
+    """The transfer that fits.
+
+    Args:
+        start: the weights.
+        data: the images.
+        seconds: how long it may take.
+        rule: one of :data:`RULES`, where the user has said; None to choose.
+        size: side of the images in pixels; None for the weights'.
+        seed: of the run.
+        device: where it computes; None takes the GPU where there is one.
+
+    Raises:
+        ConfigError: if there is no such rule.
+    """
+    if rule is not None and rule not in RULES:
+        raise ConfigError.at("--rule", "no such rule", got=rule, expected=nearest(rule, RULES))
+    images, why = len(data.source), []
+    side = size or start.input_contract.size
+    workers = 0 if side is not None and side <= SMALL else None  # to start one takes longer than it would save
+    if rule is None:
+        rule, reason = _fitting(start, data, seconds, size=size, device=device)
+        why.append(f"{rule}: {reason}; --rule names another")
+    if rule == "bit":
+        bit = HyperRuleTransfer(
+            seed=seed, num_workers=workers, size=None if size is None else (round(size * 512 / 480), size)
+        )
+        return Choice(bit, rule, (*why, *bit.chosen(start, data)))
+    if rule == "linear":
+        linear = LinearSGD(steps=_steps(images, 256, epochs=100), size=size, num_workers=workers, seed=seed)
+        rates = ", ".join(f"{0.1 * rate:g}" for rate in linear.rates)
+        by = "the best on val counts" if data.val else "there is no val to choose by, so the middle one counts"
+        return Choice(linear, rule, (*why, f"linear: classifiers with rates {rates} on one pass of the trunk; {by}"))
+    tuned = FineTune(steps=_steps(images, 64, epochs=EPOCHS), size=size, num_workers=workers, seed=seed)
+    by = "the best step on val counts" if data.val else "there is no val to choose by, so the last step counts"
+    return Choice(tuned, rule, (*why, f"fine-tune: AdamW, a cosine, the whole network; {by}"))
+
+
+def _fitting(start: Start, data: Labelled, seconds: float, *, size: int | None, device: str | None) -> tuple[str, str]:
+    """A rule, and why."""
+    images, per_class = len(data.source), data.per_class
+    where = {"cpu": "no GPU", "small_gpu": "a GPU of less than 20 GB", "large_gpu": "a GPU"}[
+        device_kind(local_device(device))
+    ]
+    labels = f"{images:,} labelled images, {per_class} a class"
+    if per_class < FEW:
+        return "linear", f"{labels}: so few say little about the network itself"
+    each, side = _seconds_per_image(start, data, size=size, device=device)
+    shown_images = OF_BUDGET * seconds / each
+    passes = shown_images / images
+    told = (
+        f"{where}, {labels}; an image of {side} px takes {1000 * each:.2g} ms to learn from, and {clock(seconds)} are "
+        f"enough for {passes:,.0f} passes"
+    )
+    if start.backbone.get("type") == "BiTResNet" and device_kind(local_device(device)) != "cpu":
+        rule = HyperRuleTransfer().rule(start, data)
+        needed = rule.steps * BATCH * (rule.crop / side) ** 2
+        if shown_images >= needed:
+            return "bit", f"{told}, and these weights are BiT's"
+    if passes >= ENOUGH_PASSES:
+        return "fine-tune", told
+    return "linear", f"{told} through the whole network, fewer than {ENOUGH_PASSES}"
+
+
+def _steps(images: int, batch: int, *, epochs: int) -> int:
+    per_epoch = max(1, images // min(batch, max(1, images // 2)))
+    return min(max(STEPS[0], epochs * per_epoch), STEPS[1])
+
+
+@torch.no_grad()
+def _seconds_per_image(start: Start, data: Labelled, *, size: int | None, device: str | None) -> tuple[float, int]:
+    """What learning from an image takes about, from a forward pass of some; and their side."""
+    where, contract = local_device(device), shown(start, size)
+    views = []
+    for index in draw(len(data.source), min(8, len(data.source))).tolist():
+        try:
+            views.append(torch.from_numpy(contract.view(data.source.image(index)).copy()).permute(2, 0, 1))
+        except DecodeError:
+            continue
+    if not views:
+        raise ConfigError.at("--data", "none of the images looked at can be read")
+    images = contract.normalize(torch.stack(views).to(where))
+    backbone = BACKBONES.build(dict(start.backbone)).to(where).eval()
+    times = []
+    for _ in range(3):
+        if where.type == "cuda":
+            torch.cuda.synchronize()
+        began = time.perf_counter()
+        backbone(images).sum().item()
+        times.append(time.perf_counter() - began)
+    return BACKWARD * min(times) / len(images), images.shape[-1]

@@ -1,0 +1,136 @@
+"""The papers' transfers say what recipes.md has: rates over the whole curve, epochs, decays, augmentation."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from selfsup.config import config_names, load_config
+from selfsup.planning.describe import rate_curve
+from tests.configs.test_recipes import plan
+from tests.reference import record
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a paper or its code says.
+
+    Args:
+        epochs: of the run.
+        batch: images per update.
+        lr: at the start.
+        drops: epochs after which the rate is multiplied; None for a cosine to 0.
+        factor: with what.
+        decay: of the weights.
+        nesterov: whether the momentum of 0.9 is Nesterov's.
+        optimizer: its name.
+        groups: parameters with another rate.
+        kinds: what an image goes through after crop and flip.
+        per_epoch: whether the cosine moves once per epoch.
+    """
+
+    epochs: int
+    batch: int
+    lr: float
+    drops: tuple[int, ...] | None = None
+    factor: float = 0.1
+    decay: float = 0.0
+    nesterov: bool = False
+    optimizer: str = "SGD"
+    groups: tuple[dict[str, Any], ...] = ()
+    kinds: tuple[str, ...] = ()
+    model: dict[str, Any] = field(default_factory=dict)
+    per_epoch: bool = False
+
+
+SWAV_VIEW = ("ColorJitter", "RandomGray", "GaussianBlur")
+KEPT = {"neck": {"type": "HiddenLayers", "hidden_dims": (8192,), "bn": False, "fresh_bn": True}}
+PROBE = {"layers": ("res4:3x1", "res5:2x1", "pooled"), "bn": True}
+
+
+def probe(epochs: int, drops: tuple[int, ...] | None, **said: Any) -> Said:
+    return Said(**{"epochs": epochs, "batch": 256, "lr": 0.01, "drops": drops, "decay": 5e-4, "nesterov": True} | said)
+
+
+SAYS = {
+    "byol_linear_resnet50": Said(80, 1024, 0.2 * 1024 / 256, nesterov=True),
+    "moco_linear_resnet50": Said(100, 256, 30.0, (60, 80)),
+    "seer_finetune_regnety256": Said(35, 256, 0.0125, (30,), decay=1e-4, kinds=SWAV_VIEW, model=KEPT),
+    "seer_finetune_regnety256_384": Said(35, 256, 0.0125, (30,), decay=1e-4, kinds=SWAV_VIEW, model=KEPT),
+    "seer_linear_imagenet_regnety256": probe(28, (8, 16, 24), model=PROBE),
+    "seer_linear_inat18_regnety256": probe(84, (24, 48, 72), model=PROBE | {"num_classes": 8142}),
+    "seer_linear_openimages_regnety256": probe(16, None, lr=0.003, decay=1e-4, model=PROBE | {"num_classes": 9605}),
+    "seer_linear_places205_regnety256": probe(14, (4, 8, 12), model=PROBE | {"num_classes": 205}),
+    "seer_low_shot_10percent_regnety256": Said(70, 256, 0.05, (30,), nesterov=True, model=KEPT),
+    "seer_low_shot_1percent_regnety256": Said(70, 256, 0.05, (30,), nesterov=True, model=KEPT),
+    "simclr_finetune_10percent_resnet50": Said(30, 4096, 0.8, nesterov=True),
+    "simclr_finetune_1percent_resnet50": Said(60, 4096, 0.8, nesterov=True),
+    "simclr_linear_resnet50": Said(90, 4096, 1.6, decay=1e-6, nesterov=True),
+    "simsiam_linear_resnet50": Said(90, 4096, 1.6, optimizer="LARS", per_epoch=True),
+    "swav_finetune_10percent_resnet50": Said(
+        20, 256, 0.01, (12, 16), 0.2, groups=({"match": "classifier.*", "lr_scale": 20.0},)
+    ),
+    "swav_finetune_1percent_resnet50": Said(
+        20, 256, 0.02, (12, 16), 0.2, groups=({"match": "classifier.*", "lr_scale": 250.0},)
+    ),
+    "swav_linear_resnet50": Said(100, 256, 0.3, decay=1e-6),
+}
+IMAGES = {"1percent": 12_811, "10percent": 128_116}
+
+
+def test_every_transfer_is_listed_here() -> None:
+    assert {name.removeprefix("transfer/") for name in config_names() if name.startswith("transfer/")} == set(SAYS)
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_it_says_what_its_source_says(name: str) -> None:
+    said, recipe, found = SAYS[name], load_config(f"transfer/{name}"), plan(f"transfer/{name}")
+    steps, per_epoch = found.steps, found.steps_per_epoch
+    assert steps is not None and per_epoch is not None
+    assert found.effective_batch == said.batch
+    assert steps == said.epochs * per_epoch
+    optimizer = recipe.optim_wrapper["optimizer"]
+    assert optimizer["type"] == said.optimizer
+    assert optimizer["momentum"] == 0.9
+    assert optimizer.get("nesterov", False) is said.nesterov
+    assert optimizer["weight_decay"] == said.decay
+    groups = [dict(group) for group in recipe.optim_wrapper.get("param_groups", ())]
+    assert groups == [pytest.approx(group) if "match" not in group else group for group in said.groups]
+    rate = rate_curve(recipe, steps=steps, steps_per_epoch=per_epoch)
+    for step in {*range(0, steps, max(1, steps // 500)), steps - 1}:
+        where = step // per_epoch * per_epoch if said.per_epoch else step
+        if said.drops is None:
+            expected = said.lr * 0.5 * (1 + math.cos(math.pi * where / steps))
+        else:
+            expected = said.lr * said.factor ** sum(step >= epoch * per_epoch for epoch in said.drops)
+        assert rate(step) == pytest.approx(expected, rel=1e-9, abs=1e-12), step
+    for key, value in said.model.items():
+        held = recipe.model[key]
+        assert (value.items() <= held.items()) if isinstance(value, dict) else held == value, key
+    for part, count in IMAGES.items():
+        if f"_{part}_" in name:
+            assert recipe.train_dataloader.num_images == count
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_its_augmentation_is_the_papers(name: str) -> None:
+    views = load_config(f"transfer/{name}").train_dataloader.views
+    if kinds := SAYS[name].kinds:
+        types = tuple(each["type"] for each in views["pipelines"][0]["transforms"])
+        assert types == ("RandomResizedCrop", "RandomHorizontalFlip", *kinds)
+    else:
+        assert (views["type"], views["jitter"]) == ("SupervisedViews", 0.0)
+
+
+def test_seers_rate_is_that_of_the_conformance_record() -> None:
+    expected = record("schedule/base_lrs")["expected"]["seer_finetune_256"]
+    recipe = load_config("transfer/seer_finetune_regnety256")
+    assert recipe.optim_wrapper["optimizer"]["lr"] == pytest.approx(expected)
+
+
+def test_swav_normalizes_as_its_code_does_and_simclr_not_at_all() -> None:
+    for name in SAYS:
+        preprocess = load_config(f"transfer/{name}").model["preprocess"]
+        deviation = 0.228 if name.startswith("swav") else 1.0 if name.startswith("simclr") else 0.229
+        assert preprocess["std"][0] == deviation, name

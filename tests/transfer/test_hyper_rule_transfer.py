@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from selfsup.engine.schedules.build import build_schedules
+from selfsup.registry import DATASETS
+from selfsup.transfer import HyperRuleTransfer, Labelled, Start, hyper_rule
+from selfsup.transfer.hyper_rule_transfer import activation_bytes
+from tests.transfer.small import write_images, write_start
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
+    return write_start(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Labelled:
+    return Labelled.of(write_images(tmp_path_factory.mktemp("images") / "colors"), val=0.0)
+
+
+@pytest.mark.parametrize("drops", ["code", "paper"])
+def test_the_rate_is_the_rules_at_every_step(start: Start, data: Labelled, drops: str) -> None:
+    recipe = HyperRuleTransfer(drops=drops, micro_batch=32).recipe(start, data)
+    rule = hyper_rule(len(data.source), 16, 16, drops)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=recipe.optim_wrapper["optimizer"]["lr"])
+    (schedule,) = build_schedules(recipe, optimizer, steps=rule.steps, steps_per_epoch=rule.steps)
+    for step in range(rule.steps):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(rule.lr(step), rel=1e-12), step
+        optimizer.step()
+        schedule.step()
+
+
+def test_batches_of_512_come_by_accumulation_and_with_replacement_from_few_images(start: Start, data: Labelled) -> None:
+    recipe = HyperRuleTransfer(micro_batch=32).recipe(start, data)
+    assert recipe.train_dataloader.batch_size * recipe.accumulate == 512
+    drawn = DATASETS.build(recipe.train_dataloader.dataset)
+    assert len(drawn) == 512 * 500
+    counts = torch.bincount(torch.as_tensor(drawn.indices[:]), minlength=len(data.source)).double()
+    expected = len(drawn) / len(data.source)
+    assert ((counts - expected) ** 2 / expected).sum() < 2 * len(data.source)  # a chi square, whose mean is N - 1
+    optimizer = recipe.optim_wrapper["optimizer"]
+    assert (optimizer["momentum"], optimizer["weight_decay"]) == (0.9, 0.0)
+    assert recipe.model["zero_init_head"] is True and "mixup_alpha" not in recipe.model
+
+
+def test_images_are_resized_whole_for_the_test_and_cropped_in_training(start: Start, data: Labelled) -> None:
+    recipe = HyperRuleTransfer(micro_batch=32).recipe(start, data)
+    assert (recipe.input_contract.size, recipe.input_contract.resize) == (128, "square")
+    (pipeline,) = recipe.train_dataloader.views["pipelines"]
+    assert pipeline["transforms"] == [
+        {"type": "Resize", "size": (160, 160)},
+        {"type": "RandomCrop", "size": 128},
+        {"type": "RandomHorizontalFlip"},
+    ]
+
+
+def test_some_tasks_of_vtab_go_without_flip_or_crop(start: Start, data: Labelled) -> None:
+    def kinds(task: str) -> list[str]:
+        recipe = HyperRuleTransfer(vtab=task, micro_batch=32).recipe(start, data)
+        return [each["type"] for each in recipe.train_dataloader.views["pipelines"][0]["transforms"]]
+
+    assert kinds("clevr-count") == ["Resize", "RandomHorizontalFlip"]
+    assert kinds("smallnorb-azimuth") == ["Resize", "RandomCrop"]
+    assert kinds("dsprites-location") == ["Resize"]
+    assert kinds("cifar-100") == ["Resize", "RandomCrop", "RandomHorizontalFlip"]
+
+
+def test_activations_are_counted_without_computing_them() -> None:
+    def model(width: int) -> dict:
+        network = {"type": "RegNet", "depths": (1, 1, 1, 1), "widths": (width,) * 4, "group_width": 8}
+        return {"type": "Supervised", "backbone": network, "num_classes": 3, "loss": {"type": "CrossEntropyLoss"}}
+
+    small, wide, large = (activation_bytes(model(*each[:1]), each[1]) for each in ((32, 32), (64, 32), (32, 64)))
+    assert small < wide < 2 * small
+    assert large == pytest.approx(4 * small, rel=0.05)
+
+
+def test_it_says_what_it_chose_and_why(start: Start, data: Labelled) -> None:
+    said = " ".join(HyperRuleTransfer().chosen(start, data))
+    for word in ("small task", "500 steps", "200, 300, 400", "16 x 16", "160", "128", "with replacement"):
+        assert word in said

@@ -1,0 +1,179 @@
+"""Transfers from end to end, in two seconds each."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from selfsup.backbones.stages import tensor_stages
+from selfsup.data import ImageList
+from selfsup.engine.hooks.best_step import best_of, read_scores
+from selfsup.errors import CheckpointError, ConfigError, DataError
+from selfsup.evaluation.opening import open_representation
+from selfsup.transfer import FineTune, Labelled, LinearSGD, Start, Transferred, export_classifier, load_classifier
+from selfsup.transfer.report import confusion, write_report
+from selfsup.weights.card import read_card
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
+from selfsup.weights.read import read_weights
+from tests.engine.tiny_run import power_off
+from tests.transfer.small import CLASSES, write_images, write_start
+
+QUICK = {"precision": "fp32", "num_workers": 0, "steps": 8, "batch_size": 8, "jitter": 0.0}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
+    return write_start(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images") / "colors")
+
+
+@pytest.fixture(scope="module")
+def tuned(start: Start, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Transferred:
+    transfer = FineTune(**QUICK, frozen_stages=2, lr_decay=0.5)
+    return transfer.run(start, Labelled.of(images), work_dir=tmp_path_factory.mktemp("run") / "tuned")
+
+
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    return {name.removeprefix("backbone."): tensor for name, tensor in read_weights(path).items()}
+
+
+def test_what_is_frozen_stays_bitwise_and_everything_above_it_is_trained(tuned: Transferred, start: Start) -> None:
+    assert start.file is not None
+    last = Checkpoint.read(list_checkpoints(tuned.work_dir)[-1]).model
+    before, after = weights_of(start.file), {name.removeprefix("backbone."): value for name, value in last.items()}
+    stages = tensor_stages(tuned.method.backbone)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name, stage in stages.items() if stage > 2}
+
+
+def test_the_step_is_the_best_on_val_and_the_model_is_that_steps(tuned: Transferred) -> None:
+    scores = read_scores(tuned.work_dir)
+    assert tuned.step == best_of(scores) and len(scores) == 8
+    kept = Checkpoint.read(tuned.work_dir / "best" / f"step_{tuned.step:09d}.pth").model
+    model = read_weights(tuned.work_dir / "model.safetensors")
+    assert all(torch.equal(model[name], kept[name]) for name in model)
+    assert tuned.rows[0].representation["chosen_by"] == "val"
+    logged = [json.loads(line) for line in (tuned.work_dir / "metrics.jsonl").read_text().splitlines()]
+    watched = {line["step"]: line["head/top1"] for line in logged if "head/top1" in line}
+    assert watched == scores
+
+
+def test_the_card_says_what_a_user_has_to_know(tuned: Transferred) -> None:
+    card = read_card(tuned.work_dir / "model.safetensors")
+    assert card is not None
+    assert card["classes"] == list(CLASSES)
+    assert card["preprocess"]["size"] == 16
+    assert card["test"]["top1"]["value"] == tuned.top1
+    assert card["test_images"] == len(tuned.predictions.labels)
+    assert "within the terms of" in card["license"]
+    assert card["step"] == tuned.step
+
+
+def test_the_file_gives_the_same_logits_in_three_lines_and_as_a_backbone(tuned: Transferred, images: Path) -> None:
+    source = ImageList(images, "folder")
+    loaded = load_classifier(tuned.work_dir)
+    assert torch.equal(loaded.logits(source), tuned.classifier.logits(source))
+    alone = open_representation(tuned.work_dir / "model.safetensors")
+    torch.testing.assert_close(alone.features(source).features, loaded.features(source).features)
+
+
+def test_it_is_exported_with_its_head(tuned: Transferred, tmp_path: Path, images: Path) -> None:
+    written = export_classifier(tuned.work_dir, tmp_path / "model.pt2", format="torch-export")
+    assert written.difference < 1e-4
+    loaded = load_classifier(tuned.work_dir)
+    shown = torch.stack(
+        [torch.from_numpy(np.ascontiguousarray(loaded.input_contract.view(ImageList(images).image(0))))]
+    ).permute(0, 3, 1, 2)
+    normalized = loaded.input_contract.normalize(shown)
+    logits = torch.export.load(written.path).module()(normalized)
+    torch.testing.assert_close(logits, loaded.head(loaded(shown)), rtol=1e-4, atol=1e-5)
+    with pytest.raises(CheckpointError) as caught:
+        export_classifier(tuned.work_dir, tmp_path / "model.safetensors", format="timm")
+    assert caught.value.problems[0].got == "timm"
+
+
+def test_the_confusion_matrix_counts_every_test_image(tuned: Transferred, images: Path) -> None:
+    pytest.importorskip("matplotlib")
+    counts = confusion(tuned.predictions)
+    assert counts.sum() == len(tuned.predictions.labels)
+    assert np.trace(counts) == tuned.predictions.right.sum()
+    names = {path.name for path in write_report(tuned, Labelled.of(images))}
+    assert {"confusion.csv", "confusion.png", "mistakes.csv"} <= names
+
+
+def test_a_run_that_was_switched_off_ends_as_one_that_was_not(
+    tuned: Transferred, start: Start, images: Path, tmp_path: Path
+) -> None:
+    transfer, data = FineTune(**QUICK, frozen_stages=2, lr_decay=0.5), Labelled.of(images)
+    recipe = replace(transfer.recipe(start, data), work_dir=str(tmp_path / "run"))
+    hooks = {**recipe.default_hooks, "checkpoint": {"type": "CheckpointHook", "every_steps": 3}}
+    power_off(replace(recipe, default_hooks=hooks).to_dict(), 4)
+    saved = replace(recipe, default_hooks=hooks)
+    transfer.recipe = lambda start, data: saved  # type: ignore[method-assign]
+    for _ in range(2):
+        out = transfer.run(start, data, work_dir=tmp_path / "run")
+    assert not (tmp_path / "run" / "earlier").exists()
+    assert len((tmp_path / "run" / "results.jsonl").read_text().splitlines()) == 1
+    one, other = (read_weights(each.work_dir / "model.safetensors") for each in (out, tuned))
+    assert all(torch.equal(one[name], other[name]) for name in other)
+    assert read_scores(out.work_dir) == read_scores(tuned.work_dir)
+
+
+def test_another_request_in_the_same_work_dir_is_a_new_run(start: Start, images: Path, tmp_path: Path) -> None:
+    data = Labelled.of(images)
+    LinearSGD(**QUICK | {"steps": 2}).run(start, data, work_dir=tmp_path)
+    LinearSGD(**QUICK | {"steps": 3}).run(start, data, work_dir=tmp_path)
+    assert (tmp_path / "earlier").is_dir()
+
+
+def test_a_linear_transfer_leaves_the_trunk_alone_and_folds_its_batch_norm(
+    start: Start, images: Path, tmp_path: Path
+) -> None:
+    out = LinearSGD(**QUICK, layers=("pooled", "res5:2x1"), rates=(0.1, 1.0)).run(
+        start, Labelled.of(images), work_dir=tmp_path
+    )
+    assert start.file is not None
+    before, after = weights_of(start.file), weights_of(tmp_path / "model.safetensors")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    loaded = load_classifier(tmp_path)
+    features = loaded.features(ImageList(images, "folder")).features
+    torch.testing.assert_close(loaded.head(features), out.method.head(features), rtol=1e-4, atol=1e-5)
+    assert out.rows[0].representation["rate"] in (0.1, 1.0)
+
+
+def test_training_stops_before_it_begins_where_nothing_can_be_learned(
+    start: Start, images: Path, tmp_path: Path
+) -> None:
+    more = write_images(tmp_path / "more", per_class=3, classes=(*CLASSES, "violet"))
+    one = write_images(tmp_path / "one", classes=("red",))
+    cases = [
+        (lambda: Labelled.of(images, more).check(), DataError, "--test", "violet"),
+        (lambda: Labelled.of(one).check(), DataError, "one", 1),
+        (lambda: Labelled.of(images, per_class=11), DataError, "--labels-per-class", 11),
+        (lambda: Labelled.of(images, per_class=2, share=0.5), ConfigError, "--share", None),
+        (lambda: load_classifier(start.file), CheckpointError, str(start.file), None),
+        (lambda: load_classifier(tmp_path), CheckpointError, str(tmp_path), None),
+    ]
+    for call, kind, path, got in cases:
+        with pytest.raises(kind) as caught:
+            call()
+        assert caught.value.problems[0].path == path
+        assert caught.value.problems[0].got == got
+
+
+def test_the_test_images_are_the_same_for_every_number_of_labels_and_draws_are_nested(images: Path) -> None:
+    wholes = [Labelled.of(images), *(Labelled.of(images, per_class=count, seed=3) for count in (2, 5))]
+    names = []
+    for data in wholes:
+        test = data.task().parts.test
+        names.append({test.name(index) for index in range(len(test))})
+    assert names[0] == names[1] == names[2]
+    few, many = ({data.source.name(index) for index in range(len(data.source))} for data in wholes[1:])
+    assert few < many and len(few) == 6 and wholes[1].val is None
