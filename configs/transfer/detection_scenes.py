@@ -1,7 +1,10 @@
 """Mask R-CNN with narrow heads on pictures of several emoji, about fifteen minutes on two CPU cores.
 
 One class, "object": training shows the training emoji, val and test show emoji that neither the detector nor the
-backbone has seen. Every view draws a new background. There is no paper to this; what to expect is in docs/detection.md.
+backbone has seen. Every view draws a new background.
+
+Paper: the setting of He et al. 2017, arXiv:1703.06870, in small; there is no number to expect but our own, in
+docs/detection.md, which model_zoo.md does not list.
 
 Sized for one process on two CPU cores.
 

@@ -141,7 +141,8 @@ def ground_truth(source: Any, indices: Sequence[int]) -> dict[str, Any]:
     for index in indices:
         target = source.targets(index)
         masks = target.get("masks")
-        images.append({"id": index + 1})
+        height, width = (0, 0) if masks is None else masks.shape[1:]  # asked for with masks alone
+        images.append({"id": index + 1, "height": height, "width": width})
         for number, (left, top, right, bottom) in enumerate(np.asarray(target["boxes"], np.float64).tolist()):
             area = float(target["area"][number]) if "area" in target else (right - left) * (bottom - top)
             one: dict[str, Any] = {

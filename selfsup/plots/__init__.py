@@ -2,12 +2,14 @@
 
 from selfsup.plots.comparison import draw_comparison
 from selfsup.plots.curves import draw_curves
+from selfsup.plots.detections import draw_detections
 from selfsup.plots.embedding import draw_embedding_map
 from selfsup.plots.sheets import draw_mistakes, draw_prototypes, draw_view_sheet
 
 __all__ = [
     "draw_comparison",
     "draw_curves",
+    "draw_detections",
     "draw_embedding_map",
     "draw_mistakes",
     "draw_prototypes",

@@ -170,6 +170,7 @@ TRANSFORMS = {
     "RandomRotate90": Example(options=_DRAWS),
     "Resize": Example({"size": 16}, options=_DRAWS_NOTHING),
     "SaltAndPepper": Example(options=_DRAWS),
+    "ScaleJitterViews": Example({"size": 24}, options=_DRAWS),
     "Shrink": Example({"side": 16}, options=_DRAWS_NOTHING),
     "SimCLRViews": Example({"size": 24}, options=_DRAWS),
     "Sobel": Example({"p": 1.0}, options=_DRAWS_NOTHING),
@@ -220,5 +221,12 @@ EXAMPLES: dict[str, dict[str, Example]] = {
     "hooks": HOOKS,
 }
 
-ELSEWHERE = {"transforms": {"Preprocess": "a module that normalizes batches: tests/data/test_preprocess.py"}}
+ELSEWHERE = {
+    "evaluators": {"DetectionAP": "evaluates a detector: tests/transfer/detection"},
+    "methods": {"Detector": "learns from boxes: tests/transfer/detection"},
+    "transforms": {
+        "Preprocess": "a module that normalizes batches: tests/data/test_preprocess.py",
+        "ShortSideViews": "its views have several sizes: tests/transfer/detection",
+    },
+}
 """Names that are no component of their registry's usual kind, with where they are tested."""

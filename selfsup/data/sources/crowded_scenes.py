@@ -92,7 +92,7 @@ class CrowdedScenes:
     def image(self, index: int) -> np.ndarray:
         """Draw a picture, uint8 (size, size, 3) RGB; with ``background='none'`` (size, size, 4), straight alpha."""
         layers, _, rng = self._layers(index)
-        whole = np.zeros((self.size, self.size, 4), np.uint8)
+        whole: np.ndarray = np.zeros((self.size, self.size, 4), np.uint8)
         for layer in layers:
             behind = cv2.bitwise_not(cv2.merge([layer[..., 3]] * 4))
             whole = cv2.add(cv2.multiply(whole, behind, scale=1 / 255), layer)
