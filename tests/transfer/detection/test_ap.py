@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from selfsup.data import CocoDetection, CrowdedScenes, Subset
-from selfsup.evaluation.detection import Curves, _evaluated, average_precision, ground_truth, results_of
+from selfsup.evaluation.detection import Curves, _evaluated, average_precision, compared, ground_truth, results_of
 from selfsup.transfer.detection import Detections
 from tests.transfer.detection.coco_files import scenes, written
 
@@ -102,6 +102,15 @@ def test_with_every_image_once_the_curves_give_pycocotools_ap50_and_intervals_ho
         assert Curves.of(evaluation).average_precision(np.ones(12)) == pytest.approx(stats[1], abs=1e-9)
     score = average_precision(truth, found, replicates=50)[0]["box_AP50"]
     assert score.low is not None and score.high is not None and score.low < score.value < score.high and score.n == 12
+
+
+def test_a_detector_is_no_better_than_itself_and_better_than_one_that_finds_nothing(folder: Path) -> None:
+    truth, found = found_in(CocoDetection(folder / "annotations.json"))
+    same, better = (compared(truth, found, other, kind="segm", replicates=50) for other in (found, []))
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+    score = average_precision(truth, found, replicates=50)[0]["mask_AP50"]
+    expected = (pytest.approx(score.value), pytest.approx(score.low), pytest.approx(score.high))
+    assert (better.value, better.low, better.high) == expected
 
 
 def test_an_image_that_is_drawn_twice_counts_like_two(folder: Path) -> None:
