@@ -30,7 +30,8 @@ DRAWN = 16
 def pretrained(work_dir: Path, steps: int) -> Path:
     """The backbone of simclr_scenes."""
     if not (work_dir / "backbone.safetensors").is_file():
-        options = {"work_dir": str(work_dir), "train_cfg.max_steps": steps, "evaluate_every": 0}
+        options = {"work_dir": str(work_dir), "train_cfg.max_steps": steps}
+        options |= {"default_hooks.evaluate": None}
         Runner(load_config("simclr/simclr_scenes", options), resume=True).train()
     return work_dir
 
