@@ -15,6 +15,7 @@ from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Result, Score, bootstrap
 from selfsup.evaluation.task import Task
 from selfsup.ops.dist import from_main, gather_objects, rank, world_size
+from selfsup.ops.images import on_background
 from selfsup.registry import EVALUATORS
 
 _NAMES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")  # the order of pycocotools' stats
@@ -76,7 +77,8 @@ class DetectionAP:
         source = task.parts.test
         count = min(len(source), self.max_images or len(source))
         with frozen(detector):
-            own, bad = self._detected(detector, source, range(rank(), count, world_size()))
+            background = representation.input_contract.background
+            own, bad = self._detected(detector, source, range(rank(), count, world_size()), background)
         parts = gather_objects((own, bad))
         found = [each for part, _ in parts for each in part]
         unreadable = {index for _, part in parts for index in part}
@@ -91,14 +93,16 @@ class DetectionAP:
 
         return from_main(scored)
 
-    def _detected(self, detector: Any, source: Any, indices: range) -> tuple[list[dict[str, Any]], list[int]]:
+    def _detected(
+        self, detector: Any, source: Any, indices: range, background: tuple[int, int, int]
+    ) -> tuple[list[dict[str, Any]], list[int]]:
         found: list[dict[str, Any]] = []
         bad: list[int] = []
         for start in range(0, len(indices), self._batch_size):
             images, shown = [], []
             for index in indices[start : start + self._batch_size]:
                 try:
-                    images.append(source.image(index))
+                    images.append(on_background(source.image(index), background))
                     shown.append(index)
                 except DecodeError:
                     bad.append(index)

@@ -225,6 +225,9 @@ def test_detection_takes_backbone_and_normalization_of_the_weights(tmp_path: Pat
     assert detector.norm == "train" and [row.evaluator for row in rows] == ["detection"]
     log = next((tmp_path / "second").rglob("rank0.log")).read_text()
     assert "took backbone" in log and "fresh are detector" in log
+    _, again = transfer.run(tmp_path / "second")
+    assert again[0].identity == rows[0].identity
+    assert len((tmp_path / "second" / "results.jsonl").read_text().splitlines()) == 1
 
 
 def test_drawings_are_written(tmp_path: Path) -> None:
