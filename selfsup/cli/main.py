@@ -20,6 +20,8 @@ VERBS = {
     "configs": "configs",
     "convert": "convert",
     "export": "export",
+    "evaluate": "evaluate",
+    "compare": "compare",
     "embed": "embed",
     "similar": "similar",
     "list": "listing",
@@ -51,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 after an error of the user's, 130 after Ctrl-C.
     """
-    for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 shows what it lacks as \\x..
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal without UTF-8 lacks is '?', or spelled out in errors
+            stream.reconfigure(errors=errors)
     os.environ.pop("MPLBACKEND", None)  # pictures go to files; a name that is inherited may not exist here
     try:
         return _run(arguments)

@@ -8,6 +8,7 @@ from rich.console import Console
 from selfsup.config import Recipe
 from selfsup.data.splits import SPLIT_FILES
 from selfsup.errors import SelfsupError
+from selfsup.planning.own_images import find_labels
 
 PICTURES = {
     "views.png": "what the network was shown",
@@ -39,7 +40,8 @@ def next_steps(recipe: Recipe, data: str) -> list[tuple[str, str]]:
         steps.append((f"selfsup test {config} {where}", "scores on images that nothing was chosen by"))
     if recipe.budget is not None:
         longer = shlex.quote(f"{work_dir}_longer")
-        again = f"selfsup train --data {folder} --init-from {where} --budget 2h --work-dir {longer}"
+        same = _same_images(recipe, data)
+        again = f"selfsup train --data {folder}{same} --init-from {where} --budget 2h --work-dir {longer}"
         if str(recipe.recipe).startswith("folder/"):
             steps.append((again, "two more hours, from here"))
     return steps
@@ -55,6 +57,15 @@ def print_next_steps(recipe: Recipe, data: str, console: Console, *, seconds: fl
     console.print(f"\ndone in {took}; in {work_dir}: {', '.join(there)}\nnext:", highlight=False, soft_wrap=True)
     for command, what in next_steps(recipe, data):
         console.print(f"  {command}  # {what}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _same_images(recipe: Recipe, data: str) -> str:
+    """The options by which another run holds out the images that this one has held out."""
+    dataset = recipe.train_dataloader.dataset
+    options = f" --groups {shlex.quote(dataset['groups'])}" if dataset.get("groups") else ""
+    if dataset.get("labels") != find_labels(Path(data).expanduser())[0]:
+        options += f" --labels {dataset.get('labels') or 'none'}"
+    return options
 
 
 def _an_image(recipe: Recipe) -> str | None:

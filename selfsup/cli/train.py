@@ -184,7 +184,7 @@ def prepared(
         notes.append(f"resuming with the recipe that the run has stored, {stored}")
         images = None
         if chosen.data is not None:
-            options["train_dataloader.dataset.root"] = chosen.data
+            options["train_dataloader.dataset.root"] = str(Path(chosen.data).expanduser().absolute())
     elif chosen.data is not None:
         check_data(Path(chosen.data).expanduser())
         of_images, said = image_options(chosen, choice)

@@ -321,6 +321,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "auto_scale_lr.base_batch_size": (1, inf),
     "optim_wrapper.accumulative_counts": (1, inf),
     "evaluate_every": (0, inf),
+    "sharding.min_parameters": (0, inf),
     "sync_bn": (1, inf),
     "seed": (0, inf),
     "dist_timeout": (1, 7 * 24 * 60),

@@ -73,8 +73,9 @@ class Fusion(Representation):
 
     def settle(self, source: Any) -> Any:
         """Decide about the precision of each, see :class:`~selfsup.evaluation.Representation`."""
-        for each in self.representations:
-            each.settle(source)  # type: ignore[attr-defined]
+        parts: Sequence[Any] = self.representations
+        for each in parts:
+            each.settle(source)
         return self.precision
 
     def features(self, source: Any, *, flips: bool = False) -> Features:

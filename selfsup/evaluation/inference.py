@@ -21,8 +21,11 @@ COSINE = 0.999  # of each image's features with those in float32
 COSINE_ABOUT_MEAN = 0.99  # once the mean of the images is taken away: without labels, all of what tells images apart
 FOLDED_ERROR = 1e-3  # of the folded network in float32, relative to the largest feature
 
-Run = Callable[[nn.Module], Sequence[Tensor]]
-"""A network to its features of some real images, a tensor for each layer."""
+COMPARED = 2  # images that a folded network is compared on: in eval mode each is computed on its own
+
+Run = Callable[[nn.Module, slice], Sequence[Tensor]]
+"""A network and which of some real images, to their features, a tensor for each layer."""
+ALL = slice(None)
 
 
 class Inference:
@@ -52,7 +55,7 @@ def prepared(network: nn.Module, run: Run, precision: Precision | None, device: 
 
     Args:
         network: in eval mode.
-        run: tells what the network, or a copy of it, makes of some real images.
+        run: tells what the network, or a copy of it, makes of some real images, or of the first of them.
         precision: which to compute in; None for the fast one of all devices, if the features agree with float32.
         device: where.
     """
@@ -61,12 +64,12 @@ def prepared(network: nn.Module, run: Run, precision: Precision | None, device: 
     if fast == "fp32" and not any(isinstance(module, _BatchNorm) for module in network.modules()):
         return plain
     with plain.autocast(device):
-        reference = run(network)
+        reference = run(network, ALL)
         folded = _folded(network, run, reference)
     best = Inference(network if folded is None else folded, fast)
     if precision is None and fast != "fp32":
         with best.autocast(device):
-            lowest = min(_agreement(*pair) for pair in zip(run(best.network), reference, strict=True))
+            lowest = min(_agreement(*pair) for pair in zip(run(best.network, ALL), reference, strict=True))
         if min(gather_objects(lowest)) < 0:
             return Inference(best.network, "fp32", f"features in {fast} differ too much from float32, which is used")
     return best
@@ -93,11 +96,12 @@ def _folded(network: nn.Module, run: Run, reference: Sequence[Tensor]) -> nn.Mod
             _fold(conv, bn)
             copied.set_submodule(name, _rest(bn))
         copied = copied.to(memory_format=torch.channels_last)
-        found = run(copied) if pairs else ()
+        found = run(copied, slice(COMPARED)) if pairs else ()
     except Exception:  # whatever a stranger's network does when it is taken apart, the network itself remains
         return None
     same = all(
-        (a - b).abs().max() <= FOLDED_ERROR * b.abs().max() for a, b in zip(found, reference, strict=bool(found))
+        (a - b[:COMPARED]).abs().max() <= FOLDED_ERROR * b[:COMPARED].abs().max()
+        for a, b in zip(found, reference, strict=bool(found))
     )
     return copied if same and pairs else None
 
@@ -125,7 +129,7 @@ def _pairs(network: nn.Module, run: Run) -> dict[str, tuple[nn.Conv2d, Any]]:
         elif isinstance(module, _BatchNorm) and module.running_mean is not None and not module.training:
             handles.append(module.register_forward_pre_hook(before_bn))
     try:
-        run(network)
+        run(network, slice(1))
     finally:
         for handle in handles:
             handle.remove()

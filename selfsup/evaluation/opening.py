@@ -30,6 +30,7 @@ def open_representation(
     device: str | torch.device | None = None,
     name: str | None = None,
     cache: Path | None = None,
+    precision: Any = "auto",
     batch_size: int = 64,
     num_workers: int = 2,
     **stated: Any,
@@ -42,7 +43,7 @@ def open_representation(
         layer: see :class:`~selfsup.evaluation.Representation`.
         device: where it computes; None takes the GPU where there is one.
         name: what tables call it; None stands for ``spec``.
-        cache: a folder for the features, see :class:`~selfsup.evaluation.Representation`.
+        cache, precision: see :class:`~selfsup.evaluation.Representation`.
         batch_size: images at a time.
         num_workers: threads that decode ahead.
         stated: fields of the input contract that count instead of the card's, such as ``size``.
@@ -70,6 +71,7 @@ def open_representation(
         name=name or text,
         layer=layer,
         cache=cache,
+        precision=precision,
         batch_size=batch_size,
         num_workers=num_workers,
     )

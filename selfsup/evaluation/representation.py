@@ -250,7 +250,9 @@ class Representation:
         layers = list(dict.fromkeys(each.layer for each in self._together))
         wanted: Precision | None = self._shared.get("precision") if self._wanted == "auto" else self._wanted
         with frozen(self.backbone):
-            found = prepared(self.backbone, lambda network: self._compute(network, layers, images), wanted, device)
+            found = prepared(
+                self.backbone, lambda network, some: self._compute(network, layers, images[some]), wanted, device
+            )
         if found.said and is_main():
             self.log(found.said)
         self._shared["inference"] = found

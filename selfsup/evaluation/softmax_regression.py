@@ -39,8 +39,10 @@ class LinearClassifier:
     def decision(self, features: Tensor) -> Tensor:
         """Logits, float64 (M, C), of features (M, D); in blocks."""
         weight = (self.weight / self.scale).T
-        parts = [(part.double() - self.mean) @ weight + self.bias for part in features.split(BLOCK)]
-        return torch.cat(parts)
+        logits = torch.empty(len(features), len(self.bias), dtype=torch.float64)
+        for part, block in zip(logits.split(BLOCK), features.split(BLOCK), strict=True):
+            torch.addmm(self.bias, block.double() - self.mean, weight, out=part)
+        return logits
 
     def predict(self, features: Tensor) -> Tensor:
         """The label of each row of features (M, D), int64 (M,)."""
@@ -93,15 +95,19 @@ class SoftmaxProblem:
         self.classes, targets = rows.labels.unique(return_inverse=True)
         self.targets = targets.to(self.device)
         self.mean, self.scale = self._mean_and_scale(standardize)
-        variances, axes = torch.linalg.eigh(self._gram() / self.count)
+        few = self.held and self.count < rows.dim  # then the products of the images have the same eigenvalues
+        whole = (torch.cat(list(rows.blocks(BLOCK))).double() - self.mean) / self.scale if self.held else None
+        gram = whole @ whole.T if few and whole is not None else self._gram()
+        variances, axes = torch.linalg.eigh(gram / self.count)
         kept = variances > 1e-12 * variances[-1].clamp_min(1e-300)  # in the others the weight is zero at the minimum
         self.variances, self.axes = variances[kept], axes[:, kept]
+        if few and whole is not None:
+            self.axes = whole.T @ self.axes / (self.variances * self.count).sqrt()
         self._at: tuple[Tensor, Tensor] | None = None
         self._probabilities: Tensor | None = None
         self._spread: Tensor
-        if self.held:
-            whole = torch.cat(list(rows.blocks(BLOCK))).double()
-            self._inputs = (whole - self.mean) / self.scale @ self.axes
+        if whole is not None:
+            self._inputs = whole @ self.axes
             self._fast = self._inputs.float()
             self._squares = self._fast.square()
 

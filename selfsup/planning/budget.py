@@ -56,9 +56,11 @@ def parse_budget(text: str) -> float:
 
 
 def clock(seconds: float) -> str:
-    """A time as people say it: 45 s, 12 min, 2 h 5 min."""
+    """A time as people say it: 45 s, 2 min 11 s, 15 min, 2 h 5 min."""
     if seconds < 100:
         return f"{seconds:.0f} s"
+    if seconds < 600:
+        return f"{round(seconds) // 60} min {round(seconds) % 60} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 

@@ -38,7 +38,6 @@ MOST_EPOCHS, FEWEST_STEPS = 1000, 1000
 
 _SEVERAL = 3  # images of a class
 _SAMPLE, _DECODED = 100, 40  # images whose headers are read; of which some are decoded
-_REPLACE_BACKGROUND = [dict(type="TransparentBackground"), dict(type="FreshBackground", kinds=("flat",))]
 _PARTS = re.compile(r"(train|training|val|valid|validation|test|testing|eval|images?|data|unlabell?ed)\d*", re.I)
 _DATE = re.compile(r"(19|20)\d\d([-_. ]?\d\d){0,2}|\d{3}[A-Z_]{5}|(19|20)\d\d[-_. ].*", re.I)  # 100CANON: a camera's
 
@@ -213,7 +212,7 @@ def choose(found: FolderFacts, kind: str, *, processes: int = 1) -> Choice:
         options["train_dataloader.dataset.min_side"] = 2 * size  # a crop of a quarter of the area has this side left
     flat: tuple[str, ...] = ()
     if found.flat >= MOSTLY_FLAT:
-        options["train_dataloader.views.before"] = _REPLACE_BACKGROUND
+        options["train_dataloader.views.before"] = [dict(type="FreshFlatBackground")]
         flat = (f"views: {found.flat:.0%} of the images looked at have a flat background, so each view gets another",)
     where = {"cpu": "no GPU", "small_gpu": "a GPU of less than 20 GB", "large_gpu": "a GPU of 20 GB or more"}[kind]
     kind_of_images = f"{found.num_images:,} images, half of them with a shorter side of {found.side} px or more"

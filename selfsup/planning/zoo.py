@@ -22,6 +22,14 @@ COMPUTED = (
 )
 BY_HAND = ("reported", "measured")
 
+OWN = ("folder/",)
+"""Configs that are made for somebody's own images: no number is to be expected of them."""
+
+
+def zoo_names() -> list[str]:
+    """The packaged configs that are recipes of papers, or of the embedded data."""
+    return [name for name in config_names() if not name.startswith(OWN)]
+
 
 def recipe_row(name: str) -> tuple[str, ...]:
     """The computed cells of a packaged config, at the batch that its learning rate belongs to.
@@ -74,7 +82,7 @@ def refreshed(page: str, rows: Sequence[tuple[str, ...]] | None = None) -> str:
         raise ConfigError(f"model_zoo.md: needs {START!r}, a table with {', '.join(BY_HAND)}, and {END!r}")
     places = [lines[0].index(column) for column in BY_HAND]
     kept = {line[0]: tuple(line[place] for place in places) for line in lines[2:]}
-    computed = [recipe_row(name) for name in config_names()] if rows is None else rows
+    computed = [recipe_row(name) for name in zoo_names()] if rows is None else rows
     header = (*COMPUTED, *BY_HAND)
     body = [(*row, *kept.get(row[0], ("",) * len(BY_HAND))) for row in computed]
     texts = ["| " + " | ".join(row) + " |" for row in (header, ("---",) * len(header), *body)]

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from selfsup.cli import main
+from selfsup.cli.next_steps import next_steps
 from selfsup.config import load_config
 from selfsup.evaluation.opening import open_representation
 from selfsup.planning import budget, own_images
@@ -93,6 +94,14 @@ def test_a_resumed_run_has_its_length_already(said: str, capsys: pytest.CaptureF
     heard = capsys.readouterr().out
     assert "resuming with the recipe that the run has stored" in heard and "resumed at step 12" in heard
     assert "the config has changed" not in heard
+
+
+def test_a_longer_run_holds_out_the_same_images(said: str) -> None:
+    recipe = load_config(
+        "work_dirs/mine/config.py", {"train_dataloader.dataset": dict(type="ImageList", root="mine", groups=r"a\d+")}
+    )
+    command = next_steps(recipe, "mine")[-1][0]
+    assert r"--data mine --groups 'a\d+' --labels none --init-from" in command
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
@@ -188,7 +197,7 @@ def test_timms_weights_are_a_representation_as_timm_shows_images_to_it(
     from selfsup.data import ImageList
 
     images = ImageList("mine")
-    opened = open_representation(f"timm:{NAME}", device="cpu")
+    opened = open_representation(f"timm:{NAME}", device="cpu", precision="fp32")
     contract = opened.input_contract
     shown = timm.data.resolve_data_config({}, model=pretrained)
     assert shown["input_size"] == (3, contract.size, contract.size)

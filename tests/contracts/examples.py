@@ -150,6 +150,7 @@ TRANSFORMS = {
     "Cutout": Example(options=_DRAWS),
     "FreshBackground": Example(options=_DRAWS_NOTHING),
     "FreshBackground, alpha": Example(options={"channels": 4, "varies": True}),
+    "FreshFlatBackground": Example(options=_DRAWS_NOTHING),
     "GaussianBlur": Example({"sigma": (0.5, 2.0), "p": 1.0}, options=_DRAWS),
     "GaussianNoise": Example({"p": 1.0}, options=_DRAWS),
     "ImageNetC": Example({"kind": "gaussian_noise"}, options=_DRAWS),
@@ -205,6 +206,7 @@ HOOKS = {
     "CheckpointHook": Example({"every_steps": 1}),
     "CollapseWatchHook": Example({"every_steps": 1, "num_images": 4}),
     "EvaluateHook": Example({"evaluators": {"spread": {"type": "Spread"}}, "every_steps": 1, "max_images": 8}),
+    "NeighborsHook": Example({"first_step": 1, "max_images": 4}),
     "OnlineHeadHook": Example({"every_steps": 1}),
     "PictureHook": Example(),
     "ProgressHook": Example(),
@@ -224,8 +226,9 @@ EXAMPLES: dict[str, dict[str, Example]] = {
 ELSEWHERE = {
     "evaluators": {"DetectionAP": "evaluates a detector: tests/transfer/detection"},
     "methods": {"Detector": "learns from boxes: tests/transfer/detection"},
+    "tasks": {"StandardTask": "needs data on disk: tests/data/test_standard.py"},
     "transforms": {
-        "Preprocess": "a module that normalizes batches: tests/data/test_preprocess.py",
+        "Preprocess": "a module that normalizes batches: tests/data/test_input_contract.py",
         "ShortSideViews": "its views have several sizes: tests/transfer/detection",
     },
 }

@@ -9,12 +9,12 @@ from torchvision import transforms as v1
 from selfsup.data.transforms import (
     CenterCrop,
     FreshBackground,
+    FreshFlatBackground,
     RandomCrop,
     RandomHorizontalFlip,
     RandomResizedCrop,
     RandomRotate90,
     Resize,
-    TransparentBackground,
 )
 from selfsup.data.transforms.background import lay_on
 from selfsup.data.transforms.geometry import resize
@@ -193,20 +193,23 @@ def test_compositing_agrees_with_exact_arithmetic() -> None:
     assert np.abs(lay_on(image, background) - expected).max() <= 0.51
 
 
-def test_a_flat_background_becomes_transparent_and_what_it_surrounds_stays() -> None:
+def test_a_flat_background_is_another_one_and_what_it_surrounds_stays() -> None:
     image = np.full((20, 24, 3), (10, 200, 30), np.uint8)
     image[6:14, 6:18] = (250, 0, 0)
     image[9:11, 9:15] = (10, 200, 30)  # a hole of the background's color belongs to the object
     image[5, 6:18] = (130, 100, 15)  # half of either
-    found = TransparentBackground()(image, np.random.default_rng(0))
-    assert found.shape == (20, 24, 4)
-    assert (found[:5, :, 3] == 0).all() and (found[16:, :, 3] == 0).all()
-    assert (found[7:13, 7:17, 3] == 255).all()
-    assert (found[7:13, 7:17, :3] == image[7:13, 7:17]).all()
-    assert (found[5, 7:17] == (250, 0, 0, 128)).all()
+    before = image.copy()
+    transform, rng = FreshFlatBackground(), np.random.default_rng(0)
+    first, second = transform(image, rng), transform(image, rng)
+    assert (image == before).all()
+    for view in (first, second):
+        new = view[0, 0].astype(int)
+        assert (view[:4] == new).all() and (view[16:] == new).all()
+        assert (view[7:13, 7:17] == image[7:13, 7:17]).all()
+        assert np.abs(view[5, 7:17] - (new + image[7, 8]) / 2).max() <= 1
+    assert (first[0, 0] != second[0, 0]).any()
 
 
 def test_an_image_without_a_flat_background_passes() -> None:
-    rng = np.random.default_rng(0)
-    for image in (picture(40, 40), cut_out()):
-        assert TransparentBackground()(image, rng) is image
+    image = picture(40, 40)
+    assert FreshFlatBackground()(image, np.random.default_rng(0)) is image

@@ -121,3 +121,27 @@ def test_a_teacher_that_starts_fresh_is_the_same_on_all_processes(tmp_path: Path
         assert all(torch.equal(of_first[name], of_second[name]) for name in of_first)
         assert not torch.allclose(of_first["student"], of_first["teacher"], atol=1e-3)
     assert not torch.equal(first[0]["teacher"], first[1]["teacher"])
+
+
+def _run(work_dir: Path, lengths: tuple[int, ...]) -> dict[str, Tensor]:
+    """A run that stops and goes on; its state at the end."""
+    from selfsup.engine.runner import Runner
+
+    for number, length in enumerate(lengths):
+        config = moco_config(work_dir, steps=length)
+        config["train_dataloader"]["batch_size"] = 4
+        config["param_scheduler"] = None  # another length would be another curve
+        method = Runner(config, resume=number > 0, device="cpu").train()
+    return {name: value.clone() for name, value in method.state_dict().items()}
+
+
+def test_a_resumed_run_is_bitwise_and_every_process_has_the_same_teacher_and_queue(tmp_path: Path) -> None:
+    whole = run_in_processes(_run, tmp_path / "whole", (6,))
+    cut = run_in_processes(_run, tmp_path / "cut", (3, 6))
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    shared = [name for name in whole[0] if "running_" not in name]  # batch norm is each process's own
+    assert {name.split(".")[0] for name in shared} == {"backbone", "neck", "teacher", "queue"}
+    for name in shared:
+        assert torch.equal(whole[0][name], whole[1][name]), name
+    for rank in (0, 1):
+        assert all(torch.equal(cut[rank][name], value) for name, value in whole[rank].items())

@@ -59,7 +59,8 @@ class Kernels:
     ) -> tuple[Any, ...]:
         dims = [dim for dim in range(x.ndim) if dim != 1]
         products = (dy * (x.movedim(1, -1) - mean).movedim(-1, 1)).sum(dims)
-        return dy.sum(dims), products, products * inverse_std if needed[1] else None, dy.sum(dims) if needed[2] else None
+        weight = products * inverse_std if needed[1] else None
+        return dy.sum(dims), products, weight, dy.sum(dims) if needed[2] else None
 
     @staticmethod
     def batch_norm_backward_elemt(
@@ -71,7 +72,7 @@ class Kernels:
         return (dx if weight is None else dx * weight).movedim(-1, 1)
 
 
-_FUSED = ("images", "channels last", "uneven", "no affine", "no shift", "cumulative", "no running statistics")
+_FUSED = ("images", "channels last", "uneven", "no affine", "cumulative", "no running statistics")
 
 
 def _run(synced: bool, name: str, rank: int | None, *, fused: bool = False) -> dict[str, Tensor]:

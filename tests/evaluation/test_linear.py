@@ -43,8 +43,9 @@ def test_agrees_with_scikit_learn(num_classes: int, weight_decay: float) -> None
     assert (mine.predict(torch.tensor(test)).numpy() == reference.predict(scaler.transform(test))).mean() >= 0.999
 
 
-def test_the_gradient_is_zero_at_the_solution() -> None:
-    train, labels = problem(4)
+@pytest.mark.parametrize("dim", [12, 300])  # fewer, and more, than there are images
+def test_the_gradient_is_zero_at_the_solution(dim: int) -> None:
+    train, labels = problem(4, dim=dim)
     mine = fit_logistic(torch.tensor(train), torch.tensor(labels), weight_decay=1e-2, max_iterations=500)
     inputs = (train - train.mean(0)) / train.std(0)
     logits = inputs @ mine.weight.numpy().T + mine.bias.numpy()

@@ -29,7 +29,9 @@ def test_anything_else_is_none(text: str) -> None:
     assert (found.value.problems[0].path, found.value.problems[0].got) == ("--budget", text)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (900, "15 min"), (7500, "2 h 5 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(45, "45 s"), (131.4, "2 min 11 s"), (900, "15 min"), (7500, "2 h 5 min")]
+)
 def test_times_are_said_as_people_say_them(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 

@@ -95,7 +95,7 @@ def test_a_flat_background_is_another_one_in_each_view() -> None:
     choices = [choose(FolderFacts(200, side, None, flat=0.6), "cpu") for side in (32, 480)]
     for choice in choices:
         before = load_config(choice.config, choice.options).train_dataloader.views["before"]
-        assert [transform["type"] for transform in before] == ["TransparentBackground", "FreshBackground"]
+        assert [transform["type"] for transform in before] == ["FreshFlatBackground"]
     assert "train_dataloader.views.before" not in choose(FolderFacts(200, 32, None, flat=0.4), "cpu").options
 
 

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.config import config_names
 from selfsup.errors import ConfigError
-from selfsup.planning.zoo import BY_HAND, COMPUTED, END, START, _backbone, recipe_row, refreshed
+from selfsup.planning.zoo import BY_HAND, COMPUTED, END, START, _backbone, recipe_row, refreshed, zoo_names
 from tests.reference import record
 
 PAGE = (Path(__file__).resolve().parents[2] / "model_zoo.md").read_text(encoding="utf-8")
@@ -28,10 +27,10 @@ def small_page(
 
 
 def test_every_config_has_one_row_and_no_other_has_any() -> None:
-    assert [row[0] for row in cells_of(PAGE)] == [f"[{name}](configs/{name}.py)" for name in config_names()]
+    assert [row[0] for row in cells_of(PAGE)] == [f"[{name}](configs/{name}.py)" for name in zoo_names()]
 
 
-@pytest.mark.parametrize("name", config_names())
+@pytest.mark.parametrize("name", zoo_names())
 def test_a_row_is_what_its_config_gives(name: str) -> None:
     (on_page,) = [row for row in cells_of(PAGE) if row[0].startswith(f"[{name}]")]
     assert on_page[: len(COMPUTED)] == recipe_row(name), "make zoo brings the page up to date"

@@ -1,6 +1,6 @@
 """What is done to one image on its way to becoming a view, on uint8 arrays with OpenCV."""
 
-from selfsup.data.transforms.background import FreshBackground, TransparentBackground
+from selfsup.data.transforms.background import FreshBackground, FreshFlatBackground
 from selfsup.data.transforms.base import Transform
 from selfsup.data.transforms.blur import GaussianBlur
 from selfsup.data.transforms.color import ColorJitter, RandomGray, Solarize
@@ -13,6 +13,7 @@ __all__ = [
     "ColorJitter",
     "Cutout",
     "FreshBackground",
+    "FreshFlatBackground",
     "GaussianBlur",
     "GaussianNoise",
     "RandomCrop",
@@ -24,5 +25,4 @@ __all__ = [
     "Sobel",
     "Solarize",
     "Transform",
-    "TransparentBackground",
 ]

@@ -48,8 +48,8 @@ class FreshBackground:
 
 @TRANSFORMS.register_module()
 @dataclass(frozen=True)
-class TransparentBackground:
-    """Make a flat background transparent, as icons, logos and scans have it, for :class:`FreshBackground` to replace.
+class FreshFlatBackground:
+    """Give what stands on a flat background another one, flat too: icons, logos, scans.
 
     The background is what is connected to the border and has its color. The pixels beside it are mixtures, which are
     taken apart as if each had half of either color. An image whose border has no color in common passes unchanged.
@@ -61,20 +61,25 @@ class TransparentBackground:
     tolerance: int = 10
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """RGBA (H, W, 4) of an image (H, W, 3) on a flat background; any other image itself."""
+        """The image (H, W, 3) on another background, or as it is."""
         color = flat_background(image, self.tolerance)
         if color is None:
             return image
-        value, most = color.tolist(), (self.tolerance,) * 3
-        framed = cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=value)  # one connected border
-        found = np.zeros((framed.shape[0] + 2, framed.shape[1] + 2), np.uint8)
-        cv2.floodFill(framed, found, (0, 0), 0, most, most, 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY)
-        outside = found[2:-2, 2:-2]
-        beside = cv2.dilate(outside, np.ones((3, 3), np.uint8)) - outside
-        cut_out = cv2.merge([*cv2.split(image), 255 - 255 * outside - 127 * beside])
-        at = beside.astype(bool)
-        cut_out[at, :3] = np.clip(2 * image[at].astype(np.int16) - color, 0, 255)
-        return cut_out
+        return lay_on(_cut_out(image, color, self.tolerance), _flat(image.shape[0], image.shape[1], rng))
+
+
+def _cut_out(image: np.ndarray, color: np.ndarray, tolerance: int) -> np.ndarray:
+    """RGBA (H, W, 4) of an image (H, W, 3), transparent where its background was."""
+    most = (tolerance,) * 3
+    framed = cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=color.tolist())  # one connected border
+    found = np.zeros((framed.shape[0] + 2, framed.shape[1] + 2), np.uint8)
+    cv2.floodFill(framed, found, (0, 0), 0, most, most, 4 | cv2.FLOODFILL_FIXED_RANGE | cv2.FLOODFILL_MASK_ONLY)
+    outside = found[2:-2, 2:-2]
+    beside = cv2.dilate(outside, np.ones((3, 3), np.uint8)) - outside
+    cut_out = cv2.merge([*cv2.split(image), 255 - 255 * outside - 127 * beside])
+    at = beside.astype(bool)
+    cut_out[at, :3] = np.clip(2 * image[at].astype(np.int16) - color, 0, 255)
+    return cut_out
 
 
 BORDER_SHARE = 0.8  # of the border, which the thing shown may touch
@@ -82,7 +87,7 @@ BORDER_SHARE = 0.8  # of the border, which the thing shown may touch
 
 def flat_background(image: np.ndarray, tolerance: int = 10) -> np.ndarray | None:
     """The color that an image (H, W, 3) has nearly all along its border, uint8 (3,); None if there is none."""
-    if image.shape[2] != 3:
+    if image.shape[2] != 3 or min(image.shape[:2]) < 3:
         return None
     border = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
     color = np.median(border, axis=0).astype(np.uint8)
