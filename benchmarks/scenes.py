@@ -195,7 +195,7 @@ def row(title: str, runs: list[Mapping[str, float]]) -> str:
 
 def main() -> int:
     """Train what is missing, print the table as Markdown."""
-    names = [name for name in config_names() if name.endswith("_scenes")]
+    names = [name for name in config_names() if name.endswith("_scenes") and not name.startswith("transfer/")]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=names, metavar="NAME", help="recipes; default: all *_scenes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])

@@ -8,6 +8,8 @@ from selfsup.data.loader import build_loader
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.selection import AllBut, Subset
+from selfsup.data.sources.coco import CocoDetection, VocDetection
+from selfsup.data.sources.crowded_scenes import CrowdedScenes
 from selfsup.data.sources.image_list import ImageList
 from selfsup.data.sources.scenes import Scenes
 from selfsup.data.sources.source import ImageSource, LabelSets, Relabeled, join_classes
@@ -31,6 +33,7 @@ from selfsup.data.transforms import (
     Transform,
 )
 from selfsup.data.view_dataset import ViewDataset, collate_views
+from selfsup.data.views.detection_views import ScaleJitterViews, ShortSideViews
 from selfsup.data.views.method_views import BYOLViews, MoCoViews, SimCLRViews, SwAVViews
 from selfsup.data.views.multi_view import MultiView
 from selfsup.data.views.single_view import BiTViews, SupervisedViews
@@ -44,8 +47,10 @@ __all__ = [
     "BiTViews",
     "BoxCrops",
     "CenterCrop",
+    "CocoDetection",
     "ColorJitter",
     "Corrupted",
+    "CrowdedScenes",
     "Cutout",
     "FreshBackground",
     "GaussianBlur",
@@ -68,7 +73,9 @@ __all__ = [
     "RandomRotate90",
     "Relabeled",
     "Resize",
+    "ScaleJitterViews",
     "Scenes",
+    "ShortSideViews",
     "SimCLRViews",
     "Sobel",
     "Solarize",
@@ -80,6 +87,7 @@ __all__ = [
     "SwAVViews",
     "Transform",
     "ViewDataset",
+    "VocDetection",
     "build_loader",
     "collate_views",
     "decode_image",

@@ -21,12 +21,16 @@ _NEXT_NEIGHBORS = 8
 
 
 class Sample(TypedDict):
-    """Views of one image, each uint8 of shape (h, w, 3); label: its class, or 0 and 1 for each class, uint8, (C,)."""
+    """Views of one image, each uint8 of shape (h, w, 3); label: its class, or 0 and 1 for each class, uint8, (C,).
+
+    target: what the one view shows, where the pipeline moves boxes and masks with the image.
+    """
 
     views: list[np.ndarray]
     index: int
     bad: list[BadImage]
     label: NotRequired[int | np.ndarray]
+    target: NotRequired[dict[str, Any]]
 
 
 class Batch(TypedDict):
@@ -48,6 +52,9 @@ class ViewDataset(Dataset[Sample | DataError]):
     change them. Where an image cannot be decoded, a neighbor takes its place (index + 1 to + 8, then + 16, + 32 and so
     on, which leaves a whole missing folder behind) with the same random numbers, and ``bad`` names every image that
     failed: again in each epoch, for a file may come back.
+
+    A pipeline with ``with_targets(image, target, rng)`` is given the boxes and masks of the image, too, and returns one
+    view with what is left of them in it.
 
     Args:
         images: the image data set, built or as a dict.
@@ -91,7 +98,7 @@ class ViewDataset(Dataset[Sample | DataError]):
             try:
                 image = self.images.image(index)
                 part = f"the view pipeline, given shape {image.shape},"
-                views = self.views(image, rng)
+                views, target = self._shown(image, index, rng)
                 check_images(views)
             except DecodeError as error:
                 name = file_or_name(self.images, index)
@@ -105,6 +112,8 @@ class ViewDataset(Dataset[Sample | DataError]):
                     f"{type(error).__name__}: {error}"
                 ) from error
             sample = Sample(views=views, index=index, bad=bad)
+            if target is not None:
+                sample["target"] = target
             labels = getattr(self.images, "labels", None)  # kept here, they would be copied into every worker
             if labels is not None:
                 sample["label"] = labels[index] if isinstance(labels, LabelSets) else int(labels[index])
@@ -115,6 +124,18 @@ class ViewDataset(Dataset[Sample | DataError]):
             f"{examples}",
             bad,
         )
+
+    def _shown(
+        self, image: np.ndarray, index: int, rng: np.random.Generator
+    ) -> tuple[list[np.ndarray], dict[str, Any] | None]:
+        """The views of an image, and what the one view shows where the pipeline takes boxes and masks."""
+        with_targets = getattr(self.views, "with_targets", None)
+        if with_targets is None:
+            return self.views(image, rng), None
+        if (targets := getattr(self.images, "targets", None)) is None:
+            raise DataError.at("dataset", "has no boxes", got=type(self.images).__name__)
+        view, target = with_targets(image, targets(index), rng)
+        return [view], target
 
     def _candidates(self, wanted: int) -> Iterator[int]:
         """The image itself and its neighbors, none twice."""

@@ -1,6 +1,7 @@
 """Evaluation of frozen features: what is evaluated, on what, by which algorithm, and what came out."""
 
 from selfsup.evaluation.baselines import ImageStatistics, RawPixels
+from selfsup.evaluation.detection import DetectionAP
 from selfsup.evaluation.evaluator import Evaluator, Finding, Predictor, Probe, evaluate_tasks, metrics_of
 from selfsup.evaluation.features import Features
 from selfsup.evaluation.few_shot import FewShot
@@ -28,6 +29,7 @@ __all__ = [
     "ClassSubset",
     "Classifier",
     "Corruptions",
+    "DetectionAP",
     "Difference",
     "Evaluator",
     "Features",

@@ -23,7 +23,8 @@ class Evaluator(Protocol):
 
     Attributes:
         protocol: name and version, such as ``'knn/1'``: the number rises whenever its scores would change.
-        needs: of ``'labels'``, ``'train'``, ``'hierarchy'``, ``'multi-label'``; a task without them is skipped.
+        needs: of ``'labels'``, ``'train'``, ``'hierarchy'``, ``'multi-label'``, ``'targets'`` (boxes); a task without
+            them is skipped.
     """
 
     protocol: str

@@ -181,7 +181,8 @@ class Representation:
 
     def _digest(self) -> str:
         if "digest" not in self._shared:
-            self._shared["digest"] = fingerprint(self._network)
+            whole = hasattr(self.backbone, "detect")  # a detector is evaluated with its heads
+            self._shared["digest"] = fingerprint(self.backbone if whole else self._network)
         return self._shared["digest"]
 
     def _extract(self, together: Sequence["Representation"], source: Any, flips: bool) -> list[Features]:

@@ -166,6 +166,8 @@ def fingerprint(source: Any) -> str:
         else:
             shown = classes[label] if classes is not None and label is not None and label >= 0 else label
         digest.update(f"{name[start:]}\t{shown}\n".encode("utf-8", "backslashreplace"))
+    if getattr(source, "targets", None) is not None and getattr(source, "digest", None) is not None:
+        digest.update(source.digest.encode())  # boxes and masks
     path = getattr(source, "file", None)
     for index in np.linspace(0, len(names) - 1, min(SAMPLED, len(names))).astype(int).tolist():
         file = path(index) if callable(path) else None

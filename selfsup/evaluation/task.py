@@ -43,7 +43,8 @@ class Task:
         name: what scores and tables call it.
         train: what is learned from; None for evaluators that learn nothing.
         test: what is evaluated; a dict of sources by name for several, one after the other.
-        val: where hyper-parameters are chosen: a source, or the share cut from ``train`` by class and by group.
+        val: where hyper-parameters are chosen: a source, or the share cut from ``train`` by class and by group; without
+            ``train`` what a training may look at.
         seed: of that cut.
         max_train: training images beyond this number are left out, at random; None for none.
         metric: what counts, such as ``'top1'`` or ``'per_class'``.
@@ -88,7 +89,7 @@ class Task:
         """
         train, val = self._cut
         if train is None:
-            return self
+            return self if val is None else dataclasses.replace(self, test=_at_most(val, max_images or len(val)))
         if max_images is not None:
             train, val = _at_most(train, max_images * 3 // 4), _at_most(val, max_images // 4)
         share = self.val if isinstance(self.val, float) else 0.2
@@ -117,7 +118,7 @@ class Task:
     def _cut(self) -> tuple[Any, Any]:
         """Training and validation images."""
         if self.train is None:
-            return None, None
+            return None, None if isinstance(self.val, float) else DATASETS.build(self.val)
         train = DATASETS.build(self.train)
         if self.max_train is not None:
             train = _at_most(train, self.max_train)
@@ -149,6 +150,8 @@ class Task:
         parts = self.parts
         if "train" in needs and parts.train is None:
             return "it has nothing to learn from"
+        if "targets" in needs and getattr(parts.test, "targets", None) is None:
+            return "its images have no boxes"
         several = any(isinstance(getattr(part, "labels", None), LabelSets) for part in (parts.train, parts.test))
         either = {"labels", "multi-label"} <= needs
         if "multi-label" in needs and not either and not several:

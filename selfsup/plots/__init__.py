@@ -3,6 +3,7 @@
 from selfsup.plots.comparison import draw_comparison
 from selfsup.plots.confusion import draw_confusion
 from selfsup.plots.curves import draw_curves
+from selfsup.plots.detections import draw_detections
 from selfsup.plots.embedding import draw_embedding_map
 from selfsup.plots.sheets import draw_mistakes, draw_prototypes, draw_view_sheet
 
@@ -10,6 +11,7 @@ __all__ = [
     "draw_comparison",
     "draw_confusion",
     "draw_curves",
+    "draw_detections",
     "draw_embedding_map",
     "draw_mistakes",
     "draw_prototypes",

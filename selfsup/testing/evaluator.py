@@ -17,7 +17,7 @@ from selfsup.evaluation.task import Task
 from selfsup.testing.contract import fits_any, listed, own_random_numbers, require
 from selfsup.testing.modules import changes, snapshot
 
-NEEDS = {"labels", "train", "hierarchy", "multi-label"}
+NEEDS = {"labels", "train", "hierarchy", "multi-label", "targets"}
 
 
 class _SmallBackbone(nn.Sequential):

