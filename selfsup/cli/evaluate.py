@@ -60,7 +60,7 @@ def run(chosen: argparse.Namespace) -> int:
         for each in task.tests():
             leaks[each.name] = find_leaks(each, pretraining=pretraining, cache=options["cache"])
             for line in leaks[each.name].lines():
-                console.print(line, style="bold red", highlight=False)
+                console.print(line, style="bold red", highlight=False, soft_wrap=True)
     results = work_dir / "results.jsonl"
     for representation in representations.values():
         evaluate_rows(
@@ -70,7 +70,7 @@ def run(chosen: argparse.Namespace) -> int:
             only=only,
             leaks=leaks,
             results=results,
-            note=lambda line: console.print(line, highlight=False),
+            note=lambda line: console.print(line, highlight=False, soft_wrap=True),
         )
     return _report(tasks, results, list(representations.values()), console)
 
@@ -106,7 +106,9 @@ def _describe(task: Any, console: Console) -> None:
         parts = each.parts
         sizes = {"to learn from": parts.train, "to choose by": parts.val, "to test": parts.test}
         counts = ", ".join(f"{len(part):,} {what}" for what, part in sizes.items() if part is not None)
-        console.print(f"{each.name}: {counts}; {len(parts.test.classes or ())} classes", highlight=False)
+        console.print(
+            f"{each.name}: {counts}; {len(parts.test.classes or ())} classes", highlight=False, soft_wrap=True
+        )
 
 
 def _protocols(named: str | None) -> dict[str, dict[str, Any]]:
@@ -156,7 +158,7 @@ def _task(chosen: argparse.Namespace, console: Console) -> Any:
     for run in runs_of(chosen.weights):
         found = Split.read(run, images)
         if found is not None and len(found.test):
-            console.print(f"test images: those that the run in {run} has held out", highlight=False)
+            console.print(f"test images: those that the run in {run} has held out", highlight=False, soft_wrap=True)
             return Task(name, train=found.train, val=found.val if len(found.val) else Task.val, test=found.test)
     parts = split(images, val=0.0, test=0.2, max_images=len(images))
     if not len(parts.test):
@@ -220,10 +222,12 @@ def _report(tasks: Mapping[str, Any], results: Path, representations: list[Any],
     from selfsup.plots import draw_comparison
 
     picture = draw_comparison(panels, results.with_name("scores.png"), names=order)
-    console.print(f"scores as a picture: {picture}", highlight=False)
+    console.print(f"scores as a picture: {picture}", highlight=False, soft_wrap=True)
     for task in (each for whole in tasks.values() for each in whole.tests()):
         _mistakes(task, results, [line for line in lines if line.task == task.name], order[0], console)
-    console.print(f"rows in {results}; side by side again with: selfsup compare {results.parent}", highlight=False)
+    console.print(
+        f"rows in {results}; side by side again with: selfsup compare {results.parent}", highlight=False, soft_wrap=True
+    )
     return 0
 
 
@@ -255,4 +259,8 @@ def _mistakes(task: Any, results: Path, lines: list[Any], mine: str, console: Co
         for kind in KINDS
     }
     picture = draw_mistakes(rows, path.with_suffix(".png"), title=f"Mistakes of {mine} by {by} on {task.name}")
-    console.print(f"{len(mistakes):,} mistakes of {mine} by {by}: {path}, some of them in {picture}", highlight=False)
+    console.print(
+        f"{len(mistakes):,} mistakes of {mine} by {by}: {path}, some of them in {picture}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,115 @@
+"""``selfsup evaluate`` and ``compare`` on a folder of colors, with a network that has learned nothing."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from selfsup.backbones import ResNet
+from selfsup.cli.main import main
+from selfsup.data import ImageList, InputContract
+from selfsup.evaluation import read_rows
+from selfsup.evaluation.leaks import find_leaks
+from selfsup.evaluation.task import Task
+from selfsup.weights.card import weights_card
+from selfsup.weights.write import write_weights
+
+CLASSES = {"red": (0, 0, 200), "green": (0, 200, 0), "blue": (200, 0, 0)}
+
+
+def write_images(folder: Path, count: int, *, seed: int) -> None:
+    """Noise around a color for each class."""
+    rng = np.random.default_rng(seed)
+    for name, color in CLASSES.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = np.clip(rng.normal(color, 70, (24, 24, 3)), 0, 255).astype(np.uint8)
+            cv2.imwrite(str(folder / name / f"{number}.png"), pixels)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images, two of the test images among the training images too, and a file of weights with its card."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    write_images(folder / "train", 12, seed=0)
+    write_images(folder / "test", 6, seed=1)
+    for name in ("red", "blue"):
+        shutil.copy(folder / "test" / name / "0.png", folder / "train" / name / "copy.png")
+    torch.manual_seed(7)
+    architecture = {"type": "ResNet", "depth": 18, "width": 0.125, "stem": "cifar"}
+    backbone = ResNet(depth=18, width=0.125, stem="cifar")
+    contract = InputContract(size=24, resize="none", mean=(0.5,) * 3, std=(0.25,) * 3)
+    card = weights_card(architecture, backbone, input_contract=contract, recipe={}, step=None, license="yours")
+    write_weights(backbone.state_dict(), folder / "net.pth", card)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(place: Path) -> str:
+    """What the command says; its work dir is ``out``."""
+    import contextlib
+    import io
+
+    said = io.StringIO()
+    words = ["--data", str(place / "train"), "--test", str(place / "test"), "--work-dir", str(place / "out")]
+    with contextlib.redirect_stdout(said):
+        assert main(["evaluate", str(place / "net.pth"), *words, "--device", "cpu", "--protocols", "knn,linear"]) == 0
+    return said.getvalue()
+
+
+def test_baselines_stand_beside_and_every_row_is_kept(place: Path, evaluated: str) -> None:
+    rows = read_rows(place / "out" / "results.jsonl")
+    names = {row.representation["name"] for row in rows}
+    assert names == {str(place / "net.pth"), "image statistics", f"{place / 'net.pth'}, untrained"}
+    assert len(rows) == 6 and all(row.scores["top1"].low is not None for row in rows)
+    statistics = next(
+        row for row in rows if row.representation["name"] == "image statistics" and row.evaluator == "knn"
+    )
+    assert statistics.scores["top1"].value == 1.0  # colors are what they tell
+    assert "95 % interval" in evaluated
+    assert (place / "out" / "scores.png").is_file()
+
+
+def test_copies_of_test_images_are_counted_and_left_out_beside(place: Path, evaluated: str) -> None:
+    assert "2 of 18 test images are also among the training images (2 with equal bytes, 0 near-equal)" in evaluated
+    row = read_rows(place / "out" / "results.jsonl")[0]
+    assert row.scores["top1"].n == 18 and row.scores["top1_without_copies"].n == 16
+    task = Task(train=ImageList(place / "train", "folder"), test=ImageList(place / "test", "folder"))
+    leaks = find_leaks(task)
+    assert [task.parts.test.name(int(index)) for index in leaks.indices] == ["blue/0.png", "red/0.png"]
+
+
+def test_mistakes_are_listed_by_name(place: Path, evaluated: str) -> None:
+    with (place / "out" / "mistakes_train.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    row = next(row for row in read_rows(place / "out" / "results.jsonl") if row.evaluator == "linear")
+    wrong = round(18 * (1 - row.scores["top1"].value))
+    assert len(lines) == wrong
+    assert all(line["name"].startswith(f"{line['label']}/") and line["label"] != line["predicted"] for line in lines)
+
+
+def test_rows_side_by_side(place: Path, evaluated: str, capsys: pytest.CaptureFixture[str]) -> None:
+    table, scores = place / "scores.md", place / "scores.csv"
+    assert main(["compare", str(place / "out"), "--markdown", str(table), "--csv", str(scores)]) == 0
+    assert "95 % interval" in capsys.readouterr().out
+    assert len(table.read_text().splitlines()) == 4
+    with scores.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 6 and {line["score"] for line in lines} == {"top1"}
+
+
+@pytest.mark.parametrize(
+    ("words", "place_of_problem"),
+    [(["--protocols", "knm"], "--protocols"), (["--protocols", "knn", "--test", "{place}/none"], "root")],
+)
+def test_what_cannot_be_evaluated_is_said_at_once(
+    place: Path, words: list[str], place_of_problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", str(place / "net.pth"), "--data", str(place / "train"), "--work-dir", str(place / "none")]
+    assert main([*command, *(word.format(place=place) for word in words)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {place_of_problem}: ")
+    assert not (place / "none").exists()
