@@ -138,7 +138,7 @@ class _Walk:
         """Check a dict that describes a component: its ``type`` by the registry, the rest by the signature."""
         kind = value.get("type", place.default_type if place else None)
         if kind is None:
-            names = registry.names() if registry else []
+            names = [] if registry is None else registry.names()
             self.report(f"{path}.type", "is missing, which names the component to build", expected=nearest("", names))
             return
         if self.fill:
@@ -165,10 +165,10 @@ class _Walk:
             return None
         if elsewhere:  # free data, in which any registry's components may be
             load_plugins()
-            candidates = [*([registry] if registry else []), *REGISTRIES]
+            candidates = [*([] if registry is None else [registry]), *REGISTRIES]
             registry = next((each for each in candidates if each.get(kind) is not None), candidates[0])
         try:
-            return (registry or REGISTRIES[0]).find(kind)
+            return (REGISTRIES[0] if registry is None else registry).find(kind)
         except RegistryError as error:
             error.under(path)
             self.problems += error.problems
