@@ -22,6 +22,7 @@ VERBS = {
     "export": "export",
     "embed": "embed",
     "similar": "similar",
+    "study": "study",
     "list": "listing",
     "show": "show",
     "new-plugin": "new_plugin",

@@ -21,15 +21,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from selfsup.data.selection import AllBut, Drawn, Subset
 from selfsup.data.sources.source import single_labels
-from selfsup.errors import DataError
+from selfsup.errors import ConfigError, DataError
 from selfsup.ops.files import unrecorded, write_record
+from selfsup.registry import DATASETS
 
 VERSION = 1
 SPLIT_FILES = ("split.json", "split.npz")
@@ -193,6 +194,33 @@ def split(source: Any, *, val: float = 0.1, test: float = 0.1, max_images: int =
     out = np.sort(np.concatenate([held_out["val"], held_out["test"]]))
     held_out["copies"] = np.union1d(_same_groups(source, out), _copies(source, out)).astype(np.int64)
     return Split(source, held_out, rules)
+
+
+@DATASETS.register_module()
+def SplitPart(
+    dataset: Any,
+    part: Literal["train", "val", "test"],
+    *,
+    val: float = 0.1,
+    test: float = 0.1,
+    max_images: int = 10_000,
+    seed: int = 0,
+) -> Subset:
+    """A part of a source that is split as a run splits its own images, for configs that name each part.
+
+    Args:
+        dataset: the whole source, built or as a dict.
+        part: which one.
+        val, test, max_images, seed: see :func:`split`.
+
+    Raises:
+        ConfigError: for another part.
+        DataError: as :func:`split`.
+    """
+    if part not in ("train", "val", "test"):
+        raise ConfigError.at("part", "must be 'train', 'val' or 'test'", got=part)
+    found: Subset = getattr(split(DATASETS.build(dataset), val=val, test=test, max_images=max_images, seed=seed), part)
+    return found
 
 
 def _hashes(source: Any, candidates: np.ndarray, seed: int) -> np.ndarray:

@@ -1,0 +1,167 @@
+"""Reading a study: one tidy table, figures with published numbers beside, and a page of plain words."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfsup.evaluation.scores import student_quantile
+from selfsup.studies.axis import Figure
+from selfsup.studies.cells import DONE, Cell, Output
+from selfsup.studies.claims import Claim, Verdict, verdict
+from selfsup.studies.runner import Runner, finished
+from selfsup.studies.study import Study
+
+TABLE, PAGE = "table.csv", "page.md"
+_FIRST = ("study", "cell", "seed")
+_LAST = ("evaluator", "metric", "value", "low", "high", "n", "seconds", "identity")
+
+
+def tidy(study: Study, root: Path) -> list[dict[str, Any]]:
+    """A row for each finished cell and score: where it stands on each axis, the score, its interval."""
+    rows = []
+    for cell, output in finished(study, root):
+        about = {"study": study.name, "cell": cell.name, "seed": cell.seed, **cell.factors}
+        seconds = json.loads((output.folder / DONE).read_text(encoding="utf-8"))["seconds"]
+        for name, score in output.kept.get("scores", {}).items():
+            evaluator, _, metric = name.partition("/")
+            rows.append(
+                {
+                    **about,
+                    "evaluator": evaluator,
+                    "metric": metric,
+                    **score,
+                    "seconds": seconds,
+                    "identity": cell.identity,
+                }
+            )
+    return rows
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> list[Path]:
+    """Write a table as CSV, and as parquet beside it where pyarrow is installed."""
+    factors = dict.fromkeys(key for row in rows for key in row if key not in (*_FIRST, *_LAST))
+    columns = [*_FIRST, *factors, *_LAST]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        return [path]
+    parquet = path.with_suffix(".parquet")
+    pyarrow.parquet.write_table(pyarrow.table({name: [row.get(name) for row in rows] for name in columns}), parquet)
+    return [path, parquet]
+
+
+def claims_of(study: Study) -> list[Claim]:
+    """What all axes of a study may show."""
+    return [claim for axis in study.axes for claim in (axis.claims() if hasattr(axis, "claims") else ())]
+
+
+def figures_of(study: Study) -> list[Figure]:
+    """How all axes of a study are drawn."""
+    return [figure for axis in study.axes for figure in (axis.figures() if hasattr(axis, "figures") else ())]
+
+
+def read(study: Study, root: Path) -> list[Path]:
+    """Write the table, the figures and the page of what is finished so far.
+
+    Returns:
+        The files.
+    """
+    rows = tidy(study, root)
+    paths = write_table(rows, root / TABLE)
+    cells = finished(study, root)
+    verdicts = [verdict(claim, cells) for claim in claims_of(study)]
+    drawn = [path for figure in figures_of(study) if (path := draw(figure, cells, root)) is not None]
+    page = root / PAGE
+    page.write_text(page_of(study, root, verdicts, drawn), encoding="utf-8")
+    return [page, *paths, *drawn]
+
+
+def page_of(study: Study, root: Path, verdicts: Sequence[Verdict], drawn: Sequence[Path] = ()) -> str:
+    """What holds, with which interval, and what cannot be told, in Markdown."""
+    states = list(Runner(study, root).states().values())
+    lines = [f"# {study.name}", "", *([study.question, ""] if study.question else [])]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))  # type: ignore[arg-type]
+    lines += [f"{len(states)} cells: {counts}. Planned repetitions: {len(study.seeds)}.", ""]
+    for word, heading in (
+        ("holds", "What holds"),
+        ("the opposite holds", "Where the opposite holds"),
+        ("cannot tell", "What cannot be told"),
+        ("not measured", "What is not measured yet"),
+    ):
+        here = [each for each in verdicts if each.word == word]
+        if here:
+            lines += [f"## {heading}", "", *(f"- {each.words()}" for each in here), ""]
+    for path in drawn:
+        lines += [f"![{path.stem}]({path.name})", ""]
+    if any(figure.published for figure in figures_of(study)):
+        sources = dict.fromkeys(figure.source for figure in figures_of(study) if figure.published)
+        lines += [f"Reported numbers in the figures are not ours: {'; '.join(sources)}.", ""]
+    lines += [
+        "## How to read it",
+        "",
+        "Differences are in points of accuracy on the same test images. An interval joins the spread over seeds "
+        "(Student's t) with that of the test images, which all seeds share. A claim *holds* where its interval lies "
+        "above zero; where it contains zero, these runs *cannot tell*. There are "
+        f"{len(verdicts)} claims, each at 95 %: of those that are not true, one in forty is expected to look as if it "
+        f"held. All scores are in {TABLE}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def points(figure: Figure, cells: Sequence[tuple[Cell, Output]]) -> dict[str, dict[str, tuple[Any, ...]]]:
+    """What a figure shows: by series, then by place on the horizontal axis: value, low and high.
+
+    The interval is over seeds where there are several, and otherwise that of the test images.
+    """
+    found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for cell, output in cells:
+        scores = output.kept.get("scores", {})
+        if not all(cell.factors.get(name) == value for name, value in figure.where.items()):
+            continue
+        if not all(name in cell.factors for name in figure.series):
+            continue
+        series = ", ".join(str(cell.factors[name]) for name in figure.series)
+        names = [name for name in figure.scores if name in scores]
+        if figure.x == "score":
+            for name in names:
+                found.setdefault(series, {}).setdefault(name.rpartition("/")[2], []).append(scores[name])
+        elif names and figure.x in cell.factors:
+            found.setdefault(series, {}).setdefault(str(cell.factors[figure.x]), []).append(scores[names[0]])
+    return {series: {x: _interval(each) for x, each in places.items()} for series, places in found.items()}
+
+
+def _interval(scores: Sequence[Mapping[str, Any]]) -> tuple[float, float | None, float | None]:
+    values = np.array([score["value"] for score in scores])
+    if len(values) == 1:
+        return float(values[0]), scores[0].get("low"), scores[0].get("high")
+    half = student_quantile(len(values) - 1) * float(values.std(ddof=1)) / len(values) ** 0.5
+    mean = float(values.mean())
+    return mean, mean - half, mean + half
+
+
+def draw(figure: Figure, cells: Sequence[tuple[Cell, Output]], root: Path) -> Path | None:
+    """Draw a figure; None if there is nothing to show yet, or matplotlib is missing."""
+    found = points(figure, cells)
+    if not found:
+        return None
+    try:
+        from selfsup.plots.study import draw_lines, draw_matrix
+    except ImportError:
+        return None
+    path = root / f"{figure.name}.png"
+    if figure.kind == "matrix":
+        return draw_matrix(found, path, title=figure.title, across=figure.x, down=", ".join(figure.series))
+    published: dict[str, dict[str, float]] = {}
+    for each in figure.published:
+        published.setdefault(str(each["series"]), {})[str(each["x"])] = float(each["value"])
+    return draw_lines(found, path, title=figure.title, across=figure.x, published=published)
