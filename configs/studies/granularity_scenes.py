@@ -31,7 +31,7 @@ study = dict(
                 train=dict(_emoji, variants=2, seed=1),
                 val=dict(_emoji, variants=1, seed=2),
                 test=dict(_emoji, variants=1, seed=3),
-                hierarchy=dict(scenes=True),
+                hierarchy="source",
             ),
             task_name="emoji",
         ),

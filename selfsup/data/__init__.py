@@ -7,11 +7,11 @@ from selfsup.data.input_contract import InputContract
 from selfsup.data.loader import build_loader
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.sampler import StepSampler, steps_per_epoch
-from selfsup.data.selection import AllBut, Subset
+from selfsup.data.selection import AllBut, Pooled, Subset
 from selfsup.data.sources.image_list import ImageList
 from selfsup.data.sources.scenes import Scenes
 from selfsup.data.sources.source import ImageSource, LabelSets, Relabeled, join_classes
-from selfsup.data.splits import Split, split
+from selfsup.data.splits import Split, SplitPart, split
 from selfsup.data.standard import Standard
 from selfsup.data.transforms import (
     CenterCrop,
@@ -59,6 +59,7 @@ __all__ = [
     "MoCoViews",
     "MultiView",
     "OneBranchViews",
+    "Pooled",
     "Preprocess",
     "RandomCrop",
     "RandomGray",
@@ -72,6 +73,7 @@ __all__ = [
     "Sobel",
     "Solarize",
     "Split",
+    "SplitPart",
     "Standard",
     "StepSampler",
     "Subset",

@@ -1,6 +1,7 @@
 """A recipe under changes: losses, heads, batches, lengths, capacities; SimCLR's pairs of augmentations."""
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,7 @@ class Grid(Axis):
         series = tuple(factor for factor in self.factors if factor != x)
         return (
             Figure(
-                "grid", self.title, self.kind, x, series, (self.score,),  # type: ignore[arg-type]
+                re.sub(r"\W+", "_", self.title.lower()), self.title, self.kind, x, series, (self.score,),  # type: ignore[arg-type]
                 published=self.published, source=self.source,
             ),
         )  # fmt: skip

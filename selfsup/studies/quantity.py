@@ -53,10 +53,9 @@ class Quantity(Axis):
         for count in dict.fromkeys([order[-1], order[0], *order]):
             for (method, base), labels in itertools.product(self.methods.items(), self.labels):
                 about = {"method": method, "images": shown(count), "labels": shown(labels)}
-                name = f"{method}/{shown(count)} images/{shown(labels)} labels"
-                weights = self.pretrain(
-                    f"{method}/{shown(count)} images", base, images=self.images, count=count, seed=seed
-                )
+                where = f"{self.task_name}/{method}/{shown(count)} images"
+                name = f"{where}/{shown(labels)} labels"
+                weights = self.pretrain(where, base, images=self.images, count=count, seed=seed)
                 if "linear" in self.ways:
                     task = self.task if labels is None else {**self.task, "max_train": labels}
                     yield self.evaluate(
@@ -67,10 +66,12 @@ class Quantity(Axis):
                     yield self.train(
                         f"{name}/fine-tune", recipe, about | {"way": "fine-tune"}, weights=weights, seed=seed
                     )
-                if "scratch" in self.ways:
+                if "scratch" in self.ways and method == next(iter(self.methods)):
                     recipe = self._classifier(base, labels, seed)
                     factors = {"method": "none", "images": "0", "labels": shown(labels), "way": "scratch"}
-                    yield self.train(f"{shown(labels)} labels/scratch", recipe, factors, weights=None, seed=seed)
+                    yield self.train(
+                        f"{self.task_name}/{shown(labels)} labels/scratch", recipe, factors, weights=None, seed=seed
+                    )
 
     def _classifier(self, base: Base, labels: int | None, seed: int) -> dict[str, Any]:
         images = self.labelled or self.task["train"]

@@ -10,8 +10,8 @@ import numpy as np
 
 from selfsup.evaluation.scores import student_quantile
 from selfsup.studies.axis import Figure
-from selfsup.studies.cells import DONE, Cell, Output
-from selfsup.studies.claims import Claim, Verdict, verdict
+from selfsup.studies.cells import DONE, Cell, Output, output_of, state_of
+from selfsup.studies.claims import Verdict, verdict
 from selfsup.studies.runner import Runner, finished
 from selfsup.studies.study import Study
 
@@ -59,14 +59,10 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> list[Path]:
     return [path, parquet]
 
 
-def claims_of(study: Study) -> list[Claim]:
-    """What all axes of a study may show."""
-    return [claim for axis in study.axes for claim in (axis.claims() if hasattr(axis, "claims") else ())]
-
-
-def figures_of(study: Study) -> list[Figure]:
-    """How all axes of a study are drawn."""
-    return [figure for axis in study.axes for figure in (axis.figures() if hasattr(axis, "figures") else ())]
+def of_axis(axis: Any, study: Study, root: Path) -> list[tuple[Cell, Output]]:
+    """The finished cells of one axis, with its own factors, and what they have left."""
+    cells = {cell.identity: cell for seed in study.seeds for cell in axis(seed)}
+    return [(cell, output_of(cell, root)) for cell in cells.values() if state_of(cell.folder(root)) == "done"]
 
 
 def read(study: Study, root: Path) -> list[Path]:
@@ -77,15 +73,22 @@ def read(study: Study, root: Path) -> list[Path]:
     """
     rows = tidy(study, root)
     paths = write_table(rows, root / TABLE)
-    cells = finished(study, root)
-    verdicts = [verdict(claim, cells) for claim in claims_of(study)]
-    drawn = [path for figure in figures_of(study) if (path := draw(figure, cells, root)) is not None]
+    verdicts, drawn, sources = [], [], []
+    for axis in study.axes:
+        cells = of_axis(axis, study, root)
+        verdicts += [verdict(claim, cells) for claim in axis.claims()]
+        for figure in axis.figures():
+            if (path := draw(figure, cells, root)) is not None:
+                drawn.append(path)
+                sources += [figure.source] if figure.published else []
     page = root / PAGE
-    page.write_text(page_of(study, root, verdicts, drawn), encoding="utf-8")
+    page.write_text(page_of(study, root, verdicts, drawn, sources), encoding="utf-8")
     return [page, *paths, *drawn]
 
 
-def page_of(study: Study, root: Path, verdicts: Sequence[Verdict], drawn: Sequence[Path] = ()) -> str:
+def page_of(
+    study: Study, root: Path, verdicts: Sequence[Verdict], drawn: Sequence[Path] = (), sources: Sequence[str] = ()
+) -> str:
     """What holds, with which interval, and what cannot be told, in Markdown."""
     states = list(Runner(study, root).states().values())
     lines = [f"# {study.name}", "", *([study.question, ""] if study.question else [])]
@@ -102,9 +105,8 @@ def page_of(study: Study, root: Path, verdicts: Sequence[Verdict], drawn: Sequen
             lines += [f"## {heading}", "", *(f"- {each.words()}" for each in here), ""]
     for path in drawn:
         lines += [f"![{path.stem}]({path.name})", ""]
-    if any(figure.published for figure in figures_of(study)):
-        sources = dict.fromkeys(figure.source for figure in figures_of(study) if figure.published)
-        lines += [f"Reported numbers in the figures are not ours: {'; '.join(sources)}.", ""]
+    if sources:
+        lines += [f"Reported numbers in the figures are not ours: {'; '.join(dict.fromkeys(sources))}.", ""]
     lines += [
         "## How to read it",
         "",

@@ -30,6 +30,9 @@ def recipe_of(base: Base, *changes: Mapping[str, Any], images: Any = None, seed:
     if images is not None:
         options["train_dataloader.dataset"] = dict(images)
     for change in changes:
+        for one, other in (("max_epochs", "max_steps"), ("max_steps", "max_epochs")):
+            if f"train_cfg.{one}" in change:
+                options.pop(f"train_cfg.{other}", None)
         options |= change
     given = load_config(named["config"], options).to_dict()
     for key in ("work_dir", "recipe", "budget", "tasks", "evaluators", "load_from"):
