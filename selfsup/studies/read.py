@@ -61,7 +61,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> list[Path]:
 
 def of_axis(axis: Any, study: Study, root: Path) -> list[tuple[Cell, Output]]:
     """The finished cells of one axis, with its own factors, and what they have left."""
-    cells = {cell.identity: cell for seed in study.seeds for cell in axis(seed)}
+    cells = {(cell.identity, cell.name): cell for seed in study.seeds for cell in axis(seed)}
     return [(cell, output_of(cell, root)) for cell in cells.values() if state_of(cell.folder(root)) == "done"]
 
 

@@ -94,7 +94,7 @@ def test_all_packaged_studies_give_valid_recipes() -> None:
         study = load_study(name, seeds=1)
         assert study.cells() and all(axis.figures() for axis in study.axes)
         for axis in study.axes:
-            factors = {cell.identity: cell.factors for cell in axis(0)}.values()
+            factors = {cell.name: cell.factors for cell in axis(0)}.values()
             for claim in axis.claims():
                 for _, wanted in claim.terms:
                     assert sum(wanted.items() <= each.items() for each in factors) == 1, (name, wanted)
