@@ -61,7 +61,7 @@ def _work(chosen: argparse.Namespace, study: Any, root: Path, console: Console) 
     from selfsup.planning.budget import clock, parse_budget
     from selfsup.studies.forecast import Forecast
     from selfsup.studies.plan import plan_of
-    from selfsup.studies.read import read
+    from selfsup.studies.reading import read
     from selfsup.studies.runner import Runner, check_study
 
     def say(line: str) -> None:

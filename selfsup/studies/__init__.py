@@ -9,7 +9,7 @@ from selfsup.studies.grid import Grid, Pairs
 from selfsup.studies.load import load_study
 from selfsup.studies.quality import Quality
 from selfsup.studies.quantity import Quantity
-from selfsup.studies.read import read
+from selfsup.studies.reading import read
 from selfsup.studies.runner import Runner
 from selfsup.studies.study import Study
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,9 +20,9 @@ from selfsup.studies import Cell, Claim, Output, Runner, Study, ahead, load_stud
 from selfsup.studies.axis import Figure
 from selfsup.studies.load import study_names
 from selfsup.studies.plan import plan_of
-from selfsup.studies.read import page_of, points
+from selfsup.studies.reading import page_of, points
 from selfsup.studies.runner import finished
-from selfsup.studies.works import Pretrain, Train
+from selfsup.studies.works import Pretrain, Train, task_of
 from tests.engine.tiny_run import PoweredOff, PowerOff
 from tests.studies.tiny import TINY
 
@@ -214,3 +215,44 @@ def test_the_parts_of_a_split_have_nothing_in_common() -> None:
 def test_a_forecast_is_stored_with_the_study(done: Path) -> None:
     paces = json.loads((done / "paces.json").read_text())
     assert len(paces) == 3 and all(pace.get("step", 1) > 0 for pace in paces.values())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of twenty pictures."""
+    root = tmp_path_factory.mktemp("own")
+    scenes = Scenes("train", 32, variants=1)
+    for label in range(2):
+        (root / scenes.classes[label].split()[0]).mkdir()
+        for number, index in enumerate((scenes.labels == label).nonzero()[0][:20]):
+            image = scenes.image(int(index))[..., ::-1]
+            cv2.imwrite(str(root / scenes.classes[label].split()[0] / f"{number}.png"), image)
+    return root
+
+
+def test_own_images_replace_those_of_a_study_and_none_is_trained_on_and_tested(folder: Path) -> None:
+    for name in ("quick_scenes", "quality_scenes", "augmentations_scenes", "losses_scenes"):
+        study = load_study(f"studies/{name}", data=folder, seeds=1)
+        for cell in study.cells():
+            if isinstance(cell.work, Pretrain | Train):
+                recipe = cell.work.recipe
+                trained = DATASETS.build(recipe["train_dataloader"]["dataset"]) if name == "quality_scenes" else None
+                assert str(folder) in str(recipe["train_dataloader"]["dataset"])
+                assert recipe["model"]["type"] != "Supervised" or recipe["model"]["num_classes"] == 2
+                if trained is not None:
+                    test = task_of(study.axes[0].task, "own").parts.test
+                    names = [{each.name(index) for index in range(len(each))} for each in (trained, test)]
+                    assert names[1] and not names[0] & names[1]
+
+
+@pytest.mark.parametrize(("name", "path"), [("domain_scenes", "--data"), ("granularity_scenes", "--data")])
+def test_axes_that_need_more_than_a_folder_say_so(folder: Path, name: str, path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_study(f"studies/{name}", data=folder)
+    assert caught.value.problems[0].path == path
+
+
+def test_a_study_of_images_without_labels_is_rejected(folder: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_study("studies/quick_scenes", data=next(folder.iterdir()))
+    assert caught.value.problems[0].path == "--labels"
