@@ -23,6 +23,7 @@ VERBS = {
     "embed": "embed",
     "similar": "similar",
     "study": "study",
+    "advise": "advise",
     "list": "listing",
     "show": "show",
     "new-plugin": "new_plugin",

@@ -54,10 +54,11 @@ def run(chosen: argparse.Namespace) -> int:
     root = chosen.work_dir or Path("work_dirs", study.name.replace("/", "_").replace(" ", "_"))
     if chosen.launcher == "slurm":
         return _submit(chosen, root, console)
-    return _work(chosen, study, root, console)
+    return work_on(study, root, chosen, console)
 
 
-def _work(chosen: argparse.Namespace, study: Any, root: Path, console: Console) -> int:
+def work_on(study: Any, root: Path, chosen: argparse.Namespace, console: Console) -> int:
+    """Plan, do what is still to be done, and read; the exit code."""
     from selfsup.planning.budget import clock, parse_budget
     from selfsup.studies.forecast import Forecast
     from selfsup.studies.plan import plan_of
@@ -74,7 +75,8 @@ def _work(chosen: argparse.Namespace, study: Any, root: Path, console: Console) 
     forecast.check_images(cells)
     forecast.measure(cells)
     left = None if budget is None else budget - (time.monotonic() - chosen.began)
-    plan = plan_of(study, root, forecast.seconds, seconds=left, retry=chosen.retry)
+    retry, fail_fast = (getattr(chosen, option, False) for option in ("retry", "fail_fast"))
+    plan = plan_of(study, root, forecast.seconds, seconds=left, retry=retry)
     console.print(_table(plan, clock))
     for line in plan.words():
         say(line)
@@ -82,9 +84,7 @@ def _work(chosen: argparse.Namespace, study: Any, root: Path, console: Console) 
         return 0
     if budget is not None:
         plan.check_budget(str(chosen.budget))
-    runner = Runner(
-        study, root, seconds=left, predict=forecast.current, retry=chosen.retry, fail_fast=chosen.fail_fast, say=say
-    )
+    runner = Runner(study, root, left, predict=forecast.current, retry=retry, fail_fast=fail_fast, say=say)
     try:
         states = runner.run()
     except KeyboardInterrupt:

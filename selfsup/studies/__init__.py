@@ -1,5 +1,6 @@
 """Studies: a list of cells and a way to read their rows; nothing is trained here."""
 
+from selfsup.studies.advice import Advice
 from selfsup.studies.axis import AXES, Axis, Figure
 from selfsup.studies.cells import Cell, Output, Work
 from selfsup.studies.claims import Claim, Verdict, ahead, verdict
@@ -15,6 +16,7 @@ from selfsup.studies.study import Study
 
 __all__ = [
     "AXES",
+    "Advice",
     "Axis",
     "Cell",
     "Claim",

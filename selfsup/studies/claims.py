@@ -72,10 +72,11 @@ class Verdict:
     seeds: int = 0
     images: int = 0
 
-    def words(self) -> str:
-        """A line for people, in points of accuracy."""
+    @property
+    def detail(self) -> str:
+        """The difference in points of accuracy, with its interval and what that counts; empty if not measured."""
         if self.value is None:
-            return f"{self.claim.words}: not measured yet"
+            return ""
         interval = (
             ""
             if self.low is None or self.high is None
@@ -83,7 +84,11 @@ class Verdict:
         )
         seeds = "one seed, so another one may differ by more" if self.seeds == 1 else f"{self.seeds} seeds"
         images = f", {self.images:,} test images" if self.images else ""
-        return f"{self.claim.words}: **{self.word}** ({100 * self.value + 0.0:+.1f} points{interval}; {seeds}{images})"
+        return f"{100 * self.value + 0.0:+.1f} points{interval}; {seeds}{images}"
+
+    def words(self) -> str:
+        """A line for people."""
+        return f"{self.claim.words}: **{self.word}**" + (f" ({self.detail})" if self.detail else "")
 
 
 def verdict(claim: Claim, finished: Finished) -> Verdict:

@@ -103,6 +103,7 @@ def on_own_images(axes: list[dict[str, Any]], root: Path, labels: str | None) ->
         own |= {"base": base(axis["base"])} if "base" in axis else {}
         own |= {"methods": {name: base(each) for name, each in axis["methods"].items()}} if "methods" in axis else {}
         own |= {"labelled": parts["train"], "num_classes": classes} if axis["type"] == "Quantity" else {}
+        own |= {"num_classes": classes} if axis["type"] == "Advice" else {}
         own |= {"before": (), "size": _size(choice.config, of_images)} if axis["type"] == "Pairs" else {}
         changed.append({key: value for key, value in own.items() if key not in ("published", "source")})
     return changed

@@ -17,8 +17,9 @@ from selfsup.engine.runner import Runner as EngineRunner
 from selfsup.errors import ConfigError, SelfsupError
 from selfsup.registry import DATASETS
 from selfsup.studies import Cell, Claim, Output, Runner, Study, ahead, load_study, verdict
+from selfsup.studies.advice import Advice, advice_page
 from selfsup.studies.axis import Figure
-from selfsup.studies.load import study_names
+from selfsup.studies.load import on_own_images, study_names
 from selfsup.studies.plan import plan_of
 from selfsup.studies.reading import page_of, points
 from selfsup.studies.runner import finished
@@ -256,3 +257,26 @@ def test_a_study_of_images_without_labels_is_rejected(folder: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_study("studies/quick_scenes", data=next(folder.iterdir()))
     assert caught.value.problems[0].path == "--labels"
+
+
+def test_advice_says_what_was_planted_and_that_it_cannot_tell(folder: Path, tmp_path: Path) -> None:
+    section = on_own_images([{"type": "Advice", "base": "folder/cpu_small_images"}], folder, None)[0]
+    axis = Advice(**{key: value for key, value in section.items() if key != "type"}, num_images=1000, steps=60)
+    whole = {"all images": 0.80, "half of the images": 0.70, "coarse": 0.801, "twice as long": 0.81, "chance": 0.5}
+
+    def answers(half: float, root: Path) -> str:
+        cells = []
+        for cell in (cell for seed in range(3) for cell in axis(seed) if cell.factors):
+            what = cell.factors["what"]
+            value = 0.6 if what == "scratch" else whole[what] - (0.3 if cell.factors.get("labels") == "10 %" else 0)
+            score = {"value": value, "low": value - half, "high": value + half, "n": 500}
+            names = ("linear/top1", "classifier/top1", "chance/top1")
+            cells.append((cell, Output(root, {"scores": dict.fromkeys(names, score)})))
+        return advice_page(axis, [verdict(claim, cells) for claim in axis.claims()], "own")
+
+    sure = answers(0.005, tmp_path)
+    assert "**Would more images help?** Probably" in sure and "**Would more detail help?** Hardly" in sure
+    assert "**Would longer training help?** Yes" in sure and "**Would more labels help?** Hardly" in sure
+    assert "pay with 10 % of the labels?** Not" in sure and "pay with 100 % of the labels?** Yes" in sure
+    unsure = answers(0.4, tmp_path)
+    assert unsure.count("Cannot tell") == len(axis.questions())
