@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,26 +105,28 @@ def _table(plan: Any, clock: Any) -> Table:
     return table
 
 
+def job_words(words: Sequence[str]) -> list[str]:
+    """The words of the same command for one job: without what only concerns the submitting."""
+    kept: list[str] = []
+    left_out = False
+    for number, word in enumerate(words):
+        option = word.partition("=")[0]
+        if word.startswith("--"):
+            left_out = option == "--slurm"
+        if left_out or option in ("--launcher", "--jobs"):
+            continue
+        if number and words[number - 1] in ("--launcher", "--jobs"):
+            continue
+        kept.append(word)
+    return kept
+
+
 def _submit(chosen: argparse.Namespace, root: Path, console: Console) -> int:
     from selfsup.studies.slurm import submit
 
-    words: Sequence[str] = sys.argv[1:]
-    taken, kept = ("--launcher", "--jobs"), []
-    place = 0
-    while place < len(words):
-        if words[place].partition("=")[0] in taken:
-            place += 1 if "=" in words[place] else 2
-        elif words[place] == "--slurm":
-            place += 1
-            while place < len(words) and not words[place].startswith("--"):
-                place += 1
-        else:
-            kept.append(words[place])
-            place += 1
-    options: Mapping[str, Any] = parse_options(chosen.slurm)
     if chosen.jobs < 1:
         raise ConfigError.at("--jobs", "must be >= 1", got=chosen.jobs)
-    command = [sys.executable, "-m", "selfsup", *kept]
-    numbers = submit(command, folder=root / "slurm", jobs=chosen.jobs, options=options)
+    command = [sys.executable, "-m", "selfsup", *job_words(sys.argv[1:])]
+    numbers = submit(command, folder=root / "slurm", jobs=chosen.jobs, options=parse_options(chosen.slurm))
     console.print(f"submitted {', '.join(numbers)}; the same command with --plan says where they are", highlight=False)
     return 0

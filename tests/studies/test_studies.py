@@ -1,6 +1,7 @@
 import csv
 import itertools
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from selfsup.cli.main import main
+from selfsup.cli.study import job_words
 from selfsup.data import Pooled, Scenes
 from selfsup.engine.runner import Runner as EngineRunner
 from selfsup.errors import ConfigError, SelfsupError
@@ -23,6 +25,7 @@ from selfsup.studies.load import on_own_images, study_names
 from selfsup.studies.plan import plan_of
 from selfsup.studies.reading import page_of, points
 from selfsup.studies.runner import finished
+from selfsup.studies.slurm import submit
 from selfsup.studies.works import Pretrain, Train, task_of
 from tests.engine.tiny_run import PoweredOff, PowerOff
 from tests.studies.tiny import TINY
@@ -280,3 +283,27 @@ def test_advice_says_what_was_planted_and_that_it_cannot_tell(folder: Path, tmp_
     assert "pay with 10 % of the labels?** Not" in sure and "pay with 100 % of the labels?** Yes" in sure
     unsure = answers(0.4, tmp_path)
     assert unsure.count("Cannot tell") == len(axis.questions())
+
+
+def test_a_job_runs_the_same_command_without_what_concerns_submitting() -> None:
+    words = [
+        "study",
+        "x",
+        "--seeds",
+        "2",
+        "--launcher",
+        "slurm",
+        "--jobs=3",
+        "--slurm",
+        "timeout_min=5",
+        "gpus_per_node=1",
+        "--retry",
+    ]
+    assert job_words(words) == ["study", "x", "--seeds", "2", "--retry"]
+
+
+def test_slurm_without_submitit_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(ConfigError) as caught:
+        submit(["true"], folder=tmp_path, jobs=1, options={})
+    assert "selfsup[cluster]" in str(caught.value.problems[0].expected)
