@@ -1,6 +1,6 @@
 """What a study found: scores over one factor, or over two as a matrix."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from selfsup.plots.canvas import COLORS, FAINT, GRID, INK, new_figure, save
@@ -17,6 +17,7 @@ def draw_lines(
     title: str,
     across: str,
     published: Mapping[str, Mapping[str, float]] | None = None,
+    order: Sequence[str] = (),
 ) -> Path:
     """Scores over a factor with their intervals, a line for each series; published numbers as open diamonds.
 
@@ -26,6 +27,7 @@ def draw_lines(
         title: heading.
         across: what the horizontal axis shows.
         published: likewise, values alone; places that ours lack are added behind.
+        order: of places; others follow as they come.
 
     Returns:
         The path.
@@ -39,6 +41,7 @@ def draw_lines(
     reported = {f"{name} (reported)": values for name, values in (published or {}).items()}
     both: list[Mapping[str, object]] = [*series.values(), *reported.values()]
     places = list(dict.fromkeys(place for values in both for place in values))
+    places.sort(key=lambda place: order.index(place) if place in order else len(order))
     legend = 0.45 + _CHARACTER * max(map(len, [*series, *reported]))
     body = max(3.0, 0.9 * len(places))
     width, height = _LEFT + body + legend, _TOP + _HEIGHT + _BOTTOM

@@ -27,6 +27,7 @@ class Figure:
         series: the factor of the lines, or of the matrix's rows; several are joined.
         scores: names of scores, the first that a cell has counts.
         where: factors that cells must have.
+        order: of places along the horizontal axis; others follow as they come.
         published: numbers that a paper reports, drawn beside ours: ``x``, ``series`` and ``value`` each.
         source: of these.
     """
@@ -38,6 +39,7 @@ class Figure:
     series: tuple[str, ...]
     scores: tuple[str, ...]
     where: Mapping[str, Any] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
     published: Sequence[Mapping[str, Any]] = ()
     source: str = ""
 

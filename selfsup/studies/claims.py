@@ -62,6 +62,7 @@ class Verdict:
         high: upper end.
         seeds: that have all of its cells.
         images: test images, or groups of them, that the interval counts.
+        counted: what they are.
     """
 
     claim: Claim
@@ -71,6 +72,7 @@ class Verdict:
     high: float | None = None
     seeds: int = 0
     images: int = 0
+    counted: str = "test images"
 
     @property
     def detail(self) -> str:
@@ -83,7 +85,7 @@ class Verdict:
             else f", 95 % interval {100 * self.low + 0.0:+.1f} to {100 * self.high + 0.0:+.1f}"
         )
         seeds = "one seed, so another one may differ by more" if self.seeds == 1 else f"{self.seeds} seeds"
-        images = f", {self.images:,} test images" if self.images else ""
+        images = f", {self.images:,} {self.counted}" if self.images else ""
         return f"{100 * self.value + 0.0:+.1f} points{interval}; {seeds}{images}"
 
     def words(self) -> str:
@@ -119,7 +121,11 @@ def verdict(claim: Claim, finished: Finished) -> Verdict:
         half = math.hypot(half, spread)
     low, high = value - half, value + half
     word: Word = "holds" if low > 0 else "the opposite holds" if high < 0 else "cannot tell"
-    return Verdict(claim, word, value, low, high, count, images)
+    grouped = any(
+        score.get("spread") == "groups" for _, output in finished for score in output.kept.get("scores", {}).values()
+    )
+    counted = "groups of test images" if grouped else "test images"
+    return Verdict(claim, word, value, low, high, count, images, counted)
 
 
 def fitting(finished: Finished, factors: Mapping[str, Any], score: str) -> Output | None:

@@ -119,12 +119,27 @@ class Quantity(Axis):
     def figures(self) -> Sequence[Figure]:
         """Accuracy over pretraining images, and over labels."""
         scores = (self.score, self.own_score)
-        over_images = Figure(
-            "quantity", "More pretraining images", "lines", "images", ("method", "way", "labels"), scores,
-            published=self.published, source=self.source,
-        )  # fmt: skip
-        over_labels = Figure("labels", "More labels", "lines", "labels", ("method", "way", "images"), scores)
-        return (over_images, over_labels) if len(self.labels) > 1 else (over_images,)
+        images = Figure(
+            f"quantity_{self.task_name}",
+            "More pretraining images",
+            "lines",
+            "images",
+            ("method", "way", "labels"),
+            scores,
+            order=("0", *map(shown, sorted(self.counts, key=_size))),
+            published=self.published,
+            source=self.source,
+        )
+        labels = Figure(
+            f"labels_{self.task_name}",
+            "More labels",
+            "lines",
+            "labels",
+            ("method", "way", "images"),
+            scores,
+            order=tuple(map(shown, sorted(self.labels, key=lambda count: count or float("inf")))),
+        )
+        return (images, labels) if len(self.labels) > 1 else (images,)
 
 
 def _size(count: float) -> float:

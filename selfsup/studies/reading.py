@@ -1,6 +1,7 @@
 """Reading a study: one tidy table, figures with published numbers beside, and a page of plain words."""
 
 import csv
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from selfsup.studies.study import Study
 
 TABLE, PAGE = "table.csv", "page.md"
 _FIRST = ("study", "cell", "seed")
-_LAST = ("evaluator", "metric", "value", "low", "high", "n", "seconds", "identity")
+_LAST = ("evaluator", "metric", "value", "low", "high", "n", "spread", "seconds", "identity")
 
 
 def tidy(study: Study, root: Path) -> list[dict[str, Any]]:
@@ -73,12 +74,16 @@ def read(study: Study, root: Path) -> list[Path]:
     """
     rows = tidy(study, root)
     paths = write_table(rows, root / TABLE)
-    verdicts, drawn, sources = [], [], []
+    verdicts: list[Verdict] = []
+    drawn: list[Path] = []
+    sources: list[str] = []
     for axis in study.axes:
         cells = of_axis(axis, study, root)
         verdicts += [verdict(claim, cells) for claim in axis.claims()]
         for figure in axis.figures():
-            if (path := draw(figure, cells, root)) is not None:
+            taken = sum(path.stem.startswith(figure.name) for path in drawn)
+            own = dataclasses.replace(figure, name=f"{figure.name}_{taken + 1}") if taken else figure
+            if (path := draw(own, cells, root)) is not None:
                 drawn.append(path)
                 sources += [figure.source] if figure.published else []
     page = root / PAGE
@@ -166,4 +171,4 @@ def draw(figure: Figure, cells: Sequence[tuple[Cell, Output]], root: Path) -> Pa
     published: dict[str, dict[str, float]] = {}
     for each in figure.published:
         published.setdefault(str(each["series"]), {})[str(each["x"])] = float(each["value"])
-    return draw_lines(found, path, title=figure.title, across=figure.x, published=published)
+    return draw_lines(found, path, title=figure.title, across=figure.x, published=published, order=figure.order)

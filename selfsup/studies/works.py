@@ -161,7 +161,7 @@ def weights_of(output: Output) -> str:
 def kept(rows: list[Row]) -> dict[str, Any]:
     """What a cell keeps of rows: each score with its interval, and what a reader should know."""
     scores = {
-        f"{row.evaluator}/{name}": {"value": score.value, "low": score.low, "high": score.high, "n": score.n}
+        f"{row.evaluator}/{name}": {key: getattr(score, key) for key in ("value", "low", "high", "n", "spread")}
         for row in rows
         for name, score in row.scores.items()
     }
