@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 METHOD ?= simclr
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study test test-all dist gpu check configs zoo bench bench-scenes bench-seer format clean
+.PHONY: help setup demo study test test-all dist gpu check configs zoo battery bench bench-scenes bench-seer format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ configs: $(VENV)/.ready  ## build every config on the meta device
 
 zoo: $(VENV)/.ready  ## rewrite the computed columns of model_zoo.md
 	@$(BIN)/python tools/model_zoo.py
+
+battery: $(VENV)/.ready  ## every protocol of evaluation on embedded data, in under ten minutes
+	@$(BIN)/python -m benchmarks.battery
 
 bench: $(VENV)/.ready  ## side-by-side timings; keep the machine otherwise idle
 	@$(BIN)/python -m benchmarks.views

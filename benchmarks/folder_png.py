@@ -21,9 +21,9 @@ import torch
 from selfsup.config import load_config
 from selfsup.data import Scenes
 from selfsup.data.sources.pictures import emoji_table
-from selfsup.engine.evaluate import build_tasks, run_contract
 from selfsup.engine.splits import run_split
 from selfsup.evaluation import KNN, LinearProbe, RawPixels, Representation
+from selfsup.evaluation.build import build_tasks, run_contract
 from selfsup.registry import DATASETS, METHODS, TRANSFORMS
 from selfsup.weights import trained_backbone
 

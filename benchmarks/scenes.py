@@ -91,8 +91,8 @@ def pace(name: str, work_dir: Path) -> float:
 
     def measured() -> dict[str, float]:
         folder = work_dir / "pace" / name.replace("/", "_")
-        afresh = [f"{STARTS[name][0]}=none"] if name in STARTS else []  # other weights, the same time
-        train(name, folder, 0, [f"train_cfg.max_steps={PACE_STEPS}", *afresh])
+        other_start = [f"{STARTS[name][0]}=none"] if name in STARTS else []  # other weights, the same time
+        train(name, folder, 0, [f"train_cfg.max_steps={PACE_STEPS}", *other_start])
         return {"seconds": mean(seconds_of_steps(name, folder)[PACE_STEPS // 6 :])}
 
     return kept(work_dir / "pace" / f"{name.replace('/', '_')}.json", measured)["seconds"]

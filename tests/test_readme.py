@@ -51,7 +51,11 @@ def python_block(word: str) -> str:
 def test_a_training_command_is_understood(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos.py").write_text(python_block("_base_"))
-    words = [word.replace("~/photos", str(tmp_path)) for word in shlex.split(command)[1:]]
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(16):
+        cv2.imwrite(str(photos / f"{number}.png"), np.full((64, 64, 3), 15 * number, np.uint8))
+    words = [word.replace("~/photos", str(photos)) for word in shlex.split(command)[1:]]
     if "--init-from" in words:  # a dry run asks whether it is there and does not open it
         earlier = checkpoint_path(words[words.index("--init-from") + 1], 1)
         earlier.parent.mkdir(parents=True)

@@ -1,6 +1,7 @@
 """``selfsup evaluate``: what a backbone is worth on labelled images, beside what needs no training."""
 
 import argparse
+import contextlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from selfsup.errors import ConfigError, nearest
+from selfsup.errors import ConfigError, SelfsupError, nearest
+from selfsup.ops.images import on_background
 
 SHOWN = 8  # mistakes of each kind in the picture
 
@@ -18,14 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "weights", nargs="+", metavar="WEIGHTS", help="work dirs, files with a card, or timm:NAME; A+B is their fusion"
     )
-    parser.add_argument("--data", required=True, metavar="TRAIN", help="labelled images: a folder of classes or a list")
+    parser.add_argument("--data", metavar="TRAIN", help="labelled images: a folder of classes or a list")
+    parser.add_argument("--config", metavar="NAME", help="tasks and evaluators of a config instead, such as eval/voc07")
     parser.add_argument("--test", metavar="TEST", help="test images (default: a fifth of --data, the same every time)")
     parser.add_argument("--labels", choices=("folder", "column"), help="where labels are (default: found by itself)")
     parser.add_argument("--groups", metavar="GROUPS", help="folder, column or REGEX: what lies on one side of a split")
     parser.add_argument("--pretraining", metavar="PATH", help="images the weights were trained on, to look for leaks")
     parser.add_argument("--protocols", metavar="A,B", help="default: knn,linear,logistic,few_shot,spread")
     parser.add_argument("--layer", default="pooled", help="pooled (default), or res2 to res5")
-    parser.add_argument("--work-dir", type=Path, metavar="DIR", help="default: work_dirs/evaluate_<name of TRAIN>")
+    parser.add_argument("--work-dir", type=Path, metavar="DIR", help="default: work_dirs/evaluate_<TRAIN or NAME>")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: the GPU where there is one)")
     parser.add_argument("--no-baselines", action="store_true", help="without image statistics and untrained networks")
 
@@ -34,41 +37,76 @@ def run(chosen: argparse.Namespace) -> int:
     """Evaluate frozen features by several protocols, with intervals and baselines, and look for leaks."""
     from selfsup.evaluation.battery import baselines_of, evaluate_rows
     from selfsup.evaluation.leaks import find_leaks
-    from selfsup.registry import EVALUATORS
 
-    evaluators = {name: EVALUATORS.build(dict(section)) for name, section in _protocols(chosen.protocols).items()}
+    if (chosen.data is None) == (chosen.config is None):
+        raise ConfigError("evaluate: name labelled images with --data, or a config with --config")
     console = Console()
-    work_dir = chosen.work_dir or Path("work_dirs", f"evaluate_{Path(chosen.data).expanduser().resolve().stem}")
-    task = _task(chosen, console)
-    fitted = task.parts
-    console.print(
-        f"{len(fitted.train):,} images to learn from, {len(fitted.val):,} to choose by, {len(fitted.test):,} test "
-        f"images, {len(fitted.test.classes or ())} classes",
-        highlight=False,
-    )
-    if all(task.fits(evaluator.needs) for evaluator in evaluators.values()):
+    tasks, evaluators, only, layer = _of_config(chosen) if chosen.config else _of_images(chosen, console)
+    for task in tasks.values():
+        _describe(task, console)
+    if all(task.fits(evaluator.needs) for task in tasks.values() for evaluator in evaluators.values()):
         raise ConfigError.at("--data", "no protocol fits these images", expected="labels: a folder a class, or a list")
-    options = {"layer": chosen.layer, "device": chosen.device, "cache": work_dir / "features"}
+    name = Path(chosen.data).expanduser().resolve().stem if chosen.data else Path(chosen.config).stem
+    work_dir = chosen.work_dir or Path("work_dirs", f"evaluate_{name}")
+    options = {"layer": layer, "device": chosen.device, "cache": work_dir / "features"}
     representations = {spec: _opened(spec, **options) for spec in chosen.weights}
     if not chosen.no_baselines:
         for spec in chosen.weights:
             for baseline in baselines_of(spec, representations[spec], cache=options["cache"]):
                 representations.setdefault(baseline.name, baseline)
-    pretraining = None if chosen.pretraining is None else _images(chosen.pretraining, None)
-    leaks = find_leaks(task, pretraining=pretraining, cache=options["cache"])
-    for line in leaks.lines():
-        console.print(line, style="bold red", highlight=False)
+    pretraining = _pretraining(chosen)
+    leaks = {}
+    for task in tasks.values():
+        for each in task.tests():
+            leaks[each.name] = find_leaks(each, pretraining=pretraining, cache=options["cache"])
+            for line in leaks[each.name].lines():
+                console.print(line, style="bold red", highlight=False)
     results = work_dir / "results.jsonl"
     for representation in representations.values():
         evaluate_rows(
             representation,
-            {task.name: task},
+            tasks,
             evaluators,
-            leaks={task.name: leaks},
+            only=only,
+            leaks=leaks,
             results=results,
             note=lambda line: console.print(line, highlight=False),
         )
-    return _report(chosen, task, results, list(representations.values()), console)
+    return _report(tasks, results, list(representations.values()), console)
+
+
+def _of_config(chosen: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any], dict[str, str], str]:
+    """Tasks, evaluators, the tasks that some are meant for, and the layer, of a config."""
+    from selfsup.config import find_config
+    from selfsup.config.read import read_config
+    from selfsup.evaluation.build import build_evaluators, build_tasks
+
+    config = read_config(find_config(chosen.config))
+    for key in ("tasks", "evaluators"):
+        if not config.get(key):
+            raise ConfigError.at("--config", f"{chosen.config} has no {key}")
+    evaluators, only = build_evaluators(config["evaluators"])
+    layer = config.get("layer", "pooled") if chosen.layer == "pooled" else chosen.layer
+    return build_tasks(config["tasks"], None, None), evaluators, only, layer
+
+
+def _of_images(
+    chosen: argparse.Namespace, console: Console
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, str], str]:
+    """The same of ``--data`` and ``--protocols``."""
+    from selfsup.registry import EVALUATORS
+
+    evaluators = {name: EVALUATORS.build(dict(section)) for name, section in _protocols(chosen.protocols).items()}
+    task = _task(chosen, console)
+    return {task.name: task}, evaluators, {}, chosen.layer
+
+
+def _describe(task: Any, console: Console) -> None:
+    for each in task.tests():
+        parts = each.parts
+        sizes = {"to learn from": parts.train, "to choose by": parts.val, "to test": parts.test}
+        counts = ", ".join(f"{len(part):,} {what}" for what, part in sizes.items() if part is not None)
+        console.print(f"{each.name}: {counts}; {len(parts.test.classes or ())} classes", highlight=False)
 
 
 def _protocols(named: str | None) -> dict[str, dict[str, Any]]:
@@ -91,7 +129,7 @@ def _word(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def _images(path: str, labels: str | None, groups: str | None = None, classes: Any = None) -> Any:
+def _images(path: str, labels: str | None, groups: str | None = None) -> Any:
     from selfsup.data import ImageList
 
     return ImageList(path, labels, groups=groups)  # type: ignore[arg-type]
@@ -99,7 +137,7 @@ def _images(path: str, labels: str | None, groups: str | None = None, classes: A
 
 def _task(chosen: argparse.Namespace, console: Console) -> Any:
     """The task: two sources, or one that is split in the same way each time."""
-    from selfsup.data import split
+    from selfsup.data import Split, split
     from selfsup.evaluation import Task
     from selfsup.planning.own_images import find_labels
 
@@ -112,13 +150,39 @@ def _task(chosen: argparse.Namespace, console: Console) -> Any:
         return _images(path, labels, chosen.groups)
 
     name = Path(chosen.data).expanduser().resolve().stem
-    train = labelled(chosen.data)
+    images = labelled(chosen.data)
     if chosen.test is not None:
-        return Task(name, train=train, test=labelled(chosen.test))
-    parts = split(train, val=0.0, test=0.2, max_images=len(train))
+        return Task(name, train=images, test=labelled(chosen.test))
+    for run in runs_of(chosen.weights):
+        found = Split.read(run, images)
+        if found is not None and len(found.test):
+            console.print(f"test images: those that the run in {run} has held out", highlight=False)
+            return Task(name, train=found.train, val=found.val if len(found.val) else Task.val, test=found.test)
+    parts = split(images, val=0.0, test=0.2, max_images=len(images))
     if not len(parts.test):
         raise ConfigError.at("--data", "no class has two images, so that nothing can be held out as test images")
     return Task(name, train=parts.train, test=parts.test)
+
+
+def runs_of(weights: list[str]) -> list[Path]:
+    """The work dirs among what is evaluated."""
+    return [path for spec in weights for part in spec.split("+") if (path := Path(part).expanduser()).is_dir()]
+
+
+def _pretraining(chosen: argparse.Namespace) -> Any:
+    """The images that the weights were trained on, as the command or the config of their run says; None if unknown."""
+    from selfsup.config import load_config
+    from selfsup.data import Split
+    from selfsup.registry import DATASETS
+
+    if chosen.pretraining is not None:
+        return _images(chosen.pretraining, None)
+    for run in runs_of(chosen.weights):
+        with contextlib.suppress(SelfsupError):  # a folder that has moved, a part that is not installed
+            images = DATASETS.build(load_config(run / "config.py").train_dataloader.dataset)
+            found = Split.read(run, images)
+            return images if found is None else found.train
+    return None
 
 
 def _opened(spec: str, **options: Any) -> Any:
@@ -129,13 +193,13 @@ def _opened(spec: str, **options: Any) -> Any:
     return parts[0] if len(parts) == 1 else Fusion(*parts)
 
 
-def _report(chosen: argparse.Namespace, task: Any, results: Path, representations: list[Any], console: Console) -> int:
+def _report(tasks: Mapping[str, Any], results: Path, representations: list[Any], console: Console) -> int:
     from selfsup.cli.compare import shown_table
     from selfsup.evaluation.comparison import comparable, difference, main_scores, names_of, read_entries
 
     ours = {representation.fingerprint for representation in representations}
     entries = [entry for entry in read_entries([results]) if entry.row.representation["fingerprint"] in ours]
-    lines = [line for line in main_scores(comparable(entries)) if line.task == task.name]
+    lines = main_scores(comparable(entries))
     names = names_of(entries)
     order = [names[representation.fingerprint] for representation in representations]
     console.print(shown_table(lines, order))
@@ -148,45 +212,47 @@ def _report(chosen: argparse.Namespace, task: Any, results: Path, representation
     for line in lines:
         for other in order[1:]:
             if (found := difference(line, other, best)) is not None:
-                console.print(f"{line.evaluator}: {found.words(other, best)}", soft_wrap=True, highlight=False)
-    _pictures(task, results, lines, order, console)
-    console.print(f"rows in {results}; side by side again with: selfsup compare {results.parent}", highlight=False)
-    return 0
-
-
-def _pictures(task: Any, results: Path, lines: list[Any], order: list[str], console: Console) -> None:
-    from selfsup.evaluation.comparison import predictions_of_entry
-    from selfsup.evaluation.mistakes import KINDS, find_mistakes, write_mistakes
-    from selfsup.plots import draw_comparison, draw_mistakes
-
+                console.print(f"{line.title}: {found.words(other, best)}", soft_wrap=True, highlight=False)
     panels = {
         line.title: {name: (score.value, score.low, score.high) for name, score in line.values.items()}
         for line in lines
     }
-    console.print(f"scores as a picture: {draw_comparison(panels, results.with_name('scores.png'), names=order)}")
-    mine = order[0]
+    from selfsup.plots import draw_comparison
+
+    picture = draw_comparison(panels, results.with_name("scores.png"), names=order)
+    console.print(f"scores as a picture: {picture}", highlight=False)
+    for task in (each for whole in tasks.values() for each in whole.tests()):
+        _mistakes(task, results, [line for line in lines if line.task == task.name], order[0], console)
+    console.print(f"rows in {results}; side by side again with: selfsup compare {results.parent}", highlight=False)
+    return 0
+
+
+def _mistakes(task: Any, results: Path, lines: list[Any], mine: str, console: Console) -> None:
+    """A table of the test images that are named wrongly, and a picture of some."""
+    from selfsup.evaluation.comparison import predictions_of_entry
+    from selfsup.evaluation.mistakes import KINDS, find_mistakes, write_mistakes
+    from selfsup.plots import draw_mistakes
+
     predictions: Mapping[str, Any] = {
         line.evaluator: found
         for line in lines
         if mine in line.entries and (found := predictions_of_entry(line.entries[mine])) is not None
     }
-    test = task.parts.test
     by = next((name for name in ("logistic", "linear", *predictions) if name in predictions), None)
     if by is None:
         return
-    mistakes = find_mistakes(predictions, by=by)
-    path = results.with_name("mistakes.csv")
+    test, mistakes = task.parts.test, find_mistakes(predictions, by=by)
+    path = results.with_name(f"mistakes_{re.sub(r'[^a-zA-Z0-9_-]+', '_', task.name)}.csv")
     write_mistakes(mistakes, path)
-    if mistakes:
-        place = {test.name(index): index for index in range(len(test))}
-        rows = {
-            kind: [
-                (test.image(place[each.name])[..., :3], each.label, each.predicted)
-                for each in [each for each in mistakes if each.kind == kind][:SHOWN]
-            ]
-            for kind in KINDS
-        }
-        picture = draw_mistakes(rows, results.with_name("mistakes.png"), title=f"Mistakes of {mine} by {by}")
-        console.print(
-            f"{len(mistakes):,} mistakes of {mine} by {by}: {path}, some of them in {picture}", highlight=False
-        )
+    if not mistakes:
+        return
+    place = dict(zip(predictions[by].names, predictions[by].index.tolist(), strict=True))
+    rows = {
+        kind: [
+            (on_background(test.image(place[each.name])), each.label, each.predicted)
+            for each in [each for each in mistakes if each.kind == kind][:SHOWN]
+        ]
+        for kind in KINDS
+    }
+    picture = draw_mistakes(rows, path.with_suffix(".png"), title=f"Mistakes of {mine} by {by} on {task.name}")
+    console.print(f"{len(mistakes):,} mistakes of {mine} by {by}: {path}, some of them in {picture}", highlight=False)

@@ -20,6 +20,8 @@ VERBS = {
     "configs": "configs",
     "convert": "convert",
     "export": "export",
+    "evaluate": "evaluate",
+    "compare": "compare",
     "embed": "embed",
     "similar": "similar",
     "study": "study",

@@ -15,9 +15,13 @@ CONFIG_FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
 """Where packaged configs are: inside an installed package, beside it in a checkout."""
 
 
+OTHERS = ("eval/",)
+"""Folders of configs that are no recipes of a training: tasks and evaluators alone."""
+
+
 def config_names() -> list[str]:
-    """The packaged configs, as ``load_config`` takes them, without the ``_base_`` fragments."""
-    return sorted(_packaged())
+    """The packaged recipes, as ``load_config`` takes them, without the ``_base_`` fragments."""
+    return sorted(name for name in _packaged() if not name.startswith(OTHERS))
 
 
 def _packaged() -> dict[str, Path]:

@@ -1,6 +1,6 @@
 """Evaluation of frozen features: what is evaluated, on what, by which algorithm, and what came out."""
 
-from selfsup.evaluation.baselines import RawPixels
+from selfsup.evaluation.baselines import ImageStatistics, RawPixels
 from selfsup.evaluation.evaluator import Evaluator, Finding, Predictor, Probe, evaluate_tasks, metrics_of
 from selfsup.evaluation.features import Features
 from selfsup.evaluation.few_shot import FewShot
@@ -16,6 +16,7 @@ from selfsup.evaluation.rows import Row, append_row, read_predictions, read_rows
 from selfsup.evaluation.scores import Difference, Predictions, Result, Score, paired, paired_by
 from selfsup.evaluation.softmax_regression import LinearClassifier
 from selfsup.evaluation.spread import Spread
+from selfsup.evaluation.standard import StandardTask
 from selfsup.evaluation.svm import SVM
 from selfsup.evaluation.task import Task
 
@@ -33,6 +34,7 @@ __all__ = [
     "Finding",
     "Fusion",
     "Granularity",
+    "ImageStatistics",
     "LinearClassifier",
     "LinearProbe",
     "LogisticRegression",
@@ -46,6 +48,7 @@ __all__ = [
     "Row",
     "Score",
     "Spread",
+    "StandardTask",
     "Task",
     "VisslKNN",
     "append_row",

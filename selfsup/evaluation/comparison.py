@@ -36,6 +36,7 @@ class Line:
         evaluator: its name in the config.
         protocol: name and version.
         score: what is compared.
+        same: digest of what must be equal: the images of each part, protocol and parameters.
         values: by representation.
         entries: by representation.
     """
@@ -44,6 +45,7 @@ class Line:
     evaluator: str
     protocol: str
     score: str
+    same: str
     values: Mapping[str, Score]
     entries: Mapping[str, Entry]
 
@@ -91,34 +93,54 @@ def _differs(about: Mapping[str, Mapping[str, Any]], several: Sequence[str], key
 
 
 def comparable(entries: Sequence[Entry]) -> list[Line]:
-    """The scores that may be compared, in the order in which they were computed."""
+    """The scores that may be compared, in the order in which they were computed.
+
+    Tasks of one name with other images are told apart by how many test images they have.
+    """
     names = names_of(entries)
+    tasks: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        task = entry.row.task
+        tasks.setdefault(task["name"], {})[json.dumps(task["fingerprint"], sort_keys=True)] = task["images"]["test"]
     lines: dict[Any, tuple[dict[str, Score], dict[str, Entry]]] = {}
     for entry in entries:
         row = entry.row
         same = json.dumps([row.task["fingerprint"], row.protocol, row.parameters], sort_keys=True, default=str)
+        task = row.task["name"]
+        shown = task if len(tasks[task]) == 1 else f"{task} ({row.task['images']['test']:,} test images)"
         for score, value in row.scores.items():
-            values, whose = lines.setdefault((row.task["name"], row.evaluator, row.protocol, score, same), ({}, {}))
+            values, whose = lines.setdefault((shown, row.evaluator, row.protocol, score, same), ({}, {}))
             name = names[row.representation["fingerprint"]]
             values[name], whose[name] = value, entry
     return [
-        Line(task, evaluator, protocol, score, values, whose)
-        for (task, evaluator, protocol, score, _), (values, whose) in lines.items()
+        Line(task, evaluator, protocol, score, same, values, whose)
+        for (task, evaluator, protocol, score, same), (values, whose) in lines.items()
     ]
 
 
 def main_scores(lines: Sequence[Line]) -> list[Line]:
-    """Of each evaluator on each task the score that counts: the task's metric, or what comes nearest to it."""
-    chosen: dict[tuple[str, str, str], Line] = {}
-    for line in sorted(lines, key=_rank):
-        chosen.setdefault((line.task, line.evaluator, line.protocol), line)
-    return [line for line in lines if line in chosen.values()]
+    """Of each evaluator on each task the score that counts: the task's metric, or what comes nearest to it.
 
-
-def _rank(line: Line) -> int:
-    metric = next(iter(line.entries.values())).row.task.get("metric")
-    order = [metric, *_MAIN, line.score]
-    return order.index(line.score)
+    An evaluator that has none of these, such as few shots or levels, shows all that have an interval, of several
+    classifiers those of the first; one without intervals shows its first score.
+    """
+    of_each: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        of_each.setdefault((line.evaluator, line.same), []).append(line)
+    chosen: list[Line] = []
+    for group in of_each.values():
+        metric = next(iter(group[0].entries.values())).row.task.get("metric")
+        by_name = {line.score: line for line in group}
+        main = next((by_name[name] for name in (metric, *_MAIN) if name in by_name), None)
+        kind = group[0].score.rstrip("0123456789")
+        several = [
+            line
+            for line in group
+            if any(score.low is not None for score in line.values.values())
+            and (kind == group[0].score or line.score.rstrip("0123456789") == kind)
+        ]
+        chosen += [main] if main is not None else several or group[:1]
+    return chosen
 
 
 def difference(line: Line, first: str, second: str) -> Difference | None:

@@ -30,15 +30,15 @@ AveragePrecision = Literal["full", "11-point", "scikit-learn"]
 
 @EVALUATORS.register_module()
 class SVM:
-    """One linear SVM for each class against the others, judged by average precision.
+    """One linear SVM for each class against the others, scored by average precision.
 
     Features are divided by (their norm + 1e-5). An SVM has the squared hinge loss, the positives weigh twice, at most
     2,000 iterations of liblinear's dual; its cost is the one with the best average precision in cross-validation on
-    train and val, the smaller of equals. Classes that an image shows in a way that is not judged, such as VOC's
+    train and val, the smaller of equals. Classes that an image shows in a way that does not count, such as VOC's
     'difficult' objects, are negatives in training and left out of the test of that class.
 
     With ``shots`` the SVMs learn from few images: of images with several classes, for each class by itself k that show
-    it and (C - 1) k that do not, what is not judged left out; of images with one class, k of each class. One cost
+    it and (C - 1) k that do not, what does not count left out; of images with one class, k of each class. One cost
     serves all classes and draws of a k: the one with the best mean average precision on val. VISSL takes the one that
     is best on the test images.
 
@@ -265,7 +265,7 @@ def _joined(sides: Sequence[_Side]) -> _Side:
 
 
 def targets(labels: Any, num_classes: int) -> np.ndarray:
-    """1 where an image shows a class, 0 where not, -1 where that is not judged, int8 (N, C)."""
+    """1 where an image shows a class, 0 where not, -1 where that does not count, int8 (N, C)."""
     if isinstance(labels, LabelSets):
         return labels.matrix()
     found = np.zeros((len(labels), num_classes), np.int8)
@@ -292,13 +292,13 @@ def _fit(features: np.ndarray, target: np.ndarray, cost: float) -> tuple[Any, bo
 
 @contextmanager
 def _machines(count: int) -> Iterator[tuple[Callable[[], None], ThreadPoolExecutor]]:
-    """Threads to learn in, and what to call after each; liblinear lets them run at once.
+    """A thread to learn in, and what to call after each; one, for liblinear has one random number generator for all.
 
     Its warning is silenced from outside, for filters are common to all threads; what did not converge is noted.
     """
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings(), progress_bar("SVMs", total=count) as tick, ThreadPoolExecutor() as pool:
+    with warnings.catch_warnings(), progress_bar("SVMs", total=count) as tick, ThreadPoolExecutor(1) as pool:
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield tick, pool
 
@@ -353,13 +353,13 @@ def average_precision(
 
     Source: Everingham et al. 2010, Int. J. Comput. Vis. 88, section 4.2 (11-point); VOC2010's development kit (full).
     """
-    judged = np.flatnonzero(known >= 0)
-    judged = judged[np.argsort(-scores[judged], kind="stable")]
-    count = np.ones((1, len(judged))) if weights is None else weights[:, judged].astype(np.float64)
-    if not len(judged):
+    counted = np.flatnonzero(known >= 0)
+    counted = counted[np.argsort(-scores[counted], kind="stable")]
+    count = np.ones((1, len(counted))) if weights is None else weights[:, counted].astype(np.float64)
+    if not len(counted):
         return np.full(len(count), np.nan) if weights is not None else float("nan")
-    last = np.append(np.diff(scores[judged]) != 0, True)  # equal scores are one step
-    hits, all_ = ((known[judged] > 0) * count).cumsum(axis=1)[:, last], count.cumsum(axis=1)[:, last]
+    last = np.append(np.diff(scores[counted]) != 0, True)  # equal scores are one step
+    hits, all_ = ((known[counted] > 0) * count).cumsum(axis=1)[:, last], count.cumsum(axis=1)[:, last]
     total = hits[:, -1:]
     recall, precision = hits / np.where(total > 0, total, np.nan), hits / np.maximum(all_, 1e-300)
     if kind != "scikit-learn":

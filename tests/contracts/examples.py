@@ -222,5 +222,8 @@ EXAMPLES: dict[str, dict[str, Example]] = {
     "hooks": HOOKS,
 }
 
-ELSEWHERE = {"transforms": {"Preprocess": "a module that normalizes batches: tests/data/test_preprocess.py"}}
+ELSEWHERE = {
+    "transforms": {"Preprocess": "a module that normalizes batches: tests/data/test_input_contract.py"},
+    "tasks": {"StandardTask": "needs data on disk: tests/data/test_standard.py"},
+}
 """Names that are no component of their registry's usual kind, with where they are tested."""

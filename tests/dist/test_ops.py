@@ -102,6 +102,9 @@ def test_nt_xent_has_the_loss_and_gradient_of_one_process(results: list[dict[str
     assert float(averaged.norm()) == pytest.approx(expected["grad_norm_full"], abs=1e-9)
     # embeddings of the other process taken as constants: the same loss, another gradient
     assert float((averaged - _double(expected["grad_nograd"])).abs().max()) > 0.1
+    wrong = record("ntxent/two_rank_fullloss_localslice")["expected"]["grad_norm"]  # every process all anchors
+    for other in (expected["grad_norm_nograd"], expected["grad_norm_local"], wrong):
+        assert abs(float(averaged.norm()) - other) > 0.1
 
 
 def test_swav_has_the_loss_of_one_process(results: list[dict[str, Any]]) -> None:

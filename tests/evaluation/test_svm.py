@@ -1,4 +1,4 @@
-"""The SVM protocol of VISSL: average precision, normalization, what is not judged, few shots."""
+"""The SVM protocol of VISSL: average precision, normalization, what does not count, few shots."""
 
 from typing import Any
 
@@ -48,11 +48,11 @@ def test_average_precisions_are_vissls_and_scikit_learns(seed: int) -> None:
     given = known.tolist(), scores.tolist()
     assert average_precision(known, scores) == pytest.approx(area_by_vissl(*given), abs=1e-12)
     assert average_precision(known, scores, "11-point") == pytest.approx(eleven_points(*given), abs=1e-12)
-    judged = known >= 0
-    expected = average_precision_score(known[judged], scores[judged])
+    counted = known >= 0
+    expected = average_precision_score(known[counted], scores[counted])
     assert average_precision(known, scores, "scikit-learn") == pytest.approx(expected, abs=1e-12)
     tied = scores.round()
-    expected = average_precision_score(known[judged], tied[judged])
+    expected = average_precision_score(known[counted], tied[counted])
     assert average_precision(known, tied, "scikit-learn") == pytest.approx(expected, abs=1e-12)
     twice = np.arange(60).repeat(2)
     for kind in ("full", "11-point", "scikit-learn"):

@@ -89,3 +89,14 @@ def test_a_frozen_bias_gets_no_gradient_and_changes_nothing_behind_batch_norm() 
     with torch.no_grad():
         neck.mlp[3].bias.add_(7)
     torch.testing.assert_close(neck(features), expected)
+
+
+@pytest.mark.parametrize("arch, y", [("regnety_32gf", "y_32gf"), ("regnety_64gf", "y_64gf"),
+                                     ("regnety_128gf", "y_128gf"), ("regnety_256gf_seer", "y_256gf")])  # fmt: skip
+def test_sizes_in_seer_s_readme_are_those_with_a_head_of_another_method(arch: str, y: str) -> None:
+    expected = record("seer/readme_param_puzzle")["expected"][arch]
+    with torch.device("meta"):
+        trunk = BACKBONES.build(dict(type="RegNet", arch=y))
+        neck = ProjectionNeck(trunk.out_dim, (trunk.out_dim,), 128, bn=False)
+    assert _count(trunk) == expected["trunk"]
+    assert _count(trunk) + _count(neck) == expected["trunk_plus_C_C_128_head"]

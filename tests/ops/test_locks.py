@@ -52,7 +52,9 @@ def count_up(folder: Path, rounds: int) -> None:
             counter = folder / "counter"
             value = int(counter.read_text() or 0)
             time.sleep(0.001)
-            counter.write_text(str(value + 1))
+            partial = folder / f"counter.{os.getpid()}"
+            partial.write_text(str(value + 1))
+            partial.replace(counter)  # a process that is killed leaves the old number or the new one
         done += 1
 
 

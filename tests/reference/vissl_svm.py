@@ -6,9 +6,9 @@ Source: VISSL, vissl/utils/svm_utils/evaluate.py (the area); VOCevaldet.m of VOC
 
 def curve(known: list[int], scores: list[float]) -> list[tuple[float, float]]:
     """Recall and precision after each image, the most likely first; images marked -1 are left out."""
-    judged = sorted((-score, truth) for truth, score in zip(known, scores, strict=True) if truth != -1)
-    total, hits, points = sum(truth for _, truth in judged), 0, []
-    for place, (_, truth) in enumerate(judged, start=1):
+    counted = sorted((-score, truth) for truth, score in zip(known, scores, strict=True) if truth != -1)
+    total, hits, points = sum(truth for _, truth in counted), 0, []
+    for place, (_, truth) in enumerate(counted, start=1):
         hits += truth
         points.append((hits / total, hits / place))
     return points

@@ -295,3 +295,10 @@ def test_slurm_without_submitit_names_the_extra(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(ConfigError) as caught:
         submit(["true"], folder=tmp_path, jobs=1, options={})
     assert "selfsup[cluster]" in str(caught.value.problems[0].expected)
+
+
+def test_scenes_bring_the_hierarchy_of_their_classes_along() -> None:
+    axis = load_study("studies/granularity_scenes").axes[0]
+    tree = task_of(axis.task, "emoji").tree
+    assert tree.levels == axis.levels == ("category", "subcategory")
+    assert tree.lineages["grinning"] == ("Smileys & Emotion", "face-smiling")

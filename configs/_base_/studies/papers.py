@@ -1,6 +1,6 @@
 """What the studies on the papers' data share: ResNet-50, SimCLR v2's settings, official splits as test.
 
-The folders below data/ are those of docs/evaluation_more.md; sizes and layouts are checked before anything is trained.
+The folders below data/ are those of docs/evaluation.md; sizes and layouts are checked before anything is trained.
 """
 
 imagenet = dict(type="Standard", name="imagenet", root="data/imagenet", split="train")

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from selfsup.errors import ConfigError, nearest, require
 from selfsup.registry import PARAM_SCHEDULERS
 
-Seam = Literal["rebased", "vissl_fixed"]
+CosineStart = Literal["rebased", "vissl_fixed"]
 
 
 class Schedule(_ParamScheduler):
@@ -143,9 +143,11 @@ class WarmupCosine(Schedule):
         warmup_steps: int | None = None,
         warmup_epochs: float | None = None,
         warmup_inclusive: bool = False,
-        seam: Seam = "rebased",
+        seam: CosineStart = "rebased",
     ) -> None:
-        require(seam in get_args(Seam), "seam", f"unknown {seam!r}", expected=nearest(seam, get_args(Seam)))
+        require(
+            seam in get_args(CosineStart), "seam", f"unknown {seam!r}", expected=nearest(seam, get_args(CosineStart))
+        )
         length = _warmup_length(warmup_steps, warmup_epochs, steps_per_epoch)
         peak, first = optimizer.defaults["lr"], length if seam == "rebased" else 0
 

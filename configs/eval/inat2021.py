@@ -1,0 +1,18 @@
+"""Accuracy at every level of the taxonomy, from kingdom to species, without learning again for each.
+
+Protocol: Cole et al. 2022, arXiv:2105.05837, section 4.5: a linear classifier of the species, whose answers are read at
+every level. ``data/inat2021/taxonomy.csv`` has a line for each species with the columns kingdom, phylum, class, order,
+family, genus and species.
+
+Command: selfsup evaluate WEIGHTS --config eval/inat2021
+"""
+
+tasks = dict(
+    inat2021=dict(
+        type="StandardTask",
+        set="inat2021_mini",
+        root="data/inat2021",
+        hierarchy=dict(csv="data/inat2021/taxonomy.csv"),
+    ),
+)
+evaluators = dict(levels=dict(type="Granularity", probe=dict(type="LinearProbe")))
