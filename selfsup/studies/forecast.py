@@ -14,9 +14,9 @@ import torch
 
 from selfsup.config import Recipe
 from selfsup.data.sampler import steps_per_epoch
-from selfsup.errors import under
+from selfsup.errors import ConfigError, under
 from selfsup.evaluation import Representation
-from selfsup.evaluation.build import run_contract
+from selfsup.evaluation.build import build_evaluators, run_contract
 from selfsup.ops.dist import local_device
 from selfsup.ops.files import write_record
 from selfsup.planning.budget import Pace, measure
@@ -62,15 +62,21 @@ class Forecast:
                 write_record(self.root / PACES, json.dumps(known, indent=1) + "\n")
 
     def check_images(self, cells: Sequence[Cell]) -> None:
-        """Build every data set that is trained on, before anything is trained.
+        """Build every data set that is trained on, and every task, before anything is trained.
 
         Raises:
-            ConfigError, DataError: naming the cell whose images are not there or too few.
+            ConfigError, DataError: naming the cell whose images are not there or too few, or whose evaluators do not
+                fit the task.
         """
+        fine: set[str] = set()
         for cell in cells:
             if isinstance(cell.work, Pretrain | Train):
                 with under(cell.name):
                     self.num_images(cell.work.recipe["train_dataloader"]["dataset"])
+            if isinstance(cell.work, Evaluate) and (key := _digest(plain(cell.work))) not in fine:
+                fine.add(key)
+                with under(cell.name):
+                    _check_task(cell.work)
 
     def look(self, cells: Sequence[Cell]) -> None:
         """Take note of how long the cells took that are done."""
@@ -150,6 +156,17 @@ def _evaluation(cell: Cell, work: Evaluate) -> dict[str, Any] | None:
         backbone = BACKBONES.build(dict(recipe.model["backbone"])).eval().to(local_device(None))
     work.scores(Representation(backbone, contract, name="untrained"), None)
     return {"seconds": (time.monotonic() - began) * len(cell.needs), "steps": 0}
+
+
+def _check_task(work: Evaluate) -> None:
+    """Reject evaluators that do not fit the task; a battery would leave them out, and the cell would be empty."""
+    evaluators, _ = build_evaluators({name: dict(each) for name, each in work.evaluators.items()})
+    for task in task_of(work.task, work.name).tests():
+        for name, evaluator in evaluators.items():
+            if reason := task.fits(evaluator.needs):
+                raise ConfigError.at(
+                    f"evaluators.{name}", f"cannot evaluate {task.name}: {reason}", got=evaluator.protocol
+                )
 
 
 def kind_of(cell: Cell) -> str | None:
