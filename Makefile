@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 METHOD ?= simclr
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all dist gpu check configs zoo battery bench bench-scenes bench-seer format clean
+.PHONY: help setup demo study test test-all dist gpu check configs zoo battery bench bench-scenes bench-seer format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ setup: $(VENV)/.ready  ## the virtual environment, with the package installed ed
 
 demo: $(VENV)/.ready  ## train on the embedded images for under five minutes and see it learn (METHOD=swav for the other)
 	@$(BIN)/selfsup demo --method $(METHOD)
+
+study: $(VENV)/.ready  ## a small study on the embedded images in under ten minutes, from its plan to a page of plain words
+	@$(BIN)/selfsup study studies/quick_scenes
 
 test: $(VENV)/.ready  ## the tests that take less than ten seconds each
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not dist"

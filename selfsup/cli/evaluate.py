@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from selfsup.errors import ConfigError, SelfsupError, nearest
+from selfsup.errors import ConfigError, DataError, SelfsupError, nearest
 from selfsup.ops.images import on_background
 
 SHOWN = 8  # mistakes of each kind in the picture
@@ -144,6 +144,8 @@ def _task(chosen: argparse.Namespace, console: Console) -> Any:
     from selfsup.planning.own_images import find_labels
 
     def labelled(path: str) -> Any:
+        if not Path(path).expanduser().exists():
+            raise DataError.at("--data" if path == chosen.data else "--test", "no such folder or list", got=path)
         labels, said = (chosen.labels, "") if chosen.labels else find_labels(Path(path).expanduser())
         if labels is None:
             raise ConfigError.at(

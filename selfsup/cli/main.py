@@ -26,6 +26,8 @@ VERBS = {
     "transfer": "transfer",
     "predict": "predict",
     "similar": "similar",
+    "study": "study",
+    "advise": "advise",
     "list": "listing",
     "show": "show",
     "new-plugin": "new_plugin",

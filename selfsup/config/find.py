@@ -40,12 +40,12 @@ def plugin_configs() -> dict[str, Path]:
 
 
 def _configs_in(folder: Path) -> dict[str, Path]:
-    """Configs by their path below a folder, without ``.py``; ``_base_`` and ``__init__`` are none."""
+    """Configs by their path below a folder, without ``.py``; ``_base_``, ``__init__`` and studies are none."""
     files = {file.relative_to(folder): file for file in folder.rglob("*.py")}
     return {
         place.with_suffix("").as_posix(): file.resolve()
         for place, file in files.items()
-        if not any(part.startswith("_") for part in place.parts)
+        if not any(part.startswith("_") for part in place.parts) and place.parts[0] != "studies"
     }
 
 

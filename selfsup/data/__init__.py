@@ -7,7 +7,7 @@ from selfsup.data.input_contract import InputContract
 from selfsup.data.loader import build_loader
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.sampler import StepSampler, steps_per_epoch
-from selfsup.data.selection import AllBut, Subset
+from selfsup.data.selection import AllBut, Pooled, Subset
 from selfsup.data.sources.coco import CocoDetection, VocDetection
 from selfsup.data.sources.crowded_scenes import CrowdedScenes
 from selfsup.data.sources.image_list import ImageList
@@ -65,6 +65,7 @@ __all__ = [
     "MultiView",
     "OneBranchViews",
     "Part",
+    "Pooled",
     "Preprocess",
     "RandomCrop",
     "RandomGray",

@@ -19,7 +19,7 @@ import numpy as np
 
 from selfsup.data.transforms.base import Transform, check_choice, check_positive, check_probability
 from selfsup.errors import require
-from selfsup.registry import TRANSFORMS
+from selfsup.registry import DATASETS, TRANSFORMS
 
 PUBLISHED_SIDE = 224
 """Shorter side of the images that ImageNet-C's lengths are meant for."""
@@ -201,12 +201,13 @@ class ImageNetC:
         return (np.clip(found, 0, 1) * 255 + 1e-3).astype(np.uint8)  # cut off, not rounded, as the published ones are
 
 
+@DATASETS.register_module()
 class Corrupted:
     """A source whose images are corrupted, each by random numbers that follow from its name.
 
     Args:
-        source: see :class:`~selfsup.data.ImageSource`.
-        corruption: a transform.
+        source: see :class:`~selfsup.data.ImageSource`, or its dict.
+        corruption: a transform, or its dict.
         view: what is done to each image first, such as resizing and cropping.
         seed: another one gives other random numbers.
     """
@@ -214,15 +215,17 @@ class Corrupted:
     def __init__(
         self,
         source: Any,
-        corruption: Transform,
+        corruption: Transform | dict[str, Any],
         *,
         view: Callable[[np.ndarray], np.ndarray] | None = None,
         seed: int = 0,
     ) -> None:
-        self.source, self.corruption, self.view, self.seed = source, corruption, view, seed
+        source = DATASETS.build(source)
+        self.source, self.corruption, self.view, self.seed = source, TRANSFORMS.build(corruption), view, seed
         self.labels = getattr(source, "labels", None)
         self.classes = getattr(source, "classes", None)
         self.groups = getattr(source, "groups", None)
+        self.digest = getattr(source, "digest", None)
 
     def __len__(self) -> int:
         return len(self.source)

@@ -278,6 +278,50 @@ class Subset:
         return self.dataset.name(int(self.indices[index]))
 
 
+@DATASETS.register_module()
+class Pooled:
+    """The images of several sources, one after the other, without their labels: images to be pretrained on.
+
+    Args:
+        datasets: the sources, built or as dicts; names are told apart by the number of the source.
+
+    Raises:
+        ConfigError: if there are none.
+    """
+
+    labels = None
+    classes = None
+
+    def __init__(self, datasets: Sequence[ImageSource | dict[str, Any]]) -> None:
+        if not datasets:
+            raise ConfigError.at("datasets", "must hold at least one source", got=datasets)
+        self.datasets: list[Any] = [DATASETS.build(dataset) for dataset in datasets]
+        self._ends = np.cumsum([len(dataset) for dataset in self.datasets])
+
+    @cached_property
+    def digest(self) -> str | None:
+        """Text that tells this list of images from others; None where a source does not have one."""
+        each = [getattr(dataset, "digest", None) for dataset in self.datasets]
+        return None if None in each else hashlib.blake2b(" ".join(map(str, each)).encode(), digest_size=16).hexdigest()
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def image(self, index: int) -> np.ndarray:
+        """The image at ``index`` of all."""
+        number, within = self._place(index)
+        return self.datasets[number].image(within)
+
+    def name(self, index: int) -> str:
+        """The number of the source, and the name that it gives the image."""
+        number, within = self._place(index)
+        return f"{number}/{self.datasets[number].name(within)}"
+
+    def _place(self, index: int) -> tuple[int, int]:
+        number = int(np.searchsorted(self._ends, range(len(self))[index], side="right"))
+        return number, range(len(self))[index] - (int(self._ends[number - 1]) if number else 0)
+
+
 def labelled(source: Any) -> Any:
     """The images of a source that have a label; all of them where none has one, or each may have several."""
     labels = single_labels(source)

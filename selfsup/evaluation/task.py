@@ -49,7 +49,8 @@ class Task:
         max_train: training images beyond this number are left out, at random; None for none.
         metric: what counts, such as ``'top1'`` or ``'per_class'``.
         hierarchy: of the classes, for evaluators that need one: a :class:`~selfsup.data.hierarchy.Hierarchy`, or its
-            dict, see :meth:`~selfsup.data.hierarchy.Hierarchy.of`.
+            dict, see :meth:`~selfsup.data.hierarchy.Hierarchy.of`; ``'source'`` for the ``taxonomy`` of the test
+            images, which scenes and iNaturalist have.
 
     Raises:
         ConfigError: if ``val`` is a share outside (0, 1), or ``max_train`` is too small.
@@ -134,7 +135,9 @@ class Task:
         Raises:
             ConfigError, DataError: if there is none, or it lacks a class, has a cycle or a missing parent.
         """
-        tree = Hierarchy.of(self.hierarchy, self.parts.test.classes)
+        own = self.hierarchy == "source"
+        given = getattr(self.parts.test, "taxonomy", None) if own else self.hierarchy
+        tree = Hierarchy.of(given, self.parts.test.classes)
         tree.check(self.parts.test.classes, f"tasks.{self.name}.hierarchy")
         return tree
 

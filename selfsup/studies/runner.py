@@ -10,6 +10,7 @@ from pathlib import Path
 from selfsup.errors import ConfigError, SelfsupError
 from selfsup.ops.files import write_record
 from selfsup.ops.locks import Lease
+from selfsup.planning.budget import clock
 from selfsup.studies.cells import ABOUT, DONE, ERROR, LEASE, Cell, Output, State, output_of, plain, state_of
 from selfsup.studies.study import Study
 
@@ -83,7 +84,8 @@ class Runner:
             if (lease := self._take(cell)) is None:
                 waiting = True
                 continue
-            failed = not self._work(cell, lease, position=f"{len(done) + 1} of {len(cells)}")
+            position = f"{len(done) + 1} of {len(cells)}{self._time(cell, cells, done)}"
+            failed = not self._work(cell, lease, position=position)
             return "over" if failed and self.fail_fast else "worked"
         return "waiting" if waiting else "over"
 
@@ -92,6 +94,14 @@ class Runner:
             return True
         left = self.seconds - (time.monotonic() - began)
         return left > (self.predict(cell) or 0.0)
+
+    def _time(self, cell: Cell, cells: Sequence[Cell], done: set[str]) -> str:
+        """What a cell will take and what all will, where that is known."""
+        left = [self.predict(each) for each in cells if each.identity not in done | self._tried]
+        own = self.predict(cell)
+        if own is None or None in left:
+            return ""
+        return f" (about {clock(own)}; {clock(sum(each or 0 for each in left))} for all that are left)"
 
     def _take(self, cell: Cell) -> Lease | None:
         folder = cell.folder(self.root)
@@ -117,7 +127,7 @@ class Runner:
                 self._tried.add(cell.identity)
                 text = str(error) if isinstance(error, SelfsupError) else traceback.format_exc()
                 write_record(folder / ERROR, text + "\n")
-                self.say(f"{cell.name} has failed: {text.strip().splitlines()[-1]} (whole in {folder / ERROR})")
+                self.say(f"{cell.name} has failed: {text.strip().splitlines()[-1]} (all of it in {folder / ERROR})")
                 return False
             if not lease.is_held:
                 self.say(f"{cell.name}: another process has taken it over; what it computes counts")

@@ -1,7 +1,8 @@
 """A study: its cells in the order in which they tell most."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from selfsup.errors import ConfigError
 from selfsup.studies.cells import Cell
@@ -13,14 +14,15 @@ class Study:
 
     Args:
         name: what pages and tables call it.
-        axes: each gives its cells for a seed; equal cells of several axes are done once.
+        axes: each gives its cells for a seed, see :class:`~selfsup.studies.Axis`; equal cells of several axes are done
+            once.
         seeds: of the repetitions. All cells of the first come before any of the second: half of the time gives the
             whole picture once, and not half of it twice.
         question: what it asks, in a sentence.
     """
 
     name: str
-    axes: Sequence[Callable[[int], Sequence[Cell]]]
+    axes: Sequence[Any]
     seeds: Sequence[int] = (0, 1, 2)
     question: str = ""
 

@@ -104,7 +104,7 @@ def test_rows_side_by_side(place: Path, evaluated: str, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize(
     ("words", "place_of_problem"),
-    [(["--protocols", "knm"], "--protocols"), (["--protocols", "knn", "--test", "{place}/none"], "root")],
+    [(["--protocols", "knm"], "--protocols"), (["--protocols", "knn", "--test", "{place}/none"], "--test")],
 )
 def test_what_cannot_be_evaluated_is_said_at_once(
     place: Path, words: list[str], place_of_problem: str, capsys: pytest.CaptureFixture[str]

@@ -7,6 +7,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from selfsup.data.hierarchy import Hierarchy
 from selfsup.data.sources.pictures import (
     DOMAINS,
     TILE,
@@ -119,6 +120,18 @@ class Scenes:
         table = emoji_table()
         _, first = np.unique(table.members["subcategory"], return_index=True)
         return {"emoji": table.members["subcategory"], "subcategory": table.members["category"][first]}
+
+    @property
+    def taxonomy(self) -> Hierarchy:
+        """What lies above the classes: category and subcategory of emoji, the category of subcategories."""
+        table = emoji_table()
+        above = LEVELS[: LEVELS.index(self.level)]
+        first = [int(np.flatnonzero(table.members[self.level] == number)[0]) for number in range(len(self.classes))]
+        lineages = {
+            name: tuple(table.names[level][table.members[level][emoji]] for level in above)
+            for name, emoji in zip(self.classes, first, strict=True)
+        }
+        return Hierarchy(above, lineages)
 
     @cached_property
     def boxes(self) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from selfsup.data.hierarchy import FINEST, Hierarchy
 from selfsup.data.sources.image_list import ImageList
 from selfsup.data.standard.files import NamedFiles, label_sets
 from selfsup.errors import DataError
@@ -67,6 +68,13 @@ def inaturalist(root: Path, split: str, *, annotations: str, taxonomy: str | Non
         [str(category.get(rank) or "") for rank in TAXA[:-1]] + [name]
         for category, name in zip(categories, species, strict=True)
     ]
+    levels = tuple(rank for rank in TAXA[:-1] if any(category.get(rank) for category in categories))
+    lineages = {
+        name: tuple(str(category.get(rank) or "none") for rank in levels)
+        for category, name in zip(categories, species, strict=True)
+    }
+    named = tuple(f"taxonomic {rank}" if rank == FINEST else rank for rank in levels)
+    source.taxonomy = Hierarchy(named, lineages)  # type: ignore[attr-defined]
     return source
 
 

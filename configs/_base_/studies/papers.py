@@ -1,0 +1,20 @@
+"""What the studies on the papers' data share: ResNet-50, SimCLR v2's settings, official splits as test.
+
+The folders below data/ are those of docs/evaluation.md; sizes and layouts are checked before anything is trained.
+"""
+
+imagenet = dict(type="Standard", name="imagenet", root="data/imagenet", split="train")
+places365 = dict(type="Standard", name="places365", root="data/places365", split="train")
+inat2021 = dict(type="Standard", name="inat2021", root="data/inat2021", split="train")
+tasks = dict(
+    imagenet=dict(type="StandardTask", set="imagenet", root="data/imagenet"),
+    places365=dict(type="StandardTask", set="places365", root="data/places365"),
+    inat2021=dict(type="StandardTask", set="inat2021", root="data/inat2021"),
+)
+evaluators = dict(linear=dict(type="LinearProbe"))
+
+simclr = dict(config="simclr/simclr_v2_resnet50")
+ablation = dict(config="simclr/simclr_resnet50", options={"train_cfg.max_epochs": 100})  # of the paper's appendix
+moco = dict(config="moco/moco_v2_resnet50")
+byol = dict(config="byol/byol_resnet50")
+supervised = dict(config="supervised/supervised_resnet50")

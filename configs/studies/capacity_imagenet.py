@@ -1,0 +1,49 @@
+"""Capacity x schedule, supervised, BiT's ResNets on ImageNet.
+
+Paper: Kolesnikov et al. 2020, arXiv:1912.11370, section 4.1. Not run here.
+
+Command: selfsup study studies/capacity_imagenet --launcher slurm --slurm gpus_per_node=8 timeout_min=1440
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.studies.papers import evaluators, tasks
+
+study = dict(
+    name="capacity_imagenet",
+    question="Do larger networks gain where smaller ones do not?",
+    seeds=1,
+    axes=[
+        dict(
+            type="Grid",
+            title="Capacity and schedule",
+            base=dict(config="bit/bit_s_resnet50"),
+            factors=dict(
+                epochs={
+                    f"{epochs}": {
+                        "train_cfg.max_epochs": epochs,
+                        "param_scheduler.epochs": [epochs // 3, 2 * epochs // 3, 8 * epochs // 9],
+                    }
+                    for epochs in (90, 270)
+                },
+                network={
+                    "R50x1": {"model.backbone.depth": 50, "model.backbone.width": 1},
+                    "R50x3": {"model.backbone.depth": 50, "model.backbone.width": 3},
+                    "R101x3": {"model.backbone.depth": 101, "model.backbone.width": 3},
+                },
+            ),
+            expected=[
+                dict(
+                    words=f"R101x3 beats R50x1 after {epochs} epochs",
+                    ahead=dict(epochs=epochs, network="R101x3"),
+                    behind=dict(epochs=epochs, network="R50x1"),
+                )
+                for epochs in ("90", "270")
+            ],
+            task=tasks["imagenet"],
+            task_name="imagenet",
+            evaluators=evaluators,
+        ),
+    ],
+)

@@ -1,0 +1,91 @@
+"""Strength of the color distortion, for SimCLR and for supervised training, ResNet-50 on ImageNet.
+
+Paper: Chen et al. 2020, arXiv:2002.05709, table 1, without its AutoAugment, which is not among our transforms. Not run
+here.
+
+Command: selfsup study studies/color_imagenet --launcher slurm --slurm gpus_per_node=8 timeout_min=1440
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.studies.factors import source
+    from .._base_.studies.papers import ablation, evaluators, supervised, tasks
+
+_strengths = {"1/8": 0.125, "1/4": 0.25, "1/2": 0.5, "1": 1.0}
+_views = "train_dataloader.views"
+_reported = dict(
+    SimCLR={"1/8": 0.596, "1/4": 0.610, "1/2": 0.626, "1": 0.632, "1 + blur": 0.645},
+    supervised={"1/8": 0.770, "1/4": 0.767, "1/2": 0.765, "1": 0.757, "1 + blur": 0.754},
+)
+
+study = dict(
+    name="color_imagenet",
+    question="Does a stronger color distortion help, with and without labels?",
+    seeds=1,
+    axes=[
+        dict(
+            type="Grid",
+            title="Color strength, SimCLR",
+            base=ablation,
+            factors=dict(
+                strength={
+                    **{
+                        name: {f"{_views}.strength": strength, f"{_views}.blur": False}
+                        for name, strength in _strengths.items()
+                    },
+                    "1 + blur": {f"{_views}.strength": 1.0},
+                },
+                method=dict(SimCLR={}),
+            ),
+            shows="strength",
+            expected=[
+                dict(
+                    words="SimCLR: strength 1 beats 1/8",
+                    ahead=dict(method="SimCLR", strength="1"),
+                    behind=dict(method="SimCLR", strength="1/8"),
+                )
+            ],
+            published=[
+                dict(x=strength, series=method, value=value)
+                for method, values in _reported.items()
+                for strength, value in values.items()
+            ],
+            source=source,
+            task=tasks["imagenet"],
+            task_name="imagenet",
+            evaluators=evaluators,
+        ),
+        dict(
+            type="Grid",
+            title="Color strength, supervised",
+            base=supervised,
+            factors=dict(
+                strength={
+                    name: {
+                        f"{_views}": dict(
+                            type="SimCLRViews",
+                            size=224,
+                            strength=strength,
+                            blur=False,
+                            brightness_mode="additive",
+                        )
+                    }
+                    for name, strength in _strengths.items()
+                },
+                method=dict(supervised={}),
+            ),
+            shows="strength",
+            expected=[
+                dict(
+                    words="supervised: strength 1/8 beats 1",
+                    ahead=dict(method="supervised", strength="1/8"),
+                    behind=dict(method="supervised", strength="1"),
+                )
+            ],
+            task=tasks["imagenet"],
+            task_name="imagenet",
+            evaluators=evaluators,
+        ),
+    ],
+)

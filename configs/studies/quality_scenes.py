@@ -1,0 +1,36 @@
+"""Worse pretraining images, evaluated clean, self-supervised against supervised, on the embedded scenes.
+
+Paper: Cole et al. 2022, arXiv:2105.05837, section 4.3, at another size. Scenes get their background when a view is
+drawn, so they are corrupted then, before they are cropped. The quality of JPEG, the side that 'resize' leaves and the
+filters could not be read in the paper.
+
+Command: selfsup study studies/quality_scenes
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.studies.scenes import evaluators, images, simclr, supervised, task
+
+study = dict(
+    name="quality_scenes",
+    question="Which corruptions of pretraining images cost most, and whom?",
+    seeds=3,
+    axes=[
+        dict(
+            type="Quality",
+            methods=dict(SimCLR=simclr, supervised=supervised),
+            images=images,
+            corruptions={
+                "down and up 4x": dict(type="LowResolution", factor=4),
+                "down and up 2x": dict(type="LowResolution", factor=2),
+                "salt and pepper": dict(type="SaltAndPepper", p=0.01),
+                "JPEG": dict(type="Jpeg", quality=10),
+            },
+            where="views",
+            task=task,
+            task_name="category",
+            evaluators=evaluators,
+        ),
+    ],
+)

@@ -1,0 +1,132 @@
+"""``selfsup study``: a grid of cells, planned, computed once each, and read."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from selfsup.cli.main import INTERRUPTED
+from selfsup.config.options import parse_options
+from selfsup.errors import ConfigError
+
+FAILED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's options."""
+    parser.add_argument(
+        "config", metavar="CONFIG", nargs="?", help="a file or a packaged study; without it, their list"
+    )
+    parser.add_argument("--data", metavar="PATH", help="one's own images instead of the config's")
+    parser.add_argument(
+        "--labels", choices=("folder", "column"), help="where the labels of --data are (default: found)"
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="repetitions; all of seed 0 come before any of seed 1")
+    parser.add_argument("--budget", metavar="TIME", help="begin no cell that would end after this time, such as 6h")
+    parser.add_argument("--plan", action="store_true", help="show every cell and what it will take, and stop")
+    parser.add_argument("--retry", action="store_true", help="do failed cells again")
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first failure")
+    parser.add_argument("--work-dir", type=Path, metavar="DIR", help="default: work_dirs/<name>; machines may share it")
+    parser.add_argument(
+        "--launcher", choices=("local", "slurm"), default="local", help="slurm submits jobs and returns"
+    )
+    parser.add_argument("--jobs", type=int, default=4, metavar="N", help="with --launcher slurm (default: 4)")
+    parser.add_argument(
+        "--slurm", nargs="+", default=[], metavar="K=V", help="options of submitit, such as timeout_min=600"
+    )
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Plan a study, do what is still to be done, and write its table, figures and page."""
+    from selfsup.studies.load import load_study, study_names
+
+    console = Console()
+    if chosen.config is None:
+        for name in study_names():
+            console.print(name, highlight=False)
+        return 0
+    study = load_study(chosen.config, data=chosen.data, labels=chosen.labels, seeds=chosen.seeds)
+    root = chosen.work_dir or Path("work_dirs", study.name.replace("/", "_").replace(" ", "_"))
+    if chosen.launcher == "slurm":
+        return _submit(chosen, root, console)
+    return work_on(study, root, chosen, console)
+
+
+def work_on(study: Any, root: Path, chosen: argparse.Namespace, console: Console) -> int:
+    """Plan, do what is still to be done, and read; the exit code."""
+    from selfsup.planning.budget import clock, parse_budget
+    from selfsup.studies.forecast import Forecast
+    from selfsup.studies.plan import plan_of
+    from selfsup.studies.reading import read
+    from selfsup.studies.runner import Runner, check_study
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    cells = study.cells()
+    budget = None if chosen.budget is None else parse_budget(chosen.budget)
+    check_study(root, study)
+    forecast = Forecast(root, say)
+    forecast.check_images(cells)
+    forecast.measure(cells)
+    left = None if budget is None else budget - (time.monotonic() - chosen.began)
+    retry, fail_fast = (getattr(chosen, option, False) for option in ("retry", "fail_fast"))
+    plan = plan_of(study, root, forecast.seconds, seconds=left, retry=retry)
+    console.print(_table(plan, clock))
+    for line in plan.words():
+        say(line)
+    if chosen.plan:
+        return 0
+    if budget is not None:
+        plan.check_budget(str(chosen.budget))
+    runner = Runner(study, root, left, predict=forecast.current, retry=retry, fail_fast=fail_fast, say=say)
+    try:
+        states = runner.run()
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on, in the middle of the cell that was begun")
+        return INTERRUPTED
+    finally:
+        files = read(study, root)
+    say(f"{list(states.values()).count('done')} of {len(cells)} cells are done; read {', '.join(map(str, files))}")
+    return FAILED if "failed" in states.values() else 0
+
+
+def _table(plan: Any, clock: Any) -> Table:
+    table = Table("cell", "state", "predicted")
+    for cell in plan.cells:
+        took = plan.seconds[cell.identity]
+        shown = "" if plan.states[cell.identity] == "done" else "not known" if took is None else clock(took)
+        table.add_row(cell.name, plan.shown(cell), shown)
+    return table
+
+
+def job_words(words: Sequence[str]) -> list[str]:
+    """The words of the same command for one job: without what only concerns the submitting."""
+    kept: list[str] = []
+    left_out = False
+    for number, word in enumerate(words):
+        option = word.partition("=")[0]
+        if word.startswith("--"):
+            left_out = option == "--slurm"
+        if left_out or option in ("--launcher", "--jobs"):
+            continue
+        if number and words[number - 1] in ("--launcher", "--jobs"):
+            continue
+        kept.append(word)
+    return kept
+
+
+def _submit(chosen: argparse.Namespace, root: Path, console: Console) -> int:
+    from selfsup.studies.slurm import submit
+
+    if chosen.jobs < 1:
+        raise ConfigError.at("--jobs", "must be >= 1", got=chosen.jobs)
+    command = [sys.executable, "-m", "selfsup", *job_words(sys.argv[1:])]
+    numbers = submit(command, folder=root / "slurm", jobs=chosen.jobs, options=parse_options(chosen.slurm))
+    console.print(f"submitted {', '.join(numbers)}; the same command with --plan says where they are", highlight=False)
+    return 0

@@ -1,0 +1,229 @@
+"""What would help on one's own images: more of them, more detail, more labels, longer training; and what pays."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfsup.evaluation.scores import proportion
+from selfsup.studies.axis import AXES, Axis
+from selfsup.studies.cells import Cell, Output
+from selfsup.studies.claims import Claim, Verdict, ahead
+from selfsup.studies.recipes import Base, classifier_of, images_of, recipe_of
+from selfsup.studies.works import Weights, task_of
+
+MATTERS = 0.02
+"""A gain whose interval lies below two points is called none."""
+
+
+@dataclass(frozen=True)
+class Chance:
+    """The score of always saying the class that is most frequent among the training images."""
+
+    task: Mapping[str, Any]
+    name: str = "task"
+
+    def run(self, folder: Path, inputs: Mapping[str, Output]) -> Mapping[str, Any]:
+        """Count."""
+        parts = task_of(self.task, self.name).parts
+        most = int(np.bincount(np.asarray(parts.train.labels)).argmax())
+        score = proportion(np.asarray(parts.test.labels) == most)
+        return {"scores": {"chance/top1": {"value": score.value, "low": score.low, "high": score.high, "n": score.n}}}
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something a practitioner asks, and the claim that answers it.
+
+    Args:
+        asks: the question.
+        claim: whose sentence says what was compared.
+        yes: the answer where it holds.
+        no: the answer where the gain is none, or a loss.
+    """
+
+    asks: str
+    claim: Claim
+    yes: str
+    no: str
+
+    def answer(self, found: Verdict) -> str:
+        """In Markdown, with the interval."""
+        if found.value is None:
+            return f"**{self.asks}** Not measured yet."
+        if found.word == "holds":
+            said = self.yes
+        elif found.high is not None and found.high < MATTERS:
+            said = self.no
+        else:
+            said = "Cannot tell from these images and runs."
+        return f"**{self.asks}** {said} ({self.claim.words}: {found.detail})"
+
+
+@AXES.register_module()
+@dataclass(frozen=True, kw_only=True)
+class Advice(Axis):
+    """Small proxies of the axes, on one folder of labelled images.
+
+    Args:
+        base: the self-supervised recipe.
+        images: the training part, with labels.
+        num_images: how many they are.
+        num_classes: C.
+        steps: of each training.
+        off_the_shelf: weights to compare with, such as ``timm:resnet18``.
+    """
+
+    base: Base
+    images: Mapping[str, Any]
+    num_images: int
+    num_classes: int
+    steps: int = 300
+    off_the_shelf: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def label_counts(self) -> dict[str, int]:
+        """1 %, 10 %, half and all of the labels, as far as there are two for each class."""
+        shares = {"1 %": 0.01, "10 %": 0.1, "50 %": 0.5, "100 %": 1.0}
+        counts = {name: round(share * self.num_images) for name, share in shares.items()}
+        return {name: count for name, count in counts.items() if count >= 2 * self.num_classes or name == "100 %"}
+
+    def __call__(self, seed: int) -> Sequence[Cell]:
+        """What tells most first."""
+        return list(self._cells(seed))
+
+    def _changes(self, factor: int = 1) -> dict[str, Any]:
+        return {"train_cfg.max_steps": factor * self.steps, "param_scheduler.warmup_steps": factor * self.steps // 10}
+
+    def _cells(self, seed: int) -> Iterator[Cell]:
+        def pretrain(name: str, images: Mapping[str, Any], *, factor: int = 1) -> Cell:
+            return self.pretrain(name, self.base, self._changes(factor), images=images, seed=seed)
+
+        def linear(name: str, weights: Cell, *, labels: str = "100 %", task: Mapping[str, Any] | None = None) -> Cell:
+            given = {**(task or self.task), "max_train": self.label_counts[labels]}
+            about = {"what": name, "labels": labels}
+            return self.evaluate(f"{name}/{labels} labels", {"weights": weights}, about, task=given, seed=seed)
+
+        yield Cell(f"chance/seed{seed}", Chance(self.task, self.task_name), factors={"what": "chance"}, seed=seed)
+        whole = pretrain("all images", self.images)
+        for labels in reversed(self.label_counts):
+            yield linear("all images", whole, labels=labels)
+        yield linear("half of the images", pretrain("half of the images", images_of(self.images, 0.5)))
+        recipe = recipe_of(self.base, images=self.images, seed=seed)
+        for labels, count in self.label_counts.items():
+            classifier = classifier_of(
+                recipe,
+                images=self.images,
+                count=None if labels == "100 %" else count,
+                num_classes=self.num_classes,
+                steps=self.steps,
+            )
+            about = {"what": "scratch", "labels": labels}
+            yield self.train(f"scratch/{labels} labels", classifier, about, weights=None, seed=seed)
+        yield linear("coarse", pretrain("coarse", _coarse(self.images)), task=self._coarse_task())
+        yield linear("twice as long", pretrain("twice as long", self.images, factor=2))
+        for spec in self.off_the_shelf:
+            yield linear(spec, Cell(f"weights/{spec}", Weights(spec)))
+
+    def _coarse_task(self) -> dict[str, Any]:
+        return {**self.task, **{part: _coarse(self.task[part]) for part in ("train", "val", "test")}}
+
+    def questions(self) -> list[Question]:
+        """All of them."""
+        whole = {"what": "all images", "labels": "100 %"}
+        asked = [
+            Question(
+                "Do the images show what the labels say?",
+                ahead(
+                    "a classifier on frozen features beats guessing",
+                    whole,
+                    {"what": "chance"},
+                    self.score,
+                    "chance/top1",
+                ),
+                "Yes.",
+                "No: the labels cannot be told from the images; look at them before anything else.",
+            ),
+            Question(
+                "Would more images help?",
+                self._ahead(
+                    "all images beat half of them in pretraining", whole, whole | {"what": "half of the images"}
+                ),
+                "Probably: going from half of them to all still gained.",
+                "Hardly: half of them did as well.",
+            ),
+            Question(
+                "Would more detail help?",
+                self._ahead("images as they are beat those of half the resolution", whole, whole | {"what": "coarse"}),
+                "Detail matters: at half the resolution accuracy falls, so sharper images may help too.",
+                "Hardly: at half the resolution it works as well.",
+            ),
+            Question(
+                "Would longer training help?",
+                self._ahead("twice as many steps beat these", whole | {"what": "twice as long"}, whole),
+                "Yes: twice as many steps gained.",
+                "Hardly: twice as many steps gained nothing.",
+            ),
+        ]
+        if "50 %" in self.label_counts:
+            asked.append(
+                Question(
+                    "Would more labels help?",
+                    self._ahead("all labels beat half of them", whole, whole | {"labels": "50 %"}),
+                    "Probably: going from half of them to all still gained.",
+                    "Hardly: half of them did as well.",
+                )
+            )
+        for labels in self.label_counts:
+            words = (
+                f"with {labels} of the labels, a linear classifier on pretrained features beats training from scratch"
+            )
+            here = {"labels": labels}
+            compared = ahead(
+                words, here | {"what": "all images"}, here | {"what": "scratch"}, self.score, self.own_score
+            )
+            asked.append(
+                Question(
+                    f"Does pretraining pay with {labels} of the labels?", compared, "Yes.", "Not in runs this short."
+                )
+            )
+        for spec in self.off_the_shelf:
+            words = f"{spec} beats pretraining on these images"
+            asked.append(
+                Question(
+                    f"Are weights off the shelf ({spec}) better?",
+                    self._ahead(words, whole | {"what": spec}, whole),
+                    "Yes: start from them.",
+                    "No: your own pretraining is at least as good.",
+                )
+            )
+        return asked
+
+    def _ahead(self, words: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Claim:
+        return ahead(words, first, second, self.score)
+
+    def claims(self) -> Sequence[Claim]:
+        """Those that answer the questions."""
+        return [question.claim for question in self.questions()]
+
+
+def _coarse(images: Mapping[str, Any]) -> dict[str, Any]:
+    """Images of half the resolution, as large as before."""
+    return {
+        "type": "Corrupted",
+        "source": dict(images),
+        "corruption": {"type": "LowResolution", "factor": 2, "up": "bilinear"},
+    }
+
+
+def advice_page(axis: Advice, verdicts: Sequence[Verdict], name: str) -> str:
+    """The answers, in Markdown."""
+    answers = [question.answer(found) for question, found in zip(axis.questions(), verdicts, strict=True)]
+    notes = (
+        f"{axis.num_images:,} images to train on, {axis.num_classes} classes; trainings of {axis.steps} steps. These "
+        "are short proxies: they say in which direction things go, not how far. Intervals are 95 %, over seeds and "
+        f"test images; a gain surely below {100 * MATTERS:g} points is called none. No test image was in any training."
+    )
+    return "\n".join([f"# Advice on {name}", "", *(f"- {answer}" for answer in answers), "", notes, ""])

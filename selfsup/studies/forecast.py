@@ -1,0 +1,201 @@
+"""How long cells will take: from cells of the same kind that are done, else from first steps, measured once."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+
+from selfsup.config import Recipe
+from selfsup.data.sampler import steps_per_epoch
+from selfsup.errors import ConfigError, under
+from selfsup.evaluation import Representation
+from selfsup.evaluation.build import build_evaluators, run_contract
+from selfsup.ops.dist import local_device
+from selfsup.ops.files import write_record
+from selfsup.planning.budget import Pace, measure
+from selfsup.registry import BACKBONES, DATASETS, METHODS, TRANSFORMS
+from selfsup.studies.cells import DONE, Cell, plain
+from selfsup.studies.works import Evaluate, Pretrain, Train, task_of
+
+PACES = "paces.json"
+REHEARSAL = 60.0
+"""Seconds of the budget that a rehearsal is told, of which it takes a small share."""
+MOST_REHEARSED = 20_000
+"""Images of a task that is evaluated for a forecast; for a larger one the first evaluation tells."""
+
+
+@dataclass
+class Forecast:
+    """Predicted seconds of cells; what was measured lies in the study's folder.
+
+    Args:
+        root: of the study.
+        say: told what is measured, a line each.
+    """
+
+    root: Path
+    say: Callable[[str], object] = print
+    _done: dict[str, dict[str, float]] = field(default_factory=dict)
+    _sizes: dict[str, int] = field(default_factory=dict)
+    _cells: Sequence[Cell] = ()
+    _looked: float = 0.0
+
+    def measure(self, cells: Sequence[Cell]) -> None:
+        """Measure the first steps of every kind of cell that nothing is known about."""
+        self.look(cells)
+        known = self._paces()
+        for cell in cells:
+            key = kind_of(cell)
+            if key is None or key in known or _digest([key, self._amount(cell)]) in self._done:
+                continue
+            found = self._measured(cell)
+            if found is not None:
+                known[key] = found
+                self.root.mkdir(parents=True, exist_ok=True)
+                write_record(self.root / PACES, json.dumps(known, indent=1) + "\n")
+
+    def check_images(self, cells: Sequence[Cell]) -> None:
+        """Build every data set that is trained on, and every task, before anything is trained.
+
+        Raises:
+            ConfigError, DataError: naming the cell whose images are not there or too few, or whose evaluators do not
+                fit the task.
+        """
+        fine: set[str] = set()
+        for cell in cells:
+            if isinstance(cell.work, Pretrain | Train):
+                with under(cell.name):
+                    self.num_images(cell.work.recipe["train_dataloader"]["dataset"])
+            if isinstance(cell.work, Evaluate) and (key := _digest(plain(cell.work))) not in fine:
+                fine.add(key)
+                with under(cell.name):
+                    _check_task(cell.work)
+
+    def look(self, cells: Sequence[Cell]) -> None:
+        """Take note of how long the cells took that are done."""
+        self._cells, self._looked = cells, time.monotonic()
+        for cell in cells:
+            path, key = cell.folder(self.root) / DONE, kind_of(cell)
+            if key is not None and path.is_file():
+                took = json.loads(path.read_text(encoding="utf-8"))["seconds"]
+                self._done.setdefault(_digest([key, self._amount(cell)]), {})[cell.identity] = took
+
+    def current(self, cell: Cell) -> float | None:
+        """:meth:`seconds`, with what cells have taken that were done since, looked at once a second."""
+        if time.monotonic() - self._looked > 1:
+            self.look(self._cells)
+        return self.seconds(cell)
+
+    def seconds(self, cell: Cell) -> float | None:
+        """Of a whole cell; None if nothing is known."""
+        key = kind_of(cell)
+        if key is None:
+            return 0.0
+        if took := self._done.get(_digest([key, self._amount(cell)])):
+            return mean(took.values())
+        pace = self._paces().get(key)
+        if pace is None or "steps" in pace:
+            return pace and float(pace["seconds"])
+        known, steps = Pace(**pace), self._amount(cell)
+        saves = math.ceil(steps / known.steps_per_epoch) if known.steps_per_epoch >= 50 else steps / 50
+        return known.start + steps * known.step + saves * known.checkpoint + known.end
+
+    def num_images(self, dataset: Any) -> int:
+        """Of a data set, which is built for it once."""
+        key = _digest(dataset)
+        if key not in self._sizes:
+            self._sizes[key] = len(DATASETS.build(dataset))
+        return self._sizes[key]
+
+    def _amount(self, cell: Cell) -> int:
+        """Updates of a training; 0 of an evaluation, whose task is part of its kind."""
+        if not isinstance(cell.work, Pretrain | Train):
+            return 0
+        recipe = cell.work.recipe
+        if steps := recipe["train_cfg"].get("max_steps"):
+            return int(steps)
+        loader = recipe["train_dataloader"]
+        count = self.num_images(loader["dataset"])
+        accumulate = recipe["optim_wrapper"].get("accumulative_counts", 1)
+        return recipe["train_cfg"]["max_epochs"] * steps_per_epoch(count, loader["batch_size"], 1, accumulate)
+
+    def _measured(self, cell: Cell) -> dict[str, Any] | None:
+        self.say(f"measuring first steps: {cell.name}")
+        if isinstance(cell.work, Pretrain | Train):
+            return asdict(measure(Recipe.of({**cell.work.recipe, "seed": 0}), budget=REHEARSAL))
+        assert isinstance(cell.work, Evaluate)
+        parts = task_of(cell.work.task, cell.work.name).parts
+        if sum(len(part) for part in (parts.train, parts.val, parts.test) if part is not None) > MOST_REHEARSED:
+            return None
+        return _evaluation(cell, cell.work)
+
+    def _paces(self) -> dict[str, Any]:
+        path = self.root / PACES
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _evaluation(cell: Cell, work: Evaluate) -> dict[str, Any] | None:
+    """What an evaluation takes with weights that are not trained yet."""
+    pretrained = [needed.work for needed in cell.needs.values() if isinstance(needed.work, Pretrain)]
+    if not pretrained:
+        return None
+    recipe = Recipe.of(pretrained[0].recipe)
+    began = time.monotonic()
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        method: Any = METHODS.build(recipe.model)
+        views = TRANSFORMS.build(dict(recipe.train_dataloader.views))
+        contract = run_contract(recipe.input_contract, method, views)
+        backbone = BACKBONES.build(dict(recipe.model["backbone"])).eval().to(local_device(None))
+    work.scores(Representation(backbone, contract, name="untrained"), None)
+    return {"seconds": (time.monotonic() - began) * len(cell.needs), "steps": 0}
+
+
+def _check_task(work: Evaluate) -> None:
+    """Reject evaluators that do not fit the task; a battery would leave them out, and the cell would be empty."""
+    evaluators, _ = build_evaluators({name: dict(each) for name, each in work.evaluators.items()})
+    for task in task_of(work.task, work.name).tests():
+        for name, evaluator in evaluators.items():
+            if reason := task.fits(evaluator.needs):
+                raise ConfigError.at(
+                    f"evaluators.{name}", f"cannot evaluate {task.name}: {reason}", got=evaluator.protocol
+                )
+
+
+def kind_of(cell: Cell) -> str | None:
+    """What the pace of a cell depends on; None for a cell that takes no time."""
+    work = cell.work
+    if isinstance(work, Evaluate):
+        networks = [
+            needed.work.recipe["model"]["backbone"]
+            for needed in cell.needs.values()
+            if isinstance(needed.work, Pretrain)
+        ]
+        return _digest(["evaluate", plain(work), networks])
+    if not isinstance(work, Pretrain | Train):
+        return None
+    loader, model = work.recipe["train_dataloader"], work.recipe["model"]
+    views = {key: value for key, value in loader["views"].items() if key in ("type", "size", "sizes", "counts")}
+    return _digest(
+        [model["type"], model.get("backbone"), loader["batch_size"], views, _types(loader["dataset"])]
+        + ([work.name, plain(work.task)] if isinstance(work, Train) else [])
+    )
+
+
+def _types(dataset: Any) -> list[str]:
+    """The types in a nested dict, without what only chooses images."""
+    if isinstance(dataset, dict):
+        own = [dataset["type"]] if dataset.get("type") not in (None, "Subset") else []
+        return own + [each for value in dataset.values() for each in _types(value)]
+    return [each for value in dataset for each in _types(value)] if isinstance(dataset, list | tuple) else []
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(plain(value), sort_keys=True).encode(), digest_size=8).hexdigest()
