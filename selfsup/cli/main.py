@@ -22,6 +22,7 @@ VERBS = {
     "export": "export",
     "embed": "embed",
     "similar": "similar",
+    "shard": "shard",
     "list": "listing",
     "show": "show",
     "new-plugin": "new_plugin",

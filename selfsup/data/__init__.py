@@ -11,6 +11,7 @@ from selfsup.data.selection import AllBut, Subset
 from selfsup.data.sources.image_list import ImageList
 from selfsup.data.sources.scenes import Scenes
 from selfsup.data.sources.source import ImageSource, LabelSets, Relabeled, join_classes
+from selfsup.data.sources.web_shards import WebShards
 from selfsup.data.splits import Split, split
 from selfsup.data.standard import Standard
 from selfsup.data.transforms import (
@@ -79,6 +80,7 @@ __all__ = [
     "SwAVViews",
     "Transform",
     "ViewDataset",
+    "WebShards",
     "build_loader",
     "collate_views",
     "decode_image",
