@@ -258,7 +258,7 @@ def _joined(
         texts = {text for table in tables.values() for text in table.header["classes"]}
         if not texts:
             raise DataError.at("labels", f"no image of {base} has a label", got=labels, expected="use labels=None")
-        given = list(classes) if classes is not None else _manifest_classes(base) if labels == "cls" else None
+        given = list(classes) if classes is not None else manifest_classes(base) if labels == "cls" else None
         found, by_position = _class_names(texts, given, positions_first=labels == "cls")
     digest = hashlib.blake2b(digest_size=16)
     for name in names:
@@ -295,7 +295,8 @@ def _class_names(texts: set[str], given: list[str] | None, *, positions_first: b
     return given, False
 
 
-def _manifest_classes(base: Path) -> list[str] | None:
+def manifest_classes(base: Path) -> list[str] | None:
+    """The names of the classes that ``selfsup shard`` has written beside its shards; None for none."""
     try:
         return json.loads((base / MANIFEST).read_text(encoding="utf-8")).get("classes")
     except (OSError, ValueError, AttributeError):
