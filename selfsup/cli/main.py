@@ -23,6 +23,7 @@ VERBS = {
     "embed": "embed",
     "similar": "similar",
     "shard": "shard",
+    "plan": "plan",
     "list": "listing",
     "show": "show",
     "new-plugin": "new_plugin",
