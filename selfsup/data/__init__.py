@@ -10,6 +10,7 @@ from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.selection import AllBut, Subset
 from selfsup.data.sources.image_list import ImageList
 from selfsup.data.sources.scenes import Scenes
+from selfsup.data.sources.shard_stream import ShardStream
 from selfsup.data.sources.source import ImageSource, LabelSets, Relabeled, join_classes
 from selfsup.data.sources.web_shards import WebShards
 from selfsup.data.splits import Split, split
@@ -69,6 +70,7 @@ __all__ = [
     "Relabeled",
     "Resize",
     "Scenes",
+    "ShardStream",
     "SimCLRViews",
     "Sobel",
     "Solarize",

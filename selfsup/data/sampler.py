@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
-from selfsup.errors import DataError, require
+from selfsup.errors import ConfigError, DataError, require
 
 # Chi-square over 2,000 epochs: 4 rounds leave the orders of 5 or 10 images far from even, 8 those of 5 still a little.
 _ROUNDS = 12
@@ -169,8 +169,10 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         accumulate: micro-batches per optimizer step; each is one batch of this sampler.
         shard_starts: of images that lie in shards, see :class:`ShardPermutation`; with ``shards_at_once``.
         shards_at_once: work through so many shards at a time; None permutes all images.
+        in_order: take the images one after the other, once, as of a stream that has its own order.
 
     Raises:
+        ConfigError: if more than one pass over a stream is asked for.
         DataError: if the data do not fill a single step, or do not lie in shards of which some are to be read at once.
     """
 
@@ -187,6 +189,7 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         accumulate: int = 1,
         shard_starts: np.ndarray | None = None,
         shards_at_once: int | None = None,
+        in_order: bool = False,
     ) -> None:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in [0, {world_size}), got {rank}")
@@ -207,7 +210,15 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         self.accumulate = accumulate
         self.shard_starts = shard_starts
         self.shards_at_once = shards_at_once
+        self.in_order = in_order
         self.steps_per_epoch = steps_per_epoch(length, batch_size, world_size, accumulate)
+        if in_order and total_steps > self.steps_per_epoch:
+            raise ConfigError.at(
+                "train_cfg",
+                "a stream is passed over once",
+                got=total_steps,
+                expected=f"{self.steps_per_epoch} steps at most",
+            )
 
     def __len__(self) -> int:
         return max(0, self.total_steps - self.start_step) * self.accumulate
@@ -223,7 +234,8 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
             for micro_batch in range(self.accumulate):
                 slices = (step_in_epoch * self.accumulate + micro_batch) * self.world_size + self.rank
                 positions = np.arange(slices * self.batch_size, (slices + 1) * self.batch_size)
-                yield [(epoch, index) for index in permutation(positions).tolist()]
+                indices = positions if self.in_order else permutation(positions)
+                yield [(epoch, index) for index in indices.tolist()]
 
     def _permutation(self, epoch: int) -> FeistelPermutation | ShardPermutation:
         if self.shards_at_once is None or self.shard_starts is None:

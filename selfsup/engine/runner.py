@@ -305,6 +305,7 @@ class Runner(MMEngineRunner):
             accumulate=self.accumulate,
             shard_starts=getattr(self.train_images, "shard_starts", None),
             shards_at_once=loader.shards_at_once,
+            in_order=getattr(self.train_images, "in_order", False),
         )
         batches = build_loader(
             self.view_dataset,

@@ -17,7 +17,7 @@ from selfsup.errors import DecodeError
 from selfsup.registry import DATASETS
 
 MAX_BYTES = 1 << 28  # of an encoded image
-_OPEN_SHARDS = 64  # the usual limit of open files is 1,024, of which others need some
+OPEN_SHARDS = 64  # the usual limit of open files is 1,024, of which others need some
 
 
 @DATASETS.register_module()
@@ -79,8 +79,8 @@ class WebShards:
         self._open_anew()
 
     def _open_anew(self) -> None:
-        self._tables = _Recent(self._open_table, _OPEN_SHARDS)
-        self._tars = _Recent(self._open_tar, _OPEN_SHARDS)
+        self._tables: Recent[int, _Table] = Recent(self._open_table, OPEN_SHARDS)
+        self._tars: Recent[int, OpenTar] = Recent(self._open_tar, OPEN_SHARDS)
 
     @property
     def labels(self) -> "ShardLabels | None":
@@ -159,8 +159,8 @@ class WebShards:
         file = index_file(Path(self.catalog.index), self.catalog.names[shard], self._labels)
         return _Table(PathTable(file), self.catalog)
 
-    def _open_tar(self, shard: int) -> "_Tar":
-        return _Tar(os.path.join(self.catalog.base, self.catalog.names[shard]))
+    def _open_tar(self, shard: int) -> "OpenTar":
+        return OpenTar(os.path.join(self.catalog.base, self.catalog.names[shard]))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_tables", "_tars")}
@@ -214,7 +214,7 @@ class _Table:
         self.labels = None if numbers is None else class_positions(keys.header["classes"], catalog)[numbers]
 
 
-class _Tar:
+class OpenTar:
     """A shard that is open for reading, until nobody uses it."""
 
     def __init__(self, path: str) -> None:
@@ -226,23 +226,25 @@ class _Tar:
             os.close(self.descriptor)
 
 
+Shard = TypeVar("Shard", int, str)
 Opened = TypeVar("Opened")
 
 
-class _Recent(Generic[Opened]):
+class Recent(Generic[Shard, Opened]):
     """What was opened last stays open."""
 
-    def __init__(self, opened: Callable[[int], Opened], most: int) -> None:
-        self._opened, self._most = opened, most
-        self._kept: OrderedDict[int, Opened] = OrderedDict()
+    def __init__(self, opened: Callable[[Shard], Opened], most: int) -> None:
+        self._opened: Callable[[Shard], Opened] = opened
+        self._most = most
+        self._kept: OrderedDict[Shard, Opened] = OrderedDict()
         self._lock = Lock()
 
-    def __getitem__(self, number: int) -> Opened:
+    def __getitem__(self, shard: Shard) -> Opened:
         with self._lock:
-            if number in self._kept:
-                self._kept.move_to_end(number)
+            if shard in self._kept:
+                self._kept.move_to_end(shard)
             else:
-                self._kept[number] = self._opened(number)
+                self._kept[shard] = self._opened(shard)
                 if len(self._kept) > self._most:
                     self._kept.popitem(last=False)
-            return self._kept[number]
+            return self._kept[shard]
