@@ -1,10 +1,11 @@
 """SEER, RegNetY-256GF, as it was trained: on shards of images that come and go, in one pass.
 
 Paper: Goyal et al. 2021, arXiv:2103.01988, section 4: images are kept for 90 days at most, so that the data are
-refreshed while the model trains. ``seer_regnety256`` in everything else. Not run here.
+refreshed while the model trains. Reported: as for ``seer_regnety256``, whose recipe this is. Not run here.
 
-``data/stream`` is a folder to which finished WebDataset tars are added, and from which old ones are taken away; the log
-says which images were the run's. Nothing is evaluated on the way, for no image may be looked at twice.
+Sized for 512 GPUs with 16 images each. ``data/stream`` is a folder to which finished WebDataset tars are added, and
+from which old ones are taken away; the log says which images were the run's. Nothing is evaluated on the way, for no
+image may be looked at twice.
 
 Command: tools/slurm_train.sh PARTITION seer configs/swav/seer_regnety256_stream.py
 """

@@ -8,6 +8,7 @@ and the log alone.
 """
 
 import json
+import logging
 import os
 import time
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from selfsup.ops.locks import held
 from selfsup.registry import DATASETS
 
 _LOOK_AGAIN = 1.0  # seconds between two looks at the folder
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,11 @@ class ShardStream:
         return self.num_images
 
     def name(self, index: int) -> str:
-        """The shard and the key in it; waits for the image as :meth:`image` does."""
-        shard, row = self.place(index)
+        """The shard and the key in it; waits for the image as :meth:`image` does. Of one that never came its number."""
+        try:
+            shard, row = self.place(index)
+        except DataError:
+            return f"image {index} of the stream"
         return f"{printable(shard).removesuffix('.tar')}/{printable(self._tables[shard][row])}"
 
     def image(self, index: int) -> np.ndarray:
@@ -176,7 +182,7 @@ class ShardStream:
             IndexError: if the stream is not to have so many.
             DataError: if it has ended before.
         """
-        index = range(self.num_images)[int(index)]
+        index, waited = range(self.num_images)[int(index)], False
         while not self.generations or index >= self.generations[-1].end:
             self._read_log()
             if self.generations and index < self.generations[-1].end:
@@ -190,6 +196,9 @@ class ShardStream:
                     "resume when there are new shards"
                 )
             if not grown:
+                if not waited:
+                    logger.warning("%s: waiting for image %s; there are %s so far", self.root, index, self._end)
+                waited = True
                 time.sleep(_LOOK_AGAIN)
         firsts = [generation.first for generation in self.generations]
         return self.generations[int(np.searchsorted(firsts, index, side="right")) - 1].place(index)
