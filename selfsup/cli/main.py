@@ -24,6 +24,7 @@ VERBS = {
     "similar": "similar",
     "shard": "shard",
     "plan": "plan",
+    "doctor": "doctor",
     "list": "listing",
     "show": "show",
     "new-plugin": "new_plugin",
