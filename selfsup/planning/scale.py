@@ -346,6 +346,8 @@ def print_scale(plan: ScalePlan, console: Console, *, bandwidth: float | None = 
         plan: what to show.
         console: where.
         bandwidth: bytes a second that each process can send; None leaves times out.
+
+    "Stages again" are those whose activations are computed again in the backward pass; "fit" is the images per process.
     """
     run = Table(show_header=False, title="run", title_justify="left")
     run.add_row("processes", f"{plan.processes:,}")
@@ -365,13 +367,13 @@ def print_scale(plan: ScalePlan, console: Console, *, bandwidth: float | None = 
     console.print(run)
     if plan.activations:
         sides = sorted({side for sizes in plan.activations.values() for side in sizes}, reverse=True)
-        table = Table("checkpointed stages", *(f"{side} px" for side in sides), title="activations of the backbone")
+        table = Table("stages again", *(f"{side} px" for side in sides), title="activations of the backbone")
         for stages, sizes in plan.activations.items():
             table.add_row(_stage_names(stages), *(_shown(sizes[side]) for side in sides))
         console.print(table)
     if plan.ways:
         names = list(dict.fromkeys(name for way in plan.ways for name in way.parts))
-        table = Table("checkpointed stages", "split", *names, "total", "largest batch", title="memory of a process")
+        table = Table("stages again", "split", *names, "total", "fit", title="memory of a process", padding=0)
         for way in plan.ways:
             bytes_of = [_shown(way.parts[name]) if name in way.parts else "" for name in names]
             batch = "" if way.largest_batch is None else str(way.largest_batch)
@@ -383,7 +385,7 @@ def print_scale(plan: ScalePlan, console: Console, *, bandwidth: float | None = 
 
 
 def _stage_names(stages: Sequence[int]) -> str:
-    return ", ".join(map(str, stages)) or "none"
+    return ",".join(map(str, stages)) or "none"
 
 
 def _shown(size: float | None) -> str:

@@ -272,3 +272,37 @@ def test_files_that_cannot_be_read_are_counted_and_left_out(tmp_path: Path) -> N
     assert (report.images, report.unreadable) == (1, 1)
     shards = WebShards(tmp_path / "out")
     assert (len(shards), shards.catalog.failed) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a.json": b" " * (2 << 20), "a.png": b"x"},
+        {"a.json": b"[" * 100_000, "a.png": b"x"},
+        {"a.json": b'{"kind"', "a.png": b"x"},
+        {"a.png": b"x", "b.png": b"y", "a.PNG": b"z"},
+    ],
+    ids=["a huge label", "a deep one", "a broken one", "a key twice"],
+)
+def test_what_others_wrote_is_bounded(files: dict[str, bytes], tmp_path: Path) -> None:
+    with pytest.raises(DataError) as raised:
+        WebShards(write_tar(tmp_path / "t.tar", files), "kind")
+    assert raised.value.problems[0].path == "root"
+
+
+def test_an_image_of_absurd_size_is_not_read(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selfsup.data.sources.web_shards.MAX_BYTES", 10)
+    with pytest.raises(DecodeError):
+        WebShards(shards).image(0)
+
+
+def test_a_kept_catalog_leads_to_no_shard_that_is_not_there(shards: Path, tmp_path: Path) -> None:
+    for file in (shards / ".selfsup-index").glob("catalog-*"):
+        file.unlink()
+    expected = WebShards(shards).catalog.names
+    write_tar(tmp_path / "outside.tar", {"secret.png": encoded(0)})
+    (file,) = (shards / ".selfsup-index").glob("catalog-*.json")
+    told = json.loads(file.read_text())
+    told["catalog"]["names"][0] = "../outside.tar"
+    file.write_text(json.dumps(told))
+    assert WebShards(shards).catalog.names == expected

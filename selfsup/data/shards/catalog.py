@@ -154,7 +154,7 @@ def make_catalog(
     file = folder / f"catalog-{key}.json"
     try:
         with one_at_a_time(file):
-            if (kept := _kept(file, made_from)) is not None:
+            if (kept := _kept(file, base, folder, made_from)) is not None:
                 return kept
             tables, damaged = _indexed(base, folder, stamps, labels, leave_out_damaged)
             catalog = _joined(base, folder, tables, labels, classes)
@@ -192,10 +192,13 @@ def _index_folder(base: Path, index: str | os.PathLike[str] | None) -> Path:
     return file.with_suffix(".index")
 
 
-def _kept(file: Path, made_from: dict) -> Catalog | None:
+def _kept(file: Path, base: Path, folder: Path, made_from: dict) -> Catalog | None:
+    """What is kept, unless it was made of something else; it names no shard that is not there."""
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
-        return Catalog(**told["catalog"]) if told["made_from"] == made_from else None
+        catalog = Catalog(**told["catalog"])
+        same = told["made_from"] == made_from and (catalog.base, catalog.index) == (os.fspath(base), os.fspath(folder))
+        return catalog if same and set(catalog.names) <= made_from["shards"].keys() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

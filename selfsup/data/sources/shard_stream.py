@@ -164,7 +164,7 @@ class ShardStream:
             table = self._tables[shard]
             offsets, sizes = table.array("image_offsets"), table.array("image_sizes")
             assert offsets is not None and sizes is not None
-            if sizes[row] > MAX_BYTES:
+            if not 0 <= sizes[row] <= MAX_BYTES:
                 raise DecodeError(f"{shard}: an image of {sizes[row]:,} bytes, at most {MAX_BYTES:,} are read")
             os.stat(self.root / shard)  # taken away, it may still be open here
             tar = self._tars[shard]

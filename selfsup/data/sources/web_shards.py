@@ -128,7 +128,7 @@ class WebShards:
         shard, row = self.place(index)
         table = self._tables[shard]
         size = int(table.sizes[row])
-        if size > MAX_BYTES:
+        if not 0 <= size <= MAX_BYTES:
             raise DecodeError(f"{self.name(index)}: {size:,} bytes, at most {MAX_BYTES:,} are read")
         try:
             tar = self._tars[shard]
