@@ -197,6 +197,14 @@ def test_an_index_may_lie_elsewhere_and_says_the_same(shards: Path, tmp_path: Pa
     assert not (shards / ".selfsup-index").exists()
 
 
+def test_an_index_that_may_only_be_read_is_taken_over(shards: Path, tmp_path: Path) -> None:
+    expected = WebShards(shards)
+    beside = shards / ".selfsup-index" / "00001.tar.none.index"
+    source = WebShards(shards, index=tmp_path / "index")
+    assert (tmp_path / "index" / beside.name).read_bytes() == beside.read_bytes()
+    assert source.digest == expected.digest and np.array_equal(source.image(5), expected.image(5))
+
+
 def test_a_shard_that_is_replaced_gone_or_shorter_gives_unreadable_images(shards: Path) -> None:
     images = WebShards(shards)
     write_tar(shards / "00000.tar", {"x.png": encoded(0)})

@@ -5,12 +5,14 @@ import json
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -27,7 +29,7 @@ from selfsup.data.sources.source import printable
 from selfsup.data.sources.table_store import default_file, one_at_a_time, prepare_default_folder
 from selfsup.errors import DataError, nearest
 from selfsup.ops.cpus import available_cpus
-from selfsup.ops.files import write_whole
+from selfsup.ops.files import whole_file, write_whole
 from selfsup.ops.progress import progress_bar
 
 INDEX_FOLDER = ".selfsup-index"
@@ -139,27 +141,24 @@ def make_catalog(
         DataError: if there are no shards, one is damaged, or the index cannot be written.
     """
     base, names = find_shards(root)
-    stamps, unfinished, failed = dict[str, list[int]](), list[str](), 0
-    told = {name: status_of(base / name) for name in names}
-    for name in names:
-        if told[name] is None and any(told.values()):
-            unfinished.append(name)
-            continue
-        failed += _failed(told[name])
-        stamps[name] = shard_stamp(os.stat(base / name))
     folder = _index_folder(base, index)
-    made_from = {"version": VERSION, "labels": labels, "classes": classes and list(classes), "shards": stamps}
-    made_from["leave_out_damaged"] = leave_out_damaged
     key = hashlib.blake2b(f"{base.resolve()}\n{os.fspath(root)}\n{labels}".encode(), digest_size=8).hexdigest()
     file = folder / f"catalog-{key}.json"
+    told = _statuses(base, names, _read(file).get("told"))
+    has_status = any(failed is not None for _, failed in told.values())
+    unfinished = [name for name, (_, failed) in told.items() if failed is None and has_status]
+    stamps = {name: stamp for name, (stamp, _) in told.items() if name not in set(unfinished)}
+    made_from = {"version": VERSION, "labels": labels, "classes": classes and list(classes), "shards": stamps}
+    made_from["leave_out_damaged"] = leave_out_damaged
     try:
         with one_at_a_time(file):
             if (kept := _kept(file, base, folder, made_from)) is not None:
                 return kept
             tables, damaged = _indexed(base, folder, stamps, labels, leave_out_damaged)
             catalog = _joined(base, folder, tables, labels, classes)
-            catalog.unfinished, catalog.damaged, catalog.failed = unfinished, damaged, failed
-            write_whole(file, json.dumps({"made_from": made_from, "catalog": asdict(catalog)}))
+            catalog.unfinished, catalog.damaged = unfinished, damaged
+            catalog.failed = sum(failed or 0 for _, failed in told.values())
+            write_whole(file, json.dumps({"made_from": made_from, "catalog": asdict(catalog), "told": told}))
     except OSError as error:
         raise DataError.at(
             "index", f"cannot keep the index in {folder}: {error.strerror or error}", expected="name another folder"
@@ -172,11 +171,39 @@ def index_file(folder: Path, shard: str, labels: str | None) -> Path:
     return folder / f"{shard}.{quote(labels, safe='') if labels else 'none'}.index"
 
 
-def _failed(told: dict | None) -> int:
+def _statuses(base: Path, names: Sequence[str], before: Any) -> dict[str, tuple[list[int], int | None]]:
+    """The stamp of each shard, and how many images are on record as failed; None where there is no record of it.
+
+    Args:
+        base: the folder of the shards.
+        names: of the shards.
+        before: what was found the last time, of which what has not changed is taken.
+    """
+    known, found = before if isinstance(before, dict) else {}, dict[str, tuple[list[int], int | None]]()
+    for name in names:
+        stamp = shard_stamp(os.stat(base / name))
+        old = known.get(name)
+        if isinstance(old, list) and len(old) == 2 and old[0] == stamp and isinstance(old[1], int):
+            found[name] = (stamp, old[1])
+        else:
+            told = status_of(base / name)
+            found[name] = (stamp, None if told is None else _failed(told))
+    return found
+
+
+def _failed(told: dict[str, Any]) -> int:
     try:
-        return max(0, int(told["count"]) - int(told["successes"])) if told else 0
+        return max(0, int(told["count"]) - int(told["successes"]))
     except (KeyError, TypeError, ValueError):
         return 0
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _index_folder(base: Path, index: str | os.PathLike[str] | None) -> Path:
@@ -195,11 +222,11 @@ def _index_folder(base: Path, index: str | os.PathLike[str] | None) -> Path:
 def _kept(file: Path, base: Path, folder: Path, made_from: dict) -> Catalog | None:
     """What is kept, unless it was made of something else; it names no shard that is not there."""
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
+        told = _read(file)
         catalog = Catalog(**told["catalog"])
         same = told["made_from"] == made_from and (catalog.base, catalog.index) == (os.fspath(base), os.fspath(folder))
         return catalog if same and set(catalog.names) <= made_from["shards"].keys() else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None
 
 
@@ -214,7 +241,7 @@ def _indexed(
     if missing:
         logger.info("indexing %s shards of %s", f"{len(missing):,}", base)
         with progress_bar(f"indexing {base}", total=len(missing)) as tick, _executor(len(missing)) as executor:
-            jobs = {executor.submit(_index_one, base / name, files[name], labels): name for name in missing}
+            jobs = {executor.submit(_index_one, base, name, files[name], labels): name for name in missing}
             try:
                 for job in as_completed(jobs):
                     if (wrong := job.result()) is not None:
@@ -241,10 +268,15 @@ def _executor(jobs: int) -> Executor:
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
 
-def _index_one(shard: Path, file: Path, labels: str | None) -> str | None:
+def _index_one(base: Path, shard: str, file: Path, labels: str | None) -> str | None:
     """What is wrong with a shard; None if it is indexed now."""
+    beside = index_file(base / INDEX_FOLDER, shard, labels)  # which another user may have made
     try:
-        write_shard_index(shard, file, labels)
+        if beside != file and kept_shard_index(beside, shard_stamp(os.stat(base / shard)), labels) is not None:
+            with whole_file(file) as partial:
+                shutil.copyfile(beside, partial)
+        else:
+            write_shard_index(base / shard, file, labels)
     except ValueError as error:
         return str(error)
     return None
