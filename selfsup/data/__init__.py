@@ -9,6 +9,7 @@ from selfsup.data.preprocess import Preprocess
 from selfsup.data.sampler import StepSampler, steps_per_epoch
 from selfsup.data.selection import AllBut, Subset
 from selfsup.data.sources.image_list import ImageList
+from selfsup.data.sources.mixture import Mixture
 from selfsup.data.sources.scenes import Scenes
 from selfsup.data.sources.shard_stream import ShardStream
 from selfsup.data.sources.source import ImageSource, LabelSets, Relabeled, join_classes
@@ -58,6 +59,7 @@ __all__ = [
     "ImageSource",
     "InputContract",
     "LabelSets",
+    "Mixture",
     "MoCoViews",
     "MultiView",
     "OneBranchViews",

@@ -314,3 +314,21 @@ def test_a_kept_catalog_leads_to_no_shard_that_is_not_there(shards: Path, tmp_pa
     told["catalog"]["names"][0] = "../outside.tar"
     file.write_text(json.dumps(told))
     assert WebShards(shards).catalog.names == expected
+
+
+def test_more_shards_than_files_may_be_open_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selfsup.data.shards.catalog._MANY", 1000)  # no processes
+    resource = pytest.importorskip("resource")
+    first = write_tar(tmp_path / "shards" / "000.tar", {"a.png": encoded(0)})
+    for number in range(1, 300):
+        os.link(first, first.with_name(f"{number:03d}.tar"))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/dev/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 150, limits[1]))
+    try:
+        for _ in range(2):
+            images = WebShards(tmp_path / "shards", index=tmp_path / "index")
+            next((tmp_path / "index").glob("catalog-*.json")).unlink()
+        assert {images.image(index).shape for index in range(300)} == {(12, 16, 3)}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

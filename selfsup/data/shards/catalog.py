@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, overload
 from urllib.parse import quote
 
 import numpy as np
@@ -154,8 +154,8 @@ def make_catalog(
         with one_at_a_time(file):
             if (kept := _kept(file, base, folder, made_from)) is not None:
                 return kept
-            tables, damaged = _indexed(base, folder, stamps, labels, leave_out_damaged)
-            catalog = _joined(base, folder, tables, labels, classes)
+            summaries, damaged = _indexed(base, folder, stamps, labels, leave_out_damaged)
+            catalog = _joined(base, folder, summaries, labels, classes)
             catalog.unfinished, catalog.damaged = unfinished, damaged
             catalog.failed = sum(failed or 0 for _, failed in told.values())
             write_whole(file, json.dumps({"made_from": made_from, "catalog": asdict(catalog), "told": told}))
@@ -232,11 +232,11 @@ def _kept(file: Path, base: Path, folder: Path, made_from: dict) -> Catalog | No
 
 def _indexed(
     base: Path, folder: Path, stamps: dict[str, list[int]], labels: str | None, leave_out_damaged: bool
-) -> tuple[dict[str, PathTable], dict[str, str]]:
-    """The index of every shard that can be read; and what is wrong with the others."""
+) -> tuple[dict[str, "_Summary"], dict[str, str]]:
+    """What the index of every shard says that can be read; and what is wrong with the others."""
     files = {name: index_file(folder, name, labels) for name in stamps}
-    tables = {name: kept_shard_index(files[name], stamp, labels) for name, stamp in stamps.items()}
-    missing = [name for name, table in tables.items() if table is None]
+    found = {name: _summary(kept_shard_index(files[name], stamp, labels)) for name, stamp in stamps.items()}
+    missing = [name for name, summary in found.items() if summary is None]
     damaged = dict[str, str]()
     if missing:
         logger.info("indexing %s shards of %s", f"{len(missing):,}", base)
@@ -257,8 +257,24 @@ def _indexed(
             f"{len(damaged):,} of {len(stamps):,} shards cannot be read, {base / name}: {wrong}",
             expected="make it anew, or remove it, or set leave_out_damaged=True",
         )
-    read = {name: tables[name] or PathTable(files[name]) for name in stamps if name not in damaged}
-    return read, dict(sorted(damaged.items()))
+    whole = [name for name in stamps if name not in damaged]
+    return {name: found[name] or _summary(PathTable(files[name])) for name in whole}, dict(sorted(damaged.items()))
+
+
+class _Summary(NamedTuple):
+    """What is kept of a shard's index while all are looked at: each open table is an open file."""
+
+    num_images: int
+    digest: str
+    classes: list[str]
+
+
+@overload
+def _summary(table: PathTable) -> _Summary: ...
+@overload
+def _summary(table: None) -> None: ...
+def _summary(table: PathTable | None) -> _Summary | None:
+    return None if table is None else _Summary(len(table), table.header["digest"], table.header["classes"])
 
 
 def _executor(jobs: int) -> Executor:
@@ -283,27 +299,26 @@ def _index_one(base: Path, shard: str, file: Path, labels: str | None) -> str | 
 
 
 def _joined(
-    base: Path, folder: Path, tables: dict[str, PathTable], labels: str | None, classes: Sequence[str] | None
+    base: Path, folder: Path, shards: dict[str, _Summary], labels: str | None, classes: Sequence[str] | None
 ) -> Catalog:
-    names = [name for name, table in tables.items() if len(table)]
+    names = [name for name, shard in shards.items() if shard.num_images]
     if not names:
         raise DataError.at("root", f"the shards of {base} hold no images")
     found, by_position = None, False
     if labels is not None:
-        texts = {text for table in tables.values() for text in table.header["classes"]}
+        texts = {text for shard in shards.values() for text in shard.classes}
         if not texts:
             raise DataError.at("labels", f"no image of {base} has a label", got=labels, expected="use labels=None")
         given = list(classes) if classes is not None else manifest_classes(base) if labels == "cls" else None
         found, by_position = _class_names(texts, given, positions_first=labels == "cls")
     digest = hashlib.blake2b(digest_size=16)
     for name in names:
-        header = tables[name].header
-        digest.update(json.dumps([name, header["digest"], header["classes"]]).encode())
+        digest.update(json.dumps([name, shards[name].digest, shards[name].classes]).encode())
     return Catalog(
         base=os.fspath(base),
         index=os.fspath(folder),
         names=names,
-        counts=[len(tables[name]) for name in names],
+        counts=[shards[name].num_images for name in names],
         classes=found,
         by_position=by_position,
         digest=digest.hexdigest(),
