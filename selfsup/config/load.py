@@ -49,7 +49,9 @@ def read_and_check(
 
 
 def use_images(config: dict[str, Any], images: str | Path) -> None:
-    """Point a config, in place, at an ``ImageList`` without labels; its tasks and input contract are of other images.
+    """Point a config, in place, at images without labels; its tasks and input contract are of other images.
+
+    They are an ``ImageList``, or of a folder of shards ``WebShards``.
 
     Raises:
         DataError: if there is no such folder or file.
@@ -59,7 +61,16 @@ def use_images(config: dict[str, Any], images: str | Path) -> None:
         raise DataError(f"{images}: no such folder or file; it must be a folder of images or a list of their paths")
     loader = config.get("train_dataloader")
     if isinstance(loader, dict):
-        loader["dataset"] = {"type": "ImageList", "root": str(root.absolute())}  # found from any folder
+        source = "WebShards" if holds_shards(root) else "ImageList"
+        loader["dataset"] = {"type": source, "root": str(root.absolute())}  # found from any folder
         loader.pop("num_images", None)
     config.pop("tasks", None)
     config.pop("input_contract", None)
+
+
+def holds_shards(root: Path) -> bool:
+    """Whether a folder holds tars and what is written beside them, and nothing else."""
+    if not root.is_dir():
+        return False
+    endings = {entry.suffix for entry in root.iterdir() if not entry.name.startswith(".")}
+    return ".tar" in endings and endings <= {".tar", ".json", ".parquet"}

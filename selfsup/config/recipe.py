@@ -27,6 +27,8 @@ class TrainDataloader:
         num_workers: processes that decode and augment, never more than there are processors; 0 works in the main
             process, None takes a number that fits the machine.
         prefetch_factor: batches that each of those prepares ahead, >= 1; they wait in memory.
+        shards_at_once: of images in shards (``WebShards``), work through so many at a time, so that few are read from a
+            network or a slow disk; None mixes all images.
         max_bad_share: share of images that may be undecodable before the run stops, in [0, 1].
         num_images: size of the data set the recipe was written for, for ``--dry-run``, which reads no data.
     """
@@ -36,6 +38,7 @@ class TrainDataloader:
     views: dict[str, Any]
     num_workers: int | None = None
     prefetch_factor: int = 4
+    shards_at_once: int | None = None
     max_bad_share: float = 0.01
     num_images: int | None = None
 
@@ -312,6 +315,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "train_dataloader.batch_size": (1, inf),
     "train_dataloader.num_workers": (0, inf),
     "train_dataloader.prefetch_factor": (1, inf),
+    "train_dataloader.shards_at_once": (1, inf),
     "train_dataloader.max_bad_share": (0, 1),
     "train_dataloader.num_images": (1, inf),
     "train_cfg.max_epochs": (1, inf),

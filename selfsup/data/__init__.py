@@ -11,8 +11,11 @@ from selfsup.data.selection import AllBut, Pooled, Subset
 from selfsup.data.sources.coco import CocoDetection, VocDetection
 from selfsup.data.sources.crowded_scenes import CrowdedScenes
 from selfsup.data.sources.image_list import ImageList
+from selfsup.data.sources.mixture import Mixture
 from selfsup.data.sources.scenes import Scenes
+from selfsup.data.sources.shard_stream import ShardStream
 from selfsup.data.sources.source import ImageSource, LabelSets, Relabeled, join_classes
+from selfsup.data.sources.web_shards import WebShards
 from selfsup.data.splits import Part, Split, split
 from selfsup.data.standard import Standard
 from selfsup.data.transforms import (
@@ -61,6 +64,7 @@ __all__ = [
     "ImageSource",
     "InputContract",
     "LabelSets",
+    "Mixture",
     "MoCoViews",
     "MultiView",
     "OneBranchViews",
@@ -76,6 +80,7 @@ __all__ = [
     "Resize",
     "ScaleJitterViews",
     "Scenes",
+    "ShardStream",
     "ShortSideViews",
     "SimCLRViews",
     "Sobel",
@@ -89,6 +94,7 @@ __all__ = [
     "Transform",
     "ViewDataset",
     "VocDetection",
+    "WebShards",
     "build_loader",
     "collate_views",
     "decode_image",

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Sampler
 
-from selfsup.errors import DataError, require
+from selfsup.errors import ConfigError, DataError, require
 
 # Chi-square over 2,000 epochs: 4 rounds leave the orders of 5 or 10 images far from even, 8 those of 5 still a little.
 _ROUNDS = 12
+_SHARDS = 0x5A4D  # in the keys of shards, so that they repeat none of images
 _WORD = (1 << 64) - 1  # Python's integers do not wrap around by themselves
 
 
@@ -78,6 +79,48 @@ def _mix(values: Any) -> Any:
     return values ^ values >> 31
 
 
+class ShardPermutation:
+    """A permutation of images in shards that works through a few shards at a time.
+
+    The shards are permuted; so many of them one behind the other are a block, and within a block its images are
+    permuted whole. Whoever reads in this order needs the shards of one block, or of two where they meet.
+
+    Args:
+        starts: the number of each shard's first image, and of all images at the end, int64, shape (S + 1,).
+        shards_at_once: of a block, >= 1; the last block has what is left.
+        key: as of :class:`FeistelPermutation`.
+    """
+
+    def __init__(self, starts: np.ndarray, shards_at_once: int, key: tuple[int, ...]) -> None:
+        self._key = (*key, 0, _SHARDS)
+        order = FeistelPermutation(len(starts) - 1, self._key)(np.arange(len(starts) - 1))
+        self._first = np.asarray(starts, np.int64)[order]  # of each shard, in the order in which they are read
+        sizes = np.diff(starts)[order]
+        self._before = np.concatenate([[0], np.cumsum(sizes)])
+        self._bounds = np.append(self._before[:-1:shards_at_once], self._before[-1])
+        self._blocks: dict[int, FeistelPermutation] = {}
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        """The images at these positions: int64, shape (N,); different positions give different values."""
+        positions = np.asarray(positions, np.int64)
+        block_of = np.searchsorted(self._bounds, positions, side="right") - 1
+        places = np.empty_like(positions)
+        for block in np.unique(block_of).tolist():
+            chosen, start = block_of == block, self._bounds[block]
+            places[chosen] = start + self._permutation(block)(positions[chosen] - start)
+        shard = np.searchsorted(self._before, places, side="right") - 1
+        return self._first[shard] + places - self._before[shard]
+
+    def _permutation(self, block: int) -> FeistelPermutation:
+        if block not in self._blocks:
+            length = int(self._bounds[block + 1] - self._bounds[block])
+            self._blocks = {
+                **dict([*self._blocks.items()][-1:]),
+                block: FeistelPermutation(length, (*self._key, block)),
+            }
+        return self._blocks[block]
+
+
 def steps_per_epoch(length: int, batch_size: int, world_size: int = 1, accumulate: int = 1) -> int:
     """Optimizer steps that one pass over the data makes; what is left over is dropped.
 
@@ -124,9 +167,13 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         world_size: processes.
         rank: which of them this is.
         accumulate: micro-batches per optimizer step; each is one batch of this sampler.
+        shard_starts: of images that lie in shards, see :class:`ShardPermutation`; with ``shards_at_once``.
+        shards_at_once: work through so many shards at a time; None permutes all images.
+        in_order: take the images one after the other, once, as of a stream that has its own order.
 
     Raises:
-        DataError: if the data do not fill a single step.
+        ConfigError: if more than one pass over a stream is asked for.
+        DataError: if the data do not fill a single step, or do not lie in shards of which some are to be read at once.
     """
 
     def __init__(
@@ -140,9 +187,19 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         world_size: int = 1,
         rank: int = 0,
         accumulate: int = 1,
+        shard_starts: np.ndarray | None = None,
+        shards_at_once: int | None = None,
+        in_order: bool = False,
     ) -> None:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in [0, {world_size}), got {rank}")
+        if shards_at_once is not None and shard_starts is None:
+            raise DataError.at(
+                "train_dataloader.shards_at_once",
+                "the images lie in no shards",
+                got=shards_at_once,
+                expected="leave it out",
+            )
         self.length = length
         self.batch_size = batch_size
         self.total_steps = total_steps
@@ -151,20 +208,36 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         self.world_size = world_size
         self.rank = rank
         self.accumulate = accumulate
+        self.shard_starts = shard_starts
+        self.shards_at_once = shards_at_once
+        self.in_order = in_order
         self.steps_per_epoch = steps_per_epoch(length, batch_size, world_size, accumulate)
+        if in_order and total_steps > self.steps_per_epoch:
+            raise ConfigError.at(
+                "train_cfg",
+                "a stream is passed over once",
+                got=total_steps,
+                expected=f"{self.steps_per_epoch} steps at most",
+            )
 
     def __len__(self) -> int:
         return max(0, self.total_steps - self.start_step) * self.accumulate
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         """Batches of (epoch, index)."""
-        permutation: FeistelPermutation | None = None
+        permutation: FeistelPermutation | ShardPermutation | None = None
         permutation_epoch = -1
         for step in range(self.start_step, self.total_steps):
             epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
             if permutation is None or epoch != permutation_epoch:
-                permutation, permutation_epoch = FeistelPermutation(self.length, (self.seed, epoch)), epoch
+                permutation, permutation_epoch = self._permutation(epoch), epoch
             for micro_batch in range(self.accumulate):
                 slices = (step_in_epoch * self.accumulate + micro_batch) * self.world_size + self.rank
                 positions = np.arange(slices * self.batch_size, (slices + 1) * self.batch_size)
-                yield [(epoch, index) for index in permutation(positions).tolist()]
+                indices = positions if self.in_order else permutation(positions)
+                yield [(epoch, index) for index in indices.tolist()]
+
+    def _permutation(self, epoch: int) -> FeistelPermutation | ShardPermutation:
+        if self.shards_at_once is None or self.shard_starts is None:
+            return FeistelPermutation(self.length, (self.seed, epoch))
+        return ShardPermutation(self.shard_starts, self.shards_at_once, (self.seed, epoch))

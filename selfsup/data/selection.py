@@ -257,6 +257,14 @@ class Subset:
         file = getattr(self.dataset, "file", None)
         return file and (lambda index: file(int(self.indices[index])))
 
+    @property
+    def shard_starts(self) -> np.ndarray | None:
+        """Where the shards of the whole source begin among the chosen images; None unless all but some are chosen."""
+        starts = getattr(self.dataset, "shard_starts", None)
+        if starts is None or not isinstance(self.indices, AllBut):
+            return None
+        return starts - np.searchsorted(self.indices.without, starts)
+
     @cached_property
     def digest(self) -> str | None:
         """Text that tells this list of images from others; None where the whole source does not have one."""

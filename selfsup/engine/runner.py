@@ -303,6 +303,9 @@ class Runner(MMEngineRunner):
             start_step=start_step,
             total_steps=self.total_steps,
             accumulate=self.accumulate,
+            shard_starts=getattr(self.train_images, "shard_starts", None),
+            shards_at_once=loader.shards_at_once,
+            in_order=getattr(self.train_images, "in_order", False),
         )
         batches = build_loader(
             self.view_dataset,

@@ -12,11 +12,14 @@ import numpy as np
 import torch
 
 from selfsup.config.batch import effective_batch
+from selfsup.config.load import holds_shards
 from selfsup.config.recipe import Recipe
 from selfsup.data.decode import decode_image
 from selfsup.data.decode.header import read_header
 from selfsup.data.selection import draw
+from selfsup.data.shards.catalog import manifest_classes
 from selfsup.data.sources.image_list import EXTENSIONS, ImageList
+from selfsup.data.sources.web_shards import WebShards
 from selfsup.data.transforms.background import flat_background
 from selfsup.errors import DataError
 from selfsup.ops.files import WORK_DIR_MARKER
@@ -75,12 +78,12 @@ def look(root: Path, *, labels: str | None = "auto", groups: str | None = None) 
     said = ""
     if labels == "auto":
         labels, said = find_labels(root)
-    images = ImageList(root, labels, groups=groups)  # type: ignore[arg-type]
+    images: Any = WebShards(root, labels) if holds_shards(root) else ImageList(root, labels, groups=groups)  # type: ignore[arg-type]
     sides: list[int] = []
     flat: list[bool] = []
     for index in draw(len(images), min(_SAMPLE, len(images))).tolist():
         try:
-            content = Path(images.file(index)).read_bytes()
+            content = images.encoded(index) if isinstance(images, WebShards) else Path(images.file(index)).read_bytes()
             header = read_header(content)
             if len(flat) < _DECODED:
                 flat.append(flat_background(decode_image(content, min_side=SMALL_SIDE)) is not None)
@@ -105,6 +108,9 @@ def find_labels(root: Path) -> tuple[str | None, str]:
     Returns:
         ``'folder'``, ``'column'`` or None; what was found, empty where nothing looks like labels.
     """
+    if holds_shards(root):
+        named = manifest_classes(root)
+        return ("cls", f"labels: those of {len(named):,} classes that stand beside the images") if named else (None, "")
     if root.is_file():
         if root.suffix.lower() == ".txt":
             return None, ""

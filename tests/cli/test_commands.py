@@ -52,8 +52,8 @@ def test_configs_lists_every_config_with_its_first_line(capsys: pytest.CaptureFi
     assert main(["configs"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == config_names()
-    assert main(["configs", "seer", "256"]) == 0
-    assert capsys.readouterr().out.startswith("swav/seer_regnety256  SEER, RegNetY-256GF")
+    assert main(["configs", "seer", "10b"]) == 0
+    assert capsys.readouterr().out.startswith("swav/seer_regnety10b  SEER, RegNetY-10B")
 
 
 def test_a_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:

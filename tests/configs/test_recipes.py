@@ -41,6 +41,7 @@ PROCESSES = {
     "supervised/supervised_resnet50": 8,
     "swav/seer_regnety10b": 496,
     "swav/seer_regnety256": 512,
+    "swav/seer_regnety256_stream": 512,
     "swav/swav_resnet50": 64,
     "transfer/byol_linear_resnet50": 8,
     "transfer/moco_linear_resnet50": 8,

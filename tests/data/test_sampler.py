@@ -5,7 +5,7 @@ from itertools import combinations, islice
 import numpy as np
 import pytest
 
-from selfsup.data.sampler import FeistelPermutation, StepSampler, steps_per_epoch
+from selfsup.data.sampler import FeistelPermutation, ShardPermutation, StepSampler, steps_per_epoch
 from selfsup.errors import ConfigError, DataError
 
 
@@ -104,3 +104,50 @@ def test_a_batch_larger_than_the_data_is_rejected_with_what_to_change() -> None:
         steps_per_epoch(100, 0)
     with pytest.raises(DataError, match="use fewer processes, less accumulation or more images"):
         steps_per_epoch(3, 1, world_size=4)
+
+
+@pytest.mark.parametrize("sizes, at_once", [([5], 1), ([4, 1, 7, 0, 3, 9], 2), ([10] * 30, 4), ([3, 3], 5)])
+def test_shards_are_permuted_and_a_few_are_read_at_once(sizes: list[int], at_once: int) -> None:
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    total = int(starts[-1])
+    order = ShardPermutation(starts, at_once, (3, 0))(np.arange(total))
+    np.testing.assert_array_equal(np.sort(order), np.arange(total))
+    alone = [ShardPermutation(starts, at_once, (3, 0))(np.array([position]))[0] for position in range(total)]
+    assert alone == order.tolist()
+    shard_of = np.searchsorted(starts, order, side="right") - 1
+    spans = [np.flatnonzero(shard_of == shard) for shard in np.unique(shard_of)]
+    longest = max(
+        sum(sizes[shard] for shard in group) for group in combinations(range(len(sizes)), min(at_once, len(sizes)))
+    )
+    assert all(np.ptp(span) < longest for span in spans)
+    if total > 50:
+        assert not np.array_equal(order, ShardPermutation(starts, at_once, (3, 1))(np.arange(total)))
+
+
+@pytest.mark.parametrize("world_size, accumulate", [(2, 1), (4, 2)])
+def test_processes_share_the_shards_as_one_process_would_read_them(world_size: int, accumulate: int) -> None:
+    shards = {"shard_starts": np.arange(0, 101, 10), "shards_at_once": 3, "seed": 1}
+    alone = list(StepSampler(100, 16, total_steps=12, **shards))
+    small = 16 // world_size // accumulate
+    of_each = {"total_steps": 12, "start_step": 5, "world_size": world_size, "accumulate": accumulate, **shards}
+    parts = [list(StepSampler(100, small, rank=rank, **of_each)) for rank in range(world_size)]
+    for step, expected in enumerate(alone[5:]):
+        micro_batches = range(step * accumulate, (step + 1) * accumulate)
+        assert [pair for micro in micro_batches for part in parts for pair in part[micro]] == expected
+
+
+def test_a_billion_images_in_shards_go_on_at_step_a_million_at_once() -> None:
+    started = time.monotonic()
+    starts = np.arange(100_001) * 10_000
+    sampler = StepSampler(
+        10**9, 256, total_steps=2_000_000, start_step=1_000_000, shard_starts=starts, shards_at_once=100
+    )
+    batch = next(iter(sampler))
+    assert len({index for _, index in batch}) == 256
+    assert time.monotonic() - started < 5
+
+
+def test_shards_at_once_needs_shards() -> None:
+    with pytest.raises(DataError) as raised:
+        StepSampler(100, 10, total_steps=1, shards_at_once=2)
+    assert raised.value.problems[0].path == "train_dataloader.shards_at_once"

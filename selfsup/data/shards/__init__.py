@@ -1,0 +1,1 @@
+"""Tar files of images: reading where each image lies, and writing them."""

@@ -1,0 +1,358 @@
+"""Which shards there are, how many images each holds, and where the index of each is kept."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+from urllib.parse import quote
+
+import numpy as np
+
+from selfsup.data.shards.shard_index import (
+    VERSION,
+    kept_shard_index,
+    shard_stamp,
+    status_of,
+    write_shard_index,
+)
+from selfsup.data.sources.path_table import PathTable
+from selfsup.data.sources.source import printable
+from selfsup.data.sources.table_store import default_file, one_at_a_time, prepare_default_folder
+from selfsup.errors import DataError, nearest
+from selfsup.ops.cpus import available_cpus
+from selfsup.ops.files import whole_file, write_whole
+from selfsup.ops.progress import progress_bar
+
+INDEX_FOLDER = ".selfsup-index"
+MANIFEST = "manifest.json"
+_ENDING = ".tar"
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_MANY = 64  # shards from which on processes of their own are worth their start
+_WHOLE_NUMBER = re.compile(r"-?\d+", re.ASCII)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Catalog:
+    """The shards of a source.
+
+    Args:
+        base: the folder that names are relative to.
+        index: the folder with the index of each shard.
+        names: of the shards that are read, relative to ``base``, in their order.
+        counts: images of each.
+        classes: names in label order; None without labels.
+        by_position: whether labels are positions in ``classes`` instead of names.
+        digest: what tells these images from others, in keys, order or labels.
+        unfinished: shards that their writer has not finished; they are left out.
+        damaged: shards that cannot be read, and why; they are left out.
+        failed: images that whoever made the shards could not get, as far as that is on record.
+    """
+
+    base: str
+    index: str
+    names: list[str]
+    counts: list[int]
+    classes: list[str] | None
+    by_position: bool
+    digest: str
+    unfinished: list[str] = field(default_factory=list)
+    damaged: dict[str, str] = field(default_factory=dict)
+    failed: int = 0
+
+
+def find_shards(root: str | os.PathLike[str]) -> tuple[Path, list[str]]:
+    """The tar files that a folder, a file or a name with ranges such as ``{0000..0123}.tar`` means.
+
+    Returns:
+        The folder, and the names of the shards relative to it: those of a folder sorted by their bytes.
+
+    Raises:
+        DataError: if there are none.
+    """
+    path = Path(root).expanduser()
+    if _RANGE.search(path.name):
+        names = list(_expanded(path.name))
+        missing = [name for name in names if not (path.parent / name).is_file()]
+        if missing:
+            raise DataError.at("root", f"no such shard: {path.parent / missing[0]}", got=f"{len(missing)} missing")
+        return path.parent, names
+    if path.is_file():
+        return path.parent, [path.name]
+    if not path.is_dir():
+        raise DataError.at("root", "no such folder or file", got=os.fspath(root))
+    found: list[str] = []
+    for folder, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = os.path.relpath(folder, path)
+        found += [os.path.normpath(os.path.join(inside, name)) for name in files if _is_shard(name)]
+    if not found:
+        raise DataError.at("root", f"no shards ({_ENDING}) below {path}", expected="`selfsup shard` makes them")
+    return path, sorted(found, key=os.fsencode)
+
+
+def _is_shard(name: str) -> bool:
+    return name.endswith(_ENDING) and not name.startswith(".")
+
+
+def _expanded(name: str) -> Iterator[str]:
+    """``{08..11}`` counts as a shell does, with the zeros of the first number."""
+    pieces = _RANGE.split(name)  # text, first, last, text, first, last, text
+    ranges = [
+        [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+        for first, last in zip(pieces[1::3], pieces[2::3], strict=True)
+    ]
+    for numbers in product(*ranges):
+        yield "".join(text + number for text, number in zip(pieces[::3], [*numbers, ""], strict=True))
+
+
+def make_catalog(
+    root: str | os.PathLike[str],
+    *,
+    labels: str | None,
+    classes: Sequence[str] | None,
+    index: str | os.PathLike[str] | None,
+    leave_out_damaged: bool,
+) -> Catalog:
+    """List the shards and index those that are not indexed yet, once for all processes of a machine.
+
+    Each shard's index is a file of its own, so that a run that is killed goes on where it was, and a new shard costs
+    itself alone. What is kept of all shards is read in one piece by the next run.
+
+    Args:
+        root: see :func:`find_shards`.
+        labels: see :func:`~selfsup.data.shards.shard_index.write_shard_index`.
+        classes: names in label order; None takes those of the manifest that ``selfsup shard`` writes, or those found.
+        index: the folder of the index; None takes ``.selfsup-index`` beside the shards, or where nothing may be written
+            there, the machine's folder for temporary files.
+        leave_out_damaged: whether a shard that cannot be read is left out.
+
+    Raises:
+        DataError: if there are no shards, one is damaged, or the index cannot be written.
+    """
+    base, names = find_shards(root)
+    folder = _index_folder(base, index)
+    key = hashlib.blake2b(f"{base.resolve()}\n{os.fspath(root)}\n{labels}".encode(), digest_size=8).hexdigest()
+    file = folder / f"catalog-{key}.json"
+    told = _statuses(base, names, _read(file).get("told"))
+    has_status = any(failed is not None for _, failed in told.values())
+    unfinished = [name for name, (_, failed) in told.items() if failed is None and has_status]
+    stamps = {name: stamp for name, (stamp, _) in told.items() if name not in set(unfinished)}
+    made_from = {"version": VERSION, "labels": labels, "classes": classes and list(classes), "shards": stamps}
+    made_from["leave_out_damaged"] = leave_out_damaged
+    try:
+        with one_at_a_time(file):
+            if (kept := _kept(file, base, folder, made_from)) is not None:
+                return kept
+            summaries, damaged = _indexed(base, folder, stamps, labels, leave_out_damaged)
+            catalog = _joined(base, folder, summaries, labels, classes)
+            catalog.unfinished, catalog.damaged = unfinished, damaged
+            catalog.failed = sum(failed or 0 for _, failed in told.values())
+            write_whole(file, json.dumps({"made_from": made_from, "catalog": asdict(catalog), "told": told}))
+    except OSError as error:
+        raise DataError.at(
+            "index", f"cannot keep the index in {folder}: {error.strerror or error}", expected="name another folder"
+        ) from None
+    return catalog
+
+
+def index_file(folder: Path, shard: str, labels: str | None) -> Path:
+    """Where the index of a shard lies."""
+    return folder / f"{shard}.{quote(labels, safe='') if labels else 'none'}.index"
+
+
+def _statuses(base: Path, names: Sequence[str], before: Any) -> dict[str, tuple[list[int], int | None]]:
+    """The stamp of each shard, and how many images are on record as failed; None where there is no record of it.
+
+    Args:
+        base: the folder of the shards.
+        names: of the shards.
+        before: what was found the last time, of which what has not changed is taken.
+    """
+    known, found = before if isinstance(before, dict) else {}, dict[str, tuple[list[int], int | None]]()
+    for name in names:
+        stamp = shard_stamp(os.stat(base / name))
+        old = known.get(name)
+        if isinstance(old, list) and len(old) == 2 and old[0] == stamp and isinstance(old[1], int):
+            found[name] = (stamp, old[1])
+        else:
+            told = status_of(base / name)
+            found[name] = (stamp, None if told is None else _failed(told))
+    return found
+
+
+def _failed(told: dict[str, Any]) -> int:
+    try:
+        return max(0, int(told["count"]) - int(told["successes"]))
+    except (KeyError, TypeError, ValueError):
+        return 0
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _index_folder(base: Path, index: str | os.PathLike[str] | None) -> Path:
+    if index is not None:
+        return Path(index).expanduser()
+    beside = base / INDEX_FOLDER
+    if os.access(beside if beside.is_dir() else base, os.W_OK):
+        return beside
+    file = default_file({"shards": printable(os.fspath(base.resolve()))})
+    if file is None:
+        return beside
+    prepare_default_folder(file.parent)
+    return file.with_suffix(".index")
+
+
+def _kept(file: Path, base: Path, folder: Path, made_from: dict) -> Catalog | None:
+    """What is kept, unless it was made of something else; it names no shard that is not there."""
+    try:
+        told = _read(file)
+        catalog = Catalog(**told["catalog"])
+        same = told["made_from"] == made_from and (catalog.base, catalog.index) == (os.fspath(base), os.fspath(folder))
+        return catalog if same and set(catalog.names) <= made_from["shards"].keys() else None
+    except (KeyError, TypeError):
+        return None
+
+
+def _indexed(
+    base: Path, folder: Path, stamps: dict[str, list[int]], labels: str | None, leave_out_damaged: bool
+) -> tuple[dict[str, "_Summary"], dict[str, str]]:
+    """What the index of every shard says that can be read; and what is wrong with the others."""
+    files = {name: index_file(folder, name, labels) for name in stamps}
+    found = {name: _summary(kept_shard_index(files[name], stamp, labels)) for name, stamp in stamps.items()}
+    missing = [name for name, summary in found.items() if summary is None]
+    damaged = dict[str, str]()
+    if missing:
+        logger.info("indexing %s shards of %s", f"{len(missing):,}", base)
+        with progress_bar(f"indexing {base}", total=len(missing)) as tick, _executor(len(missing)) as executor:
+            jobs = {executor.submit(_index_one, base, name, files[name], labels): name for name in missing}
+            try:
+                for job in as_completed(jobs):
+                    if (wrong := job.result()) is not None:
+                        damaged[jobs[job]] = wrong
+                    tick()
+            except BaseException:
+                executor.shutdown(cancel_futures=True)
+                raise
+    if damaged and not leave_out_damaged:
+        name, wrong = min(damaged.items())
+        raise DataError.at(
+            "root",
+            f"{len(damaged):,} of {len(stamps):,} shards cannot be read, {base / name}: {wrong}",
+            expected="make it anew, or remove it, or set leave_out_damaged=True",
+        )
+    whole = [name for name in stamps if name not in damaged]
+    return {name: found[name] or _summary(PathTable(files[name])) for name in whole}, dict(sorted(damaged.items()))
+
+
+class _Summary(NamedTuple):
+    """What is kept of a shard's index while all are looked at: each open table is an open file."""
+
+    num_images: int
+    digest: str
+    classes: list[str]
+
+
+@overload
+def _summary(table: PathTable) -> _Summary: ...
+@overload
+def _summary(table: None) -> None: ...
+def _summary(table: PathTable | None) -> _Summary | None:
+    return None if table is None else _Summary(len(table), table.header["digest"], table.header["classes"])
+
+
+def _executor(jobs: int) -> Executor:
+    workers = min(jobs, available_cpus())
+    if jobs < _MANY or workers == 1:
+        return ThreadPoolExecutor(workers)
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+
+def _index_one(base: Path, shard: str, file: Path, labels: str | None) -> str | None:
+    """What is wrong with a shard; None if it is indexed now."""
+    beside = index_file(base / INDEX_FOLDER, shard, labels)  # which another user may have made
+    try:
+        if beside != file and kept_shard_index(beside, shard_stamp(os.stat(base / shard)), labels) is not None:
+            with whole_file(file) as partial:
+                shutil.copyfile(beside, partial)
+        else:
+            write_shard_index(base / shard, file, labels)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _joined(
+    base: Path, folder: Path, shards: dict[str, _Summary], labels: str | None, classes: Sequence[str] | None
+) -> Catalog:
+    names = [name for name, shard in shards.items() if shard.num_images]
+    if not names:
+        raise DataError.at("root", f"the shards of {base} hold no images")
+    found, by_position = None, False
+    if labels is not None:
+        texts = {text for shard in shards.values() for text in shard.classes}
+        if not texts:
+            raise DataError.at("labels", f"no image of {base} has a label", got=labels, expected="use labels=None")
+        given = list(classes) if classes is not None else manifest_classes(base) if labels == "cls" else None
+        found, by_position = _class_names(texts, given, positions_first=labels == "cls")
+    digest = hashlib.blake2b(digest_size=16)
+    for name in names:
+        digest.update(json.dumps([name, shards[name].digest, shards[name].classes]).encode())
+    return Catalog(
+        base=os.fspath(base),
+        index=os.fspath(folder),
+        names=names,
+        counts=[shards[name].num_images for name in names],
+        classes=found,
+        by_position=by_position,
+        digest=digest.hexdigest(),
+    )
+
+
+def class_positions(texts: Sequence[str], catalog: Catalog) -> np.ndarray:
+    """Where the labels of a shard stand among all classes, and -1 behind them, int64."""
+    position = {name: number for number, name in enumerate(catalog.classes or ())}
+    return np.array([*(int(text) if catalog.by_position else position[text] for text in texts), -1], np.int64)
+
+
+def _class_names(texts: set[str], given: list[str] | None, *, positions_first: bool) -> tuple[list[str], bool]:
+    """The classes, and whether labels are positions among them."""
+    numbers = all(_WHOLE_NUMBER.fullmatch(text) for text in texts)
+    if given is None:
+        return sorted(texts, key=int if numbers else None), False
+    unknown = [text for text in sorted(texts) if text not in given]
+    could_be_positions = numbers and all(0 <= int(text) < len(given) for text in texts)
+    if could_be_positions and (positions_first or unknown):
+        return given, True
+    if unknown:
+        raise DataError.at("classes", "a label is not among them", got=unknown[0], expected=nearest(unknown[0], given))
+    return given, False
+
+
+def manifest_classes(base: Path) -> list[str] | None:
+    """The names of the classes that ``selfsup shard`` has written beside its shards; None for none."""
+    try:
+        return json.loads((base / MANIFEST).read_text(encoding="utf-8")).get("classes")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def counts_before(catalog: Catalog) -> np.ndarray:
+    """The number of each shard's first image, and of all images at the end, int64, shape (S + 1,)."""
+    return np.concatenate([[0], np.cumsum(np.array(catalog.counts, np.int64))])

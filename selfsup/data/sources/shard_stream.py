@@ -1,0 +1,283 @@
+"""Shards that come and go during a training: one pass, each image once, in an order that a log makes repeatable.
+
+SEER trains on a billion images of which none is older than 90 days, so that no list of them exists beforehand. Here the
+sequence is laid down piece by piece: whichever process first needs an image beyond the end of the log takes a lock,
+looks which finished shards are new, and appends them as the next generation. From then on it is part of the sequence
+for all processes, and for a run that is resumed, on however many processes: image n of the stream is a function of n
+and the log alone.
+"""
+
+import json
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from selfsup.data.decode.decoder import MAX_PIXELS, decode_image
+from selfsup.data.sampler import FeistelPermutation
+from selfsup.data.shards.catalog import INDEX_FOLDER, find_shards, index_file
+from selfsup.data.shards.shard_index import kept_shard_index, shard_stamp, status_of, write_shard_index
+from selfsup.data.sources.path_table import PathTable
+from selfsup.data.sources.source import printable
+from selfsup.data.sources.web_shards import MAX_BYTES, OPEN_SHARDS, OpenTar, Recent
+from selfsup.errors import ConfigError, DataError, DecodeError, require
+from selfsup.ops.files import WholeAppends
+from selfsup.ops.locks import held
+from selfsup.registry import DATASETS
+
+_LOOK_AGAIN = 1.0  # seconds between two looks at the folder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Shards that joined the stream together.
+
+    Args:
+        number: from 0.
+        first: number of its first image in the stream.
+        shards: their names.
+        starts: the number within the generation of each shard's first image, and of all at the end.
+        order: of the images within the generation.
+    """
+
+    number: int
+    first: int
+    shards: tuple[str, ...]
+    starts: np.ndarray = field(repr=False)
+    order: FeistelPermutation = field(repr=False)
+
+    def place(self, position: int) -> tuple[str, int]:
+        """The shard of an image of the stream, and its row there."""
+        image = self.order.at(position - self.first)
+        shard = int(np.searchsorted(self.starts, image, side="right")) - 1
+        return self.shards[shard], image - int(self.starts[shard])
+
+    @property
+    def end(self) -> int:
+        """Number of the first image after it."""
+        return self.first + int(self.starts[-1])
+
+
+@DATASETS.register_module()
+class ShardStream:
+    """The images of WebDataset tars in a folder to which new ones are added, and old ones taken away, at any time.
+
+    For a single pass (``max_steps``), without labels and split. A shard joins once it is whole, in the order of names;
+    images of a generation are mixed with each other. A shard's name is used once: it never joins again. An image whose
+    shard is taken away before its turn is unreadable, and a neighbor stands in for it as for any other.
+
+    Args:
+        root: the folder.
+        num_images: the length of the stream, for schedules: a run may not ask for more.
+        log: the file with the generations; each run has its own, where all its processes see it.
+        shards_at_once: the most shards of a generation, >= 1; no others are read at a time.
+        when_empty: ``'wait'`` for new shards, or ``'end'`` the run, which is saved and may be resumed later.
+        seed: of the order.
+        min_side: see ``decode_image``.
+        max_pixels: see ``decode_image``.
+        index: the folder of the shards' indices; default: ``.selfsup-index`` in ``root``.
+
+    Raises:
+        ConfigError: if a number is not positive.
+        DataError: if the log cannot be read, or is of another stream.
+    """
+
+    in_order = True
+    """The stream has its own order: the sampler takes its images one after the other."""
+    labels = None
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        num_images: int,
+        log: str | os.PathLike[str],
+        shards_at_once: int = 64,
+        when_empty: Literal["wait", "end"] = "wait",
+        seed: int = 0,
+        min_side: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+        index: str | os.PathLike[str] | None = None,
+    ) -> None:
+        require(num_images >= 1, "num_images", "must be >= 1", got=num_images)
+        require(shards_at_once >= 1, "shards_at_once", "must be >= 1", got=shards_at_once)
+        if when_empty not in ("wait", "end"):
+            raise ConfigError.at("when_empty", "must be 'wait' or 'end'", got=when_empty)
+        self.root = Path(root).expanduser()
+        self.num_images = num_images
+        self.log = Path(log).expanduser()
+        self.shards_at_once = shards_at_once
+        self.when_empty = when_empty
+        self.seed = seed
+        self.min_side = min_side
+        self.max_pixels = max_pixels
+        self.index = self.root / INDEX_FOLDER if index is None else Path(index).expanduser()
+        self._open_anew()
+        self._read_log()
+
+    def _open_anew(self) -> None:
+        self.generations: list[Generation] = []
+        self._read_to = 0
+        self._tables: Recent[str, PathTable] = Recent(self._open_table, OPEN_SHARDS)
+        self._tars: Recent[str, OpenTar] = Recent(self._open_tar, OPEN_SHARDS)
+
+    def _open_table(self, shard: str) -> PathTable:
+        return PathTable(index_file(self.index, shard, None))
+
+    def _open_tar(self, shard: str) -> OpenTar:
+        return OpenTar(os.path.join(self.root, shard))
+
+    @property
+    def digest(self) -> str:
+        """What tells this stream from others: not its images, of which more will come."""
+        return f"stream {self.seed} {self.num_images}"
+
+    def __len__(self) -> int:
+        return self.num_images
+
+    def name(self, index: int) -> str:
+        """The shard and the key in it; waits for the image as :meth:`image` does. Of one that never came its number."""
+        try:
+            shard, row = self.place(index)
+        except DataError:
+            return f"image {index} of the stream"
+        return f"{printable(shard).removesuffix('.tar')}/{printable(self._tables[shard][row])}"
+
+    def image(self, index: int) -> np.ndarray:
+        """Decode an image of the stream.
+
+        Returns:
+            RGB image, uint8, shape (H, W, 3).
+
+        Raises:
+            DecodeError: if its shard is gone, or it cannot be decoded.
+            DataError: if the stream has ended before it.
+        """
+        shard, row = self.place(index)
+        try:
+            table = self._tables[shard]
+            offsets, sizes = table.array("image_offsets"), table.array("image_sizes")
+            assert offsets is not None and sizes is not None
+            if not 0 <= sizes[row] <= MAX_BYTES:
+                raise DecodeError(f"{shard}: an image of {sizes[row]:,} bytes, at most {MAX_BYTES:,} are read")
+            os.stat(self.root / shard)  # taken away, it may still be open here
+            tar = self._tars[shard]
+            content = os.pread(tar.descriptor, int(sizes[row]), int(offsets[row]))
+        except OSError as error:
+            raise DecodeError(f"{shard}: {error.strerror or error}") from None
+        if tar.size != table.header["stamp"][0]:
+            raise DecodeError(f"{shard} has changed since it joined the stream")
+        return decode_image(content, min_side=self.min_side, max_pixels=self.max_pixels, name=self.name(index))
+
+    def place(self, index: int) -> tuple[str, int]:
+        """The shard that an image lies in, and its row there; makes generations until there is one that has it.
+
+        Raises:
+            IndexError: if the stream is not to have so many.
+            DataError: if it has ended before.
+        """
+        index, waited = range(self.num_images)[int(index)], False
+        while not self.generations or index >= self.generations[-1].end:
+            self._read_log()
+            if self.generations and index < self.generations[-1].end:
+                break
+            with held(self.log.with_name(f"{self.log.name}.lock"), patience=3600):
+                self._read_log()
+                grown = self._grow()
+            if not grown and self.when_empty == "end":
+                raise DataError(
+                    f"{self.root}: the stream ends after {self._end:,} images, and number {index:,} was asked for; "
+                    "resume when there are new shards"
+                )
+            if not grown:
+                if not waited:
+                    logger.warning("%s: waiting for image %s; there are %s so far", self.root, index, self._end)
+                waited = True
+                time.sleep(_LOOK_AGAIN)
+        firsts = [generation.first for generation in self.generations]
+        return self.generations[int(np.searchsorted(firsts, index, side="right")) - 1].place(index)
+
+    @property
+    def _end(self) -> int:
+        return self.generations[-1].end if self.generations else 0
+
+    def _grow(self) -> bool:
+        """Append a generation of new shards to the log, if there are any; only who holds the lock may."""
+        known = {shard for generation in self.generations for shard in generation.shards}
+        found: list[tuple[str, int]] = []
+        try:
+            names = find_shards(self.root)[1]
+        except DataError:
+            return False  # none yet
+        told = {name: status_of(self.root / name) for name in names if name not in known}
+        for name in told:
+            if len(found) == self.shards_at_once:
+                break
+            if (told[name] is not None or not any(told.values())) and (count := self._indexed(name)):
+                found.append((name, count))
+        if not found:
+            return False
+        line = {"number": len(self.generations), "seed": self.seed, "shards": found}
+        _drop_unfinished_line(self.log)
+        appends = WholeAppends(self.log)
+        try:
+            appends.write(json.dumps(line).encode() + b"\n")
+        finally:
+            appends.close()
+        self._read_log()
+        return True
+
+    def _indexed(self, shard: str) -> int:
+        """Images of a shard; 0 for one that is not whole, or gone already."""
+        file = index_file(self.index, shard, None)
+        try:
+            kept = kept_shard_index(file, shard_stamp(os.stat(self.root / shard)), None)
+            return len(kept if kept is not None else write_shard_index(self.root / shard, file, None))
+        except (OSError, ValueError):
+            return 0
+
+    def _read_log(self) -> None:
+        """Take over the generations that were appended since the last time."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self.log.open("rb") as file:
+                file.seek(self._read_to)
+                content = file.read()
+        except FileNotFoundError:
+            return
+        for line in content[: content.rfind(b"\n") + 1].splitlines(keepends=True):
+            try:
+                told: dict[str, Any] = json.loads(line)
+                shards = [(str(name), int(count)) for name, count in told["shards"]]
+                number, seed = told["number"], told["seed"]
+                if any(os.path.isabs(name) or ".." in Path(name).parts for name, _ in shards):
+                    raise ValueError("a name that leads out of the folder")
+            except (ValueError, KeyError, TypeError):
+                raise DataError.at("log", f"{self.log} is damaged in generation {len(self.generations)}") from None
+            if (number, seed) != (len(self.generations), self.seed):
+                raise DataError.at("log", f"{self.log} is of another stream", got=(number, seed))
+            starts = np.concatenate([[0], np.cumsum([count for _, count in shards])])
+            order = FeistelPermutation(int(starts[-1]), (self.seed, number))
+            names = tuple(name for name, _ in shards)
+            self.generations.append(Generation(number, self._end, names, starts, order))
+            self._read_to += len(line)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_tables", "_tars")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._open_anew()
+
+
+def _drop_unfinished_line(log: Path) -> None:
+    """What a process that was killed while it wrote has left."""
+    if log.exists() and (content := log.read_bytes()) and not content.endswith(b"\n"):
+        with log.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
