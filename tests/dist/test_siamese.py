@@ -12,8 +12,7 @@ from selfsup.methods import MoCo
 from selfsup.necks import ProjectionNeck
 from selfsup.ops import dist
 from tests.dist.two_processes import run_in_processes
-from tests.engine.test_teacher_runs import moco_config
-from tests.engine.tiny_run import losses
+from tests.engine.tiny_run import losses, moco_config
 from tests.methods.tiny import TinyBackbone, images
 
 pytestmark = pytest.mark.dist

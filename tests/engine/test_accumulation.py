@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from torch import Tensor, nn
 
-from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.registry import BACKBONES
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import losses, moco_config, tiny_config
 
 
 @BACKBONES.register_module()
@@ -56,16 +56,15 @@ def trained(work_dir: Path, micro_batches: int, model: dict[str, Any], *, steps:
     if model["type"] != "SwAV":
         made["train_dataloader"]["views"] |= {"sizes": (32,), "counts": (2,), "scales": ((0.14, 1.0),)}
     method = Runner(made, device="cpu").train()
-    losses = [line["loss"] for line in read_metrics(work_dir / "metrics.jsonl") if "loss" in line]
-    return losses, method.state_dict()
+    return [loss for _, loss in losses(work_dir)], method.state_dict()
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_two_micro_batches_are_one_batch(name: str, tmp_path: Path) -> None:
-    losses, state = trained(tmp_path / "whole", 1, METHODS[name])
+    expected, state = trained(tmp_path / "whole", 1, METHODS[name])
     halves, state_of_halves = trained(tmp_path / "halves", 2, METHODS[name])
-    assert len(losses) == 3
-    assert halves == pytest.approx(losses, rel=1e-5)
+    assert len(expected) == 3
+    assert halves == pytest.approx(expected, rel=1e-5)
     assert any(key.startswith("teacher.") for key in state)
     torch.testing.assert_close(state_of_halves, state, rtol=1e-4, atol=1e-6)
 
@@ -82,3 +81,35 @@ def test_a_queue_that_fits_micro_batches_and_not_updates_is_rejected_before_the_
     with pytest.raises(ConfigError) as caught:
         Runner(made, device="cpu")
     assert [(problem.path, problem.got) for problem in caught.value.problems] == [("model.queue_length", 24)]
+
+
+class Weights(Hook):
+    """Remembers a weight of the student and of the teacher after each update."""
+
+    def __init__(self) -> None:
+        self.student: list[torch.Tensor] = []
+        self.teacher: list[torch.Tensor] = []
+
+    def before_train(self, runner: Any) -> None:
+        self.after_train_iter(runner, 0)
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        for name, kept in (("neck", self.student), ("teacher.neck", self.teacher)):
+            kept.append(runner.method.get_submodule(name).mlp[0].weight.detach().clone())
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_the_teacher_moves_once_per_update_whatever_it_is_made_of(tmp_path: Path, micro_batches: int) -> None:
+    config = moco_config(tmp_path, steps=4)
+    config["optim_wrapper"]["accumulative_counts"] = micro_batches
+    config["train_dataloader"]["batch_size"] = 8 // micro_batches
+    runner, weights = Runner(config), Weights()
+    runner.register_hook(weights)
+    runner.train()
+    expected = weights.teacher[0]
+    assert torch.equal(expected, weights.student[0])
+    for step in range(4):
+        expected = 0.9 * expected + 0.1 * weights.student[step]
+        torch.testing.assert_close(weights.teacher[step + 1], expected, msg=f"step {step}")
+    assert not torch.allclose(weights.student[4], weights.student[0])
+    assert int(runner.method.queue.pointer) == 4 * 8 % 24

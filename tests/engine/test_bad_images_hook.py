@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from selfsup.engine.hooks.bad_images import BadImagesHook
-from selfsup.errors import ConfigError, DataError
+from selfsup.errors import DataError
 from selfsup.ops.dist import rank
 from tests.dist.two_processes import run_in_processes
 
@@ -85,12 +85,6 @@ def test_a_single_bad_file_never_stops_a_run_and_two_of_few_do(tmp_path: Path) -
         run.step(image(3))
     run.hook.after_train(run)  # a run that is over is not stopped
     assert len(run.lines()) == 2
-
-
-def test_a_share_is_between_0_and_1() -> None:
-    with pytest.raises(ConfigError) as caught:
-        BadImagesHook(max_share=5.0)
-    assert [(problem.path, problem.got) for problem in caught.value.problems] == [("max_share", 5.0)]
 
 
 def two_halves(work_dir: str) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from selfsup.config import Recipe
 from selfsup.engine.beforehand import said_beforehand
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import log_of, tiny_config
 
 
 def said(config: dict[str, Any], *, num_images: int | None = 100, steps: int = 50, queue: int = 0) -> list[str]:
@@ -37,7 +37,7 @@ def test_a_queue_longer_than_the_data_and_a_lone_image_are_said(tmp_path: Path) 
 
 def test_a_run_says_so_before_its_first_step(tmp_path: Path) -> None:
     Runner(tiny_config(tmp_path, steps=1), device="cpu").train()
-    log = next(tmp_path.glob("*/rank0.log")).read_text()
+    log = log_of(tmp_path)
     assert 0 <= log.find("the warm-up takes 3 steps and the run has 1") < log.find("exported")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from selfsup.engine.runner import Runner
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import some_scenes, tiny_config
 
 
 @pytest.mark.parametrize(
@@ -24,10 +24,7 @@ def test_short_epochs_do_not_each_end_in_a_checkpoint(
     tmp_path: Path, changes: dict[str, Any], saved: list[int]
 ) -> None:
     config = tiny_config(tmp_path, steps=14, split=None)
-    scenes = {"type": "Scenes", "split": "test", "size": 40}
-    config["train_dataloader"] |= {
-        "dataset": {"type": "Subset", "dataset": scenes, "count": 24}
-    }  # three steps an epoch
+    config["train_dataloader"]["dataset"] = some_scenes(24)  # three steps an epoch
     config["default_hooks"]["checkpoint"] = {"max_keep": 9, **changes}
     Runner(config).train()
     assert [Checkpoint.read(path).step for path in list_checkpoints(tmp_path)] == saved

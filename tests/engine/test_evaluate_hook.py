@@ -18,7 +18,8 @@ from selfsup.evaluation import KNN, LinearProbe, Representation, Spread, evaluat
 from selfsup.registry import DATASETS
 from selfsup.weights.checkpoint import list_checkpoints
 from tests.dist.two_processes import run_in_processes
-from tests.engine.tiny_run import tiny_config
+from tests.engine.test_picture_hook import PICTURES
+from tests.engine.tiny_run import log_of, tiny_config
 
 KINDS = {"knn": {"type": "KNN", "k": 5}, "linear": {"type": "LinearProbe"}, "spread": {"type": "Spread"}}
 BUILT = {"knn": KNN(k=5), "linear": LinearProbe(), "spread": Spread()}
@@ -127,8 +128,7 @@ def test_scores_are_written_when_due_and_at_the_end_also_after_a_resume(whole: R
 def test_without_labels_some_training_images_are_looked_at_and_the_log_says_what_is_left_out(tmp_path: Path) -> None:
     runner = run(tmp_path, hook={}, labelled=False)
     assert runner.split is None and len(runner.train_images) == 80
-    (log,) = tmp_path.rglob("rank0.log")
-    assert sum("knn" in line and "left out" in line for line in log.read_text().splitlines()) == 1
+    assert sum("knn" in line and "left out" in line for line in log_of(tmp_path).splitlines()) == 1
     assert column(tmp_path, "spread/rankme")
     assert not column(tmp_path, "knn/top1")
 
@@ -139,8 +139,7 @@ def test_features_that_mean_nothing_are_logged_and_the_training_continues(tmp_pa
     runner.train()
     assert len(column(tmp_path, "loss")) == 6
     assert not column(tmp_path, "knn/top1")
-    (log,) = tmp_path.rglob("rank0.log")
-    assert "no scores; backbone: all " in log.read_text()
+    assert "no scores; backbone: all " in log_of(tmp_path)
 
 
 def test_a_tasks_own_name_and_an_evaluator_for_one_of_them(tmp_path: Path) -> None:
@@ -174,9 +173,4 @@ def test_two_processes_evaluate_watch_and_draw_together(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     for found in run_in_processes(run_with_collapse_watch_and_pictures, str(tmp_path / "run")):
         assert [step for step, _ in found] == [2, 3, 2]
-    assert {path.name for path in (tmp_path / "run").glob("*.png")} == {
-        "views.png",
-        "curves.png",
-        "embedding.png",
-        "prototypes.png",
-    }
+    assert {path.name for path in (tmp_path / "run").glob("*.png")} == PICTURES

@@ -20,7 +20,7 @@ from selfsup.errors import DecodeError, SelfsupError
 from selfsup.registry import DATASETS
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.engine.narrow import FillsUp, LastWords, limit, limited
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import Noise, log_of, tiny_config
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
 
@@ -28,19 +28,13 @@ ROOM = r"[\d,.]+ MiB are free there"
 
 
 @DATASETS.register_module()
-class LongNamed:
+class LongNamed(Noise):
     """Noise, of which one image cannot be read and has a name longer than a checkpoint."""
-
-    labels = None
-    classes = None
-
-    def __len__(self) -> int:
-        return 16
 
     def image(self, index: int) -> np.ndarray:
         if index == 5:
             raise DecodeError("cut off")
-        return np.random.default_rng(index).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        return super().image(index)
 
     def name(self, index: int) -> str:
         return str(index) * 10**6
@@ -63,7 +57,7 @@ def train(config: dict[str, Any], *hooks: Any, size: int = -1, resume: bool = Fa
 
 def names(work_dir: Path) -> None:
     config = tiny_config(work_dir)
-    config["train_dataloader"] |= {"dataset": {"type": "LongNamed"}, "max_bad_share": 1.0}
+    config["train_dataloader"] |= {"dataset": {"type": "LongNamed", "length": 16}, "max_bad_share": 1.0}
     train(config, size=600_000)
 
 
@@ -72,12 +66,17 @@ def begin(work_dir: Path) -> None:
     train(config_of(work_dir), size=100, resume=True)
 
 
-def log(work_dir: Path) -> None:
-    work_dir.mkdir()
-    log = MetricsLog(work_dir)
-    for step in range(30):
+def record(folder: Path, *steps: int, **resumed: Any) -> None:
+    """A loss of 0.5 for each step."""
+    log = MetricsLog(folder, **resumed)
+    for step in steps:
         log.write(step, {"loss": 0.5})
     log.close()
+
+
+def log(work_dir: Path) -> None:
+    work_dir.mkdir()
+    record(work_dir, *range(30))
     with limited(300):
         MetricsLog(work_dir, resume_step=20)
 
@@ -188,8 +187,7 @@ def test_names_of_unreadable_images_that_cannot_be_written_stop_the_run_saved(
 def test_a_board_that_cannot_be_written_is_said_once_and_the_run_goes_on(narrow: Narrow) -> None:
     pytest.importorskip("tensorboard")
     folder, said = narrow[0] / "board", narrow[1]["board"]
-    (log_file,) = folder.rglob("rank0.log")
-    (line,) = [line for line in log_file.read_text().splitlines() if "tensorboard" in line]
+    (line,) = [line for line in log_of(folder).splitlines() if "tensorboard" in line]
     assert said == "" and re.search(rf" WARNING {folder}/tensorboard: .* \(File too large; {ROOM}\); ", line)
     assert {line["step"] for line in lines_of(folder)} == set(range(1, 6))
     assert Checkpoint.read(list_checkpoints(folder)[-1]).step == 5
@@ -221,15 +219,11 @@ def test_a_last_line_cut_off_is_left_out_and_gone_after_a_resume(tmp_path: Path,
     path.write_bytes(b'{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.0}\n' + tail)
     whole = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}]
     assert read_metrics(path) == whole
-    log = MetricsLog(tmp_path, resume_step=2)
-    log.write(3, {"loss": 0.5})
-    log.close()
+    record(tmp_path, 3, resume_step=2)
     assert read_metrics(path) == [*whole, {"step": 3, "loss": 0.5}]
 
 
 def test_numbers_saved_with_the_state_are_written_once_however_often_a_run_is_resumed(tmp_path: Path) -> None:
     for _ in range(2):
-        log = MetricsLog(tmp_path, resume_step=2, unwritten=[{"step": 2, "loss": 1.0}])
-        log.write(3, {"loss": 0.5})
-        log.close()
+        record(tmp_path, 3, resume_step=2, unwritten=[{"step": 2, "loss": 1.0}])
     assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 2, "loss": 1.0}, {"step": 3, "loss": 0.5}]

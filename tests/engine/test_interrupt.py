@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from selfsup.weights.checkpoint import list_checkpoints
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import log_of, tiny_config
 
 LONG_CALL = """
 import torch
@@ -69,4 +69,4 @@ def test_a_closed_terminal_saves_the_state(tmp_path: Path) -> None:
     os.close(terminal)
     assert run.wait(timeout=30) == 128 + signal.SIGHUP
     assert len(list_checkpoints(tmp_path)) == 1
-    assert "stopped by SIGHUP" in next(tmp_path.glob("*/rank0.log")).read_text()
+    assert "stopped by SIGHUP" in log_of(tmp_path)

@@ -95,19 +95,13 @@ def test_weights_of_zero_take_an_unscaled_step(variant: str) -> None:
     assert train(optimizer, weight, [[1.0, -2.0]], [0.5]) == [[-0.5, 1.0]]
 
 
-def test_a_parameter_without_gradient_keeps_weights_and_momentum() -> None:
-    weight = nn.Parameter(torch.ones(2))
-    optimizer = LARS([weight], 1.0, weight_decay=0.1, variant="larc")
+def test_gradients_are_left_as_they_are_and_a_parameter_without_one_rests() -> None:
+    moved, resting = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    moved.grad = torch.tensor([1.0, 2.0])
+    optimizer = LARS([moved, resting], 1.0, weight_decay=0.1, variant="larc")
     optimizer.step()
-    assert weight.tolist() == [1.0, 1.0]
-    assert not optimizer.state
-
-
-def test_the_gradient_is_left_as_it_was() -> None:
-    weight = nn.Parameter(torch.ones(2))
-    weight.grad = torch.tensor([1.0, 2.0])
-    LARS([weight], 1.0, weight_decay=0.1, variant="larc").step()
-    assert weight.grad.tolist() == [1.0, 2.0]
+    assert moved.grad.tolist() == [1.0, 2.0] and resting.tolist() == [1.0, 1.0]
+    assert list(optimizer.state) == [moved]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

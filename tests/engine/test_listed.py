@@ -8,10 +8,11 @@ import pytest
 
 from selfsup.config.validate import find_problems, with_defaults
 from selfsup.engine.runner import Runner
+from selfsup.errors import ConfigError
 from selfsup.planning import describe
 from selfsup.registry import HOOKS, OPTIMIZERS, PARAM_SCHEDULERS
 from selfsup.weights.checkpoint import checkpoint_path
-from tests.engine.tiny_run import losses, tiny_config
+from tests.engine.tiny_run import losses, some_scenes, tiny_config
 from tests.listed import listed
 
 MMENGINES: dict[str, dict[str, Any]] = {
@@ -55,8 +56,7 @@ def config_of(work_dir: Path, *, default_hooks: dict[str, Any] | None = None, **
     """Three steps of two an epoch, saved after each."""
     config = tiny_config(work_dir, steps=3, split=None, **changes)
     config["default_hooks"] |= {"checkpoint": {"every_steps": 1, "max_keep": 3}, **(default_hooks or {})}
-    scenes = {"type": "Scenes", "split": "test", "size": 40}
-    config["train_dataloader"]["dataset"] = {"type": "Subset", "dataset": scenes, "count": 16}
+    config["train_dataloader"]["dataset"] = some_scenes(16)
     return with_defaults(config)
 
 
@@ -93,6 +93,22 @@ def test_a_listed_hook_works(name: str, tmp_path: Path) -> None:
     hooks = {"default_hooks": {ALONE[name]: hook}} if name in ALONE else {"custom_hooks": [hook]}
     check(config_of(tmp_path / "run", **hooks))
     assert name != "ProfilerHook" or json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "wrong"),
+    [
+        ("BadImagesHook", "max_share", 5.0),
+        ("CollapseWatchHook", "every_steps", 0),
+        ("CollapseWatchHook", "num_images", 1),
+        ("OnlineHeadHook", "lr", 0.0),
+        ("OnlineHeadHook", "every_steps", 0),
+    ],
+)
+def test_a_number_that_a_hook_cannot_work_with_is_rejected(name: str, argument: str, wrong: float) -> None:
+    with pytest.raises(ConfigError) as caught:
+        HOOKS.find(name)(**{argument: wrong})
+    assert [(problem.path, problem.got) for problem in caught.value.problems] == [(argument, wrong)]
 
 
 @pytest.mark.parametrize("name", listed(OPTIMIZERS))

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from selfsup.engine.runner import Runner
-from tests.engine.tiny_run import losses, tiny_config
+from tests.engine.tiny_run import log_of, losses, tiny_config
 
 PICTURES = {"views.png", "curves.png", "embedding.png", "prototypes.png"}
 
@@ -29,8 +29,7 @@ def test_a_run_too_short_to_learn_gets_no_maps_and_what_cannot_be_drawn_is_one_l
     (tmp_path / "curves.png").mkdir()  # stands for a disk that rejects
     run(tmp_path, pictures={})
     assert {path.name for path in tmp_path.glob("*.png") if path.is_file()} == {"views.png"}
-    (log,) = tmp_path.rglob("rank0.log")
-    assert len([line for line in log.read_text().splitlines() if "curves.png was not drawn: " in line]) == 1
+    assert log_of(tmp_path).count("curves.png was not drawn: ") == 1
     assert len(losses(tmp_path)) == 4 and not list(tmp_path.glob(".*.partial"))
 
 

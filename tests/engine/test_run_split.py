@@ -20,29 +20,21 @@ from selfsup.evaluation import Representation, Result, Score, Task
 from selfsup.registry import DATASETS, EVALUATORS
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.data.listed import Listed
-from tests.engine.tiny_run import losses, tiny_config
+from tests.engine.tiny_run import Noise, log_of, losses, tiny_config
 
 COUNT = 64
 ANY = Recipe.from_dict({}, partial=True)
 
 
 @DATASETS.register_module()
-class Coins:
+class Coins(Noise):
     """Noise whose labels are drawn by coin: whoever has not seen an image cannot know its label."""
 
     classes = ("heads", "tails")
 
     def __init__(self, *, labelled: bool = True) -> None:
+        super().__init__(COUNT)
         self.labels = np.random.default_rng(0).integers(0, 2, COUNT) if labelled else None
-
-    def __len__(self) -> int:
-        return COUNT
-
-    def image(self, index: int) -> np.ndarray:
-        return np.random.default_rng(index).integers(0, 255, (4, 4, 3), np.uint8).repeat(8, 0).repeat(8, 1)
-
-    def name(self, index: int) -> str:
-        return str(index)
 
 
 @EVALUATORS.register_module()
@@ -108,8 +100,7 @@ def test_what_is_held_out_is_not_trained_on_and_said(tmp_path: Path) -> None:
     assert len(val) == len(test) == 7 and not val & test
     assert trained_on(runner) == set(range(COUNT)) - val - test
     assert runner.steps_per_epoch == 6  # of 50 images, 8 at a time
-    (log,) = tmp_path.rglob("rank0.log")
-    assert "7 (val) and 7 (test) of 64 images; 50 are trained on" in log.read_text()
+    assert "7 (val) and 7 (test) of 64 images; 50 are trained on" in log_of(tmp_path)
 
 
 @pytest.mark.parametrize("changes", [{"split": None}, {"tasks": {"own": {"type": "Task"}}}, {"labelled": False}])
@@ -191,17 +182,27 @@ def test_a_resumed_run_keeps_its_split_whatever_the_recipe_says_now(
     assert json.loads((work_dir / "split.json").read_text())["indices"] == held_out_by(whole)
 
 
-def test_a_run_that_trained_on_everything_goes_on_with_everything(tmp_path: Path) -> None:
-    Runner(coins(tmp_path, steps=3) | {"split": None}, device="cpu").train()
-    assert not (tmp_path / "split.json").exists()
+@pytest.fixture(scope="module")
+def unsplit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three steps on all images."""
+    folder = tmp_path_factory.mktemp("unsplit")
+    Runner(coins(folder, steps=3) | {"split": None}, device="cpu").train()
+    return folder
+
+
+def test_a_run_that_trained_on_everything_goes_on_with_everything(tmp_path: Path, unsplit: Path) -> None:
+    assert not (unsplit / "split.json").exists()
+    shutil.copytree(unsplit, tmp_path, dirs_exist_ok=True)
     Runner(coins(tmp_path, steps=4), resume=True, device="cpu").train()
     assert held_out_by(tmp_path) is None and len(losses(tmp_path)) == 4
     assert by_a_test(coins(tmp_path), list_checkpoints(tmp_path)[-1])[0] == set()
 
 
 @pytest.mark.parametrize("held_out", [[3, 9, 40], []])
-def test_a_checkpoint_of_commit_41b416a_keeps_what_it_held_out(tmp_path: Path, held_out: list[int]) -> None:
-    Runner(coins(tmp_path, steps=3) | {"split": None}, device="cpu").train()
+def test_a_checkpoint_of_commit_41b416a_keeps_what_it_held_out(
+    tmp_path: Path, unsplit: Path, held_out: list[int]
+) -> None:
+    shutil.copytree(unsplit, tmp_path, dirs_exist_ok=True)
     (checkpoint,) = list_checkpoints(tmp_path)
     saved = Checkpoint.read(checkpoint)
     assert saved.data is not None

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,7 @@ from selfsup.registry import BACKBONES, DATASETS
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.weights.load import load_backbone
 from tests.engine.test_pretrained import supervised
-from tests.engine.test_teacher_runs import moco_config
-from tests.engine.tiny_run import losses, power_off, tiny_config
+from tests.engine.tiny_run import Noise, losses, moco_config, power_off, tiny_config
 
 
 class After(Hook):
@@ -126,14 +125,45 @@ def test_resuming_reads_only_the_images_that_are_left(tmp_path: Path) -> None:
     assert len(drawn) == 8
 
 
-def test_ctrl_c_saves_and_the_run_goes_on_bitwise(tmp_path: Path, whole: Runner) -> None:
-    runner = Runner(tiny_config(tmp_path))
-    runner.register_hook(After(3, lambda: os.kill(os.getpid(), signal.SIGINT)))
-    with pytest.raises(Interrupted, match="stopped after step 4"):
+def decaying(work_dir: Path) -> dict[str, Any]:
+    return tiny_config(work_dir, param_scheduler={"type": "ExponentialLR", "gamma": 0.9, "by_epoch": False}, seed=3)
+
+
+@pytest.fixture(scope="module")
+def decayed(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, float]]:
+    """The losses of a run with a schedule of MMEngine's that was left alone."""
+    folder = tmp_path_factory.mktemp("decayed")
+    Runner(decaying(folder)).train()
+    return losses(folder)
+
+
+def images_at_fault() -> None:
+    raise DataError("images are at fault")
+
+
+@pytest.mark.parametrize(
+    ("action", "priority", "error", "said"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGINT), "VERY_LOW", Interrupted, "stopped after step 4"),
+        (images_at_fault, "NORMAL", DataError, "images are at fault; all 4 steps so far are saved; .*--resume"),
+    ],
+    ids=["ctrl-c", "images"],
+)
+def test_what_stops_a_run_saves_first_and_the_run_goes_on_bitwise(
+    tmp_path: Path,
+    decayed: list[tuple[int, float]],
+    action: Callable[[], None],
+    priority: str,
+    error: type[Exception],
+    said: str,
+) -> None:
+    runner = Runner(decaying(tmp_path))
+    runner.register_hook(After(3, action, priority))
+    with pytest.raises(error, match=said):
         runner.train()
     assert list_checkpoints(tmp_path)[-1].name == "step_000000004.pth"
-    Runner(tiny_config(tmp_path), resume=True).train()
-    assert losses(tmp_path) == losses(whole.work_dir)
+    Runner(decaying(tmp_path), resume=True).train()
+    assert losses(tmp_path) == decayed
 
 
 @BACKBONES.register_module()
@@ -166,33 +196,25 @@ def test_what_is_not_finite_stops_the_run_and_is_named(tmp_path: Path, where: st
 
 
 @DATASETS.register_module()
-class SomeUnreadable:
+class SomeUnreadable(Noise):
     """Noise images, of which some cannot be decoded."""
 
-    labels = None
-    classes = None
-
     def __init__(self, length: int, bad: tuple[int, ...]) -> None:
-        self.length, self.bad = length, bad
-
-    def __len__(self) -> int:
-        return self.length
+        super().__init__(length)
+        self.bad = bad
 
     def image(self, index: int) -> np.ndarray:
         if index in self.bad:
             raise DecodeError(f"{self.name(index)}: cut off")
-        return np.random.default_rng(index).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-
-    def name(self, index: int) -> str:
-        return f"noise/{index}.png"
+        return super().image(index)
 
 
 @DATASETS.register_module()
-class BreaksAfter(SomeUnreadable):
+class BreaksAfter(Noise):
     """Sound until so many images were taken, like a disk that is unmounted."""
 
     def __init__(self, images: int) -> None:
-        super().__init__(64, ())
+        super().__init__()
         self.left = images
 
     def image(self, index: int) -> np.ndarray:
@@ -204,8 +226,7 @@ class BreaksAfter(SomeUnreadable):
 
 def unreadable(work_dir: Path, *, length: int, bad: tuple[int, ...], **changes: Any) -> dict[str, Any]:
     config = tiny_config(work_dir, **changes)
-    dataset = {"type": "SomeUnreadable", "length": length, "bad": bad}
-    config["train_dataloader"] = config["train_dataloader"] | {"dataset": dataset}
+    config["train_dataloader"]["dataset"] = {"type": "SomeUnreadable", "length": length, "bad": bad}
     return config
 
 
@@ -213,50 +234,25 @@ def test_one_bad_image_is_named_once_and_stops_nothing(tmp_path: Path) -> None:
     Runner(unreadable(tmp_path, length=16, bad=(5,), steps=6)).train()
     assert len(losses(tmp_path)) == 6
     lines = (tmp_path / "bad_images.txt").read_text().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("noise/5.png\t") and "cut off" in lines[0]
-
-
-def images_at_fault() -> None:
-    raise DataError("images are at fault")
-
-
-def test_what_stops_a_run_for_its_images_saves_first_and_says_how_to_resume(tmp_path: Path) -> None:
-    schedule = {"type": "ExponentialLR", "gamma": 0.9, "by_epoch": False}
-    changes: dict[str, Any] = {"steps": 8, "param_scheduler": schedule, "seed": 3}
-    Runner(unreadable(tmp_path / "sound", length=64, bad=(), **changes)).train()
-    config = unreadable(tmp_path / "cut", length=64, bad=(), **changes)
-    runner = Runner(config)
-    runner.register_hook(After(3, images_at_fault, priority="NORMAL"))
-    with pytest.raises(DataError, match=r"images are at fault; all 4 steps so far are saved; .*--resume"):
-        runner.train()
-    assert list_checkpoints(tmp_path / "cut")[-1].name == "step_000000004.pth"
-    Runner(config, resume=True).train()
-    assert losses(tmp_path / "cut") == losses(tmp_path / "sound")
-
-
-NO_HOOKS = dict.fromkeys(("checkpoint", "pictures", "evaluate", "collapse"))
+    assert len(lines) == 1 and lines[0].startswith("5\t") and "cut off" in lines[0]
 
 
 @pytest.mark.parametrize(
     ("dataset", "said", "steps"),
     [
-        (
-            {"type": "SomeUnreadable", "length": 32, "bad": (5, 9)},
-            r"could not be decoded.*; all \d steps so far are",
-            None,
-        ),
-        ({"type": "BreaksAfter", "images": 20}, r"\d+ images in a row cannot be decoded.*; all 2 steps so far are", 2),
+        ({"type": "SomeUnreadable", "length": 32, "bad": (5, 9)}, r"could not be decoded.*; all \d steps", range(1, 9)),
+        ({"type": "BreaksAfter", "images": 20}, r"\d+ images in a row cannot be decoded.*; all 2 steps", [2]),
     ],
 )
 def test_images_that_cannot_be_read_lose_no_step(
-    tmp_path: Path, dataset: dict[str, Any], said: str, steps: int | None
+    tmp_path: Path, dataset: dict[str, Any], said: str, steps: Sequence[int]
 ) -> None:
     config = tiny_config(tmp_path, default_hooks=dict.fromkeys(("checkpoint", "pictures", "evaluate", "collapse")))
     config["train_dataloader"]["dataset"] = dataset
     with pytest.raises(DataError, match=said):
         Runner(config).train()
     (saved,) = list_checkpoints(tmp_path)
-    assert Checkpoint.read(saved).step == len(losses(tmp_path)) > 0 and steps in (None, len(losses(tmp_path)))
+    assert Checkpoint.read(saved).step == len(losses(tmp_path)) and len(losses(tmp_path)) in steps
 
 
 def test_a_run_in_which_nothing_can_be_read_names_what_it_tried(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from selfsup.errors import ConfigError
 from tests.reference import record
 
 
-def optimizer_of(lr: float, *groups: dict[str, Any]) -> torch.optim.Optimizer:
-    return torch.optim.SGD([{"params": [nn.Parameter(torch.ones(1))], **group} for group in groups or ({},)], lr=lr)
+def optimizer_of(lr: float, *groups: dict[str, Any], weight_decay: float = 0.0) -> torch.optim.Optimizer:
+    parameters = [{"params": [nn.Parameter(torch.ones(1))], **group} for group in groups or ({},)]
+    return torch.optim.SGD(parameters, lr, weight_decay=weight_decay)
 
 
 def build(
@@ -30,9 +31,22 @@ def curve(schedule: Schedule, steps: list[int]) -> list[float]:
     return [schedule.curve(step) for step in steps]
 
 
+def losses_to_rates(schedule: Schedule, losses: list[float]) -> list[float]:
+    """The rate of each step; only the schedule that halves on a plateau looks at the losses."""
+    rates = []
+    for loss in losses:
+        rates.append(schedule.optimizer.param_groups[0]["lr"])
+        schedule.optimizer.step()
+        if isinstance(schedule, HalveOnPlateau):
+            schedule.observe(loss)
+        schedule.step()
+    return rates
+
+
+EPOCHS = record("schedule/swav_800ep")["input"]
 SEER = {"total_steps": 122_000, "start_lr": 0.15, "end_lr": 0.0096, "warmup_steps": 9000}
 SWAV = {"start_lr": 0.3, "end_lr": 0.0048, "warmup_epochs": 10, "warmup_inclusive": True}
-SWAV_LENGTH = record("schedule/swav_800ep")["input"]
+SWAV |= {"steps_per_epoch": EPOCHS["iters_per_epoch"], "total_steps": EPOCHS["total"]}
 SIMCLR = {name: record("schedule/simclr_100ep")["expected"][name] for name in ("total_steps", "warmup_steps")}
 MOCO = {"steps_per_epoch": 7, "total_steps": 1400}
 
@@ -44,17 +58,7 @@ MOCO = {"steps_per_epoch": 7, "total_steps": 1400}
         ("seer", "vissl_fixed", lambda: build(WarmupCosine, 9.6, seam="vissl_fixed", **SEER)),
         ("simclr_100ep", "lr", lambda: build(WarmupCosine, 4.8, **SIMCLR)),
         ("moco_cos", None, lambda: build(EpochCosine, 0.03, **MOCO)),
-        (
-            "swav_800ep",
-            None,
-            lambda: build(
-                WarmupCosine,
-                4.8,
-                steps_per_epoch=SWAV_LENGTH["iters_per_epoch"],
-                total_steps=SWAV_LENGTH["total"],
-                **SWAV,
-            ),
-        ),
+        ("swav_800ep", None, lambda: build(WarmupCosine, 4.8, **SWAV)),
     ],
 )
 def test_the_schedules_of_the_papers(name: str, part: str | None, schedule: Callable[[], Schedule]) -> None:
@@ -97,9 +101,7 @@ def test_each_update_runs_with_the_rate_of_its_step() -> None:
 
 def test_weight_decay_follows_a_cosine_and_groups_without_any_stay_without() -> None:
     groups = ({}, {"weight_decay": 0.0}, {"weight_decay": 0.08}, {"weight_decay": 0.1, "fixed_weight_decay": True})
-    optimizer = torch.optim.SGD(
-        [{"params": [nn.Parameter(torch.ones(1))], **g} for g in groups], 1.0, weight_decay=0.04
-    )
+    optimizer = optimizer_of(1.0, *groups, weight_decay=0.04)
     schedule = Cosine(optimizer, total_steps=10, param_name="weight_decay", end_value=0.4)
     for step in range(11):
         expected = 0.4 + 0.5 * (0.04 - 0.4) * (1 + math.cos(math.pi * step / 10))  # DINO's cosine_scheduler
@@ -134,34 +136,14 @@ def test_groups_follow_in_proportion_and_fixed_ones_not_at_all() -> None:
     ],
 )
 def test_a_resumed_schedule_continues_exactly(kind: type[Schedule], given: dict[str, Any], stopped_after: int) -> None:
-    def run(schedule: Schedule, steps: range) -> list[float]:
-        rates = []
-        for step in steps:
-            rates.append(schedule.optimizer.param_groups[0]["lr"])
-            schedule.optimizer.step()
-            if isinstance(schedule, HalveOnPlateau):
-                schedule.observe(1.0 + 0.1 * (step % 3))
-            schedule.step()
-        return rates
-
-    context = {"steps_per_epoch": 4, "total_steps": 12}
-    whole = run(build(kind, **context, **given), range(12))
+    context, losses = {"steps_per_epoch": 4, "total_steps": 12}, [1.0 + 0.1 * (step % 3) for step in range(12)]
+    whole = losses_to_rates(build(kind, **context, **given), losses)
     first = build(kind, **context, **given)
-    before = run(first, range(stopped_after))
+    before = losses_to_rates(first, losses[:stopped_after])
     second = build(kind, **context, **given)
     second.optimizer.load_state_dict(copy.deepcopy(first.optimizer.state_dict()))
     second.load_state_dict(first.state_dict())
-    assert before + run(second, range(stopped_after, 12)) == whole
-
-
-def losses_to_rates(schedule: HalveOnPlateau, losses: list[float]) -> list[float]:
-    rates = []
-    for loss in losses:
-        rates.append(schedule.optimizer.param_groups[0]["lr"])
-        schedule.optimizer.step()
-        schedule.observe(loss)
-        schedule.step()
-    return rates
+    assert before + losses_to_rates(second, losses[stopped_after:]) == whole
 
 
 def test_the_rate_is_halved_each_time_the_loss_stops_falling_and_not_before() -> None:
@@ -172,21 +154,21 @@ def test_the_rate_is_halved_each_time_the_loss_stops_falling_and_not_before() ->
     assert losses_to_rates(schedule, losses) == [1.0] * 8 + [0.5] * 4 + [0.25] * 6 + [0.125] * 2
 
 
-def test_a_fall_smaller_than_asked_for_does_not_count() -> None:
-    def halvings(min_improvement: float) -> int:
-        schedule = build(HalveOnPlateau, window=1, patience_steps=3, min_improvement=min_improvement)
-        losses_to_rates(schedule, [4.0 - 0.01 * step for step in range(5)])
-        return schedule.halvings
-
-    assert halvings(0.001) == 0
-    assert halvings(0.01) == 1
-
-
-def test_losses_below_zero_can_stop_falling_too() -> None:
-    schedule = build(HalveOnPlateau, window=1, patience_steps=2, min_improvement=0.01)
-    assert losses_to_rates(schedule, [-0.5, -0.6, -0.7, -0.8]) == [1.0] * 4
-    losses_to_rates(schedule, [-0.8, -0.8])
-    assert schedule.halvings == 1
+@pytest.mark.parametrize(
+    ("losses", "min_improvement", "halvings"),
+    [
+        ([4.0, 3.99, 3.98, 3.97, 3.96], 0.001, 0),
+        ([4.0, 3.99, 3.98, 3.97, 3.96], 0.01, 1),
+        ([-0.5, -0.6, -0.7, -0.8, -0.9], 0.01, 0),
+        ([-0.5, -0.6, -0.6, -0.6, -0.6], 0.01, 1),
+    ],
+)
+def test_a_fall_is_as_large_as_asked_for_also_below_zero(
+    losses: list[float], min_improvement: float, halvings: int
+) -> None:
+    schedule = build(HalveOnPlateau, window=1, patience_steps=3, min_improvement=min_improvement)
+    losses_to_rates(schedule, losses)
+    assert schedule.halvings == halvings
 
 
 def test_losses_of_the_warm_up_do_not_count() -> None:

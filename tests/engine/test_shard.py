@@ -10,11 +10,10 @@ from torch import nn
 from selfsup.backbones import RegNet, ResNet
 from selfsup.config.validate import find_problems
 from selfsup.engine.distributed import blocks, shard
-from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.ops.parts import class_name, is_sharded, whole_state
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import log_of, losses, tiny_config
 
 
 def names(module: nn.Module, min_parameters: int = 0) -> list[str]:
@@ -69,30 +68,23 @@ def test_a_state_without_split_tensors_comes_back_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sharding", "problem"),
+    ("sharding", "path", "got"),
     [
-        (
-            {"min_paramters": 5},
-            "sharding.min_paramters: is not an argument of Sharding, got 5; did you mean 'min_parameters'?",
-        ),
-        ({"min_parameters": -1}, "sharding.min_parameters: must be >= 0, got -1"),
-        ({"min_parameters": "all"}, "sharding.min_parameters: must be int, got 'all'"),
-        (True, "sharding: must be dict or None, got True"),
+        ({"min_paramters": 5}, "sharding.min_paramters", 5),
+        ({"min_parameters": -1}, "sharding.min_parameters", -1),
+        ({"min_parameters": "all"}, "sharding.min_parameters", "all"),
+        (True, "sharding", True),
     ],
 )
-def test_options_that_cannot_be_meant_are_rejected(tmp_path: Path, sharding: Any, problem: str) -> None:
-    assert list(map(str, find_problems(tiny_config(tmp_path, sharding=sharding)))) == [problem]
+def test_options_that_cannot_be_meant_are_rejected(tmp_path: Path, sharding: Any, path: str, got: Any) -> None:
+    (problem,) = find_problems(tiny_config(tmp_path, sharding=sharding))
+    assert (problem.path, problem.got) == (path, got)
 
 
 def test_on_one_process_nothing_is_split_and_the_log_says_so(tmp_path: Path) -> None:
     Runner(tiny_config(tmp_path / "plain", steps=2), device="cpu").train()
     runner = Runner(tiny_config(tmp_path / "sharded", steps=2, sharding={}), device="cpu")
     runner.train()
-    log = (tmp_path / "sharded").rglob("rank0.log")
-    assert any("sharding: there is one process, so nothing is split" in file.read_text() for file in log)
+    assert "sharding: there is one process, so nothing is split" in log_of(tmp_path / "sharded")
     assert not is_sharded(runner.method)
-    losses = [
-        [line["loss"] for line in read_metrics(tmp_path / name / "metrics.jsonl") if "loss" in line]
-        for name in ("plain", "sharded")
-    ]
-    assert len(losses[0]) == 2 and losses[0] == losses[1]
+    assert len(losses(tmp_path / "plain")) == 2 and losses(tmp_path / "sharded") == losses(tmp_path / "plain")

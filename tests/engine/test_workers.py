@@ -15,26 +15,17 @@ from selfsup.engine.runner import Runner
 from selfsup.errors import DataError
 from selfsup.registry import DATASETS
 from selfsup.weights.checkpoint import list_checkpoints
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import Noise, tiny_config
 
 
 @DATASETS.register_module()
-class EndsItsWorker:
-    """Gray images, of which one is too much for the system."""
-
-    labels = None
-    classes = None
-
-    def __len__(self) -> int:
-        return 64
+class EndsItsWorker(Noise):
+    """Images, of which one is too much for the system."""
 
     def image(self, index: int) -> np.ndarray:
         if index == 40:
             os.kill(os.getpid(), signal.SIGKILL)
-        return np.zeros((40, 40, 3), np.uint8)
-
-    def name(self, index: int) -> str:
-        return f"{index}.png"
+        return super().image(index)
 
 
 def config(work_dir: Path, **loader: Any) -> dict[str, Any]:
@@ -65,9 +56,7 @@ except DataError as error:
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0
-    if sys.platform == "linux"
-    else True,
+    sys.platform != "linux" or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0,
     reason="needs a /dev/shm of its own",
 )
 def test_a_small_dev_shm_stops_the_run_and_says_what_to_change(tmp_path: Path) -> None:

@@ -107,11 +107,6 @@ def test_parameters_can_be_frozen_for_epochs() -> None:
     assert moved == [False, False, False, True]
 
 
-def test_the_groups_of_the_wrapper_are_those_of_the_optimizer() -> None:
-    _, wrapper = setting()
-    assert wrapper.param_groups == wrapper.optimizer.param_groups
-
-
 def test_a_frozen_gradient_is_no_part_of_the_norm() -> None:
     model, wrapper = setting(freeze={"prototypes": 1})
     twin = copy.deepcopy(model)
