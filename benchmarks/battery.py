@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from selfsup.cli.compare import shown_table
+from selfsup.cli.models.compare import shown_table
 from selfsup.config import load_config
 from selfsup.data import Hierarchy, LabelSets, Scenes
 from selfsup.data.sources.scenes import LEVELS

@@ -18,7 +18,7 @@ from selfsup.config import load_config
 from selfsup.data import CrowdedScenes
 from selfsup.engine import Runner
 from selfsup.evaluation.detection import compared, ground_truth, results_of
-from selfsup.evaluation.inference import frozen
+from selfsup.evaluation.extraction.inference import frozen
 from selfsup.plots import draw_detections
 from selfsup.transfer import Detection, Detector
 

@@ -63,8 +63,8 @@ def measure(what: str, path: Path, *, keys: int, queries: int, dim: int, held: b
     import torch
 
     from selfsup.evaluation import KNN
-    from selfsup.evaluation.features import Features, Stacked
-    from selfsup.evaluation.softmax_regression import SoftmaxProblem
+    from selfsup.evaluation.extraction.features import Features, Stacked
+    from selfsup.evaluation.protocols.softmax_regression import SoftmaxProblem
 
     rows = np.memmap(path, np.float32, mode="c").reshape(-1, dim)
     features = torch.from_numpy(rows[:keys])

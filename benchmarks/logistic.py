@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from selfsup.evaluation.features import Features, Stacked
-from selfsup.evaluation.logistic import PENALTIES
-from selfsup.evaluation.softmax_regression import SoftmaxProblem, solve_path
+from selfsup.evaluation.extraction.features import Features, Stacked
+from selfsup.evaluation.protocols.logistic import PENALTIES
+from selfsup.evaluation.protocols.softmax_regression import SoftmaxProblem, solve_path
 
 TEST = 2000
 

@@ -3,23 +3,23 @@
 from selfsup.evaluation.baselines import ImageStatistics, RawPixels
 from selfsup.evaluation.detection import DetectionAP
 from selfsup.evaluation.evaluator import Evaluator, Finding, Predictor, Probe, evaluate_tasks, metrics_of
-from selfsup.evaluation.features import Features
-from selfsup.evaluation.few_shot import FewShot
+from selfsup.evaluation.extraction.features import Features
 from selfsup.evaluation.fusion import Fusion
-from selfsup.evaluation.granularity import Granularity
 from selfsup.evaluation.head import Head
-from selfsup.evaluation.knn import KNN, VisslKNN
-from selfsup.evaluation.linear import LinearProbe, fit_logistic
-from selfsup.evaluation.logistic import LogisticRegression
+from selfsup.evaluation.protocols.few_shot import FewShot
+from selfsup.evaluation.protocols.granularity import Granularity
+from selfsup.evaluation.protocols.knn import KNN, VisslKNN
+from selfsup.evaluation.protocols.linear import LinearProbe, fit_logistic
+from selfsup.evaluation.protocols.logistic import LogisticRegression
+from selfsup.evaluation.protocols.retrieval import Retrieval
+from selfsup.evaluation.protocols.robustness import ClassSubset, Corruptions
+from selfsup.evaluation.protocols.softmax_regression import LinearClassifier
+from selfsup.evaluation.protocols.spread import Spread
+from selfsup.evaluation.protocols.svm import SVM
 from selfsup.evaluation.representation import VISSL_LAYERS, Classifier, Representation
-from selfsup.evaluation.retrieval import Retrieval
-from selfsup.evaluation.robustness import ClassSubset, Corruptions
 from selfsup.evaluation.rows import Row, append_row, read_predictions, read_rows, write_predictions
 from selfsup.evaluation.scores import Difference, Predictions, Result, Score, paired, paired_by
-from selfsup.evaluation.softmax_regression import LinearClassifier
-from selfsup.evaluation.spread import Spread
 from selfsup.evaluation.standard import StandardTask
-from selfsup.evaluation.svm import SVM
 from selfsup.evaluation.task import Task
 
 __all__ = [

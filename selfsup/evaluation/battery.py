@@ -8,7 +8,7 @@ from typing import Any
 
 from selfsup.evaluation.baselines import ImageStatistics
 from selfsup.evaluation.evaluator import evaluate_task, fitting
-from selfsup.evaluation.features import device_of
+from selfsup.evaluation.extraction.features import device_of
 from selfsup.evaluation.leaks import Leaks
 from selfsup.evaluation.opening import relatives
 from selfsup.evaluation.representation import Representation

@@ -10,7 +10,7 @@ import numpy as np
 
 from selfsup.data.sources.coco import coco_masks
 from selfsup.errors import ConfigError, DataError, DecodeError, require
-from selfsup.evaluation.inference import frozen
+from selfsup.evaluation.extraction.inference import frozen
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Result, Score, bootstrap
 from selfsup.evaluation.task import Task

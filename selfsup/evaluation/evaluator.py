@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from selfsup.errors import ConfigError, DataError, nearest
-from selfsup.evaluation.features import Features
+from selfsup.evaluation.extraction.features import Features
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Predictions, Result, Score, classification_scores
 from selfsup.evaluation.task import Task

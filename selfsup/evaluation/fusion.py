@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from selfsup.errors import ConfigError, DataError
-from selfsup.evaluation.features import Features
+from selfsup.evaluation.extraction.features import Features
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.rows import fingerprint
 

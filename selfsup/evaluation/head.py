@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from selfsup.evaluation.evaluator import predictions_of
-from selfsup.evaluation.fitted import HeadPredictor, check_head
+from selfsup.evaluation.protocols.fitted import HeadPredictor, check_head
 from selfsup.evaluation.representation import Classifier, Representation
 from selfsup.evaluation.scores import Predictions, Result, classification_scores
 from selfsup.evaluation.task import Task

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch.nn.functional import normalize
 
-from selfsup.evaluation.features import Features
-from selfsup.evaluation.knn import nearest
+from selfsup.evaluation.extraction.features import Features
+from selfsup.evaluation.protocols.knn import nearest
 from selfsup.evaluation.representation import Representation
 from selfsup.plots.neighbors import NeighborRow
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from selfsup.backbones.pooling import check_layer, pool_map
 from selfsup.data.input_contract import InputContract
 from selfsup.errors import ConfigError
-from selfsup.evaluation.feature_files import FeatureFile
-from selfsup.evaluation.features import Features, device_of, extract, first_images, logger
-from selfsup.evaluation.inference import Inference, frozen, prepared
+from selfsup.evaluation.extraction.feature_files import FeatureFile
+from selfsup.evaluation.extraction.features import Features, device_of, extract, first_images, logger
+from selfsup.evaluation.extraction.inference import Inference, frozen, prepared
 from selfsup.methods.base import LAYERS, Method
 from selfsup.ops.dist import broadcast_object, is_main
 from selfsup.ops.files import write_record

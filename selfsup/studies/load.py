@@ -11,7 +11,7 @@ from selfsup.data import ImageList
 from selfsup.errors import ConfigError, nearest, under
 from selfsup.ops.dist import local_device
 from selfsup.planning.own_images import choose, device_kind, look
-from selfsup.studies.axis import AXES
+from selfsup.studies.axes.axis import AXES
 from selfsup.studies.recipes import Base
 from selfsup.studies.study import Study
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from selfsup.evaluation.scores import student_quantile
-from selfsup.studies.axis import Figure
+from selfsup.studies.axes.axis import Figure
 from selfsup.studies.cells import DONE, Cell, Output, output_of, state_of
 from selfsup.studies.claims import Verdict, verdict
 from selfsup.studies.runner import Runner, finished

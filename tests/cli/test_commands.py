@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 
 import selfsup
 from selfsup.cli import main
-from selfsup.cli.train import resume_command
+from selfsup.cli.runs.train import resume_command
 from selfsup.config import config_names, load_config
 from selfsup.engine.interrupt import Interrupted, InterruptWatch
 from selfsup.engine.runner import Runner
@@ -164,7 +164,7 @@ def test_ctrl_c_before_the_training_is_one_line(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("selfsup.cli.train.load_and_try", interrupted)
+    monkeypatch.setattr("selfsup.cli.runs.train.load_and_try", interrupted)
     assert main(["train", "simclr/simclr_scenes"]) == 130
     assert capsys.readouterr().err == "\nstopped before anything was trained or written\n"
 

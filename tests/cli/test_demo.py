@@ -2,7 +2,7 @@
 
 import pytest
 
-from selfsup.cli.demo import CONFIGS, FLOORS, PROMISED, broken_promises
+from selfsup.cli.runs.demo import CONFIGS, FLOORS, PROMISED, broken_promises
 
 
 def scores(method: str, knn: float, linear: float) -> dict[str, dict[str, float]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from selfsup.cli import main
-from selfsup.cli.new_plugin import component_name, write_plugin
+from selfsup.cli.about.new_plugin import component_name, write_plugin
 from selfsup.errors import ConfigError
 from tests.installed import BACKBONE, install
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from selfsup.cli import main
-from selfsup.cli.next_steps import next_steps
+from selfsup.cli.runs.next_steps import next_steps
 from selfsup.config import load_config
 from selfsup.evaluation.opening import open_representation
 from selfsup.planning import budget, own_images

@@ -7,8 +7,8 @@ from scipy.stats import t
 
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation import FewShot, RawPixels, Representation, Task
-from selfsup.evaluation.few_shot import RATIOS, fit_centroid, fit_ridge, leave_one_out, student
-from selfsup.evaluation.few_shot import _left_singular as left_singular
+from selfsup.evaluation.protocols.few_shot import RATIOS, fit_centroid, fit_ridge, leave_one_out, student
+from selfsup.evaluation.protocols.few_shot import _left_singular as left_singular
 from tests.evaluation.pictures import SMALL, Blobs
 
 TASK = Task("blobs", train=Blobs(60, noise=90), test=Blobs(60, noise=90, seed=1, prefix="test"))

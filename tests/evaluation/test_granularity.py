@@ -8,7 +8,7 @@ import pytest
 from selfsup.data.hierarchy import Hierarchy
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation import KNN, Granularity, LinearProbe, Predictions, RawPixels, Representation, Spread, Task
-from selfsup.evaluation.granularity import accuracy_by_level, accuracy_by_taxon, gains, relabeled
+from selfsup.evaluation.protocols.granularity import accuracy_by_level, accuracy_by_taxon, gains, relabeled
 from selfsup.testing import check_evaluator
 from tests.evaluation.pictures import SMALL, Blobs
 from tests.reference import record

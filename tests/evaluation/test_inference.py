@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from selfsup.backbones import RegNet, ResNet, Timm
 from selfsup.evaluation import Representation, inference, representation
-from selfsup.evaluation.inference import prepared
+from selfsup.evaluation.extraction.inference import prepared
 from tests.evaluation.pictures import SMALL, Blobs
 
 CPU = torch.device("cpu")

@@ -5,7 +5,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from selfsup.errors import ConfigError
 from selfsup.evaluation import KNN, RawPixels, Representation, Task, VisslKNN
-from selfsup.evaluation.knn import nearest, votes
+from selfsup.evaluation.protocols.knn import nearest, votes
 from tests.evaluation.pictures import SMALL, Blobs, known
 from tests.reference import record
 
@@ -123,7 +123,7 @@ def test_faiss_and_torch_agree_ties_included(monkeypatch: pytest.MonkeyPatch) ->
     generator = torch.Generator().manual_seed(0)
     queries, keys = (torch.randint(-1, 2, (n, 4), generator=generator).float() for n in (60, 500))
     with_faiss = nearest(queries, keys, 7, key_block=120)
-    monkeypatch.setattr("selfsup.evaluation.knn._faiss", lambda: None)
+    monkeypatch.setattr("selfsup.evaluation.protocols.knn._faiss", lambda: None)
     plain = nearest(queries, keys, 7, key_block=120)
     assert torch.equal(with_faiss[0], plain[0]) and torch.equal(with_faiss[1], plain[1])
 

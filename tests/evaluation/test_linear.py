@@ -9,9 +9,9 @@ from sklearn.preprocessing import StandardScaler
 
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation import LinearProbe, RawPixels, fit_logistic, linear, softmax_regression
-from selfsup.evaluation.features import Stacked
+from selfsup.evaluation.extraction.features import Stacked
+from selfsup.evaluation.protocols.softmax_regression import SoftmaxProblem
 from selfsup.evaluation.representation import Representation
-from selfsup.evaluation.softmax_regression import SoftmaxProblem
 from selfsup.evaluation.task import Task
 from selfsup.ops import progress
 from tests.dist.two_processes import run_in_processes

@@ -7,9 +7,9 @@ from sklearn import linear_model
 
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation import LogisticRegression, RawPixels, Representation, Task
-from selfsup.evaluation.features import Stacked
-from selfsup.evaluation.logistic import PENALTIES
-from selfsup.evaluation.softmax_regression import SoftmaxProblem, solve_path
+from selfsup.evaluation.extraction.features import Stacked
+from selfsup.evaluation.protocols.logistic import PENALTIES
+from selfsup.evaluation.protocols.softmax_regression import SoftmaxProblem, solve_path
 from tests.evaluation.pictures import SMALL, Blobs, known
 
 

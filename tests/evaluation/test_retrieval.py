@@ -6,7 +6,7 @@ import torch
 
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation import RawPixels, Representation, Retrieval, Task
-from selfsup.evaluation.retrieval import rankings
+from selfsup.evaluation.protocols.retrieval import rankings
 from selfsup.testing import check_evaluator
 from tests.evaluation.pictures import SMALL, Blobs
 

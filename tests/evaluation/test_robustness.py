@@ -23,7 +23,7 @@ from selfsup.evaluation import (
     Representation,
     Task,
 )
-from selfsup.evaluation.robustness import ALEXNET_ERRORS, corrupted
+from selfsup.evaluation.protocols.robustness import ALEXNET_ERRORS, corrupted
 from selfsup.testing import check_evaluator
 from tests.evaluation.pictures import SMALL, Blobs
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from selfsup.evaluation import RawPixels, Representation, Spread, Task
-from selfsup.evaluation.spread import feature_std, rankme, spread_of
+from selfsup.evaluation.protocols.spread import feature_std, rankme, spread_of
 from tests.evaluation.pictures import SMALL, Blobs
 
 

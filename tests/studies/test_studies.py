@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import load_file
 
 from selfsup.cli.main import main
-from selfsup.cli.study import job_words
+from selfsup.cli.runs.study import job_words
 from selfsup.data import Pooled, Scenes
 from selfsup.engine.runner import Runner as EngineRunner
 from selfsup.errors import ConfigError, SelfsupError
 from selfsup.registry import DATASETS
 from selfsup.studies import Cell, Claim, Output, Runner, Study, ahead, load_study, verdict
-from selfsup.studies.advice import Advice, advice_page
-from selfsup.studies.axis import Figure
+from selfsup.studies.axes.advice import Advice, advice_page
+from selfsup.studies.axes.axis import Figure
 from selfsup.studies.load import on_own_images, study_names
 from selfsup.studies.plan import plan_of
 from selfsup.studies.reading import page_of, points

@@ -8,8 +8,8 @@ from mmengine.hooks import Hook
 
 from selfsup.data.selection import Subset
 from selfsup.errors import require
+from selfsup.evaluation.protocols.spread import spread_of
 from selfsup.evaluation.representation import Representation
-from selfsup.evaluation.spread import spread_of
 from selfsup.ops.random_state import isolated_random_state
 from selfsup.registry import HOOKS
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from selfsup.data import LabelSets
 from selfsup.errors import ConfigError, DataError
-from selfsup.evaluation.features import Features
+from selfsup.evaluation.extraction.features import Features
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Result, Score, Z, student_quantile
 from selfsup.evaluation.task import Task

@@ -7,9 +7,9 @@ import numpy as np
 
 from selfsup.errors import ConfigError
 from selfsup.evaluation.evaluator import Probe, class_count, labelled
-from selfsup.evaluation.features import Features, Stacked
-from selfsup.evaluation.linear import LinearPredictor, clearly_worse, convergence_note, edge_note
-from selfsup.evaluation.softmax_regression import SoftmaxProblem, solve, solve_path
+from selfsup.evaluation.extraction.features import Features, Stacked
+from selfsup.evaluation.protocols.linear import LinearPredictor, clearly_worse, convergence_note, edge_note
+from selfsup.evaluation.protocols.softmax_regression import SoftmaxProblem, solve, solve_path
 from selfsup.ops.progress import progress_bar
 from selfsup.registry import EVALUATORS
 
@@ -28,7 +28,7 @@ class LogisticRegression(Probe):
 
     Beside it stands :class:`~selfsup.evaluation.LinearProbe`, which standardizes the features: that is kinder to
     networks whose features differ in scale, this is the protocol of SimCLR's transfer tables. Small problems are solved
-    in float64, large ones in float32 in blocks, see :class:`~selfsup.evaluation.softmax_regression.SoftmaxProblem`.
+    in float64, large ones in float32 in blocks, see ``SoftmaxProblem``.
 
     What differs from the paper: Newton's method in place of L-BFGS (the minimum is the same), and the path ends where
     it has become worse than the best by more than two standard errors. Whether the paper's l2 goes with the sum or the

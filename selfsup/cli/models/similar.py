@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from selfsup.cli.embed import add_weights_arguments, opened
+from selfsup.cli.models.embed import add_weights_arguments, opened
 from selfsup.errors import DataError
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from selfsup.cli.launch import is_first
-from selfsup.cli.train import add_common_arguments, placed
+from selfsup.cli.runs.launch import is_first
+from selfsup.cli.runs.train import add_common_arguments, placed
 from selfsup.errors import ConfigError
 from selfsup.planning import load_and_try, print_notes
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from selfsup.evaluation.features import Stacked
+from selfsup.evaluation.extraction.features import Stacked
 
 HELD_BYTES = 2**29
 """Of features in float64, up to which a problem is held in memory and solved in float64; others are read in blocks."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.errors import DataError, DecodeError
-from selfsup.evaluation.feature_files import FeatureFile
+from selfsup.evaluation.extraction.feature_files import FeatureFile
 from selfsup.ops.dist import broadcast_object, from_main, gather, gather_objects, is_main, rank, world_size
 from selfsup.ops.memory import tune_allocator
 from selfsup.ops.progress import progress_after

@@ -198,7 +198,7 @@ def _opened(spec: str, **options: Any) -> Any:
 
 
 def _report(tasks: Mapping[str, Any], results: Path, representations: list[Any], console: Console) -> int:
-    from selfsup.cli.compare import shown_table
+    from selfsup.cli.models.compare import shown_table
     from selfsup.evaluation.comparison import comparable, difference, main_scores, names_of, read_entries
 
     ours = {representation.fingerprint for representation in representations}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from selfsup.data.hierarchy import FINEST, Hierarchy
-from selfsup.evaluation.fitted import build_probe, fitted
+from selfsup.evaluation.protocols.fitted import build_probe, fitted
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Difference, Predictions, Result, Score, paired_by, proportion
 from selfsup.evaluation.task import Task

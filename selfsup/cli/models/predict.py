@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from selfsup.cli.similar import Files
+from selfsup.cli.models.similar import Files
 from selfsup.errors import DataError
 
 PRINTED = 50  # images on the terminal where the rest is in a file

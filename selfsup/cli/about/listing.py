@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from selfsup.cli.show import ROLE
+from selfsup.cli.about.show import ROLE
 from selfsup.errors import Problem, RegistryError, did_you_mean, nearest
 from selfsup.plugins import provider_of
 from selfsup.registry import KINDS, load_plugins, plugin_report

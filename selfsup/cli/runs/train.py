@@ -12,8 +12,8 @@ from typing import Any
 
 from rich.console import Console
 
-from selfsup.cli.launch import is_first, launch_command, launched_processes
 from selfsup.cli.main import INTERRUPTED
+from selfsup.cli.runs.launch import is_first, launch_command, launched_processes
 from selfsup.config import Recipe, config_name, find_config, load_config, scale_learning_rates
 from selfsup.config.options import parse_options
 from selfsup.errors import CheckpointError, ConfigError, DataError, SelfsupError
@@ -123,7 +123,7 @@ def run(chosen: argparse.Namespace) -> int:
         recipe = fitted(recipe, chosen, console, usual=choice is not None)
     code = train(recipe, chosen)
     if code == 0 and chosen.data is not None and is_first(chosen.launcher):
-        from selfsup.cli.next_steps import print_next_steps
+        from selfsup.cli.runs.next_steps import print_next_steps
 
         print_next_steps(recipe, chosen.data, console, seconds=time.monotonic() - chosen.began)
     return code
@@ -196,7 +196,7 @@ def prepared(
     options |= parse_options(chosen.cfg_options)
     weights: list[str] = []
     if chosen.init_from is not None and chosen.init_from.startswith("timm:") and not stored:
-        from selfsup.cli.timm_start import timm_start
+        from selfsup.cli.runs.timm_start import timm_start
 
         of_weights, chosen.init_from, weights = timm_start(chosen.init_from, recipe=choice.config if choice else None)
         options = {**of_weights, **options}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfsup.data.views.study_views import STUDY_GRID, study_transforms
-from selfsup.studies.axis import AXES, Axis, Figure
+from selfsup.studies.axes.axis import AXES, Axis, Figure
 from selfsup.studies.cells import Cell
 from selfsup.studies.claims import Claim, ahead
 from selfsup.studies.recipes import Base

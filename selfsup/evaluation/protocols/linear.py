@@ -8,8 +8,8 @@ from torch import Tensor
 
 from selfsup.errors import ConfigError
 from selfsup.evaluation.evaluator import Probe, class_count, labelled
-from selfsup.evaluation.features import Features, Stacked
-from selfsup.evaluation.softmax_regression import LinearClassifier, SoftmaxProblem, Solution, solve
+from selfsup.evaluation.extraction.features import Features, Stacked
+from selfsup.evaluation.protocols.softmax_regression import LinearClassifier, SoftmaxProblem, Solution, solve
 from selfsup.ops.progress import progress_bar
 from selfsup.registry import EVALUATORS
 
@@ -167,7 +167,7 @@ def fit_rows(
         start: a solution to start from; None, or one of other classes, starts from zero.
         device: where a large problem is solved; a small one always on the CPU.
         problem: of these rows, if it is there already.
-        options: of :func:`~selfsup.evaluation.softmax_regression.solve`.
+        options: of :func:`~selfsup.evaluation.protocols.softmax_regression.solve`.
     """
     problem = problem or SoftmaxProblem(rows, standardize=True, device=device)
     found = solve(problem, penalty=weight_decay, tolerance=tolerance, start=problem.start(start), **options)

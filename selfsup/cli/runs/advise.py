@@ -28,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Find out on one's own images what would help, and say it in plain words."""
-    from selfsup.cli.study import work_on
+    from selfsup.cli.runs.study import work_on
     from selfsup.planning.budget import parse_budget
     from selfsup.registry import DATASETS
-    from selfsup.studies.advice import Advice, advice_page
+    from selfsup.studies.axes.advice import Advice, advice_page
     from selfsup.studies.claims import verdict
     from selfsup.studies.load import on_own_images
     from selfsup.studies.reading import of_axis

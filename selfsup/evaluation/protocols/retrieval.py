@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize as normalize_rows
 
 from selfsup.errors import ConfigError, DataError
-from selfsup.evaluation.features import Features
+from selfsup.evaluation.extraction.features import Features
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Result, Score, mean, mean_per_class, proportion
 from selfsup.evaluation.task import Task

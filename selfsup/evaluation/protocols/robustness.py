@@ -13,9 +13,9 @@ import numpy as np
 from selfsup.data.corruption import IMAGENET_C, STUDY, Corrupted, ImageNetC
 from selfsup.data.transforms.base import Transform
 from selfsup.errors import ConfigError, DataError, nearest
-from selfsup.evaluation.features import Features
-from selfsup.evaluation.fitted import build_probe, check_head, fitted, needs_of
+from selfsup.evaluation.extraction.features import Features
 from selfsup.evaluation.fusion import Fusion
+from selfsup.evaluation.protocols.fitted import build_probe, check_head, fitted, needs_of
 from selfsup.evaluation.representation import Classifier, Representation
 from selfsup.evaluation.scores import Predictions, Result, Score, bootstrap, mean, proportion
 from selfsup.evaluation.task import Task, classes_in

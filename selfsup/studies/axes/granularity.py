@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfsup.data.hierarchy import FINEST
-from selfsup.studies.axis import AXES, Axis, Figure
+from selfsup.studies.axes.axis import AXES, Axis, Figure
 from selfsup.studies.cells import Cell
 from selfsup.studies.claims import Claim, ahead
 from selfsup.studies.recipes import Base

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize, one_hot
 
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation.evaluator import check_learnable
-from selfsup.evaluation.features import Features, Stacked
+from selfsup.evaluation.extraction.features import Features, Stacked
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Result, Score, Z
 from selfsup.evaluation.task import Task

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from selfsup.studies.axis import AXES, Axis, Figure
+from selfsup.studies.axes.axis import AXES, Axis, Figure
 from selfsup.studies.cells import Cell
 from selfsup.studies.claims import Claim, ahead
 from selfsup.studies.recipes import Base, images_of

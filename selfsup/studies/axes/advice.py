@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from selfsup.evaluation.scores import proportion
-from selfsup.studies.axis import AXES, Axis
+from selfsup.studies.axes.axis import AXES, Axis
 from selfsup.studies.cells import Cell, Output
 from selfsup.studies.claims import Claim, Verdict, ahead
 from selfsup.studies.recipes import Base, classifier_of, images_of, recipe_of

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from selfsup.errors import ConfigError, DataError, nearest
 from selfsup.evaluation.evaluator import Predictor, Probe, predictions_of
-from selfsup.evaluation.features import Features, device_of
+from selfsup.evaluation.extraction.features import Features, device_of
 from selfsup.evaluation.representation import Classifier, Representation
 from selfsup.evaluation.scores import Predictions, Result
 from selfsup.evaluation.task import Task

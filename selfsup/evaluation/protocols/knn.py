@@ -8,7 +8,7 @@ from torch import Tensor
 
 from selfsup.errors import ConfigError
 from selfsup.evaluation.evaluator import Probe, class_count
-from selfsup.evaluation.features import Features, Stacked
+from selfsup.evaluation.extraction.features import Features, Stacked
 from selfsup.registry import EVALUATORS
 
 QUERY_BLOCK = 2048  # with the keys of a block: 134 MB of similarities at a time

@@ -1,0 +1,1 @@
+"""Features of images: computed in blocks, in what is fast, kept in files."""

@@ -1,0 +1,1 @@
+"""Protocols: each an algorithm alone, named with a version."""

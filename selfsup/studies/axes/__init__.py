@@ -1,0 +1,1 @@
+"""Axes: what a study varies, a page of code each."""
