@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from selfsup.cli import convert as convert_verb
-from selfsup.cli import export as export_verb
 from selfsup.cli import main
+from selfsup.cli.models import convert as convert_verb
+from selfsup.cli.models import export as export_verb
 from selfsup.config import dump_config
 from selfsup.errors import CheckpointError
 from selfsup.ops import files as disk

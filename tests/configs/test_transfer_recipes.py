@@ -80,7 +80,9 @@ IMAGES = {"1percent": 12_811, "10percent": 128_116}
 
 
 def test_every_transfer_is_listed_here() -> None:
-    assert {name.removeprefix("transfer/") for name in config_names() if name.startswith("transfer/")} == set(SAYS)
+    detectors = {"bit_retinanet_resnet101_w3", "detection_scenes", "seer_mask_rcnn_regnety128"}  # tests/transfer
+    transfers = {name.removeprefix("transfer/") for name in config_names() if name.startswith("transfer/")}
+    assert transfers - detectors == set(SAYS)
 
 
 @pytest.mark.parametrize("name", SAYS)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.backbones import RegNet, ResNet, Timm
-from selfsup.evaluation import Representation, inference, representation
+from selfsup.evaluation import Representation, representation
+from selfsup.evaluation.extraction import inference
 from selfsup.evaluation.extraction.inference import prepared
 from tests.evaluation.pictures import SMALL, Blobs
 

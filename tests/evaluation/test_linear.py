@@ -8,8 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from selfsup.errors import ConfigError, DataError
-from selfsup.evaluation import LinearProbe, RawPixels, fit_logistic, linear, softmax_regression
+from selfsup.evaluation import LinearProbe, RawPixels, fit_logistic
 from selfsup.evaluation.extraction.features import Stacked
+from selfsup.evaluation.protocols import linear, softmax_regression
 from selfsup.evaluation.protocols.softmax_regression import SoftmaxProblem
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.task import Task
