@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,8 +53,7 @@ def test_files_of_version_1_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_run_of_version_1_began_with_may_be_in_its_config(began: str | None, state: dict) -> None:
-    read = Checkpoint.of({"format": 1, "model": MODEL, **state}, "x.pth")
-    assert read is not None
+    read: Any = Checkpoint.of({"format": 1, "model": MODEL, **state}, "x.pth")
     assert (read.started_from and read.started_from["file"]) == began
 
 
@@ -92,10 +92,7 @@ def test_a_file_that_cannot_grow_leaves_the_older_checkpoint_and_no_partial_file
     program = [sys.executable, "-W", "ignore", "-c", FILLS_THE_DISK, str(tmp_path)]
     done = subprocess.run(program, check=True, capture_output=True, text=True)
     checkpoint, backbone = done.stdout.splitlines()
-    assert re.search(
-        r"step_000000002\.pth: .* \(File too large; [\d,.]+ MiB .*; the newest complete one is \S+step_000000001\.pth",
-        checkpoint,
-    )
+    assert re.search(r"step_000000002\.pth: .* \(File too large; .* complete one is \S+step_000000001\.pth", checkpoint)
     assert "backbone.safetensors: could not be written" in backbone and "File too large" in backbone
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["step_000000001.pth"]
     assert Checkpoint.read(checkpoint_path(tmp_path, 1)).step == 1
@@ -105,10 +102,8 @@ def test_weights_of_another_model_are_rejected_and_change_nothing(tmp_path: Path
     model = nn.Linear(4, 2)
     before = model.weight.clone()
     other = Checkpoint(model={"weight": torch.ones(2, 3), "extra": torch.ones(1)}, path=tmp_path / "other.pth")
-    with pytest.raises(
-        CheckpointError,
-        match=r"than Linear; 1 missing: bias; 1 unexpected: extra; 1 shape mismatch: weight: \(2, 3\), expected \(2, 4",
-    ):
+    said = r"than Linear; 1 missing: bias; 1 unexpected: extra; 1 shape mismatch: weight: \(2, 3\), expected \(2, 4"
+    with pytest.raises(CheckpointError, match=said):
         load_checkpoint(model, other)
     assert torch.equal(model.weight, before)
 
@@ -116,9 +111,8 @@ def test_weights_of_another_model_are_rejected_and_change_nothing(tmp_path: Path
 def test_a_fingerprint_is_of_names_shapes_types_and_bytes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(1), "c": torch.zeros(0, dtype=torch.bfloat16)}
     same = fingerprint(weights)
-    assert (
-        same == fingerprint(dict(reversed(weights.items()))) == fingerprint({**weights, "a": weights["a"].T.clone().T})
-    )
+    assert same == fingerprint(dict(reversed(weights.items())))
+    assert same == fingerprint({**weights, "a": weights["a"].T.clone().T})
     for changed in (
         {**weights, "a": weights["a"] + 1},
         {**weights, "a": weights["a"].view(3, 2)},

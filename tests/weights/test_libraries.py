@@ -1,6 +1,5 @@
 """timm's and torchvision's networks give the same features here, and ours the same there."""
 
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,18 +18,21 @@ from selfsup.weights.rules.architecture import described
 from selfsup.weights.translate import find_weights
 from tests.weights import official
 from tests.weights.networks import (
+    LAYERS,
+    REGNET_STAGES,
     TINY,
     assert_relatively_close,
     assert_same_features,
+    images_of,
     randomized,
     rejected,
     resnet,
+    saved,
     tiny_regnet,
+    without_classifier,
 )
 
-REGNET_STAGES = [f"trunk_output.block{number}" for number in (1, 2, 3, 4)]
 TIMM_STAGES = ["s1", "s2", "s3", "s4"]
-LAYERS = ["layer1", "layer2", "layer3", "layer4"]
 Y_8GF_TV = {"depths": (2, 4, 10, 1), "widths": (224, 448, 896, 2016), "group_width": 56}
 VIT = {"type": "ViT", "position": "learned", "embed_dim": 48, "depth": 3, "num_heads": 4, "image_size": 32}
 VIT |= {"patch_size": 8}
@@ -46,13 +48,7 @@ def of_torchvision(name: str) -> nn.Module:
 
 def loaded(reference: nn.Module, model: nn.Module, folder: Path, source: str) -> Any:
     """The report of loading another library's network into ours."""
-    torch.save(randomized(reference).state_dict(), folder / "weights.pth")
-    return load_backbone(folder / "weights.pth", model, source)
-
-
-def pooled(reference: nn.Module) -> Any:
-    reference.fc = nn.Identity()
-    return reference
+    return load_backbone(saved(randomized(reference).state_dict(), folder), model, source)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +93,7 @@ def test_every_tensor_of_timm_s_large_regnets_has_a_place(timm: ModuleType, arch
 def test_torchvision_s_regnets(tmp_path: Path, arguments: dict, name: str | None) -> None:
     reference, model = of_torchvision(name) if name else tiny_regnet(), build(type="RegNet", **arguments)
     assert loaded(reference, model, tmp_path, "torchvision").ignored == {"classifier": ("fc.weight", "fc.bias")}
-    assert_same_features(model, reference, REGNET_STAGES, pooled(reference))
+    assert_same_features(model, reference, REGNET_STAGES, without_classifier(reference))
 
 
 def test_torchvision_s_8gf_is_another_network_and_the_error_says_which() -> None:
@@ -118,16 +114,15 @@ def test_resnets(timm: ModuleType, tmp_path: Path, depth: int, source: str) -> N
     name, model = f"resnet{depth}", build(type="ResNet", depth=depth)
     reference = of_torchvision(name) if source == "torchvision" else timm.create_model(name, num_classes=5)
     assert loaded(reference, model, tmp_path, source).ignored == {"classifier": ("fc.weight", "fc.bias")}
-    assert_same_features(model, reference, LAYERS, pooled(reference))
+    assert_same_features(model, reference, LAYERS, without_classifier(reference))
 
 
 def test_old_files_without_counters_are_taken(tmp_path: Path) -> None:
     reference, model = resnet(50), build(type="ResNet", depth=50)
     state = {name: tensor for name, tensor in reference.state_dict().items() if "num_batches" not in name}
-    torch.save(state, tmp_path / "x.pth")
-    report = load_backbone(tmp_path / "x.pth", model, "torchvision")
+    report = load_backbone(saved(state, tmp_path), model, "torchvision")
     assert len(report.kept) == 53 and all(name.endswith("num_batches_tracked") for name in report.kept)
-    assert_same_features(model, reference, LAYERS, pooled(reference))
+    assert_same_features(model, reference, LAYERS, without_classifier(reference))
 
 
 def timm_vit(timm: ModuleType, num_heads: int = 4) -> nn.Module:
@@ -141,18 +136,8 @@ def torchvision_vit() -> nn.Module:
 
 def old_names(state: official.State) -> official.State:
     """As torchvision called the linear layers before."""
-    pairs = (("mlp.0.", "mlp.linear_1."), ("mlp.3.", "mlp.linear_2."))
-    for new, old in pairs:
-        state = {name.replace(new, old): tensor for name, tensor in state.items()}
-    return state
-
-
-Classifier = dict[str, Callable[[Any], object]]
-HEADS: Classifier = {
-    "timm": lambda reference: reference.reset_classifier(0),
-    "moco": lambda reference: reference.reset_classifier(0),
-    "torchvision": lambda reference: setattr(reference, "heads", nn.Identity()),
-}
+    renamed = {name.replace("mlp.0.", "mlp.linear_1."): tensor for name, tensor in state.items()}
+    return {name.replace("mlp.3.", "mlp.linear_2."): tensor for name, tensor in renamed.items()}
 
 
 @torch.no_grad()
@@ -161,13 +146,13 @@ def test_vits(timm: ModuleType, tmp_path: Path, file: str) -> None:
     source, heads = file.split(" ")[0].rstrip(","), 12 if file == "moco v3" else 4
     reference = torchvision_vit() if source == "torchvision" else timm_vit(timm, heads)
     state = official.moco_v3(reference, "head.") if source == "moco" else reference.state_dict()
-    torch.save(old_names(state) if file.endswith("old names") else state, tmp_path / "x.pth")
+    path = saved(old_names(state) if file.endswith("old names") else state, tmp_path)
     model = build(**{**VIT, "num_heads": heads}).eval()
-    report = load_backbone(tmp_path / "x.pth", model, source)
+    report = load_backbone(path, model, source)
     ignored = ["predictor", "projection head", "teacher"] if source == "moco" else ["classifier"]
     assert sorted(report.ignored) == ignored and not report.kept
-    HEADS[source](reference)
-    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    setattr(reference, "heads" if source == "torchvision" else "head", nn.Identity())
+    images = images_of(32, 3)
     assert_relatively_close(model(images), reference(images))
 
 
@@ -203,8 +188,7 @@ def test_ours_load_there_strictly_and_give_the_same_features(
     if stages:
         assert_same_features(model, reference, stages, reference)
     else:
-        side = arguments.get("image_size", 224)
-        images = torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(1))
+        images = images_of(arguments.get("image_size", 224), 3)
         assert_relatively_close(model(images), reference(images))
 
 
