@@ -5,42 +5,25 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from selfsup.data.selection import Subset
-from selfsup.data.sources.scenes import Scenes
 from selfsup.engine.evaluate import evaluate, metrics
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.evaluation import KNN, LinearProbe, Representation, Spread, evaluate_tasks, metrics_of
-from selfsup.registry import DATASETS
 from selfsup.weights.checkpoint import list_checkpoints
 from tests.dist.two_processes import run_in_processes
 from tests.engine.test_picture_hook import PICTURES
-from tests.engine.tiny_run import log_of, tiny_config
+from tests.engine.tiny_run import log_of, some_scenes, tiny_config
 
 KINDS = {"knn": {"type": "KNN", "k": 5}, "linear": {"type": "LinearProbe"}, "spread": {"type": "Spread"}}
 BUILT = {"knn": KNN(k=5), "linear": LinearProbe(), "spread": Spread()}
 
 
-@DATASETS.register_module()
-class FewScenes(Subset):
-    """Eighty scenes, with labels or without."""
-
-    def __init__(self, *, labelled: bool = True) -> None:
-        super().__init__(Scenes(split="test", size=40), count=80)
-        self.labelled = labelled
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        return super().labels if self.labelled else None
-
-
 def config_of(work_dir: Path, *, hook: dict[str, Any] | None, labelled: bool = True, **changes: Any) -> dict[str, Any]:
     config = tiny_config(work_dir, steps=6)
-    config["train_dataloader"]["dataset"] = {"type": "FewScenes", "labelled": labelled}
+    config["train_dataloader"]["dataset"] = some_scenes(80) if labelled else {"type": "Noise", "length": 80}
     config["split"] = {"val": 0.2, "test": 0.2}
     config["default_hooks"]["evaluate"] = (
         None if hook is None else {"type": "EvaluateHook", "evaluators": KINDS, **hook}

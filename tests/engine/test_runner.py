@@ -256,11 +256,6 @@ def test_a_run_in_which_nothing_can_be_read_names_what_it_tried(tmp_path: Path) 
     assert len((tmp_path / "bad_images.txt").read_text().splitlines()) == 9
 
 
-def test_a_batch_larger_than_the_data_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises((DataError, ConfigError), match=r"batch.*8.*5"):
-        Runner(unreadable(tmp_path, length=5, bad=())).train()
-
-
 def test_a_batch_that_the_method_cannot_train_with_is_rejected_before_data_are_read(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     config["model"] = config["model"] | {"queue_length": 7}
