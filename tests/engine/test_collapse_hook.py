@@ -74,9 +74,6 @@ def test_each_symptom_is_told_from_health() -> None:
     assert found(dead=1 - 1 / 300) == {"dead"}
     for gain in (-2.0, 0.0, 0.003):
         assert found(loss=math.log(300) - gain) == {"uniform"}
-
-
-def test_a_method_that_says_nothing_of_itself_is_watched_by_its_features() -> None:
-    watch = CollapseWatchHook()
+    watch = CollapseWatchHook()  # a method that says nothing of itself is watched by its features
     assert watch.symptoms(HEALTHY, {"loss": 9.0}, uniform_loss=None) == {}
     assert set(watch.symptoms({**HEALTHY, "feature_std_share": 0.0}, {"loss": 9.0}, uniform_loss=None)) == {"std"}

@@ -117,6 +117,9 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+OTHER = tiny_config(Path("unused"))["model"] | {"prototypes": {"type": "Prototypes", "num_prototypes": 10}}
+
+
 def other_batch(work_dir: Path, each: int, accumulate: int) -> dict[str, Any]:
     config = config_of(work_dir, 4, param_scheduler=WARMUP)
     config["train_dataloader"]["batch_size"] = each
@@ -127,6 +130,7 @@ def other_batch(work_dir: Path, each: int, accumulate: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"model": OTHER}, r"another model than SwAV; 1 shape mismatch: prototypes\S*: \(12, 16\)"),
         ({"param_scheduler": None}, r"schedulers: must be \['WarmupCosine'\] as before, got \[\]; .*--init-from"),
         ({"param_scheduler": {"type": "MultiStep", "steps": (3,)}}, r"schedulers: must .* got \['MultiStep'\]; "),
         ({"optim_wrapper": {"optimizer": {"type": "AdamW", "lr": 1e-3}}}, "optimizer: must be SGD as .* got 'AdamW'; "),

@@ -14,7 +14,6 @@ from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
 from selfsup.weights.export import counterpart
 from selfsup.weights.load import load_backbone
-from selfsup.weights.rules.architecture import described
 from selfsup.weights.translate import find_weights
 from tests.weights import official
 from tests.weights.networks import (
@@ -219,12 +218,3 @@ def test_a_network_that_a_library_has_not_is_rejected(timm: ModuleType, library:
         model = build(**arguments)
     with pytest.raises(CheckpointError, match=f"{library}: has no network like the {arguments['type']} with .*;"):
         counterpart(model, library)
-
-
-def test_an_architecture_is_read_off_the_tensors() -> None:
-    with torch.device("meta"):
-        wide = build(type="ResNet", depth=101, width=2).state_dict()
-        seer = build(type="RegNet", arch="y_256gf").state_dict()
-    assert described(wide) == "ResNet with 3-4-23-3 blocks of width 512-1024-2048-4096"
-    assert described(seer) == "RegNet with 2-7-17-1 blocks of width 746-1492-4103-10444 in groups of 373"
-    assert described({"weight": torch.zeros(2)}) == ""

@@ -60,21 +60,6 @@ def test_what_a_run_wrote_in_another_form_before_is_archived(
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(
-    "architecture",
-    [
-        REGNET,
-        {"type": "BiTResNet", "depth": 14, "width": 0.25, "num_groups": 8, "eps": 1e-5},
-        {"type": "ViT", "embed_dim": 48, "depth": 2, "num_heads": 4, "image_size": 32},
-    ],
-    ids=lambda architecture: architecture["type"],
-)
-def test_the_card_s_json_is_enough_for_every_family(architecture: dict[str, Any], tmp_path: Path) -> None:
-    expected = written(tmp_path / "w.pth", architecture)
-    assert torch.equal(trained_backbone(tmp_path / "w.pth")(IMAGES), expected(IMAGES))
-
-
-@torch.no_grad()
 def test_an_export_under_another_library_s_names_is_read_back_also_where_it_was_copied_alone(tmp_path: Path) -> None:
     architecture, path = {"type": "ResNet", "depth": 18}, tmp_path / "tv.pth"
     backbone = BACKBONES.build(dict(architecture)).eval()
@@ -127,10 +112,3 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     torch.save(BACKBONES.build(REGNET).state_dict(), tmp_path / "plain.pth")
     with pytest.raises(CheckpointError, match=r"plain\.json: backbone: no card says which network"):
         trained_backbone(tmp_path / "plain.pth")
-
-
-def test_weights_of_another_network_than_the_card_s_are_rejected(tmp_path: Path) -> None:
-    written(tmp_path / "w.pth", REGNET)
-    describe(tmp_path / "w.pth", {**REGNET, "widths": [8, 16, 24, 40]})
-    with pytest.raises(CheckpointError, match="the weights belong to another model than RegNet"):
-        trained_backbone(tmp_path / "w.pth")
