@@ -28,7 +28,7 @@ from selfsup.registry import BACKBONES, DATASETS, METHODS, TRANSFORMS
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.weights.load import load_backbone
 from tests.dist.two_processes import run_in_processes
-from tests.engine.tiny_run import SGD, tiny_config
+from tests.engine.tiny_run import SGD, tiny_config, trained
 
 pytestmark = pytest.mark.dist
 
@@ -275,8 +275,7 @@ def halved(work_dir: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for precision in ("fp32", "bf16", "fp16"):
         wrapper = {"optimizer": _SGD, "precision": precision}
-        runner = Runner(config_of(work_dir / precision, 4, optim_wrapper=wrapper, sharding=SHARDING), device="cpu")
-        runner.train()
+        runner = trained(config_of(work_dir / precision, 4, optim_wrapper=wrapper, sharding=SHARDING), device="cpu")
         found[precision] = {parameter.dtype for parameter in runner.method.parameters()}
     config = config_of(work_dir / "other", 4, sharding=SHARDING, load_from=str(list_checkpoints(work_dir / "bf16")[-1]))
     config["model"]["prototypes"] = {"type": "Prototypes", "num_prototypes": 10}

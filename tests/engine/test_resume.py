@@ -13,7 +13,7 @@ from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError
 from selfsup.weights.checkpoint import Checkpoint, checkpoint_path, list_checkpoints
-from tests.engine.tiny_run import SCENES, SGD, power_off, some_scenes, tiny_config
+from tests.engine.tiny_run import SCENES, SGD, power_off, some_scenes, tiny_config, trained
 
 DECAYING = SGD | {"weight_decay": 1e-4}
 WARMUP = {"type": "WarmupCosine", "warmup_steps": 2}
@@ -63,8 +63,7 @@ def test_mmengines_schedules_resume_bitwise_at_the_end_of_an_epoch(
 
 def resumed(config: dict[str, Any]) -> tuple[Runner, list[str]]:
     """The runner after its training, and what it said of changes."""
-    runner = Runner(config, resume=True)
-    runner.train()
+    runner = trained(config, resume=True)
     log = Path(runner.log_dir, "rank0.log").read_text()
     return runner, re.findall(r"the config has changed since: .*|\w+ stays .*", log)
 
@@ -206,8 +205,7 @@ def test_with_other_parameter_groups_it_is_the_run_that_had_them_from_the_start(
 def test_a_group_that_is_sorted_anew_has_the_options_of_the_config_alone(tmp_path: Path) -> None:
     Runner(grouped(tmp_path, 3, "neck.*", weight_decay=0.0, fixed_lr=True) | {"param_scheduler": WARMUP}).train()
     config = grouped(tmp_path, 6, "neck.mlp.0.*", weight_decay=0.5) | {"param_scheduler": WARMUP}
-    runner = Runner(config, resume=True)
-    runner.train()
+    runner = trained(config, resume=True)
     groups = runner.optim_wrapper.optimizer.param_groups
     assert sorted(group["weight_decay"] for group in groups) == [1e-4, 0.5]
     assert not any("fixed_lr" in group for group in groups)

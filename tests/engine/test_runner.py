@@ -23,7 +23,7 @@ from selfsup.registry import BACKBONES, DATASETS
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.weights.load import load_backbone
 from tests.engine.test_pretrained import supervised
-from tests.engine.tiny_run import BACKBONE, Noise, losses, moco_config, power_off, tiny_config
+from tests.engine.tiny_run import BACKBONE, Noise, losses, moco_config, power_off, tiny_config, trained
 
 
 class After(Hook):
@@ -38,8 +38,7 @@ class After(Hook):
 
 
 def test_a_run_leaves_everything_the_work_dir_promises(tmp_path: Path) -> None:
-    runner = Runner(tiny_config(tmp_path))
-    runner.train()
+    runner = trained(tiny_config(tmp_path))
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= {"config.py", "environment.json", "metrics.jsonl", "checkpoints", "backbone.safetensors"}
     assert [step for step, _ in losses(tmp_path)] == list(range(1, 9))
@@ -244,8 +243,7 @@ def test_the_config_says_how_long_processes_wait_for_each_other(
     limits: list[timedelta] = []
     for module in (runner_module, evaluate_module):
         monkeypatch.setattr(module, "init_process_group", lambda launcher, device, *, timeout: limits.append(timeout))
-    runner = Runner(tiny_config(tmp_path, steps=1, evaluators={}, dist_timeout=240.0), device="cpu")
-    runner.train()
+    runner = trained(tiny_config(tmp_path, steps=1, evaluators={}, dist_timeout=240.0), device="cpu")
     evaluate(runner.recipe, list_checkpoints(tmp_path)[-1], device="cpu")
     assert limits == [timedelta(minutes=240)] * 2
 

@@ -2,9 +2,6 @@
 
 import json
 import os
-import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from selfsup.engine.save import export_backbone
 from selfsup.errors import CheckpointError
 from selfsup.weights import fingerprint
 from selfsup.weights.card import read_card
@@ -66,34 +64,22 @@ def test_a_newer_version_and_another_file_are_rejected(tmp_path: Path) -> None:
         Checkpoint.read(tmp_path / "other.pth")
 
 
-FILLS_THE_DISK = """
-import resource, signal, sys
-import torch
-from selfsup.engine.save import export_backbone
-from selfsup.errors import CheckpointError
-from selfsup.weights.checkpoint import Checkpoint, checkpoint_path
-
-Checkpoint(model={}, step=1).write(checkpoint_path(sys.argv[1], 1))
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write past the limit fails instead, as on a full disk
-resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
-for write in (
-    lambda: Checkpoint(model={"weights": torch.zeros(10**6)}).write(checkpoint_path(sys.argv[1], 2)),
-    lambda: export_backbone(torch.nn.Linear(1000, 1000), sys.argv[1]),
-):
-    try:
-        write()
-    except CheckpointError as error:
-        print(error)
-"""
-
-
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
 def test_a_file_that_cannot_grow_leaves_the_older_checkpoint_and_no_partial_file(tmp_path: Path) -> None:
-    program = [sys.executable, "-W", "ignore", "-c", FILLS_THE_DISK, str(tmp_path)]
-    done = subprocess.run(program, check=True, capture_output=True, text=True)
-    checkpoint, backbone = done.stdout.splitlines()
-    assert re.search(r"step_000000002\.pth: .* \(File too large; .* complete one is \S+step_000000001\.pth", checkpoint)
-    assert "backbone.safetensors: could not be written" in backbone and "File too large" in backbone
+    from tests.engine.narrow import limited
+
+    Checkpoint(model={}, step=1).write(checkpoint_path(tmp_path, 1))
+    large = Checkpoint(model={"weights": torch.zeros(10**6)})
+    said = (
+        r"step_000000002\.pth: .* \(File too large; [\d,.]+ MiB .*; the newest complete one is \S+step_000000001\.pth"
+    )
+    with limited(2**20), pytest.raises(CheckpointError, match=said):
+        large.write(checkpoint_path(tmp_path, 2))
+    with (
+        limited(2**20),
+        pytest.raises(CheckpointError, match=r"backbone\.safetensors: could not be written .*File too large"),
+    ):
+        export_backbone(nn.Linear(1000, 1000), tmp_path)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["step_000000001.pth"]
     assert Checkpoint.read(checkpoint_path(tmp_path, 1)).step == 1
 

@@ -18,7 +18,9 @@ from selfsup.weights.translate import find_weights
 from tests.weights import official
 from tests.weights.networks import (
     LAYERS,
+    REGNET,
     REGNET_STAGES,
+    RESNET,
     TINY,
     assert_relatively_close,
     assert_same_features,
@@ -31,7 +33,6 @@ from tests.weights.networks import (
     without_classifier,
 )
 
-TIMM_STAGES = ["s1", "s2", "s3", "s4"]
 Y_8GF_TV = {"depths": (2, 4, 10, 1), "widths": (224, 448, 896, 2016), "group_width": 56}
 VIT = {"type": "ViT", "position": "learned", "embed_dim": 48, "depth": 3, "num_heads": 4, "image_size": 32}
 VIT |= {"patch_size": 8}
@@ -42,7 +43,7 @@ def build(**arguments: Any) -> nn.Module:
 
 
 def of_torchvision(name: str) -> nn.Module:
-    return getattr(torchvision.models, name)(num_classes=5)
+    return getattr(torchvision.models, name)(num_classes=5) if name else tiny_regnet()
 
 
 def loaded(reference: nn.Module, model: nn.Module, folder: Path, source: str) -> Any:
@@ -50,22 +51,35 @@ def loaded(reference: nn.Module, model: nn.Module, folder: Path, source: str) ->
     return load_backbone(saved(randomized(reference).state_dict(), folder), model, source)
 
 
-@pytest.mark.parametrize(
-    ("arch", "name"),
-    [
-        ("y_8gf", "regnety_080"),
-        pytest.param("y_16gf", "regnety_160", marks=pytest.mark.slow),
-        pytest.param("y_32gf", "regnety_320", marks=pytest.mark.slow),
-    ],
-)
-def test_timm_s_regnets(timm: ModuleType, tmp_path: Path, arch: str, name: str) -> None:
-    reference, model = timm.create_model(name, num_classes=5), build(type="RegNet", arch=arch)
-    report = loaded(reference, model, tmp_path, "timm")
-    assert report.ignored == {"classifier": ("head.fc.weight", "head.fc.bias")}
+SLOW = pytest.mark.slow
+NETWORKS = [
+    ("timm", {"type": "RegNet", "arch": "y_8gf"}, "regnety_080"),
+    pytest.param("timm", {"type": "RegNet", "arch": "y_16gf"}, "regnety_160", marks=SLOW),
+    pytest.param("timm", {"type": "RegNet", "arch": "y_32gf"}, "regnety_320", marks=SLOW),
+    ("torchvision", REGNET, ""),
+    ("torchvision", {"type": "RegNet", **Y_8GF_TV}, "regnet_y_8gf"),
+    pytest.param("torchvision", {"type": "RegNet", "arch": "y_16gf"}, "regnet_y_16gf", marks=SLOW),
+    pytest.param("torchvision", {"type": "RegNet", "arch": "y_32gf"}, "regnet_y_32gf", marks=SLOW),
+    *((library, RESNET | {"depth": d}, f"resnet{d}") for library in ("torchvision", "timm") for d in (18, 50, 101)),
+]
+STAGES = {"RegNet": {"torchvision": REGNET_STAGES, "timm": ["s1", "s2", "s3", "s4"]}}
+STAGES |= {"ResNet": {"torchvision": LAYERS, "timm": LAYERS}}
+
+
+@pytest.mark.parametrize(("library", "arguments", "name"), NETWORKS)
+def test_features_and_maps_are_those_of_the_library_s_network(
+    timm: ModuleType, tmp_path: Path, library: str, arguments: dict[str, Any], name: str
+) -> None:
+    reference: Any = timm.create_model(name, num_classes=5) if library == "timm" else of_torchvision(name)
+    report = loaded(reference, model := build(**arguments), tmp_path, library)
+    classifier = "head.fc" if name.startswith("regnety") else "fc"
+    assert report.ignored == {"classifier": (f"{classifier}.weight", f"{classifier}.bias")}
     assert len(report.loaded) == len(model.state_dict())
-    assert_same_features(
-        model, reference, TIMM_STAGES, lambda x: reference.forward_head(reference.forward_features(x), pre_logits=True)
-    )
+    if library == "timm":
+        reference.reset_classifier(0)
+    else:
+        without_classifier(reference)
+    assert_same_features(model, reference, STAGES[arguments["type"]][library], reference)
 
 
 @pytest.mark.parametrize(
@@ -80,21 +94,6 @@ def test_every_tensor_of_timm_s_large_regnets_has_a_place(timm: ModuleType, arch
     assert len(weights) + 2 == len(reference.state_dict())
 
 
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        (TINY, None),
-        (Y_8GF_TV, "regnet_y_8gf"),
-        pytest.param({"arch": "y_16gf"}, "regnet_y_16gf", marks=pytest.mark.slow),
-        pytest.param({"arch": "y_32gf"}, "regnet_y_32gf", marks=pytest.mark.slow),
-    ],
-)
-def test_torchvision_s_regnets(tmp_path: Path, arguments: dict, name: str | None) -> None:
-    reference, model = of_torchvision(name) if name else tiny_regnet(), build(type="RegNet", **arguments)
-    assert loaded(reference, model, tmp_path, "torchvision").ignored == {"classifier": ("fc.weight", "fc.bias")}
-    assert_same_features(model, reference, REGNET_STAGES, without_classifier(reference))
-
-
 def test_torchvision_s_8gf_is_another_network_and_the_error_says_which() -> None:
     reference = torchvision.models.regnet_y_8gf()
     with torch.device("meta"):
@@ -105,15 +104,6 @@ def test_torchvision_s_8gf_is_another_network_and_the_error_says_which() -> None
         "the file holds a RegNet with 2-4-10-1 blocks of width 224-448-896-2016 in groups of 56, the model is a RegNet "
         "with 2-4-10-1 blocks of width 168-448-896-2016 in groups of 56"
     )
-
-
-@pytest.mark.parametrize("depth", [18, 50, 101])
-@pytest.mark.parametrize("source", ["torchvision", "timm"])
-def test_resnets(timm: ModuleType, tmp_path: Path, depth: int, source: str) -> None:
-    name, model = f"resnet{depth}", build(type="ResNet", depth=depth)
-    reference = of_torchvision(name) if source == "torchvision" else timm.create_model(name, num_classes=5)
-    assert loaded(reference, model, tmp_path, source).ignored == {"classifier": ("fc.weight", "fc.bias")}
-    assert_same_features(model, reference, LAYERS, without_classifier(reference))
 
 
 def test_old_files_without_counters_are_taken(tmp_path: Path) -> None:
@@ -163,9 +153,9 @@ def test_another_number_of_positions_is_explained(tmp_path: Path) -> None:
 
 SMALL = {"type": "ViT", "arch": "small", "position": "learned"}
 OUTWARD: list[tuple[str, dict[str, Any], list[str]]] = [
-    ("torchvision", {"type": "RegNet", **TINY}, REGNET_STAGES),
+    ("torchvision", REGNET, REGNET_STAGES),
     ("torchvision", {"type": "RegNet", **TINY, "se_ratio": None, "stem_width": 8}, REGNET_STAGES),
-    ("timm", {"type": "RegNet", "arch": "y_400mf"}, TIMM_STAGES),
+    ("timm", {"type": "RegNet", "arch": "y_400mf"}, STAGES["RegNet"]["timm"]),
     ("torchvision", {"type": "ResNet", "depth": 18}, LAYERS),
     ("torchvision", {"type": "ResNet", "depth": 34}, LAYERS),
     ("timm", {"type": "ResNet", "depth": 34}, LAYERS),
@@ -204,7 +194,7 @@ def test_the_counterpart_of_a_named_regnet_has_its_names_and_shapes(arch: str) -
 @pytest.mark.parametrize(
     ("library", "arguments"),
     [
-        ("timm", {"type": "RegNet", **TINY}),
+        ("timm", REGNET),
         ("timm", {"type": "ResNet", "depth": 50, "width": 2}),
         ("torchvision", {"type": "ResNet", "depth": 50, "width": 2}),
         ("torchvision", {"type": "ResNet", "depth": 18, "stem": "cifar"}),

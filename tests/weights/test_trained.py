@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from selfsup.engine.runner import Runner
 from selfsup.engine.save import export_backbone
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.registry import BACKBONES
@@ -18,7 +17,7 @@ from selfsup.weights.card import read_card
 from selfsup.weights.checkpoint import Checkpoint, checkpoint_path
 from selfsup.weights.export import export
 from tests.engine.tiny_run import BACKBONE as REGNET
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import tiny_config, trained
 from tests.weights.networks import card_of, written
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
@@ -31,8 +30,7 @@ def describe(path: Path, backbone: Any) -> None:
 
 
 def test_a_work_dir_gives_the_network_that_was_trained_there(tmp_path: Path) -> None:
-    runner = Runner(tiny_config(tmp_path, steps=2))
-    runner.train()
+    runner = trained(tiny_config(tmp_path, steps=2))
     by_hand = BACKBONES.build(runner.recipe.model["backbone"])
     assert load_backbone(tmp_path, by_hand).complete
     for backbone in (trained_backbone(tmp_path), trained_backbone(tmp_path / "backbone.safetensors"), by_hand.eval()):
