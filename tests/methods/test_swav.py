@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from selfsup.methods import Progress, SwAV
 from selfsup.necks import ProjectionNeck, Prototypes
 from tests.methods.tiny import Flatten, TinyBackbone, images
 from tests.reference.swav import QueueByTheCode, swav_loss_by_the_paper
+
+DEFAULTS: dict[str, Any] = {"temperature": 0.1, "epsilon": 0.05, "iterations": 3}
 
 
 def _tiny(**arguments: int) -> SwAV:
@@ -32,9 +35,7 @@ def test_the_loss_is_that_of_unit_embeddings_against_unit_prototypes() -> None:
     method = SwAV(Flatten(4), Flatten(4), Prototypes(4, 5), SwAVLoss()).double()
     method.before_step(_progress())
     prototypes = _unit(method.prototypes.weight.detach().numpy())
-    expected = swav_loss_by_the_paper(
-        [_unit(view) @ prototypes.T for view in views], temperature=0.1, epsilon=0.05, iterations=3
-    )
+    expected = swav_loss_by_the_paper([_unit(view) @ prototypes.T for view in views], **DEFAULTS)
     parts = method.loss([torch.tensor(view).view(6, 4, 1, 1) for view in views])
     assert parts["loss"].item() == pytest.approx(expected, rel=1e-9)
     assert [name for name in parts if name.startswith("loss")] == ["loss"]
@@ -45,9 +46,8 @@ def test_the_loss_is_that_of_unit_embeddings_against_unit_prototypes() -> None:
 def test_the_queue_does_what_the_reference_does(queue_length: int, batch: int) -> None:
     generator = np.random.default_rng(0)
     prototypes = Prototypes(4, 3)
-    method = SwAV(
-        Flatten(4), Flatten(4), prototypes, SwAVLoss(), queue_length=queue_length, queue_start_epoch=1
-    ).double()
+    parts = (Flatten(4), Flatten(4), prototypes, SwAVLoss())
+    method = SwAV(*parts, queue_length=queue_length, queue_start_epoch=1).double()
     reference = QueueByTheCode(2, queue_length, batch, 4)
     used = 0
     for step in range(8):
@@ -59,13 +59,8 @@ def test_the_queue_does_what_the_reference_does(queue_length: int, batch: int) -
         embeddings = [_unit(view) for view in views]
         queued = reference.step(embeddings[:2], weight) if step >= 2 else None
         used += queued is not None
-        expected = swav_loss_by_the_paper(
-            [embedding @ weight.T for embedding in embeddings],
-            temperature=0.1,
-            epsilon=0.05,
-            iterations=3,
-            queue_scores=queued,
-        )
+        scores = [embedding @ weight.T for embedding in embeddings]
+        expected = swav_loss_by_the_paper(scores, **DEFAULTS, queue_scores=queued)
         loss = method.loss([torch.tensor(view).view(batch, 4, 1, 1) for view in views])["loss"]
         assert loss.item() == pytest.approx(expected, rel=1e-9), f"step {step}"
     in_use = reference.rows.shape[1]
