@@ -56,8 +56,7 @@ def test_features_and_maps_equal_torchvision_s(depth: int, training: bool) -> No
         features = model(images)
         maps = model.feature_maps(images)
     torch.testing.assert_close(features, expected, rtol=1e-5, atol=1e-5)
-    for actual, expected_map in zip(maps, expected_maps, strict=True):
-        torch.testing.assert_close(actual, expected_map, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(maps, expected_maps, rtol=1e-5, atol=1e-5)
 
 
 def test_the_cifar_stem_keeps_the_resolution() -> None:
@@ -127,10 +126,7 @@ def test_zero_init_residual_makes_every_block_start_as_its_shortcut() -> None:
         ({"depth": 18, "stem": "imagnet"}, "no stem is called 'imagnet'; did you mean 'imagenet'"),
         ({"depth": 18, "width": 0.001}, r"width: must leave at least one channel of 64, got 0.001"),
         ({"depth": 50, "width": 1 / 64, "selective_kernels": True}, r"width: must leave at least two channels"),
-        (
-            {"depth": 34, "selective_kernels": True},
-            r"selective_kernels: must be false for depths below 50, got depth=34",
-        ),
+        ({"depth": 34, "selective_kernels": True}, r"selective_kernels: must be false for depths .* got depth=34"),
         ({"depth": 18, "checkpoint_stages": (5,)}, r"checkpoint_stages: must be among 1, 2, 3, 4, got 5"),
     ],
 )

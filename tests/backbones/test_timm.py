@@ -17,31 +17,12 @@ def test_it_is_registered_and_says_which_extra_is_missing(monkeypatch: pytest.Mo
         BACKBONES.build(dict(type="Timm", name="resnet18"))
 
 
-@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "convnext_atto"])
-def test_features_are_what_timm_s_classifier_sees(timm: ModuleType, name: str) -> None:
-    torch.manual_seed(0)
-    model = Timm(name).eval()
-    reference = timm.create_model(name).eval()
-    missing = reference.load_state_dict(model.model.state_dict(), strict=False)
-    assert missing.unexpected_keys == []
-    images = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        features = model(images)
-        expected = reference.forward_head(reference.forward_features(images), pre_logits=True)
-    assert features.shape == (2, model.out_dim) and reference.get_classifier().in_features == model.out_dim
-    torch.testing.assert_close(features, expected)
-
-
 @pytest.mark.parametrize(
     ("name", "model_args", "ours"),
     [
         ("regnety_004", {}, RegNet("y_400mf")),
         ("resnet18", {}, ResNet(18)),
-        (
-            "vit_tiny_patch16_224",
-            {"img_size": 64, "depth": 2},
-            ViT("tiny", depth=2, image_size=64, position="learned"),
-        ),
+        ("vit_tiny_patch16_224", {"img_size": 64, "depth": 2}, ViT("tiny", depth=2, image_size=64, position="learned")),
     ],
     ids=["regnet", "resnet", "vit"],
 )
@@ -53,8 +34,8 @@ def test_maps_are_those_of_our_own_network(
     ours.load_state_dict(model.model.state_dict())
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        for actual, expected in zip(model.feature_maps(images), ours.eval().feature_maps(images), strict=True):
-            torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+        maps, expected = model.feature_maps(images), ours.eval().feature_maps(images)
+    torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_last_map_of_a_pre_activation_network_has_passed_its_final_norm(timm: ModuleType) -> None:
@@ -87,10 +68,7 @@ def test_a_network_of_one_resolution_gives_its_last_map_at_every_stride(timm: Mo
         ({"name": "resnet51"}, r"name: timm has no network called 'resnet51'; did you mean 'resnet\w+'\?"),
         ({"name": "resnet18", "model_args": {"num_classes": 10}}, r"model_args\.num_classes: a backbone has no"),
         ({"name": "resnet18.no_such_tag"}, "resnet18.no_such_tag cannot be built .*Invalid pretrained tag"),
-        (
-            {"name": "resnet18", "checkpoint_stages": (5,)},
-            r"checkpoint_stages: must be among 1, 2, 3, 4, got 5",
-        ),
+        ({"name": "resnet18", "checkpoint_stages": (5,)}, r"checkpoint_stages: must be among 1, 2, 3, 4, got 5"),
     ],
 )
 def test_bad_arguments_are_rejected(timm: ModuleType, arguments: dict[str, object], message: str) -> None:
@@ -160,17 +138,8 @@ def trained(model: Timm) -> dict[str, torch.Tensor]:
     images = torch.randn(2, 3, 64, 64)
     loss = model(images).cos().sum() + sum(each.pow(2).mean() for each in model.feature_maps(images))
     loss.backward()
-    gradients = {
-        f"gradient of {name}": parameter.grad
-        for name, parameter in model.named_parameters()
-        if parameter.grad is not None
-    }
-    return {**model.state_dict(), **gradients}
-
-
-def differing(actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> list[str]:
-    assert actual.keys() == expected.keys()
-    return [name for name in expected if not torch.equal(actual[name], expected[name])]
+    found = {f"gradient of {name}": parameter.grad for name, parameter in model.named_parameters()}
+    return model.state_dict() | {name: tensor for name, tensor in found.items() if tensor is not None}
 
 
 @pytest.mark.parametrize(
@@ -191,4 +160,4 @@ def test_checkpointing_changes_no_gradient_and_no_statistic(
     plain = Timm(name, model_args=model_args)
     checkpointed = Timm(name, model_args=model_args, checkpoint_stages=(1, 2, 3, 4))
     checkpointed.load_state_dict(plain.state_dict())
-    assert differing(trained(checkpointed), trained(plain)) == []
+    torch.testing.assert_close(dict(trained(checkpointed)), dict(trained(plain)), rtol=0, atol=0)

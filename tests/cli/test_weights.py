@@ -89,7 +89,8 @@ def test_a_seer_checkpoint_is_trained_on_and_exported(capsys: pytest.CaptureFixt
         "written to out/theirs.pth, with a card in theirs.json; on random images its features differ by at most" in said
     )
     assert "load it with: from torchvision.models.regnet import" in said
-    assert json.loads(Path("out/theirs.json").read_text())["step"] == 1
+    theirs = json.loads(Path("out/theirs.json").read_text())
+    assert theirs["step"] == 1 and theirs["recipe"] == card["recipe"]
     assert main(["export", "mine.py", "work/backbone.safetensors", "--output", "again.safetensors"]) == 0
     again = json.loads(Path("again.json").read_text())
     assert {key: again[key] for key in ("recipe", "step", "license")} == {

@@ -9,16 +9,8 @@ from selfsup.data.hierarchy import Hierarchy
 from selfsup.errors import ConfigError, DataError, Problem
 
 CLASSES = ["beagle", "poodle", "siamese", "oak"]
-PARENTS = {
-    "beagle": "dog",
-    "poodle": "dog",
-    "dog": "animal",
-    "siamese": "cat",
-    "cat": "animal",
-    "animal": "entity",
-    "oak": "plant",
-    "plant": "entity",
-}
+PARENTS = {"beagle": "dog", "poodle": "dog", "dog": "animal", "siamese": "cat", "cat": "animal", "animal": "entity"}
+PARENTS |= {"oak": "plant", "plant": "entity"}
 KINDS = ["animal", "animal", "animal", "plant"]
 
 

@@ -21,8 +21,7 @@ def batches(num_workers: int, start_step: int = 0, bad: tuple[int, ...] = (), le
 def assert_same(actual: list[Batch], expected: list[Batch]) -> None:
     assert len(actual) == len(expected)
     for one, other in zip(actual, expected, strict=True):
-        for view, other_view in zip(one["views"], other["views"], strict=True):
-            torch.testing.assert_close(view, other_view, rtol=0, atol=0)
+        torch.testing.assert_close(one["views"], other["views"], rtol=0, atol=0)
         torch.testing.assert_close(one["index"], other["index"])
         assert one["bad"] == other["bad"]
 

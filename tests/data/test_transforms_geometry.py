@@ -55,9 +55,8 @@ def test_windows_are_distributed_as_torchvision_draws_them(height: int, width: i
     torch.manual_seed(0)
     meta = torch.empty(3, height, width, device="meta")
     actual = np.array([crop.window(height, width, rng) for _ in range(draws)], float)
-    expected = np.array(
-        [v1.RandomResizedCrop.get_params(meta, list(scale), [3 / 4, 4 / 3]) for _ in range(draws)], float
-    )
+    theirs = [v1.RandomResizedCrop.get_params(meta, list(scale), [3 / 4, 4 / 3]) for _ in range(draws)]
+    expected = np.array(theirs, float)
     for a, b in zip(_window_statistics(actual).T, _window_statistics(expected).T, strict=True):
         assert _kolmogorov_smirnov(a, b) < 1.95 * np.sqrt(2 / draws)  # 0.1 % point
 
@@ -174,11 +173,8 @@ def test_flat_is_one_color_and_the_others_are_not() -> None:
     for kind in KINDS:
         background = FreshBackground((kind,))(np.zeros((32, 32, 4), np.uint8), np.random.default_rng(3))
         assert (len(np.unique(background.reshape(-1, 3), axis=0)) == 1) == (kind == "flat")
-    transform, rng, image = (
-        FreshBackground(("flat", "noise")),
-        np.random.default_rng(0),
-        np.zeros((16, 16, 4), np.uint8),
-    )
+    transform, rng = FreshBackground(("flat", "noise")), np.random.default_rng(0)
+    image = np.zeros((16, 16, 4), np.uint8)
     flat = sum(len(np.unique(transform(image, rng).reshape(-1, 3), axis=0)) == 1 for _ in range(400)) / 400
     assert flat == pytest.approx(0.5, abs=0.1)
     assert transform(opaque := image[..., :3], rng) is opaque  # without alpha

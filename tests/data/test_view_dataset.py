@@ -6,26 +6,20 @@ import torch
 
 from selfsup.data import LabelSets, ViewDataset, collate_views
 from selfsup.errors import DataError, DecodeError, UnreadableError
+from tests.data.listed import Listed
 
 
-class Numbered:
+class Numbered(Listed):
     """Image i is filled with the value i modulo 256; some cannot be decoded."""
 
     def __init__(self, length: int, bad: tuple[int, ...] = (), labelled: bool = True) -> None:
-        self.length, self.bad = length, bad
-        self.labels = np.arange(length) + 1000 if labelled else None
-        self.classes = None
-
-    def __len__(self) -> int:
-        return self.length
+        super().__init__([f"number {index}" for index in range(length)], range(1000, 1000 + length))
+        self.bad, self.labels = bad, self.labels if labelled else None
 
     def image(self, index: int) -> np.ndarray:
         if index in self.bad:
             raise DecodeError(f"number {index}: broken")
         return np.full((6, 8, 3), index % 256, np.uint8)
-
-    def name(self, index: int) -> str:
-        return f"number {index}"
 
 
 def two_views(image: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
@@ -81,9 +75,8 @@ def test_a_failing_view_pipeline_names_the_image() -> None:
     def fails(image: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
         raise ZeroDivisionError("no area")
 
-    with pytest.raises(
-        RuntimeError, match=r"shape \(6, 8, 3\), failed on image 2 \(number 2\).*ZeroDivisionError: no area"
-    ):
+    said = r"shape \(6, 8, 3\), failed on image 2 \(number 2\).*ZeroDivisionError: no area"
+    with pytest.raises(RuntimeError, match=said):
         make(views=fails)[0, 2]
 
     def rejects(image: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:

@@ -99,22 +99,6 @@ def test_shapes_are_those_of_the_recorded_multi_crop() -> None:
     assert all(view.dtype == np.uint8 for view in made)
 
 
-@pytest.mark.parametrize(
-    "views",
-    [SwAVViews(), SimCLRViews(64), *(MoCoViews(64, version) for version in (1, 2, 3)), BYOLViews(64)],
-    ids=lambda v: type(v).__name__,
-)
-def test_the_same_generator_gives_the_same_views_and_the_image_stays(views: MultiView) -> None:
-    image = picture(90, 120)
-    before = image.copy()
-    first, again, other = (views(image, np.random.default_rng(seed)) for seed in (7, 7, 8))
-    for a, b, c in zip(first, again, other, strict=True):
-        np.testing.assert_array_equal(a, b)
-        assert (a != c).any()
-    assert len({view.tobytes() for view in first}) == len(first)
-    np.testing.assert_array_equal(image, before)
-
-
 def test_supervised_and_bit_take_the_steps_of_their_code() -> None:
     (supervised,) = SupervisedViews().pipelines
     assert supervised.count == 1

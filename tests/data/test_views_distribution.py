@@ -96,25 +96,19 @@ def moco_3(blur: float, solarized: float) -> list[Step]:
     return [crop(0.2), jitter(0.4, 0.2, 0.1), GRAY, *end]
 
 
+SIMCLR = [crop(0.08, BICUBIC), FLIP, jitter(0.8, 0.8, 0.2)]
+MOCO_2 = [crop(0.2), jitter(0.4, 0.4, 0.1), GRAY, Sometimes(0.5, pillow_blur), FLIP]
+BIT = [v1.RandomResizedCrop(SIZE, scale=(0.05, 1.0), ratio=(0.75, 1.33)), FLIP]
 PIPELINES: dict[str, tuple[MultiView, list[list[Step]]]] = {
     "SwAV": (SwAVViews((SIZE,), (2,), scales=((0.14, 1.0),)), swav(0.14)),
     "SEER, fine-tuning": (SwAVViews((SIZE,), (1,), scales=((0.08, 1.0),)), swav(0.08)),
-    "SimCLR": (
-        SimCLRViews(SIZE),
-        [[crop(0.08, BICUBIC), FLIP, jitter(0.8, 0.8, 0.2), GRAY, Sometimes(0.5, truncated_blur)]],
-    ),
+    "SimCLR": (SimCLRViews(SIZE), [[*SIMCLR, GRAY, Sometimes(0.5, truncated_blur)]]),
     "MoCo v1": (MoCoViews(SIZE, 1), [[crop(0.2), GRAY, v1.ColorJitter(0.4, 0.4, 0.4, 0.4), FLIP]]),
-    "MoCo v2": (
-        MoCoViews(SIZE, 2),
-        [[crop(0.2), jitter(0.4, 0.4, 0.1), GRAY, Sometimes(0.5, pillow_blur), FLIP]],
-    ),
+    "MoCo v2": (MoCoViews(SIZE, 2), [MOCO_2]),
     "MoCo v3": (MoCoViews(SIZE, 3), [moco_3(1.0, 0.0), moco_3(0.1, 0.2)]),
     "BYOL": (BYOLViews(SIZE), [byol(1.0, 0.0), byol(0.1, 0.2)]),
     "supervised": (SupervisedViews(SIZE), [[crop(0.08), FLIP, v1.ColorJitter(0.4, 0.4, 0.4, 0.4)]]),
-    "BiT": (
-        BiTViews(SIZE),
-        [[v1.RandomResizedCrop(SIZE, scale=(0.05, 1.0), ratio=(0.75, 1.33)), FLIP]],
-    ),
+    "BiT": (BiTViews(SIZE), [BIT]),
 }
 
 

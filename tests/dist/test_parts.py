@@ -121,16 +121,8 @@ def test_lars_takes_the_papers_steps_with_the_norms_of_whole_tensors(
 ) -> None:
     for number, start in enumerate(_values(0)):
         gradients = np.stack([_values(step + 1)[number].ravel() for step in range(len(_RATES))])
-        expected = lars_by_the_papers(
-            start.ravel(),
-            gradients,
-            np.array(_RATES),
-            variant=variant,
-            weight_decay=0.1,
-            momentum=0.9,
-            trust=0.02,
-            nesterov=False,
-        )[-1]
+        options: dict[str, Any] = {"weight_decay": 0.1, "momentum": 0.9, "trust": 0.02, "nesterov": False}
+        expected = lars_by_the_papers(start.ravel(), gradients, np.array(_RATES), variant=variant, **options)[-1]
         for result in results:
             actual = result["lars"][variant][number].numpy().ravel()
             np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-13)

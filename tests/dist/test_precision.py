@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from selfsup.engine.runner import Runner
 from selfsup.ops import precision
 from selfsup.ops.dist import is_main
 from tests.dist.two_processes import run_in_processes
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import tiny_config, trained
 
 pytestmark = pytest.mark.dist
 
@@ -20,8 +19,7 @@ def train(work_dir: Path) -> str:
     precision.fast_precisions = lambda device: own
     config = tiny_config(work_dir, steps=1)
     config["optim_wrapper"]["precision"] = "auto"
-    runner = Runner(config, device="cpu")
-    runner.train()
+    runner = trained(config, device="cpu")
     return runner.optim_wrapper.precision
 
 

@@ -5,23 +5,18 @@ from typing import Any
 
 import pytest
 
-from selfsup.engine.logging.metrics import read_metrics
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.dist.two_processes import run_in_processes
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import losses, tiny_config
 
 pytestmark = pytest.mark.dist
-
-
-def losses(work_dir: Path) -> list[float]:
-    return [line["loss"] for line in read_metrics(work_dir / "metrics.jsonl") if "loss" in line]
 
 
 def train(work_dir: Path, *, steps: int, batch: int, resume: bool = False, **changes: Any) -> None:
     from selfsup.engine.runner import Runner
 
     config = tiny_config(work_dir, steps=steps, **changes)
-    config["train_dataloader"] = config["train_dataloader"] | {"batch_size": batch}
+    config["train_dataloader"]["batch_size"] = batch
     config["param_scheduler"] = None
     config["channels_last"] = False  # PyTorch's own batch norm is less exact with channels last on CPUs
     Runner(config, resume=resume, device="cpu").train()

@@ -28,13 +28,13 @@ from selfsup.registry import BACKBONES, DATASETS, METHODS, TRANSFORMS
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.weights.load import load_backbone
 from tests.dist.two_processes import run_in_processes
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import SGD, tiny_config, trained
 
 pytestmark = pytest.mark.dist
 
 SHARDING = {"min_parameters": 1000}
 FROZEN = {"precision": "fp32", "freeze": {"prototypes": 2}}
-_SGD = {"type": "SGD", "lr": 1e-3, "momentum": 0.9}
+_SGD = SGD | {"lr": 1e-3}
 _LARC = {"type": "LARS", "variant": "larc", "lr": 0.1, "weight_decay": 1e-3, "trust_coefficient": 0.01}
 CASES: dict[str, dict[str, Any]] = {
     "larc": {"optimizer": _LARC},
@@ -99,24 +99,25 @@ def train_all(folder: Path, batch: int, sharding: dict[str, Any] | None) -> None
         for name, wrapper in CASES.items()
     ]
     configs.append(config_of(folder / "checkpointed", batch, checkpointed=True, sharding=sharding))
-    configs += [two_views(config_of(folder / name, batch, sharding=sharding), OTHERS[name]) for name in OTHERS]
+    configs += [with_method(config_of(folder / name, batch, sharding=sharding), OTHERS[name]) for name in OTHERS]
     with float64():
         for config in configs:
             config["model"]["preprocess"] = {"type": "InFloat64"}
             Runner(config, device="cpu").train()
 
 
-OTHERS: dict[str, dict[str, Any]] = {"simclr": {"type": "SimCLR", "loss": {"type": "NTXentLoss", "temperature": 0.5}}}
+NECK = {"type": "ProjectionNeck", "hidden_dims": (32,), "out_dim": 32}
+NT_XENT = {"type": "NTXentLoss", "temperature": 0.5}
+OTHERS: dict[str, dict[str, Any]] = {"simclr": {"type": "SimCLR", "neck": NECK, "loss": NT_XENT}}
 
 
-def two_views(config: dict[str, Any], method: dict[str, Any]) -> dict[str, Any]:
-    """Two views of one size."""
-    neck = {"type": "ProjectionNeck", "hidden_dims": (32,), "out_dim": 32}
-    views = config["train_dataloader"]["views"] | {"sizes": (64,), "counts": (2,), "scales": ((0.14, 1.0),)}
+def with_method(config: dict[str, Any], method: dict[str, Any], *, num_views: int = 2) -> dict[str, Any]:
+    """Another method, for which all views have one size."""
+    views = config["train_dataloader"]["views"] | {"sizes": (64,), "counts": (num_views,), "scales": ((0.14, 1.0),)}
     return config | {
-        "model": {"backbone": config["model"]["backbone"], "neck": neck, **method},
+        "model": {"backbone": config["model"]["backbone"], **method},
         "train_dataloader": config["train_dataloader"] | {"views": views},
-        "optim_wrapper": {"precision": "fp32", "optimizer": _SGD | {"lr": 0.05}},
+        "optim_wrapper": {"precision": "fp32", "optimizer": dict(SGD)},
     }
 
 
@@ -274,8 +275,7 @@ def halved(work_dir: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for precision in ("fp32", "bf16", "fp16"):
         wrapper = {"optimizer": _SGD, "precision": precision}
-        runner = Runner(config_of(work_dir / precision, 4, optim_wrapper=wrapper, sharding=SHARDING), device="cpu")
-        runner.train()
+        runner = trained(config_of(work_dir / precision, 4, optim_wrapper=wrapper, sharding=SHARDING), device="cpu")
         found[precision] = {parameter.dtype for parameter in runner.method.parameters()}
     config = config_of(work_dir / "other", 4, sharding=SHARDING, load_from=str(list_checkpoints(work_dir / "bf16")[-1]))
     config["model"]["prototypes"] = {"type": "Prototypes", "num_prototypes": 10}

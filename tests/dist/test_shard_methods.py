@@ -8,64 +8,32 @@ import torch
 
 from selfsup.engine.runner import Runner
 from selfsup.registry import METHODS
-from tests.dist.test_shard import SHARDING, config_of, losses, weights_of
+from tests.dist.test_shard import NECK, SHARDING, config_of, losses, weights_of, with_method
 from tests.dist.two_processes import run_in_processes
+from tests.engine.tiny_run import BACKBONE
 
 pytestmark = pytest.mark.dist
 
-BACKBONE = {"type": "RegNet", "depths": (1, 1, 1, 1), "widths": (8, 16, 24, 32), "group_width": 8}
-VIT = {
-    "type": "ViT",
-    "embed_dim": 32,
-    "depth": 4,
-    "num_heads": 4,
-    "image_size": 64,
-    "frozen_patch_projection": True,  # parameters without gradient inside a shard
-}
+VIT = {"type": "ViT", "embed_dim": 32, "depth": 4, "num_heads": 4, "image_size": 64}
+VIT |= {"frozen_patch_projection": True}  # parameters without gradient inside a shard
 BIT = {"type": "BiTResNet", "depth": 14, "width": 0.25, "num_groups": 4, "checkpoint_stages": (1, 2)}
-NECK = {"type": "ProjectionNeck", "hidden_dims": (32,), "out_dim": 32}
 FROZEN_BIAS = {"last_bias": True, "last_bias_frozen": True, "last_bn": True, "last_bn_weight": False}
-PREDICTOR = {"type": "ProjectionNeck", "hidden_dims": (16,)}
-CLASSIFIER = {
-    "type": "Supervised",
-    "backbone": BACKBONE,
-    "num_classes": 9,
-    "loss": {"type": "CrossEntropyLoss"},
-    "neck": {"type": "HiddenLayers", "hidden_dims": (32,)},
-}
+FROZEN_BIAS |= {"bias": False, "last_bn_bias": False}
+SIAMESE = {"neck": NECK, "predictor": {"type": "ProjectionNeck", "hidden_dims": (16,)}}
+MOMENTUM = {"momentum": 0.9, "end_momentum": 0.9}  # a curve would end elsewhere for a run that is cut
+KEPT = {"neck": {"type": "HiddenLayers", "hidden_dims": (32,)}}
+CLASSIFIER = {"num_classes": 9, "loss": {"type": "CrossEntropyLoss"}} | KEPT
+TEACHER = {"type": "Supervised", "backbone": BACKBONE, **CLASSIFIER}
+IN_BATCH = {"type": "InBatchInfoNCELoss", "temperature": 0.2}
+INFO_NCE = {"type": "InfoNCELoss", "temperature": 0.2}
 CASES: dict[str, dict[str, Any]] = {
-    "BYOL": {
-        "backbone": BACKBONE,
-        "neck": NECK,
-        "predictor": PREDICTOR,
-        "loss": {"type": "CosineLoss"},
-        "momentum": 0.9,
-        "end_momentum": 0.9,  # a curve would end elsewhere for a run that is cut
-    },
-    "Distillation": {"backbone": BACKBONE, "teacher": CLASSIFIER, "loss": {"type": "DistillationLoss"}},
-    "LinearHeads": {"backbone": BACKBONE, "num_classes": 9, "loss": {"type": "CrossEntropyLoss"}, "copies": 2},
-    "MoCo": {
-        "backbone": BACKBONE,
-        "neck": NECK | {"bn": False},
-        "loss": {"type": "InfoNCELoss", "temperature": 0.2},
-        "queue_length": 16,
-        "momentum": 0.9,
-    },
-    "MoCoV3": {
-        "backbone": VIT,
-        "neck": NECK,
-        "predictor": PREDICTOR,
-        "loss": {"type": "InBatchInfoNCELoss", "temperature": 0.2},
-        "momentum": 0.9,
-        "end_momentum": 0.9,
-    },
-    "SimSiam": {
-        "backbone": BACKBONE,
-        "neck": NECK | FROZEN_BIAS | {"bias": False, "last_bn_bias": False},
-        "predictor": PREDICTOR,
-        "loss": {"type": "NegativeCosineLoss"},
-    },
-    "Supervised": {key: value for key, value in CLASSIFIER.items() if key != "type"} | {"mixup_alpha": 0.4},
+    "BYOL": {**SIAMESE, **MOMENTUM, "loss": {"type": "CosineLoss"}},
+    "Distillation": {"teacher": TEACHER, "loss": {"type": "DistillationLoss"}},
+    "LinearHeads": {"num_classes": 9, "loss": {"type": "CrossEntropyLoss"}, "copies": 2},
+    "MoCo": {"neck": NECK | {"bn": False}, "loss": INFO_NCE, "queue_length": 16, "momentum": 0.9},
+    "MoCoV3": {"backbone": VIT, **SIAMESE, **MOMENTUM, "loss": IN_BATCH},
+    "SimSiam": SIAMESE | {"neck": NECK | FROZEN_BIAS, "loss": {"type": "NegativeCosineLoss"}},
+    "Supervised": CLASSIFIER | {"mixup_alpha": 0.4},
     "Supervised, BiT": {
         "backbone": BIT,
         "num_classes": 9,
@@ -81,18 +49,12 @@ STEPS, CUT = 3, 2
 
 def config(folder: Path, case: str, sharding: dict[str, Any] | None, steps: int = STEPS) -> dict[str, Any]:
     found, name = config_of(folder / case, 4, sharding=sharding), case.partition(",")[0]
-    counts = (1,) if name in ONE_VIEW else (2,)
-    views = found["train_dataloader"]["views"] | {"sizes": (64,), "counts": counts, "scales": ((0.14, 1.0),)}
     model = {"type": name, **CASES[case]}
     if name == "Distillation":
         model["teacher_checkpoint"] = str(folder.parent / "teacher")
-    return found | {
-        "model": model,
-        "sync_bn": None if name == "MoCo" else "all",  # its keys are shuffled instead
-        "train_dataloader": found["train_dataloader"] | {"views": views},
-        "optim_wrapper": {"precision": "fp32", "optimizer": {"type": "SGD", "lr": 0.05, "momentum": 0.9}},
-        "train_cfg": {"max_steps": steps},
-    }
+    sync_bn = None if name == "MoCo" else "all"  # its keys are shuffled instead
+    found |= {"sync_bn": sync_bn, "train_cfg": {"max_steps": steps}}
+    return with_method(found, model, num_views=1 if name in ONE_VIEW else 2)
 
 
 def train_all(folder: Path) -> None:

@@ -95,15 +95,9 @@ def _fresh_teachers(work_dir: Path) -> list[dict[str, Tensor]]:
     from selfsup.engine.runner import Runner
 
     config = moco_config(work_dir, steps=2)
-    neck, predictor = config["model"]["neck"], {"type": "ProjectionNeck", "hidden_dims": (16,)}
-    config["model"] = {
-        "type": "BYOL",
-        "backbone": config["model"]["backbone"],
-        "neck": neck,
-        "predictor": predictor,
-        "loss": {"type": "CosineLoss"},
-        "teacher_init": "fresh",
-    }
+    parts = {name: config["model"][name] for name in ("backbone", "neck")}
+    parts["predictor"] = {"type": "ProjectionNeck", "hidden_dims": (16,)}
+    config["model"] = {"type": "BYOL", **parts, "loss": {"type": "CosineLoss"}, "teacher_init": "fresh"}
     config["train_dataloader"]["batch_size"] = 4
     found = []
     runner = Runner(config, device="cpu")

@@ -7,10 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.engine.hooks.collapse import CollapseWatchHook
-from selfsup.engine.logging.metrics import read_metrics
-from selfsup.engine.runner import Runner
 from selfsup.registry import BACKBONES
-from tests.engine.tiny_run import losses, tiny_config
+from tests.engine.tiny_run import losses, tiny_config, trained
 
 HEALTHY = {"feature_std_share": 0.4, "rankme": 30.0}
 
@@ -40,8 +38,7 @@ def run(work_dir: Path, *, blind: bool, watched: bool = True) -> list[str]:
         config["model"]["neck"] = {"type": "ProjectionNeck", "hidden_dims": (), "out_dim": 4, "bn": False}
     hook = {"type": "CollapseWatchHook", "every_steps": 2, "num_images": 12}
     config["default_hooks"]["collapse"] = hook if watched else None
-    runner = Runner(config, device="cpu")
-    runner.train()
+    runner = trained(config, device="cpu")
     return re.findall(" WARNING (.*)", Path(runner.log_dir, "rank0.log").read_text())
 
 
@@ -49,10 +46,9 @@ def test_a_blind_backbone_is_noticed_once_and_again_at_the_end(tmp_path: Path) -
     warnings = run(tmp_path, blind=True)
     for symptom in ("the features are collapsing", "only 1.0 of 12 prototypes are in use", "is that of guessing"):
         assert [line.split(": ")[0] for line in warnings if symptom in line] == ["step 2", "at the end"]
-    lines = [line for line in read_metrics(tmp_path / "metrics.jsonl") if "features/rankme" in line]
-    assert [line["step"] for line in lines] == [2, 4, 6, 8]
-    assert lines[-1]["features/rankme"] == pytest.approx(1, abs=1e-3)
-    assert lines[-1]["features/feature_std"] == pytest.approx(0, abs=1e-6)
+    ranks = losses(tmp_path, "features/rankme")
+    assert [step for step, _ in ranks] == [2, 4, 6, 8] and ranks[-1][1] == pytest.approx(1, abs=1e-3)
+    assert losses(tmp_path, "features/feature_std")[-1][1] == pytest.approx(0, abs=1e-6)
 
 
 def test_an_untrained_network_is_not_taken_for_a_collapsed_one_and_is_trained_as_without_the_watch(
@@ -74,9 +70,6 @@ def test_each_symptom_is_told_from_health() -> None:
     assert found(dead=1 - 1 / 300) == {"dead"}
     for gain in (-2.0, 0.0, 0.003):
         assert found(loss=math.log(300) - gain) == {"uniform"}
-
-
-def test_a_method_that_says_nothing_of_itself_is_watched_by_its_features() -> None:
-    watch = CollapseWatchHook()
+    watch = CollapseWatchHook()  # a method that says nothing of itself is watched by its features
     assert watch.symptoms(HEALTHY, {"loss": 9.0}, uniform_loss=None) == {}
     assert set(watch.symptoms({**HEALTHY, "feature_std_share": 0.0}, {"loss": 9.0}, uniform_loss=None)) == {"std"}

@@ -5,42 +5,25 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from selfsup.data.selection import Subset
-from selfsup.data.sources.scenes import Scenes
 from selfsup.engine.evaluate import evaluate, metrics
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.evaluation import KNN, LinearProbe, Representation, Spread, evaluate_tasks, metrics_of
-from selfsup.registry import DATASETS
 from selfsup.weights.checkpoint import list_checkpoints
 from tests.dist.two_processes import run_in_processes
 from tests.engine.test_picture_hook import PICTURES
-from tests.engine.tiny_run import log_of, tiny_config
+from tests.engine.tiny_run import log_of, losses, some_scenes, tiny_config, trained
 
 KINDS = {"knn": {"type": "KNN", "k": 5}, "linear": {"type": "LinearProbe"}, "spread": {"type": "Spread"}}
 BUILT = {"knn": KNN(k=5), "linear": LinearProbe(), "spread": Spread()}
 
 
-@DATASETS.register_module()
-class FewScenes(Subset):
-    """Eighty scenes, with labels or without."""
-
-    def __init__(self, *, labelled: bool = True) -> None:
-        super().__init__(Scenes(split="test", size=40), count=80)
-        self.labelled = labelled
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        return super().labels if self.labelled else None
-
-
 def config_of(work_dir: Path, *, hook: dict[str, Any] | None, labelled: bool = True, **changes: Any) -> dict[str, Any]:
     config = tiny_config(work_dir, steps=6)
-    config["train_dataloader"]["dataset"] = {"type": "FewScenes", "labelled": labelled}
+    config["train_dataloader"]["dataset"] = some_scenes(80) if labelled else {"type": "Noise", "length": 80}
     config["split"] = {"val": 0.2, "test": 0.2}
     config["default_hooks"]["evaluate"] = (
         None if hook is None else {"type": "EvaluateHook", "evaluators": KINDS, **hook}
@@ -49,13 +32,7 @@ def config_of(work_dir: Path, *, hook: dict[str, Any] | None, labelled: bool = T
 
 
 def run(work_dir: Path, *, hook: dict[str, Any] | None, resume: bool = False, **changes: Any) -> Runner:
-    runner = Runner(config_of(work_dir, hook=hook, **changes), device="cpu", resume=resume)
-    runner.train()
-    return runner
-
-
-def column(work_dir: Path, name: str) -> list[tuple[int, float]]:
-    return [(line["step"], line[name]) for line in read_metrics(work_dir / "metrics.jsonl") if name in line]
+    return trained(config_of(work_dir, hook=hook, **changes), device="cpu", resume=resume)
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +44,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Runner:
 
 def test_training_is_bitwise_the_same_with_and_without_evaluation(whole: Runner, tmp_path: Path) -> None:
     run(tmp_path, hook=None)
-    assert len(column(tmp_path, "loss")) == 6
-    assert column(Path(whole.work_dir), "loss") == column(tmp_path, "loss")
+    assert len(losses(tmp_path, "loss")) == 6
+    assert losses(Path(whole.work_dir), "loss") == losses(tmp_path, "loss")
 
 
 def test_the_scores_on_the_way_are_those_of_the_offline_code_on_what_may_be_watched(whole: Runner) -> None:
@@ -78,19 +55,6 @@ def test_the_scores_on_the_way_are_those_of_the_offline_code_on_what_may_be_watc
     last = [line for line in read_metrics(Path(whole.work_dir) / "metrics.jsonl") if "knn/top1" in line][-1]
     assert {name: last[name] for name in found} == found
     assert {"knn/top1", "linear/top1", "spread/rankme"} <= found.keys()
-
-
-def names(source: Any) -> set[str]:
-    return set(map(source.name, range(len(source))))
-
-
-def test_what_is_watched_is_val_and_never_test(whole: Runner) -> None:
-    (task,) = whole.tasks.values()
-    parts = task.watch().parts
-    val, test = names(whole.split.val), names(whole.split.test)
-    assert names(parts.test) == val
-    assert not test & (names(parts.train) | names(parts.val) | names(parts.test))
-    assert not (val | test) & names(whole.train_images)
 
 
 def test_a_finished_run_is_evaluated_on_test_and_a_row_that_exists_is_not_computed_again(
@@ -115,30 +79,30 @@ def test_a_finished_run_is_evaluated_on_test_and_a_row_that_exists_is_not_comput
 
 def test_scores_are_written_when_due_and_at_the_end_also_after_a_resume(whole: Runner, tmp_path: Path) -> None:
     work_dir = Path(whole.work_dir)
-    assert [step for step, _ in column(work_dir, "knn/top1")] == [0, 3, 6]
+    assert [step for step, _ in losses(work_dir, "knn/top1")] == [0, 3, 6]
     shutil.copytree(work_dir, tmp_path / "cut")
     list_checkpoints(tmp_path / "cut")[-1].unlink()
     run(tmp_path / "cut", hook={"every_epochs": 0, "every_steps": 3, "at_start": True}, resume=True)
-    assert column(tmp_path / "cut", "knn/top1") == column(work_dir, "knn/top1")
-    assert [step for step, _ in column(tmp_path / "cut", "loss")] == [1, 2, 3, 4, 5, 6]
+    assert losses(tmp_path / "cut", "knn/top1") == losses(work_dir, "knn/top1")
+    assert [step for step, _ in losses(tmp_path / "cut", "loss")] == [1, 2, 3, 4, 5, 6]
     run(tmp_path / "by epoch", hook={"every_epochs": 1})  # of 5 steps of 8 of 46 images
-    assert [step for step, _ in column(tmp_path / "by epoch", "knn/top1")] == [5, 6]
+    assert [step for step, _ in losses(tmp_path / "by epoch", "knn/top1")] == [5, 6]
 
 
 def test_without_labels_some_training_images_are_looked_at_and_the_log_says_what_is_left_out(tmp_path: Path) -> None:
     runner = run(tmp_path, hook={}, labelled=False)
     assert runner.split is None and len(runner.train_images) == 80
     assert sum("knn" in line and "left out" in line for line in log_of(tmp_path).splitlines()) == 1
-    assert column(tmp_path, "spread/rankme")
-    assert not column(tmp_path, "knn/top1")
+    assert losses(tmp_path, "spread/rankme")
+    assert not losses(tmp_path, "knn/top1")
 
 
 def test_features_that_mean_nothing_are_logged_and_the_training_continues(tmp_path: Path) -> None:
     runner = Runner(config_of(tmp_path, hook={}), device="cpu")
     runner.method.features = lambda images, *_: torch.zeros(len(images), 4)  # type: ignore[method-assign]
     runner.train()
-    assert len(column(tmp_path, "loss")) == 6
-    assert not column(tmp_path, "knn/top1")
+    assert len(losses(tmp_path, "loss")) == 6
+    assert not losses(tmp_path, "knn/top1")
     assert "no scores; backbone: all " in log_of(tmp_path)
 
 
@@ -148,8 +112,7 @@ def test_a_tasks_own_name_and_an_evaluator_for_one_of_them(tmp_path: Path) -> No
     tasks = {"emoji": {"type": "Task", **parts}, "other": {"type": "Task", **parts, "seed": 1}}
     evaluators = {"knn": {"type": "KNN"}, "spread": {"type": "Spread", "task": "other"}}
     config = config_of(tmp_path, hook={"evaluators": evaluators, "max_images": 40}, tasks=tasks)
-    runner = Runner(config, device="cpu")
-    runner.train()
+    runner = trained(config, device="cpu")
     assert runner.split is None
     found = {name for line in read_metrics(tmp_path / "metrics.jsonl") for name in line}
     assert {"emoji/knn/top1", "other/knn/top1", "other/spread/rankme"} <= found
@@ -165,7 +128,7 @@ def run_with_collapse_watch_and_pictures(work_dir: str) -> list[tuple[int, float
         "checkpoint": None,
     }
     Runner(config, device="cpu").train()
-    return column(Path(work_dir), "knn/top1") + column(Path(work_dir), "features/rankme")
+    return losses(Path(work_dir), "knn/top1") + losses(Path(work_dir), "features/rankme")
 
 
 @pytest.mark.dist

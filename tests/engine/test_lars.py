@@ -75,15 +75,9 @@ def test_without_adaptation_it_is_sgd(variant: str, momentum: float, nesterov: b
     torch.manual_seed(0)
     weight = nn.Parameter(torch.randn(5, dtype=torch.float64))
     twin = copy.deepcopy(weight)
-    ours = LARS(
-        [{"params": [weight], "adapt": False}],
-        0.3,
-        momentum=momentum,
-        weight_decay=0.01,
-        variant=variant,
-        nesterov=nesterov,
-    )
-    sgd = torch.optim.SGD([twin], 0.3, momentum=momentum, weight_decay=0.01, nesterov=nesterov)
+    options: dict[str, Any] = {"momentum": momentum, "weight_decay": 0.01, "nesterov": nesterov}
+    ours = LARS([{"params": [weight], "adapt": False}], 0.3, variant=variant, **options)
+    sgd = torch.optim.SGD([twin], 0.3, **options)
     gradients = torch.randn(4, 5, dtype=torch.float64)
     np.testing.assert_allclose(train(ours, weight, gradients, [0.3] * 4), train(sgd, twin, gradients, [0.3] * 4))
 

@@ -9,16 +9,14 @@ import torch
 
 from selfsup.engine.hooks.online_head import OnlineHeadHook
 from selfsup.engine.logging.metrics import read_metrics
-from selfsup.engine.runner import Runner
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import tiny_config, trained
 
 
 def test_it_measures_every_so_often_and_leaves_the_training_as_it_is(tmp_path: Path) -> None:
     hook = {"type": "OnlineHeadHook", "every_steps": 2}
     states = []
     for name, hooks in (("with", [hook]), ("without", [])):
-        runner = Runner(tiny_config(tmp_path / name, steps=4, custom_hooks=hooks))
-        runner.train()
+        runner = trained(tiny_config(tmp_path / name, steps=4, custom_hooks=hooks))
         states.append(runner.method.state_dict())
         assert not runner.method.representation._forward_hooks
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())

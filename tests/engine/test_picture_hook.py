@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from selfsup.engine.runner import Runner
-from tests.engine.tiny_run import log_of, losses, tiny_config
+from tests.engine.tiny_run import log_of, losses, tiny_config, trained
 
 PICTURES = {"views.png", "curves.png", "embedding.png", "prototypes.png"}
 
@@ -12,9 +12,7 @@ PICTURES = {"views.png", "curves.png", "embedding.png", "prototypes.png"}
 def run(work_dir: Path, *, pictures: dict[str, Any] | None, **changes: Any) -> Runner:
     config = tiny_config(work_dir, steps=4, **changes)
     config["default_hooks"]["pictures"] = None if pictures is None else {"type": "PictureHook", **pictures}
-    runner = Runner(config, device="cpu")
-    runner.train()
-    return runner
+    return trained(config, device="cpu")
 
 
 def test_a_run_leaves_its_pictures_and_trains_as_without_them(tmp_path: Path) -> None:

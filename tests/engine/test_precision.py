@@ -11,7 +11,7 @@ import torch
 from selfsup.engine.runner import Runner
 from selfsup.ops import precision
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
-from tests.engine.tiny_run import tiny_config
+from tests.engine.tiny_run import tiny_config, trained
 
 
 def with_bf16(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
@@ -25,8 +25,7 @@ def run(work_dir: Path, asked: str | None, *, steps: int = 1, resume: bool = Fal
     config = tiny_config(work_dir, steps=steps, param_scheduler=None)
     del config["optim_wrapper"]["precision"]
     config["optim_wrapper"] |= {} if asked is None else {"precision": asked}
-    runner = Runner(config, resume=resume, device="cpu")
-    runner.train()
+    runner = trained(config, resume=resume, device="cpu")
     log = Path(runner.log_dir, "rank0.log").read_text()
     return runner, re.findall(r"\w+ precision .*|optim_wrapper\.precision '.*' -> '\w+'", log)
 

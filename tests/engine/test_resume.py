@@ -13,7 +13,7 @@ from selfsup.engine.logging.metrics import read_metrics
 from selfsup.engine.runner import Runner
 from selfsup.errors import CheckpointError
 from selfsup.weights.checkpoint import Checkpoint, checkpoint_path, list_checkpoints
-from tests.engine.tiny_run import SCENES, SGD, power_off, some_scenes, tiny_config
+from tests.engine.tiny_run import SCENES, SGD, power_off, some_scenes, tiny_config, trained
 
 DECAYING = SGD | {"weight_decay": 1e-4}
 WARMUP = {"type": "WarmupCosine", "warmup_steps": 2}
@@ -63,8 +63,7 @@ def test_mmengines_schedules_resume_bitwise_at_the_end_of_an_epoch(
 
 def resumed(config: dict[str, Any]) -> tuple[Runner, list[str]]:
     """The runner after its training, and what it said of changes."""
-    runner = Runner(config, resume=True)
-    runner.train()
+    runner = trained(config, resume=True)
     log = Path(runner.log_dir, "rank0.log").read_text()
     return runner, re.findall(r"the config has changed since: .*|\w+ stays .*", log)
 
@@ -117,6 +116,9 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+OTHER = tiny_config(Path("unused"))["model"] | {"prototypes": {"type": "Prototypes", "num_prototypes": 10}}
+
+
 def other_batch(work_dir: Path, each: int, accumulate: int) -> dict[str, Any]:
     config = config_of(work_dir, 4, param_scheduler=WARMUP)
     config["train_dataloader"]["batch_size"] = each
@@ -127,6 +129,7 @@ def other_batch(work_dir: Path, each: int, accumulate: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"model": OTHER}, r"another model than SwAV; 1 shape mismatch: prototypes\S*: \(12, 16\)"),
         ({"param_scheduler": None}, r"schedulers: must be \['WarmupCosine'\] as before, got \[\]; .*--init-from"),
         ({"param_scheduler": {"type": "MultiStep", "steps": (3,)}}, r"schedulers: must .* got \['MultiStep'\]; "),
         ({"optim_wrapper": {"optimizer": {"type": "AdamW", "lr": 1e-3}}}, "optimizer: must be SGD as .* got 'AdamW'; "),
@@ -202,8 +205,7 @@ def test_with_other_parameter_groups_it_is_the_run_that_had_them_from_the_start(
 def test_a_group_that_is_sorted_anew_has_the_options_of_the_config_alone(tmp_path: Path) -> None:
     Runner(grouped(tmp_path, 3, "neck.*", weight_decay=0.0, fixed_lr=True) | {"param_scheduler": WARMUP}).train()
     config = grouped(tmp_path, 6, "neck.mlp.0.*", weight_decay=0.5) | {"param_scheduler": WARMUP}
-    runner = Runner(config, resume=True)
-    runner.train()
+    runner = trained(config, resume=True)
     groups = runner.optim_wrapper.optimizer.param_groups
     assert sorted(group["weight_decay"] for group in groups) == [1e-4, 0.5]
     assert not any("fixed_lr" in group for group in groups)

@@ -20,7 +20,7 @@ from selfsup.evaluation import Representation, Result, Score, Task
 from selfsup.registry import DATASETS, EVALUATORS
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.data.listed import Listed
-from tests.engine.tiny_run import Noise, log_of, losses, tiny_config
+from tests.engine.tiny_run import Noise, log_of, losses, tiny_config, trained
 
 COUNT = 64
 ANY = Recipe.from_dict({}, partial=True)
@@ -209,8 +209,7 @@ def test_a_checkpoint_of_commit_41b416a_keeps_what_it_held_out(
     known = {name: saved.data[name] for name in ("length", "digest")}
     data = {**known, "held_out": torch.tensor(held_out, dtype=torch.int64)}
     replace(saved, data=data, images=COUNT - len(held_out)).write(checkpoint)
-    runner = Runner(coins(tmp_path, steps=4), resume=True, device="cpu")
-    runner.train()
+    runner = trained(coins(tmp_path, steps=4), resume=True, device="cpu")
     assert trained_on(runner) == set(range(COUNT)) - set(held_out)
     assert by_a_test(coins(tmp_path), checkpoint)[0] == set(held_out)
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from selfsup.engine.optim import PrecisionOptimWrapper
 from selfsup.engine.schedules import Cosine, EpochCosine, HalveOnPlateau, MultiStep, Schedule, WarmupCosine
 from selfsup.engine.schedules.build import build_schedule, scheduled_options
 from selfsup.errors import ConfigError
@@ -86,17 +85,6 @@ def test_a_run_shorter_than_its_warm_up_only_warms_up(warmup_steps: int) -> None
             WarmupCosine, total_steps=1, start_lr=0.1, warmup_steps=warmup_steps, warmup_inclusive=inclusive
         )
         assert schedule.curve(0) == (0.1 if warmup_steps else 1.0)
-
-
-def test_each_update_runs_with_the_rate_of_its_step() -> None:
-    wrapper = PrecisionOptimWrapper(optimizer_of(1.0))
-    schedule = WarmupCosine(wrapper, steps_per_epoch=2, total_steps=6, warmup_steps=2, start_lr=0.2)
-    rates = []
-    for _ in range(6):
-        rates.append(wrapper.optimizer.param_groups[0]["lr"])
-        wrapper.update_params(wrapper.optimizer.param_groups[0]["params"][0].sum())
-        schedule.step()
-    assert rates == [schedule.curve(step) for step in range(6)]
 
 
 def test_weight_decay_follows_a_cosine_and_groups_without_any_stay_without() -> None:

@@ -82,16 +82,15 @@ def test_what_mmengine_would_only_stumble_over_later_is_told_with_its_place(
     assert rejection(tmp_path, schedule).startswith(f"{path}: {said}")
 
 
-def test_one_made_from_mmengine_s_need_not_know_of_the_run_s_length(tmp_path: Path) -> None:
+def test_one_made_from_mmengine_s_need_not_know_of_the_run_s_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Halving(StepLR):
         def __init__(self, optimizer: Any, **kwargs: Any) -> None:
             super().__init__(optimizer, gamma=0.5, **kwargs)
 
-    PARAM_SCHEDULERS.register_module(name="Halving")(Halving)
-    try:
-        describe(load_config(write(tmp_path), {"param_scheduler": {"type": "Halving", "step_size": 3}}))
-    finally:
-        del PARAM_SCHEDULERS.module_dict["Halving"]
+    monkeypatch.setitem(PARAM_SCHEDULERS.module_dict, "Halving", Halving)
+    describe(load_config(write(tmp_path), {"param_scheduler": {"type": "Halving", "step_size": 3}}))
 
 
 def test_scaling_reaches_the_rates_of_schedules_and_no_momentum(tmp_path: Path) -> None:

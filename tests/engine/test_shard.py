@@ -13,7 +13,7 @@ from selfsup.engine.distributed import blocks, shard
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.ops.parts import class_name, is_sharded, whole_state
-from tests.engine.tiny_run import log_of, losses, tiny_config
+from tests.engine.tiny_run import log_of, losses, tiny_config, trained
 
 
 def names(module: nn.Module, min_parameters: int = 0) -> list[str]:
@@ -83,8 +83,7 @@ def test_options_that_cannot_be_meant_are_rejected(tmp_path: Path, sharding: Any
 
 def test_on_one_process_nothing_is_split_and_the_log_says_so(tmp_path: Path) -> None:
     Runner(tiny_config(tmp_path / "plain", steps=2), device="cpu").train()
-    runner = Runner(tiny_config(tmp_path / "sharded", steps=2, sharding={}), device="cpu")
-    runner.train()
+    runner = trained(tiny_config(tmp_path / "sharded", steps=2, sharding={}), device="cpu")
     assert "sharding: there is one process, so nothing is split" in log_of(tmp_path / "sharded")
     assert not is_sharded(runner.method)
     assert len(losses(tmp_path / "plain")) == 2 and losses(tmp_path / "sharded") == losses(tmp_path / "plain")

@@ -251,10 +251,7 @@ def test_a_state_of_other_parameters_is_rejected_by_name() -> None:
         ({"clip_grad": {"max_norm": 0}}, r"clip_grad\.max_norm: must be > 0, got 0"),
         ({"freeze": {"prototypes": -5}}, r"freeze\.prototypes: must be a number of updates >= 0, .* got -5"),
         ({"freeze": {"prototypes": "an epoch"}}, r"freeze\.prototypes: .* or text such as '1 epoch', got 'an epoch'"),
-        (
-            {"freeze": {"prototype.": 3}},
-            r"no parameter's name holds 'prototype\.'; did you mean 'prototypes'\?",
-        ),
+        ({"freeze": {"prototype.": 3}}, r"no parameter's name holds 'prototype\.'; did you mean 'prototypes'\?"),
     ],
 )
 def test_arguments_that_cannot_be_meant_are_rejected(arguments: dict[str, Any], message: str) -> None:

@@ -93,9 +93,16 @@ class Noise:
         return str(index)
 
 
-def losses(work_dir: str | Path) -> list[tuple[int, float]]:
-    """Step and loss, as they are recorded."""
-    return [(line["step"], line["loss"]) for line in read_metrics(Path(work_dir, "metrics.jsonl")) if "loss" in line]
+def losses(work_dir: str | Path, name: str = "loss") -> list[tuple[int, float]]:
+    """Step and loss, or another number, as they are recorded."""
+    return [(line["step"], line[name]) for line in read_metrics(Path(work_dir, "metrics.jsonl")) if name in line]
+
+
+def trained(config: dict[str, Any], **how: Any) -> Runner:
+    """The runner after its training."""
+    runner = Runner(config, **how)
+    runner.train()
+    return runner
 
 
 def log_of(work_dir: str | Path) -> str:

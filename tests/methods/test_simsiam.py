@@ -13,21 +13,13 @@ from tests.reference import record
 
 def _tiny() -> SimSiam:
     torch.manual_seed(0)
+    frozen = dict(last_bias=True, last_bias_frozen=True)
+    last_bn = dict(last_bn=True, last_bn_weight=False, last_bn_bias=False)
     return METHODS.build(
         dict(
             type="SimSiam",
             backbone=dict(type=TinyBackbone),
-            neck=dict(
-                type="ProjectionNeck",
-                hidden_dims=(6,),
-                out_dim=4,
-                bias=False,
-                last_bias=True,
-                last_bias_frozen=True,
-                last_bn=True,
-                last_bn_weight=False,
-                last_bn_bias=False,
-            ),
+            neck=dict(type="ProjectionNeck", hidden_dims=(6,), out_dim=4, bias=False, **frozen, **last_bn),
             predictor=dict(type="ProjectionNeck", hidden_dims=(3,), bias=False, last_bias=True),
             loss=dict(type="NegativeCosineLoss"),
         )

@@ -148,10 +148,7 @@ def test_evaluation_mode_does_not_mix() -> None:
     "labels, message",
     [
         (None, r"train_dataloader\.dataset: the method learns from labels, and these images have none"),
-        (
-            torch.tensor([0, 7, 1]),
-            r"num_classes: labels must be in \[0, num_classes\), got num_classes 7 and label 7",
-        ),
+        (torch.tensor([0, 7, 1]), r"num_classes: labels must be in \[0, num_classes\), got num_classes 7 and label 7"),
         (torch.tensor([0, -1, 1]), r"got num_classes 7 and label -1"),
         (torch.zeros(3, 5), r"num_classes: must be the data's 5 classes, got 7"),
     ],

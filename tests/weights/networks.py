@@ -18,6 +18,10 @@ from selfsup.weights.load import load_backbone
 from selfsup.weights.write import write_weights
 
 TINY = {"depths": (1, 2, 1, 1), "widths": (16, 24, 32, 48), "group_width": 8}
+REGNET: dict[str, Any] = {"type": "RegNet", **TINY}
+RESNET: dict[str, Any] = {"type": "ResNet", "depth": 18}
+LAYERS = ["layer1", "layer2", "layer3", "layer4"]
+REGNET_STAGES = [f"trunk_output.block{number}" for number in (1, 2, 3, 4)]
 
 
 def randomized(model: nn.Module, seed: int = 0) -> nn.Module:
@@ -54,21 +58,13 @@ def resnet(depth: int) -> nn.Module:
 def assert_same_features(
     model: nn.Module, reference: nn.Module, stages: Sequence[str], pooled: Callable[[Tensor], Tensor], size: int = 64
 ) -> None:
-    """Equal features and feature maps.
-
-    Args:
-        model: one of our backbones.
-        reference: another library's network.
-        stages: the modules of the reference whose outputs are its feature maps.
-        pooled: the reference's features.
-        size: side of the images.
-    """
+    """Equal features, which ``pooled`` gives of the reference, and feature maps, the outputs of its ``stages``."""
     expected: list[Tensor] = []
     hooks = [
         reference.get_submodule(stage).register_forward_hook(lambda _module, _inputs, output: expected.append(output))
         for stage in stages
     ]
-    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+    images = images_of(size)
     features = pooled(images)
     for hook in hooks:
         hook.remove()
@@ -82,6 +78,24 @@ def assert_relatively_close(actual: Tensor, expected: Tensor) -> None:
     """Within 1e-4 of the greatest value, of which there must be more than one."""
     assert expected.std() > 0
     torch.testing.assert_close(actual, expected, rtol=0.0, atol=1e-4 * expected.abs().max().item())
+
+
+def images_of(size: int, batch: int = 2) -> Tensor:
+    """The same images in every test."""
+    return torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def without_classifier(reference: Any) -> Any:
+    """The network, giving the features that its classifier was given."""
+    reference.fc = nn.Identity()
+    return reference
+
+
+def saved(state: object, folder: Path) -> Path:
+    """A file that PyTorch has written."""
+    path = folder / "weights.pth"
+    torch.save(state, path)
+    return path
 
 
 def card_of(architecture: dict[str, Any], backbone: nn.Module, *, size: int | None = None) -> dict[str, Any]:

@@ -21,6 +21,11 @@ def prefixed(prefix: str, state: State) -> State:
     return {prefix + name: tensor for name, tensor in state.items()}
 
 
+def averaged(state: State) -> State:
+    """Other weights under the same names, as a teacher has them."""
+    return {name: tensor + 1 for name, tensor in state.items()}
+
+
 def mlp(*layers: nn.Module) -> State:
     return randomized(nn.Sequential(*layers), seed=5).state_dict()
 
@@ -90,7 +95,7 @@ def swav(resnet: nn.Module) -> OrderedDict[str, Tensor]:
 def moco_v2(resnet: nn.Module) -> dict[str, Any]:
     head = prefixed("fc.", mlp(nn.Linear(512, 16), nn.ReLU(), nn.Linear(16, 8)))
     encoder = {**trunk(resnet), **head}
-    teacher = {name: tensor + 1 for name, tensor in encoder.items()}
+    teacher = averaged(encoder)
     state = {
         **prefixed("module.encoder_q.", encoder),
         **prefixed("module.encoder_k.", teacher),
@@ -104,7 +109,7 @@ def moco_v3(encoder: nn.Module, head: str) -> dict[str, Any]:
     layers = (nn.Linear(16, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 8, bias=False))
     projector = prefixed(head, mlp(*layers, nn.BatchNorm1d(8, affine=False)))
     whole = {**trunk(encoder, head), **projector}
-    teacher = {name: tensor + 1 for name, tensor in whole.items()}
+    teacher = averaged(whole)
     state = {
         **prefixed("module.base_encoder.", whole),
         **prefixed("module.momentum_encoder.", teacher),
@@ -132,7 +137,7 @@ def byol_lucidrains(resnet: nn.Module) -> State:
         **prefixed("net.", resnet.state_dict()),
         "augment1.5.mean": torch.zeros(3),
         **prefixed("online_encoder.", online),
-        **prefixed("target_encoder.", {name: tensor + 1 for name, tensor in online.items()}),
+        **prefixed("target_encoder.", averaged(online)),
         **prefixed("online_predictor.", mlp(nn.Linear(8, 8))),
     }
 
@@ -143,7 +148,7 @@ def byol_sthalles(resnet: nn.Module) -> dict[str, Any]:
     return {
         "online_network_state_dict": online,
         "encoder_state_dict": _in_a_row(resnet),
-        "target_network_state_dict": {name: tensor + 1 for name, tensor in online.items()},
+        "target_network_state_dict": averaged(online),
         "optimizer_state_dict": {},
     }
 
@@ -151,13 +156,9 @@ def byol_sthalles(resnet: nn.Module) -> dict[str, Any]:
 def byol_yaox12(resnet: nn.Module) -> dict[str, Any]:
     head = {"projetion.l1.weight": torch.randn(16, 512), "projetion.l2.weight": torch.randn(8, 16)}
     online = {**prefixed("encoder.", _in_a_row(resnet)), **head}
-    teacher = {name: tensor + 1 for name, tensor in online.items()}
-    predictor = {"module.predictor.predictor.l1.weight": torch.randn(8, 8)}
-    model = {
-        **prefixed("module.online_network.", online),
-        **prefixed("module.target_network.", teacher),
-        **predictor,
-    }
+    teacher = averaged(online)
+    model = {**prefixed("module.online_network.", online), **prefixed("module.target_network.", teacher)}
+    model["module.predictor.predictor.l1.weight"] = torch.randn(8, 8)
     return {"config": {"model": {"base_momentum": 0.99}}, "epoch": 1, "steps": 5, "model": model, "amp": {}}
 
 

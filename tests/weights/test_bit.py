@@ -17,19 +17,31 @@ from selfsup.weights.export import _same_function, counterpart, export
 from selfsup.weights.load import load_backbone
 from selfsup.weights.translate import find_weights
 from tests.weights import official
-from tests.weights.networks import Holder, assert_relatively_close, card_of, randomized, rejected, rejection
+from tests.weights.networks import (
+    Holder,
+    assert_relatively_close,
+    card_of,
+    images_of,
+    randomized,
+    rejected,
+    rejection,
+    saved,
+)
 
 
 def bit(**arguments: Any) -> nn.Module:
     return BACKBONES.build({"type": "BiTResNet", **arguments})
 
 
+def features_of(reference: Any, images: Tensor) -> Tensor:
+    return reference.forward_head(reference.forward_features(images), pre_logits=True).flatten(1)
+
+
 @torch.no_grad()
 def assert_same_as_timm(model: nn.Module, reference: Any) -> None:
-    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    images = images_of(64)
     expected: list[Tensor] = reference.forward_intermediates(images, norm=True, intermediates_only=True)[1:]
-    features = reference.forward_head(reference.forward_features(images), pre_logits=True).flatten(1)
-    assert_relatively_close(model.eval()(images), features)
+    assert_relatively_close(model.eval()(images), features_of(reference, images))
     for actual, map_ in zip(model.feature_maps(images), expected, strict=True):  # type: ignore[operator]
         assert_relatively_close(actual, map_)
 
@@ -48,19 +60,6 @@ def test_a_released_file_gives_the_features_that_timm_gets_from_it(timm: ModuleT
     assert rejected(arrays, model, tmp_path, "timm").expected == "every tensor is there with source='bit'"
 
 
-def test_timm_s_bit_and_back(timm: ModuleType, tmp_path: Path) -> None:
-    reference = randomized(timm.create_model("resnetv2_50x1_bit", num_classes=5))
-    torch.save(reference.state_dict(), tmp_path / "x.pth")
-    model = bit(depth=50)
-    report = load_backbone(tmp_path / "x.pth", model, "timm")
-    assert report.ignored == {"classifier": ("head.fc.weight", "head.fc.bias")}
-    assert_same_as_timm(model, reference)
-    weights, again, code = counterpart(model, "timm")
-    again.load_state_dict(weights, strict=True)
-    assert code == "import timm; model = timm.create_model('resnetv2_50x1_bit', num_classes=0)"
-    assert_same_as_timm(model, again.eval())
-
-
 def small_kernels(reference: Any) -> Any:
     """The network with kernels of variances from 1e-6 to 1e-4, to some of which 1e-8 is a lot."""
     generator = torch.Generator().manual_seed(2)
@@ -74,22 +73,23 @@ def small_kernels(reference: Any) -> Any:
 
 def test_a_deep_network_with_small_kernels_is_the_same_both_ways(timm: ModuleType, tmp_path: Path) -> None:
     reference = small_kernels(randomized(timm.create_model("resnetv2_101x1_bit", num_classes=5)))
-    torch.save(reference.state_dict(), tmp_path / "x.pth")
     model = bit(depth=101)
-    report = load_backbone(tmp_path / "x.pth", model, "timm")
+    report = load_backbone(saved(reference.state_dict(), tmp_path), model, "timm")
     assert report.changed == ("eps 1e-10 -> 1e-08, which the weights' network has; build it with eps=1e-08",)
     assert (0, "changed in the network", report.changed[0]) in report.rows()
-    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    assert report.ignored == {"classifier": ("head.fc.weight", "head.fc.bias")}
+    assert_same_as_timm(model, reference)
+    images = images_of(64)
     with torch.no_grad():
-        expected = reference.forward_head(reference.forward_features(images), pre_logits=True).flatten(1)
-        assert_relatively_close(model.eval()(images), expected)
+        expected = features_of(reference, images)
         model.set_eps(1e-10)  # type: ignore[operator]
         ours = model(images)
         with pytest.raises(AssertionError):
             assert_relatively_close(ours, expected)  # so eps does matter here
-        weights, again, _ = counterpart(model, "timm")
-        again.load_state_dict(weights, strict=True)
-        assert_relatively_close(again.eval()(images), ours)
+    weights, again, code = counterpart(model, "timm")
+    again.load_state_dict(weights, strict=True)
+    assert "timm.create_model('resnetv2_101x1_bit', num_classes=0)" in code
+    assert_same_as_timm(model, again.eval())
 
 
 @pytest.mark.slow
@@ -108,18 +108,18 @@ def test_another_eps_is_not_taken_for_rounding(timm: ModuleType) -> None:
     model = bit(depth=50)
     weights, again, _ = counterpart(model, "timm")
     again.eval().load_state_dict(weights)
-    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    images = images_of(64)
     assert _same_function(model, again, images)
     model.set_eps(1e-8)  # type: ignore[operator]
     assert not _same_function(model.eval(), again, images)
 
 
 def test_the_card_of_converted_weights_has_the_eps_they_need(timm: ModuleType, tmp_path: Path) -> None:
-    torch.save(timm.create_model("resnetv2_50x1_bit", num_classes=5).state_dict(), tmp_path / "x.pth")
+    path = saved(timm.create_model("resnetv2_50x1_bit", num_classes=5).state_dict(), tmp_path)
     architecture = {"type": "BiTResNet", "depth": 50}
     holder: Any = Holder(bit(depth=50))
     for out in (tmp_path / "o.pth", tmp_path / "o.safetensors"):
-        report = convert_file(tmp_path / "x.pth", out, architecture=architecture, source="timm")
+        report = convert_file(path, out, architecture=architecture, source="timm")
         assert report.changed
         assert json.loads((tmp_path / "o.json").read_text())["backbone"] == {**architecture, "eps": 1e-8}
         (tmp_path / "o.json").unlink()  # as files are copied

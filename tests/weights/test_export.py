@@ -20,9 +20,8 @@ from selfsup.weights import export as module
 from selfsup.weights.card import weights_card
 from selfsup.weights.export import FORMATS, export, relative_difference
 from tests.engine.tiny_run import tiny_config
-from tests.weights.networks import TINY, assert_relatively_close, randomized
-
-ARCHITECTURE: dict[str, Any] = {"type": "RegNet", **TINY}
+from tests.weights.networks import REGNET as ARCHITECTURE
+from tests.weights.networks import assert_relatively_close, images_of, randomized
 
 
 @pytest.fixture
@@ -32,17 +31,11 @@ def backbone() -> nn.Module:
 
 @pytest.fixture
 def card(backbone: nn.Module) -> dict[str, Any]:
-    return weights_card(
-        ARCHITECTURE,
-        backbone,
-        input_contract=InputContract(64, "none", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
-        recipe={},
-        step=3,
-        license="yours",
-    )
+    shown = InputContract(64, "none", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    return weights_card(ARCHITECTURE, backbone, input_contract=shown, recipe={}, step=3, license="yours")
 
 
-IMAGES = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+IMAGES = images_of(64, 3)
 
 
 def test_safetensors_hold_the_card_and_build_the_same_network(
@@ -150,29 +143,23 @@ def test_a_network_that_only_runs_the_batch_it_was_traced_with_is_rejected(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "format", "said"),
+    ("arguments", "said"),
     [
         (
             {"type": "ResNet", "depth": 50, "width": 0.25, "selective_kernels": True},
-            "torchvision",
-            "torchvision: has no network like the ResNet with 3-4-6-3 blocks of width 64-128-256-512; choose format "
-            "safetensors, onnx or torch-export",
+            "has no network like the ResNet with 3-4-6-3 blocks of width 64-128-256-512; .* safetensors, onnx or",
         ),
         (
             {"type": "ViT", "embed_dim": 32, "depth": 2, "num_heads": 4, "image_size": 32},
-            "torchvision",
-            "{path}: ViT cannot be exported as torchvision for images of 64 px (Wrong image height! Expected 32 but "
-            "got 64!); choose format safetensors",
+            "ViT cannot be exported as torchvision for images of 64 px .*Expected 32 but got 64.* safetensors",
         ),
     ],
 )
 def test_what_a_library_does_not_have_is_said_as_it_is(
-    arguments: dict[str, Any], format: str, said: str, card: dict[str, Any], tmp_path: Path
+    arguments: dict[str, Any], said: str, card: dict[str, Any], tmp_path: Path
 ) -> None:
-    path = tmp_path / "b.pth"
-    with pytest.raises(CheckpointError) as caught:
-        export(BACKBONES.build(arguments), card, path, format=format)
-    assert str(caught.value) == said.format(path=path)
+    with pytest.raises(CheckpointError, match=said):
+        export(BACKBONES.build(arguments), card, tmp_path / "b.pth", format="torchvision")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,6 +1,5 @@
 """timm's and torchvision's networks give the same features here, and ours the same there."""
 
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,22 +14,25 @@ from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
 from selfsup.weights.export import counterpart
 from selfsup.weights.load import load_backbone
-from selfsup.weights.rules.architecture import described
 from selfsup.weights.translate import find_weights
 from tests.weights import official
 from tests.weights.networks import (
+    LAYERS,
+    REGNET,
+    REGNET_STAGES,
+    RESNET,
     TINY,
     assert_relatively_close,
     assert_same_features,
+    images_of,
     randomized,
     rejected,
     resnet,
+    saved,
     tiny_regnet,
+    without_classifier,
 )
 
-REGNET_STAGES = [f"trunk_output.block{number}" for number in (1, 2, 3, 4)]
-TIMM_STAGES = ["s1", "s2", "s3", "s4"]
-LAYERS = ["layer1", "layer2", "layer3", "layer4"]
 Y_8GF_TV = {"depths": (2, 4, 10, 1), "widths": (224, 448, 896, 2016), "group_width": 56}
 VIT = {"type": "ViT", "position": "learned", "embed_dim": 48, "depth": 3, "num_heads": 4, "image_size": 32}
 VIT |= {"patch_size": 8}
@@ -41,36 +43,43 @@ def build(**arguments: Any) -> nn.Module:
 
 
 def of_torchvision(name: str) -> nn.Module:
-    return getattr(torchvision.models, name)(num_classes=5)
+    return getattr(torchvision.models, name)(num_classes=5) if name else tiny_regnet()
 
 
 def loaded(reference: nn.Module, model: nn.Module, folder: Path, source: str) -> Any:
     """The report of loading another library's network into ours."""
-    torch.save(randomized(reference).state_dict(), folder / "weights.pth")
-    return load_backbone(folder / "weights.pth", model, source)
+    return load_backbone(saved(randomized(reference).state_dict(), folder), model, source)
 
 
-def pooled(reference: nn.Module) -> Any:
-    reference.fc = nn.Identity()
-    return reference
+SLOW = pytest.mark.slow
+NETWORKS = [
+    ("timm", {"type": "RegNet", "arch": "y_8gf"}, "regnety_080"),
+    pytest.param("timm", {"type": "RegNet", "arch": "y_16gf"}, "regnety_160", marks=SLOW),
+    pytest.param("timm", {"type": "RegNet", "arch": "y_32gf"}, "regnety_320", marks=SLOW),
+    ("torchvision", REGNET, ""),
+    ("torchvision", {"type": "RegNet", **Y_8GF_TV}, "regnet_y_8gf"),
+    pytest.param("torchvision", {"type": "RegNet", "arch": "y_16gf"}, "regnet_y_16gf", marks=SLOW),
+    pytest.param("torchvision", {"type": "RegNet", "arch": "y_32gf"}, "regnet_y_32gf", marks=SLOW),
+    *((library, RESNET | {"depth": d}, f"resnet{d}") for library in ("torchvision", "timm") for d in (18, 50, 101)),
+]
+STAGES = {"RegNet": {"torchvision": REGNET_STAGES, "timm": ["s1", "s2", "s3", "s4"]}}
+STAGES |= {"ResNet": {"torchvision": LAYERS, "timm": LAYERS}}
 
 
-@pytest.mark.parametrize(
-    ("arch", "name"),
-    [
-        ("y_8gf", "regnety_080"),
-        pytest.param("y_16gf", "regnety_160", marks=pytest.mark.slow),
-        pytest.param("y_32gf", "regnety_320", marks=pytest.mark.slow),
-    ],
-)
-def test_timm_s_regnets(timm: ModuleType, tmp_path: Path, arch: str, name: str) -> None:
-    reference, model = timm.create_model(name, num_classes=5), build(type="RegNet", arch=arch)
-    report = loaded(reference, model, tmp_path, "timm")
-    assert report.ignored == {"classifier": ("head.fc.weight", "head.fc.bias")}
+@pytest.mark.parametrize(("library", "arguments", "name"), NETWORKS)
+def test_features_and_maps_are_those_of_the_library_s_network(
+    timm: ModuleType, tmp_path: Path, library: str, arguments: dict[str, Any], name: str
+) -> None:
+    reference: Any = timm.create_model(name, num_classes=5) if library == "timm" else of_torchvision(name)
+    report = loaded(reference, model := build(**arguments), tmp_path, library)
+    classifier = "head.fc" if name.startswith("regnety") else "fc"
+    assert report.ignored == {"classifier": (f"{classifier}.weight", f"{classifier}.bias")}
     assert len(report.loaded) == len(model.state_dict())
-    assert_same_features(
-        model, reference, TIMM_STAGES, lambda x: reference.forward_head(reference.forward_features(x), pre_logits=True)
-    )
+    if library == "timm":
+        reference.reset_classifier(0)
+    else:
+        without_classifier(reference)
+    assert_same_features(model, reference, STAGES[arguments["type"]][library], reference)
 
 
 @pytest.mark.parametrize(
@@ -85,21 +94,6 @@ def test_every_tensor_of_timm_s_large_regnets_has_a_place(timm: ModuleType, arch
     assert len(weights) + 2 == len(reference.state_dict())
 
 
-@pytest.mark.parametrize(
-    ("arguments", "name"),
-    [
-        (TINY, None),
-        (Y_8GF_TV, "regnet_y_8gf"),
-        pytest.param({"arch": "y_16gf"}, "regnet_y_16gf", marks=pytest.mark.slow),
-        pytest.param({"arch": "y_32gf"}, "regnet_y_32gf", marks=pytest.mark.slow),
-    ],
-)
-def test_torchvision_s_regnets(tmp_path: Path, arguments: dict, name: str | None) -> None:
-    reference, model = of_torchvision(name) if name else tiny_regnet(), build(type="RegNet", **arguments)
-    assert loaded(reference, model, tmp_path, "torchvision").ignored == {"classifier": ("fc.weight", "fc.bias")}
-    assert_same_features(model, reference, REGNET_STAGES, pooled(reference))
-
-
 def test_torchvision_s_8gf_is_another_network_and_the_error_says_which() -> None:
     reference = torchvision.models.regnet_y_8gf()
     with torch.device("meta"):
@@ -112,22 +106,12 @@ def test_torchvision_s_8gf_is_another_network_and_the_error_says_which() -> None
     )
 
 
-@pytest.mark.parametrize("depth", [18, 50, 101])
-@pytest.mark.parametrize("source", ["torchvision", "timm"])
-def test_resnets(timm: ModuleType, tmp_path: Path, depth: int, source: str) -> None:
-    name, model = f"resnet{depth}", build(type="ResNet", depth=depth)
-    reference = of_torchvision(name) if source == "torchvision" else timm.create_model(name, num_classes=5)
-    assert loaded(reference, model, tmp_path, source).ignored == {"classifier": ("fc.weight", "fc.bias")}
-    assert_same_features(model, reference, LAYERS, pooled(reference))
-
-
 def test_old_files_without_counters_are_taken(tmp_path: Path) -> None:
     reference, model = resnet(50), build(type="ResNet", depth=50)
     state = {name: tensor for name, tensor in reference.state_dict().items() if "num_batches" not in name}
-    torch.save(state, tmp_path / "x.pth")
-    report = load_backbone(tmp_path / "x.pth", model, "torchvision")
+    report = load_backbone(saved(state, tmp_path), model, "torchvision")
     assert len(report.kept) == 53 and all(name.endswith("num_batches_tracked") for name in report.kept)
-    assert_same_features(model, reference, LAYERS, pooled(reference))
+    assert_same_features(model, reference, LAYERS, without_classifier(reference))
 
 
 def timm_vit(timm: ModuleType, num_heads: int = 4) -> nn.Module:
@@ -141,18 +125,8 @@ def torchvision_vit() -> nn.Module:
 
 def old_names(state: official.State) -> official.State:
     """As torchvision called the linear layers before."""
-    pairs = (("mlp.0.", "mlp.linear_1."), ("mlp.3.", "mlp.linear_2."))
-    for new, old in pairs:
-        state = {name.replace(new, old): tensor for name, tensor in state.items()}
-    return state
-
-
-Classifier = dict[str, Callable[[Any], object]]
-HEADS: Classifier = {
-    "timm": lambda reference: reference.reset_classifier(0),
-    "moco": lambda reference: reference.reset_classifier(0),
-    "torchvision": lambda reference: setattr(reference, "heads", nn.Identity()),
-}
+    renamed = {name.replace("mlp.0.", "mlp.linear_1."): tensor for name, tensor in state.items()}
+    return {name.replace("mlp.3.", "mlp.linear_2."): tensor for name, tensor in renamed.items()}
 
 
 @torch.no_grad()
@@ -161,13 +135,13 @@ def test_vits(timm: ModuleType, tmp_path: Path, file: str) -> None:
     source, heads = file.split(" ")[0].rstrip(","), 12 if file == "moco v3" else 4
     reference = torchvision_vit() if source == "torchvision" else timm_vit(timm, heads)
     state = official.moco_v3(reference, "head.") if source == "moco" else reference.state_dict()
-    torch.save(old_names(state) if file.endswith("old names") else state, tmp_path / "x.pth")
+    path = saved(old_names(state) if file.endswith("old names") else state, tmp_path)
     model = build(**{**VIT, "num_heads": heads}).eval()
-    report = load_backbone(tmp_path / "x.pth", model, source)
+    report = load_backbone(path, model, source)
     ignored = ["predictor", "projection head", "teacher"] if source == "moco" else ["classifier"]
     assert sorted(report.ignored) == ignored and not report.kept
-    HEADS[source](reference)
-    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    setattr(reference, "heads" if source == "torchvision" else "head", nn.Identity())
+    images = images_of(32, 3)
     assert_relatively_close(model(images), reference(images))
 
 
@@ -179,9 +153,9 @@ def test_another_number_of_positions_is_explained(tmp_path: Path) -> None:
 
 SMALL = {"type": "ViT", "arch": "small", "position": "learned"}
 OUTWARD: list[tuple[str, dict[str, Any], list[str]]] = [
-    ("torchvision", {"type": "RegNet", **TINY}, REGNET_STAGES),
+    ("torchvision", REGNET, REGNET_STAGES),
     ("torchvision", {"type": "RegNet", **TINY, "se_ratio": None, "stem_width": 8}, REGNET_STAGES),
-    ("timm", {"type": "RegNet", "arch": "y_400mf"}, TIMM_STAGES),
+    ("timm", {"type": "RegNet", "arch": "y_400mf"}, STAGES["RegNet"]["timm"]),
     ("torchvision", {"type": "ResNet", "depth": 18}, LAYERS),
     ("torchvision", {"type": "ResNet", "depth": 34}, LAYERS),
     ("timm", {"type": "ResNet", "depth": 34}, LAYERS),
@@ -203,8 +177,7 @@ def test_ours_load_there_strictly_and_give_the_same_features(
     if stages:
         assert_same_features(model, reference, stages, reference)
     else:
-        side = arguments.get("image_size", 224)
-        images = torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(1))
+        images = images_of(arguments.get("image_size", 224), 3)
         assert_relatively_close(model(images), reference(images))
 
 
@@ -221,7 +194,7 @@ def test_the_counterpart_of_a_named_regnet_has_its_names_and_shapes(arch: str) -
 @pytest.mark.parametrize(
     ("library", "arguments"),
     [
-        ("timm", {"type": "RegNet", **TINY}),
+        ("timm", REGNET),
         ("timm", {"type": "ResNet", "depth": 50, "width": 2}),
         ("torchvision", {"type": "ResNet", "depth": 50, "width": 2}),
         ("torchvision", {"type": "ResNet", "depth": 18, "stem": "cifar"}),
@@ -235,12 +208,3 @@ def test_a_network_that_a_library_has_not_is_rejected(timm: ModuleType, library:
         model = build(**arguments)
     with pytest.raises(CheckpointError, match=f"{library}: has no network like the {arguments['type']} with .*;"):
         counterpart(model, library)
-
-
-def test_an_architecture_is_read_off_the_tensors() -> None:
-    with torch.device("meta"):
-        wide = build(type="ResNet", depth=101, width=2).state_dict()
-        seer = build(type="RegNet", arch="y_256gf").state_dict()
-    assert described(wide) == "ResNet with 3-4-23-3 blocks of width 512-1024-2048-4096"
-    assert described(seer) == "RegNet with 2-7-17-1 blocks of width 746-1492-4103-10444 in groups of 373"
-    assert described({"weight": torch.zeros(2)}) == ""

@@ -1,6 +1,7 @@
 """Checkpoints in the layouts of the papers' code: equal features, and every tensor accounted for."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,26 +17,23 @@ from selfsup.weights.checkpoint import Checkpoint
 from selfsup.weights.convert import convert_file
 from selfsup.weights.load import load_backbone
 from tests.weights import official
-from tests.weights.networks import TINY, assert_same_features, rejected, resnet, tiny_regnet
-
-LAYERS = ["layer1", "layer2", "layer3", "layer4"]
-RESNET = {"type": "ResNet", "depth": 18}
-REGNET = {"type": "RegNet", **TINY}
-
-
-def without_classifier(reference: nn.Module) -> nn.Module:
-    reference.fc = nn.Identity()
-    return reference
-
+from tests.weights.networks import (
+    LAYERS,
+    REGNET,
+    REGNET_STAGES,
+    RESNET,
+    assert_same_features,
+    rejected,
+    resnet,
+    saved,
+    tiny_regnet,
+    without_classifier,
+)
 
 FILES: dict[str, tuple[str, Callable[[nn.Module], Any], dict[str, int]]] = {
     "swav": ("swav", official.swav, {"projection head": 9, "prototypes": 1}),
     "moco v2": ("moco", official.moco_v2, {"projection head": 4, "teacher": 124, "queue": 2}),
-    "moco v3": (
-        "moco",
-        lambda net: official.moco_v3(net, "fc."),
-        {"projection head": 10, "teacher": 130, "predictor": 7},
-    ),
+    "moco v3": ("moco", partial(official.moco_v3, head="fc."), {"projection head": 10, "teacher": 130, "predictor": 7}),
     "simsiam": ("simsiam", official.simsiam, {"projection head": 8, "predictor": 8}),
     "byol, lucidrains": (
         "byol",
@@ -90,45 +88,33 @@ def test_a_seer_checkpoint(variant: str, tmp_path: Path) -> None:
     if variant == "feature extractor":
         model_part["trunk"] = official.prefixed("base_model.", names)
     alone = {"trunk": official.prefixed("trunk.", names), "bare": names, "wrapped": {"model_state_dict": names}}
-    torch.save(alone.get(variant, checkpoint), tmp_path / "seer.torch")
     model = BACKBONES.build(REGNET)
-    report = load_backbone(tmp_path / "seer.torch", model, "vissl")
+    report = load_backbone(saved(alone.get(variant, checkpoint), tmp_path), model, "vissl")
     assert {why: len(aside) for why, aside in report.ignored.items()} == ({} if variant in alone else {"heads": 7})
-    stages = [f"trunk_output.block{number}" for number in (1, 2, 3, 4)]
-    assert_same_features(model, reference, stages, without_classifier(reference))
+    assert_same_features(model, reference, REGNET_STAGES, without_classifier(reference))
 
 
 def test_timm_reads_the_same_out_of_a_seer_checkpoint(timm: ModuleType, tmp_path: Path) -> None:
     checkpoint = official.vissl(official.vissl_names(tiny_regnet()), 48)
     expected = timm.models.regnet._filter_fn(checkpoint)
-    torch.save(checkpoint, tmp_path / "seer.torch")
     model = BACKBONES.build(REGNET)
-    load_backbone(tmp_path / "seer.torch", model, "vissl")
-    actual = model.state_dict()
-    assert actual.keys() == expected.keys()
-    assert all(torch.equal(actual[name], expected[name]) for name in expected)
+    load_backbone(saved(checkpoint, tmp_path), model, "vissl")
+    torch.testing.assert_close(dict(model.state_dict()), expected, rtol=0, atol=0)
 
 
 def test_a_vissl_resnet_checkpoint(tmp_path: Path) -> None:
     reference = resnet(18)
-    torch.save(
-        official.vissl(official.prefixed("_feature_blocks.", official.trunk(reference)), 512), tmp_path / "x.torch"
-    )
-    model = BACKBONES.build(RESNET)
-    load_backbone(tmp_path / "x.torch", model, "vissl")
+    trunk, model = official.prefixed("_feature_blocks.", official.trunk(reference)), BACKBONES.build(RESNET)
+    load_backbone(saved(official.vissl(trunk, 512), tmp_path), model, "vissl")
     assert_same_features(model, reference, LAYERS, without_classifier(reference))
 
 
 def swav_config(backbone: dict[str, Any], *, seer: bool, prototypes: int = 6) -> dict[str, Any]:
+    hidden_dims = (20, 16) if seer else (20,)
     return {
         "type": "SwAV",
         "backbone": backbone,
-        "neck": {
-            "type": "ProjectionNeck",
-            "hidden_dims": (20, 16) if seer else (20,),
-            "out_dim": 12,
-            "bn": not seer,
-        },
+        "neck": {"type": "ProjectionNeck", "hidden_dims": hidden_dims, "out_dim": 12, "bn": not seer},
         "prototypes": {"type": "Prototypes", "num_prototypes": prototypes},
         "loss": {"type": "SwAVLoss", "temperature": 0.1},
         "queue_length": 8,
@@ -137,27 +123,20 @@ def swav_config(backbone: dict[str, Any], *, seer: bool, prototypes: int = 6) ->
 
 @pytest.mark.parametrize("source", ["vissl", "swav"])
 def test_training_can_start_from_the_whole_method(source: str, tmp_path: Path) -> None:
-    reference = tiny_regnet() if source == "vissl" else resnet(18)
-    torch.manual_seed(0)
-    checkpoint = official.vissl(official.vissl_names(reference), 48) if source == "vissl" else official.swav(reference)
-    torch.save(checkpoint, tmp_path / "theirs.pth")
     seer = source == "vissl"
+    reference = tiny_regnet() if seer else resnet(18)
+    torch.manual_seed(0)
+    theirs = saved(official.vissl(official.vissl_names(reference), 48) if seer else official.swav(reference), tmp_path)
     config = swav_config(REGNET if seer else RESNET, seer=seer)
-    report = convert_file(
-        tmp_path / "theirs.pth",
-        tmp_path / "ours.pth",
-        architecture=config["backbone"],
-        method=config,
-        source=source,
-    )
+    how = {"architecture": config["backbone"], "method": config, "source": source}
+    report = convert_file(theirs, tmp_path / "ours.pth", **how)
     assert report.kept == ("queue.rows", "queue.filled") and not report.ignored
     method = METHODS.build(config)
     load_method(tmp_path / "ours.pth", method)
     images = torch.randn(2, 3, 64, 64)
     features = without_classifier(reference)(images)
-    in_dim = features.shape[1]
     torch.manual_seed(0)
-    head, state = (official.seer_head if seer else official.swav_head)(in_dim)
+    head, state = (official.seer_head if seer else official.swav_head)(features.shape[1])
     with torch.no_grad():
         expected = head(features) @ state["prototypes.weight"].T
         method.eval()
@@ -170,9 +149,8 @@ def test_heads_that_do_not_fit_are_rejected(tmp_path: Path) -> None:
     seer = official.vissl(official.vissl_names(tiny_regnet()), 48)
 
     def said(state: object, *, source: str = "vissl", **sizes: Any) -> str:
-        path, backbone = tmp_path / "theirs.pth", REGNET if source == "vissl" else RESNET
+        path, backbone = saved(state, tmp_path), REGNET if source == "vissl" else RESNET
         method = swav_config(backbone, seer=source == "vissl", **sizes)
-        torch.save(state, path)
         with pytest.raises(CheckpointError) as caught:
             convert_file(path, tmp_path / "o.pth", architecture=backbone, method=method, source=source)
         assert caught.value.problems[0].path == str(path) and not (tmp_path / "o.pth").exists()

@@ -105,15 +105,3 @@ def test_a_student_s_card_names_its_teacher_and_carries_its_card_and_terms_on(tm
     config["model"] = config["model"] | {"teacher_checkpoint": str(moved)}
     Runner({**config, "train_cfg": {"max_steps": 4}}, resume=True).train()
     assert card(tmp_path / "student")["recipe"] == {**expected, "taught_by": [{**teacher, "file": str(moved)}]}
-
-
-def test_the_export_of_a_checkpoint_has_the_recipe_of_its_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Runner(tiny_config(Path("run"), steps=2, recipe="swav/tiny")).train()
-    assert Checkpoint.read(list_checkpoints("run")[-1]).started_from is None
-    assert main(["export", "run/config.py", "run", "--output", "out.safetensors"]) == 0
-    assert "load it with: selfsup.weights.trained_backbone('out.safetensors')" in capsys.readouterr().out
-    exported = json.loads(Path("out.json").read_text())
-    assert exported["recipe"] == {"config": "swav/tiny", "method": "SwAV"} and exported["step"] == 2

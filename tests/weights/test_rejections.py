@@ -19,7 +19,7 @@ from selfsup.weights.load import load_backbone
 from selfsup.weights.rules.sources import SOURCES
 from tests.methods.tiny import TinyBackbone
 from tests.weights import official
-from tests.weights.networks import TINY, Holder, rejected, rejection, resnet, tiny_regnet
+from tests.weights.networks import REGNET, RESNET, Holder, rejected, rejection, resnet, saved, tiny_regnet
 
 SMALL: dict[str, Any] = {"type": "ResNet", "depth": 18, "width": 0.125}
 
@@ -31,12 +31,12 @@ def reference() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def backbone() -> nn.Module:
-    return BACKBONES.build({"type": "ResNet", "depth": 18})
+    return BACKBONES.build(RESNET)
 
 
 @pytest.fixture(scope="module")
 def regnet() -> nn.Module:
-    return BACKBONES.build({"type": "RegNet", **TINY})
+    return BACKBONES.build(REGNET)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_prefix_that_would_fit_is_named(reference: nn.Module, backbone: nn.Mod
     state = {**official.prefixed("net.encoder.", reference.state_dict()), "net.extra": torch.zeros(3)}
     assert rejected(state, backbone, tmp_path).expected == with_("prefix='net.encoder.'")
     assert rejected(state, backbone, tmp_path, prefix="encoder.").message.startswith("no tensor's name begins with")
-    loaded = BACKBONES.build({"type": "ResNet", "depth": 18})
+    loaded = BACKBONES.build(RESNET)
     report = load_backbone(tmp_path / "weights.pth", loaded, "torchvision", prefix="net.encoder.")
     assert report.ignored == {
         "classifier": ("fc.weight", "fc.bias"),
@@ -98,22 +98,18 @@ def test_a_prefix_that_is_one_too_many_is_named(reference: nn.Module, backbone: 
 @pytest.mark.parametrize(
     ("layout", "written_by", "given"),
     [
-        (official.moco_v2, "moco", "torchvision"),
-        (official.moco_v2, "moco", "simsiam"),
-        (official.simsiam, "simsiam", "moco"),
-        (official.swav, "swav", "vissl"),
-        (official.byol_sthalles, "byol", "selfsup"),
+        ("moco_v2", "moco", "torchvision"),
+        ("moco_v2", "moco", "simsiam"),
+        ("simsiam", "simsiam", "moco"),
+        ("swav", "swav", "vissl"),
+        ("byol_sthalles", "byol", "selfsup"),
     ],
 )
 def test_the_source_that_would_fit_is_named(
-    reference: nn.Module,
-    backbone: nn.Module,
-    tmp_path: Path,
-    layout: Callable[[nn.Module], object],
-    written_by: str,
-    given: str,
+    reference: nn.Module, backbone: nn.Module, tmp_path: Path, layout: str, written_by: str, given: str
 ) -> None:
-    assert rejected(layout(reference), backbone, tmp_path, given).expected == with_(f"source={written_by!r}")
+    state = getattr(official, layout)(reference)
+    assert rejected(state, backbone, tmp_path, given).expected == with_(f"source={written_by!r}")
 
 
 def test_vissl_is_recognized_and_shows_another_file_s_names_as_they_are(
@@ -148,9 +144,9 @@ def test_an_unknown_source_is_answered_with_the_nearest(small: nn.Module, tmp_pa
 
 @pytest.mark.parametrize("prefix", ["module.", "encoder."])
 def test_a_file_for_a_whole_method_is_converted_first(tmp_path: Path, prefix: str) -> None:
-    torch.save(official.prefixed(prefix, TinyBackbone().state_dict()), tmp_path / "x.pth")
+    path = saved(official.prefixed(prefix, TinyBackbone().state_dict()), tmp_path)
     with pytest.raises(CheckpointError, match=rf"with prefix='{prefix}'; `selfsup convert`"):
-        load_method(tmp_path / "x.pth", Holder(TinyBackbone()))  # type: ignore[arg-type]
+        load_method(path, Holder(TinyBackbone()))  # type: ignore[arg-type]
 
 
 def vissl_model(model: object) -> dict[str, object]:
@@ -178,8 +174,7 @@ def test_a_file_of_any_other_shape_is_rejected_by_every_source(what: str, small:
 def test_keys_that_are_no_names_are_passed_over_and_other_precisions_taken(small: nn.Module, tmp_path: Path) -> None:
     kinds = {torch.float32: torch.bfloat16, torch.int64: torch.int32}
     state = {name: (tensor + 1).to(kinds[tensor.dtype]) for name, tensor in small.state_dict().items()}
-    torch.save({**state, 5: torch.zeros(2), None: torch.zeros(1)}, tmp_path / "x.pth")
-    assert load_backbone(tmp_path / "x.pth", small).complete
+    assert load_backbone(saved({**state, 5: torch.zeros(2), None: torch.zeros(1)}, tmp_path), small).complete
     assert torch.equal(small.conv1.weight, state["conv1.weight"].float())
 
 
@@ -202,8 +197,7 @@ def test_numbers_of_another_kind_are_rejected(kind: str, small: nn.Module, tmp_p
     state[name] = change(state[name])
     said = f"1 dtype mismatch: {name}: {spelled}, expected float32"
     assert rejected(state, small, tmp_path, "selfsup").message.endswith(said)
-    path = tmp_path / "checkpoint.pth"
-    torch.save({"model": official.prefixed("backbone.", state)}, path)
+    path = saved({"model": official.prefixed("backbone.", state)}, tmp_path)
     holder: Any = Holder(small)
     problem = rejection(lambda: load_method(path, holder), path, small)
     assert f"backbone.{name}: {spelled}, expected float32" in problem.message

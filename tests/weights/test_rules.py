@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from selfsup.weights.load_report import LoadReport, compare
-from selfsup.weights.rules.rule import Layout, Rule, into, translate, under
+from selfsup.weights.rules.rule import Layout, Rule, translate
 
 TABLE = (
     Rule(r"(w\d)", r"\1.weight"),
@@ -26,22 +26,6 @@ def test_the_first_layout_whose_marker_is_there_is_the_file_s() -> None:
     assert list(result.weights) == ["w1.weight", "w7.weight"]
     assert result.ignored == {"classifier": ["head.x"]} and result.unexpected == ["w10"]
     assert translate(tensors("ww1"), layouts) is None
-
-
-def test_kernels_of_tensorflow_are_turned() -> None:
-    result = translate(tensors("w1", "k2"), (Layout(r"w1", TABLE),))
-    assert result is not None
-    assert torch.equal(result.weights["w1.weight"], KERNEL)
-    turned = result.weights["w7.weight"]
-    assert turned.shape == (5, 4, 2, 3) and turned[4, 3, 1, 2] == KERNEL[1, 2, 3, 4]
-
-
-def test_prefixes_are_taken_off_and_put_on() -> None:
-    rules = into("backbone.", under(r"(?:module\.)?", TABLE))
-    result = translate(tensors("module.w1", "k2", "module.head.x"), (Layout(r".+", rules),))
-    assert result is not None
-    assert list(result.weights) == ["backbone.w1.weight", "backbone.w7.weight"]
-    assert result.ignored == {"classifier": ["module.head.x"]}
 
 
 def test_two_tensors_for_one_place_do_not_compare() -> None:

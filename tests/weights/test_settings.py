@@ -25,6 +25,7 @@ from selfsup.weights import trained_backbone
 from selfsup.weights.convert import convert_file
 from selfsup.weights.load import load_backbone
 from selfsup.weights.write import write_weights
+from tests.engine.tiny_run import BACKBONE as REGNET
 from tests.engine.tiny_run import tiny_config
 from tests.weights import official
 from tests.weights.networks import rejection, written
@@ -34,7 +35,6 @@ TINY: dict[str, Any] = {"type": "ViT", "arch": "tiny", "depth": 1, "image_size":
 POWER: dict[str, Any] = {**VIT, "type": "WithPower"}
 BIT: dict[str, Any] = {"type": "BiTResNet", "depth": 14, "width": 0.25, "num_groups": 8}
 RESNET: dict[str, Any] = {"type": "ResNet", "depth": 18, "width": 0.25}
-REGNET: dict[str, Any] = {"type": "RegNet", "depths": (1, 1, 1, 1), "widths": (8, 16, 24, 32), "group_width": 8}
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(3))
 
 
@@ -48,12 +48,10 @@ class Scaled(nn.Module):
         self.conv = nn.Conv2d(3, width, 4, stride=4)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features, shape (B, width)."""
         maps = self.conv(images)
         return (maps.relu() if self.act == "relu" else maps).mean((2, 3)) * self.scale
 
     def not_in_weights(self) -> dict[str, Any]:
-        """What no tensor tells."""
         return {"scale": self.scale, "act": self.act}
 
 
@@ -65,7 +63,6 @@ class WithPower(ViT):
         self.exponent = power
 
     def not_in_weights(self) -> dict[str, Any]:
-        """What no tensor tells."""
         return {**super().not_in_weights(), "power": self.exponent}
 
 
@@ -177,10 +174,8 @@ def run_config(folder: Path, backbone: dict[str, Any], *, steps: int = 1, **chan
     return config
 
 
-def run(folder: Path, backbone: dict[str, Any], **changes: Any) -> Runner:
-    config = run_config(folder, backbone, **changes)
-    config["train_dataloader"]["views"] |= {"sizes": (32, 16)}
-    return Runner(config, device="cpu")
+def run(folder: Path, backbone: dict[str, Any], *, resume: bool = False, **changes: Any) -> Runner:
+    return Runner(run_config(folder, backbone, **changes), device="cpu", resume=resume)
 
 
 @pytest.mark.parametrize("kind", ["ViT", ViT])
@@ -196,7 +191,7 @@ def test_the_config_in_a_checkpoint_says_it_too(tmp_path: Path, kind: Any, capsy
         lambda: TrainedWeights()(str(file), run(tmp_path / "taught", six).method),
         lambda: start_from(file, method),
         lambda: run(tmp_path / "next", six, load_from=str(file)).train(),  # the same method
-        lambda: Runner(run_config(tmp_path / "run", six, steps=2), resume=True, device="cpu").train(),
+        lambda: run(tmp_path / "run", six, steps=2, resume=True).train(),
     ):
         problem = rejection(load, file, method)
         assert problem.message == must_have("num_heads=3", "the config in it") and problem.got == "num_heads=6"
@@ -208,8 +203,7 @@ def test_the_config_in_a_checkpoint_says_it_too(tmp_path: Path, kind: Any, capsy
         assert main(command) == 2
         assert f"step_000000001.pth: {must_have('num_heads=3', 'the config in it')}" in capsys.readouterr().err
     assert not out.exists()
-    stages = run_config(tmp_path / "run", {**VIT, "checkpoint_stages": (1,)}, steps=2)
-    Runner(stages, resume=True, device="cpu").train()
+    run(tmp_path / "run", {**VIT, "checkpoint_stages": (1,)}, steps=2, resume=True).train()
 
 
 def test_moco_v3_s_networks_have_twelve_heads(tmp_path: Path) -> None:

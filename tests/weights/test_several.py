@@ -13,7 +13,7 @@ from selfsup.registry import BACKBONES
 from selfsup.weights.load import load_backbone
 from selfsup.weights.translate import find_weights
 from tests.weights import official
-from tests.weights.networks import TINY, Holder, rejected, resnet, tiny_regnet
+from tests.weights.networks import REGNET, RESNET, Holder, rejected, resnet, saved, tiny_regnet
 
 State = dict[str, Tensor]
 
@@ -30,12 +30,11 @@ def averaged(trained: State) -> State:
 
 @pytest.fixture
 def backbone() -> nn.Module:
-    return BACKBONES.build({"type": "ResNet", "depth": 18})
+    return BACKBONES.build(RESNET)
 
 
 def loaded(state: object, backbone: nn.Module, tmp_path: Path, source: str = "timm", **how: str) -> Any:
-    torch.save(state, tmp_path / "x.pth")
-    return load_backbone(tmp_path / "x.pth", backbone, source, **how).ignored
+    return load_backbone(saved(state, tmp_path), backbone, source, **how).ignored
 
 
 def optimizer(network: State) -> dict[str, Any]:
@@ -84,7 +83,7 @@ def test_which_one_is_taken_without_a_key_does_not_depend_on_their_order(
 
 
 def test_vissl_s_trunk_and_heads_are_one(tmp_path: Path) -> None:
-    backbone = BACKBONES.build({"type": "RegNet", **TINY})
+    backbone = BACKBONES.build(REGNET)
     trunk = official.vissl_names(tiny_regnet())
     averaged = {name: tensor + 1 for name, tensor in trunk.items()}
     state = official.vissl(trunk, 48, ema=averaged)
@@ -132,6 +131,6 @@ def test_a_dict_that_holds_itself_is_no_riddle(trained: State, backbone: nn.Modu
 
 
 def test_a_method_s_file_is_answered_with_the_key(trained: State, backbone: nn.Module, tmp_path: Path) -> None:
-    torch.save({"ema": {name: tensor for name, tensor in trained.items() if "fc" not in name}}, tmp_path / "x.pth")
+    path = saved({"ema": {name: tensor for name, tensor in trained.items() if "fc" not in name}}, tmp_path)
     with pytest.raises(CheckpointError, match="with key='ema'; `selfsup convert` makes"):
-        load_method(tmp_path / "x.pth", Holder(backbone))  # type: ignore[arg-type]
+        load_method(path, Holder(backbone))  # type: ignore[arg-type]
