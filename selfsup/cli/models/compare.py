@@ -61,7 +61,7 @@ def _shown(score: Any) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{100 * value:.1f}" if 0 <= value <= 1 else f"{value:.4g}"
+    return f"{100 * value:.1f}" if -1 <= value <= 1 else f"{value:.4g}"
 
 
 def shown_table(lines: Sequence[Any], names: Sequence[str]) -> Table:
