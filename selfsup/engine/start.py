@@ -1,7 +1,6 @@
 """Weights of an earlier run in a new one: where a run starts from, and networks it has trained already."""
 
 import contextlib
-import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -112,14 +111,7 @@ def trained_method(work_dir: str | Path) -> Method | None:
 
 def _fill(network: nn.Module, state: Mapping[str, Any], path: str | Path) -> LoadReport:
     """Copy the weights of a backbone alone into a method's."""
-    try:
-        return fill_backbone(network, state, Path(path))
-    except CheckpointError as error:
-        problem = error.problems[0]
-        if any(word in problem.expected for word in ("source=", "prefix=", "key=")):
-            remedy = f"{problem.expected}; `selfsup convert` makes a file of it that is taken here"
-            raise CheckpointError(dataclasses.replace(problem, expected=remedy)) from None
-        raise
+    return fill_backbone(network, state, Path(path), hint="`selfsup convert` makes a file of it that is taken here")
 
 
 class TrainedWeights:

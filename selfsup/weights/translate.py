@@ -33,6 +33,7 @@ def find_weights(
     key: str = "",
     whole: bool = False,
     adapting: bool = False,
+    hint: str = "",
 ) -> tuple[Weights, LoadReport]:
     """Find a model's tensors in what a file holds, and reject those of a backbone that computes something else.
 
@@ -43,6 +44,7 @@ def find_weights(
         source, prefix, key: see :func:`~selfsup.weights.load.load_backbone`.
         whole: whether the model is a whole method, whose heads are wanted too.
         adapting: whether the backbone takes over settings of the weights' network, such as eps.
+        hint: what else helps where other arguments would fit.
 
     Returns:
         Weights by the model's names, without what it keeps as built, and the report. Numbers of 8 bits are float32
@@ -62,7 +64,11 @@ def find_weights(
         tensors = SOURCES[source].tensors(looked_at)
     target = _Target(model, whole=whole)
     rest = others(state, tensors)
-    remedy = partial(_remedy, looked_at, target, source, prefix, rest)
+
+    def remedy(*found: Translation) -> str:
+        arguments = _remedy(looked_at, target, source, prefix, rest, *found)
+        return f"{arguments}; {hint}" if arguments and hint else arguments
+
     translation = target.translate(tensors, source, prefix)
     if translation is None:
         begin = f"no tensor's name begins with {prefix!r}" if prefix else f"it is no file that source={source!r} writes"
