@@ -19,17 +19,17 @@ class Lease:
 
     Each lease is a file of its own, ``PATH.1``, ``PATH.2`` and so on, and only the newest counts. To take over from a
     dead holder is to make the next file, which just one process can, for ``link`` fails where a name is taken, and then
-    to remove the dead one's. Whoever finds that file gone has come too late and withdraws. A holder touches its file
-    every fifteen seconds. One of this machine is dead if its process is gone; one of another machine if its file was
-    not touched for two minutes by the clock of the file system.
+    to remove the dead one's. Whoever finds that file gone, or another's, has come too late and withdraws. A holder
+    touches its file every fifteen seconds. One of this machine is dead if its process is gone; one of another machine
+    if its file was not touched for two minutes by the clock of the file system.
 
     Args:
         file: the lease's own file.
-        number: of the lease.
+        text: what stands in it, and in no other.
     """
 
-    def __init__(self, file: Path, number: int) -> None:
-        self.file, self.number = file, number
+    def __init__(self, file: Path, text: str) -> None:
+        self.file, self.text = file, text
         self._over = threading.Event()
         threading.Thread(target=self._beat, daemon=True).start()
 
@@ -42,24 +42,24 @@ class Lease:
         """
         while True:
             number = newest(path)
-            if number and living_holder(path) is not None:
+            seen = _text(_file(path, number)) if number else ""
+            if seen is None:
+                continue  # released since
+            if number and _is_alive(seen, _file(path, number)):
                 return None
-            file = _file(path, number + 1)
-            if not _made(file):
+            file, own = _file(path, number + 1), _own_text()
+            if not _made(file, own):
                 continue
-            if newest(path) == number + 1 and (not number or _file(path, number).exists()):
+            if newest(path) == number + 1 and (not number or _text(_file(path, number)) == seen):
                 for older in range(number, 0, -1):
-                    try:
-                        _file(path, older).unlink()
-                    except FileNotFoundError:
-                        break
-                return cls(file, number + 1)
-            file.unlink()  # while this process looked, another one has held it
+                    _file(path, older).unlink(missing_ok=True)
+                return cls(file, own)
+            file.unlink(missing_ok=True)  # while this process looked, another one has held it
 
     @property
     def is_held(self) -> bool:
         """Whether nobody has taken it over, as after a machine was asleep for long."""
-        return newest(self.file.with_suffix("")) == self.number
+        return _text(self.file) == self.text
 
     def release(self) -> None:
         """Let others take it."""
@@ -99,11 +99,24 @@ def held(path: Path, *, patience: float = 60.0) -> Iterator[None]:
         yield
 
 
-def _made(file: Path) -> bool:
-    """Make a file that names this process, whole and at once; whether it was not there before."""
+def _own_text() -> str:
+    """Who this process is, and a word that no other lease has."""
     own = str(os.getpid())
-    partial = file.with_name(f".{file.name}.{own}.{threading.get_ident()}")
-    partial.write_text(f"{socket.gethostname()} {own} {_birth(own)} {_namespace()}")
+    return f"{socket.gethostname()} {own} {_birth(own)} {_namespace()} {os.urandom(8).hex()}"
+
+
+def _text(file: Path) -> str | None:
+    """What stands in a lease's file; None if it is gone."""
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _made(file: Path, text: str) -> bool:
+    """Make a file with its text, whole and at once; whether it was not there before."""
+    partial = file.with_name(f".{file.name}.{text.rpartition(' ')[2]}")
+    partial.write_text(text)
     try:
         os.link(partial, file)
     except FileExistsError:
@@ -113,9 +126,19 @@ def _made(file: Path) -> bool:
     return True
 
 
+def _is_alive(text: str, file: Path) -> bool:
+    """Whether the process that a lease names lives, as far as this machine can tell."""
+    words = text.split()
+    if len(words) >= 4 and (words[0], words[3]) == (socket.gethostname(), _namespace()):
+        return _birth(words[1]) == words[2]
+    return _age(file) < STALE_SECONDS
+
+
 def newest(path: Path) -> int:
     """The number of the newest lease of a path; 0 if there was none."""
     prefix = f"{path.name}."
+    if not path.parent.is_dir():
+        return 0
     with os.scandir(path.parent) as entries:
         numbers = [
             int(entry.name[len(prefix) :])
@@ -127,24 +150,17 @@ def newest(path: Path) -> int:
 
 def living_holder(path: Path) -> str | None:
     """Who holds a lease of a path, in words; None if nobody does, or a process that is dead."""
-    words = holder_of(path)
-    if words is None:
+    file = _file(path, newest(path))
+    text = _text(file)
+    if text is None or not _is_alive(text, file):
         return None
-    host, process, birth, namespace = words
-    if (host, namespace) == (socket.gethostname(), _namespace()):
-        alive = _birth(process) == birth
-    else:
-        alive = _age(_file(path, newest(path))) < STALE_SECONDS
-    return f"process {process} on {host}" if alive else None
+    host, process = [*text.split(), "another machine", "unknown"][:2]
+    return f"process {process} on {host}"
 
 
-def holder_of(path: Path) -> tuple[str, str, str, str] | None:
-    """Host, process, its birth and namespace of who holds a path, dead or alive; None if nobody does."""
-    try:
-        words = _file(path, newest(path)).read_text().split()
-    except OSError:
-        return None
-    return (words[0], words[1], words[2], words[3]) if len(words) == 4 else ("another machine", "unknown", "-", "")
+def is_left(path: Path) -> bool:
+    """Whether somebody who is dead or alive has not released the newest lease of a path."""
+    return _text(_file(path, newest(path))) is not None
 
 
 def _file(path: Path, number: int) -> Path:

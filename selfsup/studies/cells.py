@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from selfsup.ops.locks import holder_of, living_holder
+from selfsup.ops.locks import is_left, living_holder
 
 State = Literal["done", "failed", "lost", "running", "pending"]
 STATES: tuple[State, ...] = ("done", "failed", "lost", "running", "pending")
@@ -116,7 +116,7 @@ def state_of(folder: Path) -> State:
         return "running"
     if (folder / ERROR).is_file():
         return "failed"
-    return "lost" if holder_of(folder / LEASE) is not None else "pending"
+    return "lost" if is_left(folder / LEASE) else "pending"
 
 
 def output_of(cell: Cell, root: Path) -> Output:

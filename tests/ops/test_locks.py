@@ -36,9 +36,9 @@ def test_a_dead_process_is_replaced_at_once_and_a_silent_machine_after_two_minut
     long_ago = time.time() - locks.STALE_SECONDS - 5
     os.utime(file, (long_ago, long_ago))
     with Lease.take(path) or pytest.fail("the machine is silent") as lease:
-        assert lease.number == 6
-    (tmp_path / "lease.7").write_text("another takes over")
-    assert not lease.is_held
+        assert lease.is_held and [each.name for each in tmp_path.iterdir()] == ["lease.6"]
+        lease.file.write_text("another takes over")
+        assert not lease.is_held
 
 
 def count_up(folder: Path, rounds: int) -> None:
@@ -75,15 +75,27 @@ def test_no_count_is_lost_by_four_processes_of_which_one_is_killed(tmp_path: Pat
     assert living_holder(tmp_path / "lease") is None
 
 
-def test_who_comes_too_late_withdraws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that has seen a dead holder sleeps while another one takes over and releases again."""
-    path = tmp_path / "lease"
-    numbers = iter([5, 6])  # what it saw, and that nobody is there once it looks again
-    real = locks.newest
-    monkeypatch.setattr(locks, "newest", lambda path: next(numbers, None) or real(path))
-    monkeypatch.setattr(locks, "living_holder", lambda path: None)
-    with Lease.take(path) or pytest.fail("nobody holds it") as lease:
-        assert lease.number == 1
+@pytest.mark.parametrize("meanwhile", [None, "elsewhere 8 1 pid:[1]"])
+def test_who_comes_too_late_withdraws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: str | None) -> None:
+    """A process sees a dead holder; before it takes over, another one has held the lease, and a third may hold it."""
+    path, dead = tmp_path / "lease", tmp_path / "lease.5"
+    dead.write_text(f"{os.uname().nodename} {os.getpid()} 1 {locks._namespace()} dead")
+    real = locks._made
+
+    def late(file: Path, text: str) -> bool:
+        if file.name == "lease.6":
+            dead.unlink()
+            if meanwhile is not None:
+                dead.write_text(meanwhile)
+        return real(file, text)
+
+    monkeypatch.setattr(locks, "_made", late)
+    lease = Lease.take(path)
+    if meanwhile is None:
+        assert lease is not None and lease.file.name == "lease.1"
+        lease.release()
+    else:
+        assert lease is None and living_holder(path) == "process 8 on elsewhere"
 
 
 def test_a_holder_that_lives_touches_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
