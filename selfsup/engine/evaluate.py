@@ -1,6 +1,5 @@
 """The scores of a finished checkpoint on the test images of its tasks."""
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ from selfsup.engine.splits import doubt_about_test, run_split
 from selfsup.engine.start import load_method
 from selfsup.engine.work_dir import work_dir_of
 from selfsup.errors import under
+from selfsup.evaluation.battery import evaluate_rows
 from selfsup.evaluation.build import build_evaluators, build_tasks, method_representation, run_contract
-from selfsup.evaluation.evaluator import evaluate_task, fitting
 from selfsup.evaluation.head import Head
-from selfsup.evaluation.rows import Row, append_row, read_rows, row_of
+from selfsup.evaluation.rows import Row
 from selfsup.evaluation.scores import Score
-from selfsup.ops.dist import Launcher, broadcast_object, init_process_group, is_main, local_device
+from selfsup.ops.dist import Launcher, init_process_group, is_main, local_device
 from selfsup.ops.kernels import choose_kernels
 from selfsup.ops.memory import tune_allocator
 from selfsup.registry import DATASETS, METHODS, TRANSFORMS
@@ -71,19 +70,8 @@ def evaluate(
     representation = method_representation(
         method, contract, classes=classes, name=recipe.recipe or type(method).__name__, layer=recipe.layer
     )
-    known = {row.identity: row for row in broadcast_object(read_rows(results) if results and is_main() else [])}
-    rows = []
-    for name, task in fitting(tasks, evaluators, only=only, skipped=note):
-        row = row_of(representation, task, name, evaluators[name], method=type(method).__name__, step=step)
-        if row.identity in known:
-            rows.append(known[row.identity])
-            continue
-        started = time.monotonic()
-        row = row.with_result(evaluate_task(representation, task, name, evaluators[name]), time.monotonic() - started)
-        if results is not None and is_main():
-            append_row(results, row)
-        rows.append(row)
-    return rows
+    about = {"method": type(method).__name__, "step": step}
+    return evaluate_rows(representation, tasks, evaluators, only=only, results=results, about=about, note=note)
 
 
 def metrics(rows: list[Row], *, tasks: int) -> dict[str, Score]:
