@@ -72,8 +72,8 @@ def measure(variant: str, *, config: str, batch: int, steps: int, precision: str
 
     torch.manual_seed(0)
     recipe = load_config(config)
-    step = Step(recipe, METHODS.build(recipe["model"]).train(), precision=precision, channels_last=True)
-    pipeline = TRANSFORMS.build(recipe["train_dataloader"]["views"])
+    step = Step(recipe, METHODS.build(recipe.model).train(), precision=precision, channels_last=True)
+    pipeline = TRANSFORMS.build(recipe.train_dataloader.views)
     sides = [view.shape[0] for view in pipeline(np.zeros((64, 64, 3), np.uint8), np.random.default_rng(0))]
     found: dict[str, list[float]] = {"seconds": [], "processor": [], "system": [], "faults": []}
     for number in range(steps + 1):  # the first grows the heap
