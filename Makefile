@@ -31,8 +31,9 @@ test: $(VENV)/.ready  ## the tests that take less than ten seconds each
 dist: $(VENV)/.ready  ## the tests that start several processes
 	@$(BIN)/python -m pytest -m dist
 
-gpu: $(VENV)/.ready  ## the tests for machines with GPUs
+gpu: $(VENV)/.ready  ## the tests for machines with GPUs, and what a GPU gains
 	@$(BIN)/python -m pytest -m gpu
+	@$(BIN)/python -m benchmarks.gpu
 
 test-all: $(VENV)/.ready  ## every test
 	@$(BIN)/python -m pytest

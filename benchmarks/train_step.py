@@ -41,7 +41,7 @@ class Step:
         start = time.perf_counter()
         self.method.before_step(Progress(0, 100, 0, 100))
         with self.wrapper.optim_context(self.method):
-            parts = self.method(self.method.preprocess(views), mode="loss")
+            parts = self.method({"views": views}, mode="loss")
             loss = sum(value for name, value in parts.items() if name.startswith("loss"))
         self.wrapper.update_params(loss)
         return time.perf_counter() - start, float(loss.detach())
