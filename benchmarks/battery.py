@@ -12,7 +12,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from selfsup.evaluation.leaks import find_leaks
 from selfsup.evaluation.opening import open_representation
 from selfsup.registry import EVALUATORS
 
-SCENES = {"size": 32, "background": "flat", "scale": (0.6, 1.0), "variants": 1, "seed": 1}
+SCENES: dict[str, Any] = {"size": 32, "background": "flat", "scale": (0.6, 1.0), "variants": 1, "seed": 1}
 EVALUATED: dict[str, dict[str, Any]] = {
     **DEFAULT_PROTOCOLS,
     "knn_vissl": {"type": "VisslKNN"},
@@ -65,12 +65,13 @@ class TwoLabels:
 
 def tasks() -> dict[str, Task]:
     """Categories, subcategories with their hierarchy, and two labels an image; emoji of one part are in no other."""
-    parts = {part: Scenes(part, **SCENES) for part in ("train", "val", "test")}
-    fine = {part: Scenes(part, level=LEVELS[1], **SCENES) for part in parts}
+    named: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
+    parts: dict[str, Any] = {part: Scenes(part, **SCENES) for part in named}
+    fine: dict[str, Any] = {part: Scenes(part, **{**SCENES, "level": LEVELS[1]}) for part in named}
     coarse, whole = parts["train"].classes or [], fine["train"]
     above = whole.hierarchy[LEVELS[1]]
     tree = Hierarchy((LEVELS[0],), {name: (coarse[int(above[n])],) for n, name in enumerate(whole.classes or [])})
-    several = {part: TwoLabels(source) for part, source in parts.items()}
+    several: dict[str, Any] = {part: TwoLabels(source) for part, source in parts.items()}
     return {
         "categories": Task("categories", **parts),
         "subcategories": Task("subcategories", hierarchy=tree, **fine),

@@ -53,7 +53,9 @@ def copy_of(image: np.ndarray, scale: float) -> np.ndarray:
     height, width = (max(8, round(side * scale)) for side in image.shape[:2])
     scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     file = cv2.imencode(".jpg", scaled[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
-    return cv2.imdecode(file, cv2.IMREAD_COLOR_RGB)
+    decoded = cv2.imdecode(file, cv2.IMREAD_COLOR_RGB)
+    assert decoded is not None
+    return decoded
 
 
 def photographs_there_twice(queries: np.ndarray, keys: np.ndarray) -> int:

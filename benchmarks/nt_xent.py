@@ -42,7 +42,8 @@ def measure(side: str, images: int, dim: int, queue: Any) -> None:
     loss.backward()
     seconds = time.perf_counter() - started
     peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    queue.put((seconds, peak, loss.item(), z.grad.numpy()))  # type: ignore[union-attr]
+    assert z.grad is not None
+    queue.put((seconds, peak, loss.item(), z.grad.numpy()))
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -53,8 +53,10 @@ FLOORS = ("raw pixels", "untrained")
 def tasks() -> dict[str, Task]:
     """The emoji at every level."""
     found = {}
+    learned: Any
+    evaluated: Any
     for level, (learned, evaluated, seed) in LEVELS.items():
-        scenes = dict(size=32, background="flat", scale=(0.6, 1.0), level=level)
+        scenes: dict[str, Any] = dict(size=32, background="flat", scale=(0.6, 1.0), level=level)
         train = Scenes(learned, variants=2, seed=1, **scenes)
         test = Scenes(evaluated, variants=2 if seed == 1 else 1, seed=seed, **scenes)
         val = Scenes("val", variants=2, seed=1, **scenes) if learned != evaluated else 0.2
@@ -102,8 +104,9 @@ def within(name: str, budget: float, work_dir: Path) -> list[str]:
     """The options that let a recipe train for so many seconds, the points of its schedule moved in proportion."""
     config = load_config(name)
     steps = round(budget / pace(name, work_dir))
-    factor = steps / config.train_cfg.max_steps
-    schedule = config.param_scheduler
+    before, schedule = config.train_cfg.max_steps, config.param_scheduler
+    assert before is not None and isinstance(schedule, Mapping), "a recipe with steps and one schedule"
+    factor = steps / before
     options = [f"train_cfg.max_steps={steps}"]
     if "warmup_steps" in schedule:
         options.append(f"param_scheduler.warmup_steps={round(factor * schedule['warmup_steps'])}")
@@ -187,7 +190,7 @@ def cell(values: list[float]) -> str:
     return f"{mean(values):.1f} ± {error:.1f}" if error else f"{mean(values):.1f}"
 
 
-def row(title: str, runs: list[Mapping[str, float]]) -> str:
+def row(title: str, runs: Sequence[Mapping[str, float]]) -> str:
     """One line of the table."""
     seconds = f"{mean(scores['seconds'] for scores in runs):.0f}" if "seconds" in runs[0] else ""
     return f"| {' | '.join([title, *(cell([scores[column] for scores in runs]) for column in COLUMNS), seconds])} |"

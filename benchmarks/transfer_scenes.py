@@ -15,8 +15,9 @@ What is done already is not done again.
 import argparse
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,7 @@ def together(every: Sequence[Predictions]) -> Predictions:
 
 def line(name: str, found: Difference) -> str:
     """A difference in points."""
+    assert found.low is not None and found.high is not None
     return f"{name}: {100 * found.value:+.2f} [{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
 
 
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/bench_transfer"))
     chosen = parser.parse_args(arguments)
     began = time.monotonic()
-    transfers: dict[str, tuple[Start, type[Transfer], dict]] = {
+    transfers: dict[str, tuple[Start, Callable[..., Transfer], dict[str, Any]]] = {
         "fine-tune, SimCLR": (pretrained("simclr/simclr_scenes", chosen.work_dir / "simclr"), FineTune, {"steps": 300}),
         "HyperRule, BiT": (
             pretrained("bit/bit_scenes", chosen.work_dir / "bit"),

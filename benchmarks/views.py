@@ -55,8 +55,12 @@ class PillowBlur:
 
 def ours() -> ViewsOf:
     """The views of this package."""
-    counts, sizes, scales = zip(*CROPS, strict=True)
-    views, rng = SwAVViews(sizes=sizes, counts=counts, scales=scales), np.random.default_rng(0)
+    views = SwAVViews(
+        counts=[count for count, _, _ in CROPS],
+        sizes=[size for _, size, _ in CROPS],
+        scales=[scale for _, _, scale in CROPS],
+    )
+    rng = np.random.default_rng(0)
     return lambda encoded: views(decode_image(encoded), rng)
 
 
@@ -143,6 +147,7 @@ def photos_folder(given: Path | None) -> Path:
 def tile(encoded: bytes, height: int = 480, width: int = 640) -> bytes:
     """The middle of a photograph as a JPEG of the size the targets are set for; one of that size stays as it is."""
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     if image.shape[:2] == (height, width) or min(top, left) < 0:
         return encoded
