@@ -109,7 +109,7 @@ def _text(file: Path) -> str | None:
     """What stands in a lease's file; None if it is gone."""
     try:
         return file.read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -88,6 +88,25 @@ class SumOfList(nn.Module):
         return [total * factor]
 
 
+def test_an_error_in_the_second_run_restores_the_buffers() -> None:
+    class FailsOnTheSecondRun(nn.Module):
+        runs = 0
+
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            self.runs += 1
+            if self.runs == 2:
+                raise RuntimeError("out of memory")
+            return maps.exp()
+
+    block = nn.Sequential(nn.BatchNorm2d(3), FailsOnTheSecondRun())
+    buffers = dict(block.named_buffers())
+    maps = room.run_checkpointed(block, torch.randn(4, 3, 2, 2, requires_grad=True))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        maps.sum().backward()
+    assert all(block.get_buffer(name) is buffer for name, buffer in buffers.items())
+    assert block[0].num_batches_tracked.item() == 1
+
+
 def test_blocks_of_others_may_take_lists_and_names_and_write_to_the_lists() -> None:
     block, factor = SumOfList(), torch.tensor(3.0, requires_grad=True)
     maps = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.hooks import Hook
+from torch.nn.utils.parametrizations import weight_norm
 
 from selfsup import testing
 from selfsup.ops.dist import all_reduce_sum, world_size
@@ -87,6 +88,12 @@ def test_what_keeps_every_rule_is_accepted() -> None:
     testing.check_source(Images())
     check_evaluator(Mean())
     testing.check_task(TASK)
+
+
+def test_a_parametrized_layer_is_accepted_though_it_cannot_be_pickled() -> None:
+    method = Sound()
+    weight_norm(method.neck.mlp[0])
+    testing.check_method(method)
 
 
 def test_what_its_author_allows_is_accepted() -> None:

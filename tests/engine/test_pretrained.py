@@ -253,6 +253,13 @@ def test_pretraining_fine_tuning_and_distillation_follow_each_other(tmp_path: Pa
     assert not any(name.startswith("teacher") for name in kept.model)
 
 
+def test_a_distillation_without_its_teacher_stops_before_the_first_step(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        Runner(distillation(tmp_path / "run", tmp_path / "nowhere")).train()
+    assert caught.value.problems[0].path.endswith("nowhere")
+    assert losses(tmp_path / "run") == []
+
+
 def test_a_resumed_distillation_is_bitwise_and_taught_by_the_file_it_began_with_or_not_at_all(
     tmp_path: Path, runs: dict[str, Runner]
 ) -> None:

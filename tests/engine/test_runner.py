@@ -70,6 +70,16 @@ def test_a_method_that_cannot_learn_is_named_before_anything_is_written(
     assert not list_checkpoints(tmp_path)
 
 
+def test_a_part_of_the_loss_may_be_without_a_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(tiny_config(tmp_path / "plain", steps=2))
+    runner = Runner(tiny_config(tmp_path / "raised", steps=2))
+    loss = runner.method.loss
+    monkeypatch.setattr(runner.method, "loss", lambda *batch: {**loss(*batch), "loss_constant": torch.tensor(1.0)})
+    runner.train()
+    plain, raised = (dict(losses(tmp_path / name)) for name in ("plain", "raised"))
+    assert raised == pytest.approx({step: value + 1 for step, value in plain.items()}, abs=1e-6)
+
+
 def accumulating(work_dir: Path) -> dict[str, Any]:
     config = tiny_config(work_dir)
     config["train_dataloader"]["batch_size"] = 4

@@ -67,4 +67,6 @@ def test_a_small_dev_shm_stops_the_run_and_says_what_to_change(tmp_path: Path) -
         ["unshare", "-rm", "sh", "-c", script, "sh", sys.executable, "-c", SMALL, json.dumps(made)],
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
-    assert "train_dataloader.num_workers: " in run.stdout and "/dev/shm is too small" in run.stdout, run.stderr
+    assert (
+        "train_dataloader.num_workers: " in run.stdout and "/dev/shm is too small for them, got '3 MiB'" in run.stdout
+    ), run.stderr

@@ -134,6 +134,19 @@ def test_resuming_in_the_frozen_time_is_bitwise_the_uninterrupted_run() -> None:
     assert second.updates == wrapper.updates == 5
 
 
+def test_a_state_without_names_goes_by_position() -> None:
+    model, wrapper = setting()
+    update(model, wrapper, images(0))
+    resumed, second = setting()
+    resumed.load_state_dict(model.state_dict())
+    state = copy.deepcopy(wrapper.state_dict())
+    del state["names"]
+    second.load_state_dict(state)
+    for each, its_wrapper in ((model, wrapper), (resumed, second)):
+        update(each, its_wrapper, images(1))
+    assert same(model, resumed)
+
+
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.half)]
 )

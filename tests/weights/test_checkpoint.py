@@ -64,6 +64,13 @@ def test_a_newer_version_and_another_file_are_rejected(tmp_path: Path) -> None:
         Checkpoint.read(tmp_path / "other.pth")
 
 
+@pytest.mark.parametrize("model", [3, None, [1.0], {"weight": torch.zeros(2, 4), "epoch": 4}])
+def test_a_model_that_is_no_state_dict_is_rejected(tmp_path: Path, model: Any) -> None:
+    Checkpoint(model=model).write(tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match=r"odd\.pth: the weights belong to another model than Linear; . missing"):
+        load_checkpoint(nn.Linear(4, 2), Checkpoint.read(tmp_path / "odd.pth"))
+
+
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
 def test_a_file_that_cannot_grow_leaves_the_older_checkpoint_and_no_partial_file(tmp_path: Path) -> None:
     from tests.engine.narrow import limited
@@ -72,7 +79,7 @@ def test_a_file_that_cannot_grow_leaves_the_older_checkpoint_and_no_partial_file
     large = Checkpoint(model={"weights": torch.zeros(10**6)})
     with limited(2**20):
         with pytest.raises(
-            CheckpointError, match=r"2\.pth: .*\(File too large; .*; the newest .* \S+step_000000001\.pth"
+            CheckpointError, match=r"2\.pth: .*\(File too large; [\d,.]+ MiB are free there\); .* \S+_000000001\.pth"
         ):
             large.write(checkpoint_path(tmp_path, 2))
         with pytest.raises(CheckpointError, match=r"backbone\.safetensors: could not be written .*File too large"):

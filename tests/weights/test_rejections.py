@@ -138,6 +138,13 @@ def test_missing_and_unexpected_tensors_are_named(reference: nn.Module, backbone
     assert "20 shape mismatch: conv1.weight: (7, 7, 3, 64), expected (64, 3, 7, 7)" in message
 
 
+def test_tensors_without_numbers_are_rejected(small: nn.Module, tmp_path: Path) -> None:
+    with torch.device("meta"):
+        weights = BACKBONES.build(dict(SMALL)).state_dict()
+    problem = rejected(weights, small, tmp_path, "selfsup")
+    assert problem.message == "has the shapes of tensors and no numbers: conv1.weight, bn1.weight, bn1.bias, ..."
+
+
 def test_an_unknown_source_is_answered_with_the_nearest(small: nn.Module, tmp_path: Path) -> None:
     assert rejected({}, small, tmp_path, "visl").expected == "did you mean 'vissl'?"
 
