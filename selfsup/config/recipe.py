@@ -247,6 +247,11 @@ class Recipe:
         return self.optim_wrapper.get("accumulative_counts", 1)
 
     @property
+    def precision(self) -> str:
+        """Of the forward pass: ``'auto'`` leaves it to the device."""
+        return self.optim_wrapper.get("precision", "auto")
+
+    @property
     def schedules(self) -> dict[str, dict[str, Any]]:
         """Every schedule by its path: one, several or none."""
         given = self.param_scheduler or []

@@ -106,7 +106,7 @@ def plan_scale(recipe: Recipe, *, processes: int, memory: float | None = None) -
         raise ConfigError.at(
             "train_dataloader.views", "give views whose size depends on the image: nothing can be said"
         )
-    given = recipe.optim_wrapper.get("precision", "auto")
+    given = recipe.precision
     precision: Precision = "bf16" if given == "auto" else given
     notes = ["precision: auto is taken as bf16, as on GPUs from compute capability 8.0 on"] if given == "auto" else []
     method = build_on_meta(recipe)

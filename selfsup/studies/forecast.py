@@ -118,13 +118,13 @@ class Forecast:
         """Updates of a training; 0 of an evaluation, whose task is part of its kind."""
         if not isinstance(cell.work, Pretrain | Train):
             return 0
-        recipe = cell.work.recipe
-        if steps := recipe["train_cfg"].get("max_steps"):
-            return int(steps)
-        loader = recipe["train_dataloader"]
-        count = self.num_images(loader["dataset"])
-        accumulate = recipe["optim_wrapper"].get("accumulative_counts", 1)
-        return recipe["train_cfg"]["max_epochs"] * steps_per_epoch(count, loader["batch_size"], 1, accumulate)
+        recipe = Recipe.of(cell.work.recipe)
+        if recipe.train_cfg.max_steps:
+            return recipe.train_cfg.max_steps
+        loader = recipe.train_dataloader
+        count = self.num_images(loader.dataset)
+        assert recipe.train_cfg.max_epochs is not None  # validated: one of the two
+        return recipe.train_cfg.max_epochs * steps_per_epoch(count, loader.batch_size, 1, recipe.accumulate)
 
     def _measured(self, cell: Cell) -> dict[str, Any] | None:
         self.say(f"measuring first steps: {cell.name}")

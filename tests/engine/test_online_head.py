@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,13 +42,14 @@ def test_it_learns_what_a_linear_classifier_can() -> None:
 
 def test_of_each_micro_batch_the_first_call_is_used_and_labels_follow_the_views() -> None:
     hook = OnlineHeadHook()
+    hook._labels = np.array([1, 0, -1, 2])
     calls = ((4, 1.0), (2, 9.0), (6, 2.0), (3, 9.0))
     hook._features = [torch.full((rows, 2), value) for rows, value in calls]
-    features, labels = hook._batch([{"label": torch.tensor([0, 1])}, {"label": torch.tensor([2, -1, 0])}])
+    features, labels = hook._batch([{"index": torch.tensor([1, 0])}, {"index": torch.tensor([3, 2, 1])}])
     assert features[:, 0].tolist() == [1.0] * 4 + [2.0] * 6
     assert labels.tolist() == [0, 1, 0, 1, 2, -1, 0, 2, -1, 0]
     hook._features = [torch.ones(5, 2)]
-    assert hook._batch([{"label": torch.tensor([0, 1])}])[0] is None
+    assert hook._batch([{"index": torch.tensor([1, 0])}])[0] is None
 
 
 def test_images_without_labels_leave_it_out(caplog: pytest.LogCaptureFixture) -> None:

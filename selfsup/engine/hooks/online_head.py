@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.hooks import Hook
 from torch import Tensor, nn
@@ -40,6 +41,7 @@ class OnlineHeadHook(Hook):
         require(every_steps >= 1, "every_steps", "must be > 0", got=every_steps)
         self.lr = lr
         self.every_steps = every_steps
+        self._labels: Any = None  # of all images
         self._classes = 0
         self._handle: Any = None
         self._features: list[Tensor] = []
@@ -55,7 +57,7 @@ class OnlineHeadHook(Hook):
             return
         if runner.iter > 0:
             runner.logger.info(f"online head: starts anew at step {runner.iter}; it is no part of a checkpoint")
-        self._classes = len(classes)
+        self._labels, self._classes = labels, len(classes)
         self._head = self._speed = self._sums = None
         self._handle = runner.method.representation.register_forward_hook(self._listen)
 
@@ -102,8 +104,8 @@ class OnlineHeadHook(Hook):
         features, labels = [], []
         calls = len(self._features) // max(1, len(micro_batches))
         for number, batch in enumerate(micro_batches):
-            given = batch.get("label") if isinstance(batch, dict) else None
-            if given is None or not calls or len(self._features[number * calls]) % len(given):
+            given = torch.as_tensor(np.asarray(self._labels[batch["index"].numpy()]))
+            if not calls or len(self._features[number * calls]) % len(given):
                 return None, torch.empty(0)
             found = self._features[number * calls]
             features.append(found.float())
