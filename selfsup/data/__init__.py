@@ -1,13 +1,15 @@
 from selfsup.data.boxes import BoxCrops
-from selfsup.data.corruption import IMAGENET_C, Corrupted, ImageNetC
+from selfsup.data.corruption import Corrupted
 from selfsup.data.decode.decoder import decode_image
 from selfsup.data.describe import describe_images
+from selfsup.data.draws import AllBut
 from selfsup.data.hierarchy import Hierarchy
+from selfsup.data.imagenet_c import IMAGENET_C, ImageNetC
 from selfsup.data.input_contract import InputContract
 from selfsup.data.loader import build_loader
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.sampler import StepSampler, steps_per_epoch
-from selfsup.data.selection import AllBut, Pooled, Subset
+from selfsup.data.selection import Pooled, Subset
 from selfsup.data.sources.coco import CocoDetection, VocDetection
 from selfsup.data.sources.crowded_scenes import CrowdedScenes
 from selfsup.data.sources.image_list import ImageList

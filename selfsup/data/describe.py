@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from selfsup.data.decode.decoder import used_bits
-from selfsup.data.selection import Drawn
+from selfsup.data.draws import Drawn
 from selfsup.data.sources.entries import skipped_files
 from selfsup.data.sources.image_list import HEIC_EXTENSIONS
 from selfsup.data.sources.source import LabelSets, printable

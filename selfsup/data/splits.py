@@ -26,7 +26,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from selfsup.data.selection import AllBut, Drawn, Subset
+from selfsup.data.draws import AllBut, Drawn
+from selfsup.data.selection import Subset
 from selfsup.data.sources.source import single_labels
 from selfsup.errors import ConfigError, DataError
 from selfsup.ops.files import unrecorded, write_record
@@ -136,9 +137,11 @@ class Split:
         try:
             about, indices, names = _read(path)
         except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{path}: cannot be read ({error})") from None
+            raise DataError.at(str(path), f"cannot be read ({error})") from None
         if about["version"] > VERSION:
-            raise DataError(f"{path}: split by rules of version {about['version']}, this version knows {VERSION}")
+            raise DataError.at(
+                f"{path}: version", f"must be at most {VERSION}, a newer version wrote it", got=about["version"]
+            )
         rules = {key: value for key, value in about.items() if key not in ("length", "digest")}
         if about["length"] == len(source) and about["digest"] == getattr(source, "digest", None):
             return cls(source, indices, rules, from_file=True)

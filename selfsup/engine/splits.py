@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from selfsup.config import Recipe
-from selfsup.data.selection import Drawn
+from selfsup.data.draws import Drawn
 from selfsup.data.sources.source import single_labels
 from selfsup.data.splits import MOST_CANDIDATES, Split, looks_for_copies, split
 from selfsup.engine.resume import NEW_RUN
@@ -102,10 +102,12 @@ def check_images(saved: Checkpoint, source: Any) -> None:
     """Reject to resume with other images than the run saw: its numbers would mean others."""
     before = saved.data
     if before is not None and not is_same_list(before, source):
-        raise CheckpointError(
-            f"{saved.path}: the run's data set had {before['length']:,} images, it has {len(source):,} now, another "
-            "list in names, order or labels; restore it (where labels are numbers: classes=['0', '1', ...], which was "
-            f"the default once), or {NEW_RUN}"
+        raise CheckpointError.at(
+            str(saved.path),
+            f"the run's data set had {before['length']:,} images, it has {len(source):,} now, another list in names, "
+            "order or labels",
+            expected="restore it (where labels are numbers: classes=['0', '1', ...], which was the default once), or "
+            f"{NEW_RUN}",
         )
 
 

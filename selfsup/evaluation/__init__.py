@@ -6,13 +6,14 @@ from selfsup.evaluation.evaluator import Evaluator, Finding, Predictor, Probe, e
 from selfsup.evaluation.extraction.features import Features
 from selfsup.evaluation.fusion import Fusion
 from selfsup.evaluation.head import Head
+from selfsup.evaluation.protocols.class_subset import ClassSubset
 from selfsup.evaluation.protocols.few_shot import FewShot
 from selfsup.evaluation.protocols.granularity import Granularity
 from selfsup.evaluation.protocols.knn import KNN, VisslKNN
 from selfsup.evaluation.protocols.linear import LinearProbe, fit_logistic
 from selfsup.evaluation.protocols.logistic import LogisticRegression
 from selfsup.evaluation.protocols.retrieval import Retrieval
-from selfsup.evaluation.protocols.robustness import ClassSubset, Corruptions
+from selfsup.evaluation.protocols.robustness import Corruptions
 from selfsup.evaluation.protocols.softmax_regression import LinearClassifier
 from selfsup.evaluation.protocols.spread import Spread
 from selfsup.evaluation.protocols.svm import SVM

@@ -16,7 +16,7 @@ from selfsup.config.load import holds_shards
 from selfsup.config.recipe import Recipe
 from selfsup.data.decode import decode_image
 from selfsup.data.decode.header import read_header
-from selfsup.data.selection import draw
+from selfsup.data.draws import draw
 from selfsup.data.shards.catalog import manifest_classes
 from selfsup.data.sources.image_list import EXTENSIONS, ImageList
 from selfsup.data.sources.web_shards import WebShards

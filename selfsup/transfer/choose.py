@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from selfsup.data.selection import draw
+from selfsup.data.draws import draw
 from selfsup.errors import ConfigError, DecodeError, nearest
 from selfsup.ops.dist import local_device
 from selfsup.planning.budget import clock

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from selfsup.config import Recipe
 from selfsup.data.decode.header import read_header
-from selfsup.data.selection import draw
+from selfsup.data.draws import draw
 from selfsup.errors import ConfigError, DecodeError
 from selfsup.methods.base import Method
 from selfsup.ops.dist import local_device, world_size

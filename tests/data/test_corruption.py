@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from selfsup.data import IMAGENET_C, Corrupted, ImageNetC
-from selfsup.data.corruption import STUDY, Jpeg, LowResolution, SaltAndPepper, Shrink, _reflecting
+from selfsup.data.corruption import STUDY, Jpeg, LowResolution, SaltAndPepper, Shrink
+from selfsup.data.imagenet_c import _reflecting
 from selfsup.errors import ConfigError
 from tests.evaluation.pictures import Blobs
 from tests.reference import record

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from selfsup.data import AllBut, LabelSets, Scenes, Subset
+from selfsup.data.draws import Drawn, draw
 from selfsup.data.sampler import StepSampler
-from selfsup.data.selection import Drawn, draw, labelled
+from selfsup.data.selection import labelled
 from selfsup.errors import ConfigError, DataError
 from tests.data.listed import Listed
 

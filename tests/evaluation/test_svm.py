@@ -11,7 +11,8 @@ from sklearn.svm import LinearSVC
 from selfsup.data import LabelSets, Subset
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation import KNN, SVM, RawPixels, Representation, Task
-from selfsup.evaluation.protocols.svm import average_precision, few_shots, normalized, targets
+from selfsup.evaluation.protocols.average_precision import average_precision
+from selfsup.evaluation.protocols.svm import few_shots, normalized, targets
 from selfsup.testing import check_evaluator
 from tests.evaluation.pictures import SMALL, Blobs
 from tests.reference import record

@@ -8,7 +8,8 @@ import numpy as np
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from selfsup.data.selection import Subset, draw, labelled
+from selfsup.data.draws import draw
+from selfsup.data.selection import Subset, labelled
 from selfsup.data.sources.source import printable, single_labels
 from selfsup.engine.logging.metrics import read_metrics
 from selfsup.errors import DataError

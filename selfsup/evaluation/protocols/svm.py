@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from selfsup.data import LabelSets
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation.extraction.features import Features
+from selfsup.evaluation.protocols.average_precision import KINDS, average_precision, mean_average_precision, mean_scores
 from selfsup.evaluation.representation import Representation
-from selfsup.evaluation.scores import Result, Score, Z, student_quantile
+from selfsup.evaluation.scores import Result, Score, student_quantile
 from selfsup.evaluation.task import Task
 from selfsup.ops.dist import from_main
 from selfsup.ops.progress import progress_bar
@@ -23,9 +24,6 @@ COSTS = (0.01, 0.1, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 50.0, 100.0, 1000.0)
 PLACES_COSTS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 SHOTS = (1, 2, 4, 8, 16, 32, 64, 96)
 _EPSILON = 1e-5  # added to the norm, not to its square
-_REPLICATES = 200
-
-AveragePrecision = Literal["full", "11-point", "scikit-learn"]
 
 
 @EVALUATORS.register_module()
@@ -156,7 +154,7 @@ class SVM:
         edge = sum(cost == self.costs[-1] or cost == self.costs[0] for cost in costs.values())
         if edge and len(self.costs) > 2:
             notes = (*notes, f"the cost of {edge} classes is at the edge of the grid")
-        found = _mean_scores(scores, labels, test.groups)
+        found = mean_scores(scores, labels, test.groups)
         if self.per_class:
             for place, number in enumerate(classes):
                 found[f"map/{names[number]}"] = Score(average_precision(labels[:, place], scores[:, place]))
@@ -219,7 +217,7 @@ class SVM:
                     on_val = [
                         np.mean(
                             [
-                                _map(
+                                mean_average_precision(
                                     val.features @ weight[draw, :, which].T + bias[draw, :, which],
                                     val.targets[:, classes],
                                 )
@@ -233,16 +231,13 @@ class SVM:
                 of_draws = [
                     test.features @ weight[draw, :, best].T + bias[draw, :, best] for draw in range(self.samples)
                 ]
-                for name, kind in _KINDS.items():
-                    values = [_map(found, test.targets[:, classes], kind) for found in of_draws]
+                for name, kind in KINDS.items():
+                    values = [mean_average_precision(found, test.targets[:, classes], kind) for found in of_draws]
                     scores[f"k{k}/{name}"] = _over_draws(np.array(values))
         if not scores:
             raise DataError.at("train", "no class has enough images for any number of shots", got=self.shots)
         notes = (*notes, *_of_convergence(failed, fits, "SVMs"))
         return Result(scores, None, {"cost": chosen, "by": "mean average precision on val"} if chosen else {}, notes)
-
-
-_KINDS: dict[str, AveragePrecision] = {"map": "full", "map_11": "11-point", "map_step": "scikit-learn"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,66 +328,6 @@ def few_shots(
         some, wanted = drawn[number], (known.shape[1] - 1) * k
         enough = some is not None and len(negatives) >= wanted
         found.append(np.concatenate([some, rng.choice(negatives, wanted, replace=False)]) if enough else None)  # type: ignore[list-item]
-    return found
-
-
-def average_precision(
-    known: np.ndarray, scores: np.ndarray, kind: AveragePrecision = "full", weights: np.ndarray | None = None
-) -> Any:
-    """The average precision of a class.
-
-    Args:
-        known: 1 for images that show it, 0 for those that do not, -1 for those that are left out, (N,).
-        scores: greater for images that are thought to show it, (N,).
-        kind: ``'full'``, the area under precision made monotone; ``'11-point'``, the mean of that at recalls of 0, 0.1
-            to 1; ``'scikit-learn'``, the area under the steps of precision itself.
-        weights: how often each image counts, in each of several draws, (R, N); None for once, in one.
-
-    Returns:
-        A number, or float64 (R,); NaN where no image shows the class.
-
-    Source: Everingham et al. 2010, Int. J. Comput. Vis. 88, section 4.2 (11-point); VOC2010's development kit (full).
-    """
-    counted = np.flatnonzero(known >= 0)
-    counted = counted[np.argsort(-scores[counted], kind="stable")]
-    count = np.ones((1, len(counted))) if weights is None else weights[:, counted].astype(np.float64)
-    if not len(counted):
-        return np.full(len(count), np.nan) if weights is not None else float("nan")
-    last = np.append(np.diff(scores[counted]) != 0, True)  # equal scores are one step
-    hits, all_ = ((known[counted] > 0) * count).cumsum(axis=1)[:, last], count.cumsum(axis=1)[:, last]
-    total = hits[:, -1:]
-    recall, precision = hits / np.where(total > 0, total, np.nan), hits / np.maximum(all_, 1e-300)
-    if kind != "scikit-learn":
-        precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    if kind == "11-point":
-        first = [(recall >= tenth / 10 - 1e-12).argmax(axis=1)[:, None] for tenth in range(11)]
-        points = np.take_along_axis(precision, np.concatenate(first, axis=1), axis=1)
-        found = np.where(total[:, 0] > 0, points.mean(axis=1), np.nan)
-    else:
-        found = (np.diff(recall, axis=1, prepend=0) * precision).sum(axis=1)
-    return float(found[0]) if weights is None else found
-
-
-def _map(scores: np.ndarray, known: np.ndarray, kind: AveragePrecision = "full", weights: Any = None) -> Any:
-    each = [average_precision(known[:, n], scores[:, n], kind, weights) for n in range(known.shape[1])]
-    return np.nanmean(each, axis=0)
-
-
-def _mean_scores(scores: np.ndarray, known: np.ndarray, groups: np.ndarray | None) -> dict[str, Score]:
-    """Means over the classes, with an interval of two standard deviations under resampling of images or groups."""
-    units = np.arange(len(known)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    count = int(units.max()) + 1
-    rng = np.random.default_rng(0)
-    found: dict[str, Score] = {}
-    drawn: dict[str, list[np.ndarray]] = {name: [] for name in _KINDS}
-    for _ in range(_REPLICATES // 20):  # 20 at once, to bound the memory
-        weights = np.stack([np.bincount(rng.integers(0, count, count), minlength=count)[units] for _ in range(20)])
-        for name, kind in _KINDS.items():
-            drawn[name].append(_map(scores, known, kind, weights))
-    for name, kind in _KINDS.items():
-        value, half = float(_map(scores, known, kind)), Z * float(np.std(np.concatenate(drawn[name]), ddof=1))
-        spread: Any = "images" if count == len(known) else "groups"
-        found[name] = Score(value, max(0.0, value - half), min(1.0, value + half), count, spread)
     return found
 
 
