@@ -108,6 +108,7 @@ def provider_of(component: Any) -> Provider:
 
 def _source_of(component: Any) -> tuple[str, int]:
     try:
+        component = inspect.unwrap(component)  # such as a function under torch.no_grad
         file = inspect.getsourcefile(component) or ""
         return file, inspect.getsourcelines(component)[1] if file else 0
     except (OSError, TypeError):  # typed in, or built in C

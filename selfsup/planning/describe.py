@@ -15,6 +15,7 @@ from selfsup.config.recipe import Recipe
 from selfsup.data.views.sides import view_sides
 from selfsup.engine.beforehand import said_beforehand
 from selfsup.errors import ConfigError, under
+from selfsup.planning.groups import parameter_rows
 from selfsup.planning.trial import build_on_meta, lone_optimizer, try_out, try_schedule
 from selfsup.registry import TRANSFORMS
 
@@ -36,6 +37,7 @@ class Plan:
     recipe_batch: int | None  # images per update that the learning rates belong to
     rates: tuple[tuple[int, float], ...]  # (step, learning rate) at evenly spread steps
     other_options: dict[str, tuple[tuple[int, float], ...]]  # the same of others that a schedule moves, by name
+    groups: tuple[tuple[str, str], ...]  # which parameters decay, which do not, which are frozen
     precision: str  # of the forward pass
     notes: tuple[str, ...]  # how the run differs from its recipe
     beforehand: tuple[str, ...]  # what a run says itself before its first step, as far as it is known without data
@@ -82,7 +84,7 @@ def describe(
     per_epoch = num_images // effective_batch(recipe, processes) if num_images else None
     steps = recipe.train_cfg.max_steps or (epochs * per_epoch if epochs and per_epoch else None)
     curve = rate_curve(recipe, steps=steps, steps_per_epoch=per_epoch) if steps else None
-    cost, precision = None, recipe.optim_wrapper.get("precision", "auto")
+    cost, precision = None, recipe.precision
     if multiply_adds is not None and views is not None and isinstance(method, nn.Module):
         backbone = method.get_submodule("backbone")
         cost = sum([count * multiply_adds(backbone, size) for size, count in views])
@@ -97,6 +99,7 @@ def describe(
         recipe_batch=recipe_batch(scaled_from or recipe),
         rates=learning_rates(curve, steps) if steps and curve else (),
         other_options=_other_curves(recipe, steps, per_epoch) if steps else {},
+        groups=tuple(parameter_rows(method, recipe)),
         precision=f"auto: {fast_precision} here" if precision == "auto" and fast_precision else precision,
         notes=(
             *differences(recipe, processes, scaled_from=scaled_from),
@@ -229,6 +232,7 @@ def _rows(plan: Plan) -> list[tuple[str, str]]:
     rows.append(("precision", plan.precision))
     if not plan.rates:
         rows.append(("learning rate", "told by its schedules as they go" if plan.steps_per_epoch else UNKNOWN))
+    rows += plan.groups
     for name, points in {"learning rate": plan.rates, **plan.other_options}.items():
         values = [value for _, value in points]
         if values:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from selfsup.cli import main
+from selfsup.config import config_names, load_config
 from selfsup.registry import KINDS
 from tests.installed import BACKBONE, install
 
@@ -74,7 +75,41 @@ def test_a_component_of_somebody_else_is_shown_with_its_package(site: Path, caps
 
 def test_an_unknown_name_gets_the_nearest_of_all_kinds(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "NTXntLoss"]) == 2
-    assert capsys.readouterr().err == "error: show: no component is called 'NTXntLoss'; did you mean 'NTXentLoss'?\n"
+    expected = "error: show: nothing is called so, got 'NTXntLoss'; did you mean 'NTXentLoss'?\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_config_is_shown_with_what_it_says_and_its_settings_which_load_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", "swav/swav_scenes"]) == 0
+    said = capsys.readouterr().out
+    first, _, settings = said.partition("\nfile    ")
+    assert first.startswith("SwAV on the embedded scenes")
+    (tmp_path / "again.py").write_text(settings.partition("\n")[2])
+    assert load_config(tmp_path / "again.py") == load_config("swav/swav_scenes")
+    assert main(["show", "configs"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == config_names()
+
+
+def test_what_authors_inherit_and_call_is_shown_with_its_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "bases"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert {"Method", "Teacher", "Evaluator", "ImageSource", "Hook"} <= set(names)
+    for name in names:
+        assert main(["show", name]) == 0, name
+        assert capsys.readouterr().out.startswith(f"{name}, ")
+    for name, parts in {
+        "Method": ("  loss(views, labels=None)\n      The loss of a batch.\n", "  after_step(progress)\n"),
+        "Evaluator": ("  protocol: str\n", "  evaluate(representation, task)\n"),
+        "Teacher": ("  follow(backbone, neck, momentum)\n", "from selfsup.methods import Teacher\n"),
+        "Hook": ("  after_train_iter(runner, batch_idx, data_batch=None, outputs=None)\n",),
+        "build_loss": ("  place: str\n",),
+        "sinkhorn": ("/selfsup/ops/sinkhorn.py:",),
+    }.items():
+        assert main(["show", name]) == 0
+        said = capsys.readouterr().out
+        assert all(part in said for part in parts), said
 
 
 @pytest.mark.parametrize("kind", KINDS)

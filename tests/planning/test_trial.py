@@ -149,3 +149,23 @@ def test_views_that_only_the_data_can_tell_are_left_to_the_run(tmp_path: Path) -
         assert describe(config).views is None
     finally:
         del TRANSFORMS.module_dict["Particular"]
+
+
+def test_the_dry_run_tells_which_parameters_decay_and_which_are_frozen() -> None:
+    rules = {
+        "optim_wrapper.param_groups": [{"kinds": ("bias", "norm"), "weight_decay": 0.0}],
+        "optim_wrapper.freeze": {"prototypes": "1 epoch"},
+    }
+    recipe = load_config("swav/swav_scenes", rules)
+    method = METHODS.build(recipe.model)
+    sizes = {name: parameter.numel() for name, parameter in method.named_parameters()}
+    plain = {name: size for name, size in sizes.items() if ".bn" not in name and not name.endswith("bias")}
+    rows = dict(describe(recipe).groups)
+    decay = recipe.optim_wrapper["optimizer"]["weight_decay"]
+    decays, rests = rows[f"weight decay {decay:g}"], rows["weight decay 0"]
+    numbers = [int(text.split()[0].replace(",", "")) for text in (decays, rests, rows["frozen for 1 epoch"])]
+    assert sum(numbers[:2]) == sum(sizes.values()) and numbers[2] == sizes["prototypes.weight"]
+    assert numbers[0] <= sum(plain.values()) and "backbone.stem.conv.weight" in decays
+    teacher = describe(load_config("moco/moco_v2_scenes"))
+    assert dict(teacher.groups)["no gradient"].endswith(", in teacher")
+    assert dict(teacher.groups)["no gradient"].startswith(f"{teacher.parameters['teacher']:,} parameters")
