@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import selfsup
-from selfsup.errors import ConfigError, did_you_mean
+from selfsup.errors import ConfigError, nearest
 from selfsup.plugins import installed_plugins
 
 _PACKAGE = Path(selfsup.__file__).parent
@@ -97,5 +97,5 @@ def find_packaged(wanted: str | Path, *, asked: str, also: Sequence[str] = ()) -
     if name in known or len(by_stem.get(name, ())) == 1:
         return known[name] if name in known else known[by_stem[name][0]]
     near = difflib.get_close_matches(name.split("/")[-1], by_stem, n=1, cutoff=0.6)
-    hint = f"; did you mean {by_stem[near[0]][-1]!r}?" if near else did_you_mean(name, [*known, *also])
-    raise ConfigError(f"{asked}: no such file, and no packaged config has that name{hint}")
+    hint = f"did you mean {by_stem[near[0]][-1]!r}?" if near else nearest(name, [*known, *also])
+    raise ConfigError.at(str(asked), "no such file, and no packaged config has that name", expected=hint)

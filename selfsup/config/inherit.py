@@ -32,7 +32,9 @@ def listed_bases(path: Path, tree: ast.Module) -> list[Path]:
                 names = None
             names = [names] if isinstance(names, str) else names
             if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-                raise ConfigError(f"{path}, line {node.lineno}: _base_: must be a name or a list of names in quotes")
+                raise ConfigError.at(
+                    f"{path}, line {node.lineno}: _base_", "must be a name or a list of names in quotes"
+                )
             return [_found(name, path, node.lineno) for name in names]
     return []
 

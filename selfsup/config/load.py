@@ -56,9 +56,7 @@ def use_images(config: dict[str, Any], images: str | Path) -> None:
     Raises:
         DataError: if there is no such folder or file.
     """
-    root = Path(images).expanduser()
-    if not root.exists():
-        raise DataError(f"{images}: no such folder or file; it must be a folder of images or a list of their paths")
+    root = images_root(images)
     loader = config.get("train_dataloader")
     if isinstance(loader, dict):
         source = "WebShards" if holds_shards(root) else "ImageList"
@@ -66,6 +64,18 @@ def use_images(config: dict[str, Any], images: str | Path) -> None:
         loader.pop("num_images", None)
     config.pop("tasks", None)
     config.pop("input_contract", None)
+
+
+def images_root(images: str | Path) -> Path:
+    """The folder or list of one's own images.
+
+    Raises:
+        DataError: if there is no such folder or file.
+    """
+    if not (root := Path(images).expanduser()).exists():
+        right = "it must be a folder of images or a list of their paths"
+        raise DataError.at(str(images), "no such folder or file", expected=right)
+    return root
 
 
 def holds_shards(root: Path) -> bool:

@@ -17,11 +17,11 @@ def parse_options(options: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
     for text in options:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise ConfigError(f"--cfg-options {text}: must be KEY=VALUE, such as optim_wrapper.optimizer.lr=0.1")
+            raise ConfigError.at(f"--cfg-options {text}", "must be KEY=VALUE, such as optim_wrapper.optimizer.lr=0.1")
         try:
             parsed[key.strip()] = _value(value.strip())
         except ValueError as error:
-            raise ConfigError(f"--cfg-options {text}: must be a dict of plain values ({error})") from None
+            raise ConfigError.at(f"--cfg-options {text}", f"must be a dict of plain values ({error})") from None
     return parsed
 
 
@@ -72,7 +72,9 @@ def apply_options(config: dict[str, Any], options: Mapping[str, Any]) -> None:
             here, is_last = ".".join(keys[: depth + 1]), depth == len(keys) - 1
             if isinstance(node, list):
                 if not key.isdigit() or int(key) >= len(node):
-                    raise ConfigError(f"--cfg-options {path}: {here}: must be a number below {len(node)}, got {key!r}")
+                    raise ConfigError.at(
+                        f"--cfg-options {path}: {here}", f"must be a number below {len(node)}", got=key
+                    )
                 index: Any = int(key)
             elif isinstance(node, dict):
                 index = key
@@ -80,7 +82,7 @@ def apply_options(config: dict[str, Any], options: Mapping[str, Any]) -> None:
                     node[key] = {}
             else:
                 parent = ".".join(keys[:depth])
-                raise ConfigError(f"--cfg-options {path}: {parent} is {node!r}, which has no {key!r} inside")
+                raise ConfigError.at(f"--cfg-options {path}", f"{parent} is {node!r}, which has no {key!r} inside")
             if is_last:
                 node[index] = copy.deepcopy(value)
             elif isinstance(node[index], tuple):

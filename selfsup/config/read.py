@@ -12,7 +12,7 @@ from mmengine.config.lazy import LazyAttr, LazyObject
 from selfsup.config.custom_imports import anchor, with_modules
 from selfsup.config.inherit import execute_on, listed_bases, merged
 from selfsup.config.recipe import REGISTRIES, Recipe
-from selfsup.errors import ConfigError, SelfsupError, did_you_mean
+from selfsup.errors import ConfigError, Problem, SelfsupError, nearest
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def read_config(path: Path) -> dict[str, Any]:
         ConfigError: if the file, or one it builds on, is missing or fails, with file, line and reason.
     """
     if path.suffix != ".py":
-        raise ConfigError(f"{path}: a config is a Python file (.py), got {path.suffix or 'no suffix'!r}")
+        raise ConfigError.at(str(path), "a config is a Python file (.py)", got=path.suffix or "no suffix")
     helpers = set().union(*map(_names_read, _files_of(path))) - set(Recipe.__dataclass_fields__)
     tree = _parsed(path)
     bases = listed_bases(path, tree)
@@ -54,7 +54,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def _files_of(path: Path, seen: tuple[Path, ...] = ()) -> Iterable[Path]:
     """A config file and all it is composed of."""
     if path in seen:
-        raise ConfigError(f"{path}: builds on itself through {', '.join(file.name for file in seen)}")
+        raise ConfigError.at(str(path), f"builds on itself through {', '.join(file.name for file in seen)}")
     yield path
     for base in _bases_of(path):
         yield from _files_of(base, (*seen, path))
@@ -66,15 +66,15 @@ def _bases_of(path: Path) -> Iterable[Path]:
             for statement in node.body:
                 if not isinstance(statement, ast.ImportFrom):
                     continue
+                place = f"{path}, line {statement.lineno}"
                 if statement.level == 0:
                     right = "'from .base import *', or _base_ = 'swav/swav_resnet50' for a packaged recipe"
-                    raise ConfigError(f"{path}, line {statement.lineno}: read_base() takes relative imports; {right}")
+                    raise ConfigError.at(place, "read_base() takes relative imports", expected=right)
                 folder = path.parents[statement.level - 1]
                 base = folder / f"{(statement.module or '').replace('.', '/')}.py"
                 if not base.is_file():
-                    hint = did_you_mean(base.stem, [file.stem for file in base.parent.glob("*.py")])
-                    line = statement.lineno
-                    raise ConfigError(f"{path}, line {line}: builds on {base}, which does not exist{hint}")
+                    hint = nearest(base.stem, [file.stem for file in base.parent.glob("*.py")])
+                    raise ConfigError.at(place, f"builds on {base}, which does not exist", expected=hint)
                 yield base
     yield from listed_bases(path, _parsed(path))
 
@@ -83,7 +83,7 @@ def _parsed(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
-        raise ConfigError(f"{path}, line {error.lineno}: {error.msg}: {(error.text or '').strip()}") from None
+        raise ConfigError.at(f"{path}, line {error.lineno}", f"{error.msg}: {(error.text or '').strip()}") from None
 
 
 def _names_read(path: Path) -> set[str]:
@@ -100,7 +100,7 @@ def _names_read(path: Path) -> set[str]:
     return names
 
 
-def _explain(error: BaseException, path: Path) -> str:
+def _explain(error: BaseException, path: Path) -> Problem:
     """What was raised, with the last place in a config file that it came through."""
     line = ""
     for frame in traceback.extract_tb(error.__traceback__):
@@ -108,8 +108,9 @@ def _explain(error: BaseException, path: Path) -> str:
             line = f", line {frame.lineno}"
             path = Path(frame.filename) if Path(frame.filename).is_file() else path
     if isinstance(error, RuntimeError) and not str(error):  # MMEngine's, for imported names
-        return f"{path}{line}: calls something imported; a config only names components, it does not build them"
-    return f"{path}{line}: {type(error).__name__}: {error}"
+        what = "calls something imported; a config only names components, it does not build them"
+        return Problem(f"{path}{line}", what)
+    return Problem(f"{path}{line}", f"{type(error).__name__}: {error}")
 
 
 def _plain(value: Any, path: str, classes: list[type]) -> Any:
@@ -125,7 +126,7 @@ def _plain(value: Any, path: str, classes: list[type]) -> Any:
         try:
             value = value.build()
         except (Exception, SystemExit) as error:  # importing a stranger's module may raise anything
-            raise ConfigError(f"{path}: cannot import {value}: {type(error).__name__}: {error}") from error
+            raise ConfigError.at(path, f"cannot import {value}: {type(error).__name__}: {error}") from error
     if not isinstance(value, type):
         return value
     for registry in REGISTRIES:

@@ -105,7 +105,7 @@ class ViewDataset(Dataset[Sample | DataError]):
                 bad.append((index, name, str(error).removeprefix(f"{name}: ")))
                 continue
             except SelfsupError as error:
-                return DataError(f"image {index} ({file_or_name(self.images, index)}): {error}")
+                return DataError.at(f"image {index} ({file_or_name(self.images, index)})", str(error))
             except Exception as error:
                 raise RuntimeError(
                     f"{part} failed on image {index} ({file_or_name(self.images, index)}) in epoch {epoch}: "
@@ -160,9 +160,10 @@ def collate_views(samples: Sequence[Sample]) -> Batch:
     for row, sample in enumerate(samples):
         views = sample["views"]
         if [view.shape for view in views] != shapes:
-            raise DataError(
-                f"the views of image {sample['index']} have shapes {[view.shape for view in views]}, "
-                f"those of image {samples[0]['index']} {shapes}; a view pipeline must give equal shapes for every image"
+            raise DataError.at(
+                "views",
+                f"must have equal shapes for every image, those of image {samples[0]['index']} are {shapes} and of "
+                f"image {sample['index']} {[view.shape for view in views]}",
             )
         for batch, view in zip(batches, views, strict=True):
             batch[row] = view

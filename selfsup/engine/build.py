@@ -7,7 +7,7 @@ import torch
 
 from selfsup.config.recipe import DEFAULT_WRAPPER, Recipe
 from selfsup.data.selection import labelled
-from selfsup.errors import DataError, under
+from selfsup.errors import DataError, require, under
 from selfsup.methods.base import Method
 from selfsup.ops.dist import gather_objects
 from selfsup.ops.precision import fast_everywhere, fast_precisions, reason
@@ -15,16 +15,21 @@ from selfsup.ops.together import together
 from selfsup.registry import DATASETS, OPTIM_WRAPPERS, TRANSFORMS
 from selfsup.weights.checkpoint import Checkpoint
 
+SOURCE = "a source of images has __len__(), image(index) and name(index): `selfsup show ImageSource`"
+
 
 def build_images(recipe: Recipe) -> tuple[Any, Any]:
     """The data set with all of its images, and the view pipeline.
 
     Raises:
+        ConfigError: if the data set is no source of images.
         DataError: if there are other numbers of images in other processes, which would wait for each other for ever.
     """
     with together():
         with under("train_dataloader.dataset"):
             images = DATASETS.build(recipe.train_dataloader.dataset)
+            missing = [name for name in ("__len__", "image", "name") if not hasattr(images, name)]
+            require(not missing, "", f"{type(images).__name__} has no {', '.join(missing)}", expected=SOURCE)
         with under("train_dataloader.views"):
             views = TRANSFORMS.build(recipe.train_dataloader.views)
     lengths = gather_objects(len(images))

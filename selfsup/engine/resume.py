@@ -41,18 +41,21 @@ def newest_for_all(work_dir: str | Path, *, mapped: bool) -> Checkpoint | None:
     path = checkpoint_path(work_dir, step)
     with together():
         if path.is_file() and not zipfile.is_zipfile(path):  # its end is missing: a copy or a disk that failed
-            raise CheckpointError(
-                f"{path}: the file is truncated or no checkpoint at all, {path.stat().st_size} bytes; move it away, "
-                "and --resume takes the one before it"
+            raise CheckpointError.at(
+                str(path),
+                f"the file is truncated or no checkpoint at all, {path.stat().st_size} bytes",
+                expected="move it away, and --resume takes the one before it",
             )
         checkpoint = Checkpoint.read(path, mapped=mapped)
         contents = _digest(path)
     everywhere = gather_objects((str(path), contents))
     for number, (other, other_contents) in enumerate(everywhere):
         if other_contents != everywhere[0][1]:
-            raise CheckpointError(
-                f"process 0 reads {everywhere[0][0]}, process {number} reads {other}, with other contents; all must "
-                "resume from the same one: give them a work dir that they share, or copy the right file to each"
+            raise CheckpointError.at(
+                "--resume",
+                f"process 0 reads {everywhere[0][0]}, process {number} reads {other}, with other contents",
+                expected="all must resume from the same one: give them a work dir that they share, or copy the right "
+                "file to each",
             )
     return checkpoint
 
@@ -81,9 +84,11 @@ def restore_run(runner: Any, saved: Checkpoint) -> None:
         _check_fits(saved, now, runner.total_steps)
     mmengines = [schedule for schedule in runner.param_schedulers if not isinstance(schedule, Schedule)]
     if mmengines and not wrapper.has_groups_of(saved.optim_wrapper):
-        raise CheckpointError(
-            f"{saved.path}: optim_wrapper.param_groups sorts the parameters otherwise than the run did, and "
-            f"{type(mmengines[0]).__name__} has a value for each of its groups; restore them, or {NEW_RUN}"
+        raise CheckpointError.at(
+            f"{saved.path}: optim_wrapper.param_groups",
+            "sorts the parameters otherwise than the run did, and "
+            f"{type(mmengines[0]).__name__} has a value for each of its groups",
+            expected=f"restore them, or {NEW_RUN}",
         )
     load_checkpoint(runner.method, saved)
     wanted = [dict(group) for group in wrapper.optimizer.param_groups]
@@ -124,16 +129,18 @@ def _check_fits(saved: Checkpoint, now: Mapping[str, Any], total_steps: int) -> 
             )
     assert saved.step is not None
     if saved.step > total_steps:  # what it would write would bear the wrong step
-        raise CheckpointError(
-            f"{saved.path}: the run has come to step {saved.step}, and the config ends it at step {total_steps}; let "
-            f"it end later (train_cfg), evaluate it with `selfsup test`, or {NEW_RUN}"
+        raise CheckpointError.at(
+            f"{saved.path}: train_cfg",
+            f"the run has come to step {saved.step}, and the config ends it at step {total_steps}",
+            expected=f"let it end later (train_cfg), evaluate it with `selfsup test`, or {NEW_RUN}",
         )
     if prod(saved.batch) != prod(now["batch"]):
-        raise CheckpointError(
-            f"{saved.path}: images per update must be {prod(saved.batch)} ({_times(saved.batch)}) as before, got "
-            f"{prod(now['batch'])} ({_times(now['batch'])}), which would change what steps and learning rates mean; "
-            "change train_dataloader.batch_size or optim_wrapper.accumulative_counts, which is multiplied with it, or "
-            f"{NEW_RUN}"
+        raise CheckpointError.at(
+            f"{saved.path}: images per update",
+            f"must be {prod(saved.batch)} ({_times(saved.batch)}) as before, got {prod(now['batch'])} "
+            f"({_times(now['batch'])}), which would change what steps and learning rates mean",
+            expected="change train_dataloader.batch_size or optim_wrapper.accumulative_counts, which is multiplied "
+            f"with it, or {NEW_RUN}",
         )
 
 

@@ -138,9 +138,9 @@ class TrainedWeights:
         file = Path(found["file"])
         with together():
             if (checkpoint := Checkpoint.of(read_weights(file), file)) is None:
-                raise CheckpointError(
-                    f"{file}: must be a training checkpoint, which has all parts of {class_name(module)}, got a file "
-                    "without 'model'"
+                raise CheckpointError.at(
+                    str(file),
+                    f"must be a training checkpoint, which has all parts of {class_name(module)}, and has no 'model'",
                 )
         load_checkpoint(module, checkpoint)
         self.taken.append(found)
@@ -155,10 +155,11 @@ class TrainedWeights:
                 file = checkpoint_file(candidate).resolve()
                 if digest_of(file) == expected["sha256"]:
                     return {**expected, "file": str(file)}
-        raise CheckpointError(
-            f"{path}: must hold the weights that the run began with, {expected['file']} (SHA-256 "
-            f"{expected['sha256'][:12]}...), which are not there any more; restore that file, or start a new run with "
-            "--init-from"
+        raise CheckpointError.at(
+            path,
+            f"must hold the weights that the run began with, {expected['file']} (SHA-256 "
+            f"{expected['sha256'][:12]}...), which are not there any more",
+            expected="restore that file, or start a new run with --init-from",
         )
 
 

@@ -50,8 +50,11 @@ def check_writable(work_dir: Path) -> None:
         probe.touch()
         probe.unlink(missing_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"work_dir: cannot write to {work_dir} ({error.strerror}); choose another folder with --work-dir"
+        raise ConfigError.at(
+            "work_dir",
+            f"cannot be written to ({error.strerror})",
+            got=str(work_dir),
+            expected="choose another folder with --work-dir",
         ) from None
 
 
@@ -168,7 +171,9 @@ def archive_file(file: Path) -> None:
         archived.mkdir(parents=True)
         file.rename(archived / file.name)
     except OSError as error:
-        raise CheckpointError(f"{file}: is out of date and cannot be put into {folder} ({error.strerror})") from error
+        raise CheckpointError.at(
+            str(file), f"is out of date and cannot be put into {folder} ({error.strerror})"
+        ) from error
 
 
 def work_dir_of(weights: Path) -> Path | None:

@@ -65,7 +65,7 @@ def open_representation(
         backbone = trained_backbone(file)
         card = read_card(file)
         if card is None:  # trained_backbone has rejected it
-            raise CheckpointError(f"{card_path(file)}: no card")
+            raise CheckpointError.at(str(card_path(file)), "no card")
         contract = InputContract.from_dict(card["preprocess"])
     where = device if isinstance(device, torch.device) else local_device(device)
     return Representation(
@@ -141,15 +141,18 @@ def pretrained_timm(name: str) -> PretrainedTimm:
     """
     described: dict[str, Any] = dict(Timm(name).model.pretrained_cfg or {})
     if not any(described.get(source) for source in ("url", "hf_hub_id", "file", "state_dict")):
-        raise CheckpointError(f"timm:{name}: timm has no weights of this name; `timm.list_pretrained()` lists those")
+        raise CheckpointError.at(
+            f"timm:{name}", "timm has no weights of this name", expected="`timm.list_pretrained()` lists those"
+        )
     try:
         backbone = Timm(name, model_args={"pretrained": True})
     except Exception as error:  # of whichever of timm's ways to the network has failed
         reason = (str(error.__cause__ or error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise CheckpointError(
-            f"timm:{name}: the weights are not in timm's cache and cannot be downloaded here ({reason}); run "
-            f"`python -c \"import timm; timm.create_model('{name}', pretrained=True)\"` where there is a network and "
-            "copy its cache (~/.cache/huggingface), or leave them out"
+        raise CheckpointError.at(
+            f"timm:{name}",
+            f"the weights are not in timm's cache and cannot be downloaded here ({reason})",
+            expected=f"run `python -c \"import timm; timm.create_model('{name}', pretrained=True)\"` where there is a "
+            "network and copy its cache (~/.cache/huggingface), or leave them out",
         ) from None
     size = int(described["input_size"][-1])
     crop = float(described.get("crop_pct") or 0.875)
@@ -197,4 +200,4 @@ def kept_timm(name: str) -> tuple[Path, PretrainedTimm]:
         except (CheckpointError, OSError):
             continue
         return folder / f"{name}.pth", found
-    raise CheckpointError(f"{cache / name}.pth: cannot be written")
+    raise CheckpointError.at(f"{cache / name}.pth", "cannot be written")

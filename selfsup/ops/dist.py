@@ -338,5 +338,5 @@ def first_slurm_host(node_list: str) -> str:
 def _environment(names: tuple[str, ...], launcher: str, advice: str) -> dict[str, str]:
     missing = [name for name in names if name not in os.environ]
     if missing:
-        raise ConfigError(f"launcher {launcher!r}: the environment has no {', '.join(missing)}; {advice}")
+        raise ConfigError.at(f"--launcher {launcher}", f"the environment has no {', '.join(missing)}", expected=advice)
     return {name: os.environ[name] for name in names}

@@ -118,7 +118,7 @@ def settle(partial: Path, path: Path) -> None:
 
 def unrecorded(path: Path, error: OSError) -> RecordError:
     """The error of a record that the disk does not take."""
-    return RecordError(f"{path}: could not be written ({reason(error, path)}); {remedy(error)}")
+    return RecordError.at(str(path), f"could not be written ({reason(error, path)})", expected=remedy(error))
 
 
 def reason(error: BaseException, path: Path) -> str:

@@ -79,6 +79,9 @@ def test_a_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:
         (["swav/swav_scenes", "--data", "nowhere"], "error: nowhere: no such folder or file"),
         (["swav/swav_scenes", "--init-from", "nowhere"], "error: nowhere: no such checkpoint"),
         (["swav/swav_scenes", "--seed", "-1"], "seed: must be >= 0, got -1"),
+        (["swav/swav_scenes", "--work-dir", "/dev/null/here"], "work_dir: cannot be written to (Not a directory), got"),
+        (["swav/swav_scenes", "--data", selfsup.__file__], "--data: must be a folder of images or a list of"),
+        (["swav/swav_scenes", "--cfg-options", "launcher=pytorch"], "launcher: is not a key of a config"),
     ],
 )
 def test_errors_of_the_user_are_one_message_and_exit_code_2(
@@ -237,7 +240,8 @@ def test_a_misspelt_word_is_answered_with_the_nearest(
 @pytest.mark.parametrize("more", [["--processes", "2"], ["--processes", "0", "--dry-run"]])
 def test_processes_are_for_planning_only(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "swav/swav_scenes", *more]) == 2
-    assert f"error: --processes {more[1]}: plans for that many with --dry-run, >= 1; " in capsys.readouterr().err
+    said = f"error: --processes: must be >= 1, and plans for that many with --dry-run, got {more[1]}; "
+    assert said in capsys.readouterr().err
 
 
 LAUNCHED = {

@@ -44,19 +44,20 @@ def test_it_is_formatted_and_linted_as_our_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
-        ("bird-nets", "; did you mean 'bird_nets'?"),
-        ("class", "'class' cannot be a package"),
-        ("na\u00efve_net", "; did you mean 'naive_net'?"),
-        ("torch", "'torch' is the name of a module that is installed already; choose another"),
-        ("res", "'res' would register 'ResNet', which is taken; choose another"),
+        ("bird-nets", "did you mean 'bird_nets'?"),
+        ("class", ""),
+        ("na\u00efve_net", "did you mean 'naive_net'?"),
+        ("torch", "choose another"),
+        ("res", "choose another"),
     ],
 )  # fmt: skip
-def test_a_name_that_cannot_be_is_rejected(name: str, said: str, tmp_path: Path) -> None:
+def test_a_name_that_cannot_be_is_rejected(name: str, expected: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         write_plugin(name, tmp_path)
-    assert said in str(caught.value)
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.got, problem.expected) == ("new-plugin", name, expected)
     assert not list(tmp_path.iterdir())
 
 

@@ -138,7 +138,7 @@ def test_the_nearest_images_are_those_of_the_greatest_cosine(said: str, capsys: 
 @pytest.mark.parametrize(
     ("words", "path"),
     [
-        (["train"], "train"),
+        (["train"], "CONFIG"),
         (["train", "--data", "nowhere"], "nowhere"),
         (["train", "--data", "mine", "--budget", "soon"], "--budget"),
         (["embed", "work_dirs/mine", "mine", "--out", "found.txt"], "--out"),

@@ -107,8 +107,8 @@ def test_a_seer_checkpoint_is_trained_on_and_exported(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["o.txt", "--backbone", DICT], "OUT: must end in .safetensors or .pth, got o.txt"),
-        (["o.pth", "--backbone", DICT, "--heads"], "--heads: needs a config after --backbone"),
+        (["o.txt", "--backbone", DICT], "OUT: must end in .safetensors or .pth, got 'o.txt'"),
+        (["o.pth", "--backbone", DICT, "--heads"], "--backbone: --heads needs a config here"),
         (["o.safetensors", "--backbone", "mine.py", "--heads"], "OUT: must end in .pth with --heads"),
         (["o.pth", "--backbone", "dict(depth=50)"], "--backbone: the dict has no 'type'"),
         (["o.pth", "--backbone", "dict(type=open('x'))"], "--backbone: must be a config or a dict of plain values"),

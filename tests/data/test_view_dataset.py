@@ -106,26 +106,28 @@ def test_views_of_different_shapes_are_rejected() -> None:
         return [image[: 1 + image[0, 0, 0]]]
 
     dataset = make(views=uneven)
-    with pytest.raises(DataError, match=r"the views of image 1 have shapes .* those of image 0"):
+    with pytest.raises(
+        DataError, match=r"views: must have equal shapes for every image, those of image 0 are .* of image 1 "
+    ):
         collate_views([dataset[0, 0], dataset[0, 1]])  # type: ignore[list-item]
 
 
-NO_IMAGE = "images, uint8 (height, width, 3), got "
+NO_IMAGE = "the pipeline must return images, uint8 (height, width, 3), got "
 
 
 @pytest.mark.parametrize(
     "made, got",
     [
-        (None, "a list of images, got NoneType"),
-        ([], "a list of images, got an empty one"),
-        ([np.zeros((4, 4, 3), np.uint8), None], f"{NO_IMAGE}NoneType as view 1"),
-        ([np.zeros((4, 4, 3), np.float32)], f"{NO_IMAGE}float32 (4, 4, 3) as view 0"),
-        *(([np.zeros(shape, np.uint8)], f"{NO_IMAGE}uint8 {shape} as view 0") for shape in ((4, 4), (4, 4, 4))),
+        (None, "views: the pipeline must return a list of images, got NoneType"),
+        ([], "views: the pipeline must return a list of images, got an empty one"),
+        ([np.zeros((4, 4, 3), np.uint8), None], f"views.1: {NO_IMAGE}NoneType"),
+        ([np.zeros((4, 4, 3), np.float32)], f"views.0: {NO_IMAGE}float32 (4, 4, 3)"),
+        *(([np.zeros(shape, np.uint8)], f"views.0: {NO_IMAGE}uint8 {shape}") for shape in ((4, 4), (4, 4, 4))),
     ],
 )
 def test_a_pipeline_that_gives_no_images_is_rejected_with_the_image_it_was_given(made: object, got: str) -> None:
     rejected = make(views=lambda image, rng: made)[0, 2]  # type: ignore[arg-type, return-value]
-    assert str(rejected) == f"image 2 (number 2): the view pipeline must return {got}"
+    assert str(rejected) == f"image 2 (number 2): {got}"
 
 
 def test_labels_of_images_that_may_have_several_come_as_rows() -> None:

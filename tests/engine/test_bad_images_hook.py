@@ -64,9 +64,9 @@ def test_the_share_is_of_the_images_seen_not_of_all(tmp_path: Path) -> None:
         for step in range(1000):
             run.step(*(image(20 * step + number) for number in range(5)))  # 5 %
     assert run.iter == 20  # the 101st of them: a hundred may be among the first 10,000
-    assert str(raised.value).startswith(
-        "105 of the 2,100 images seen so far could not be decoded, more than the allowed"
-    )
+    (problem,) = raised.value.problems
+    assert problem.path == "train_dataloader.max_bad_share"
+    assert problem.message.startswith("105 of the 2,100 images seen so far could not be decoded, more than the allowed")
 
 
 def test_half_the_allowed_share_never_stops_a_run(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def two_halves(work_dir: str) -> tuple[int, str]:
         for step in range(40):
             run.step(*[image(100 * rank() + step)] * (step < 4))
     except DataError as error:
-        return run.iter, str(error).split(",")[0]
+        return run.iter, error.problems[0].message.split(",")[0]
     return run.iter, ""
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfsup.engine.build import class_difference
+from selfsup.config import Recipe
+from selfsup.engine.build import build_images, class_difference
 from selfsup.engine.runner import Runner
+from selfsup.errors import ConfigError
 from selfsup.losses import CrossEntropyLoss, DistillationLoss, NTXentLoss
 from selfsup.methods import Distillation, SimCLR, Supervised
 from selfsup.necks import ProjectionNeck
@@ -42,6 +44,15 @@ def test_a_student_is_told_where_its_teachers_classes_are_set_if_it_looks_at_lab
     said = class_difference(distillation(alpha=0.5), INSECTS)
     assert said is not None and said.endswith("--cfg-options model.teacher.num_classes=2")
     assert class_difference(distillation(alpha=1.0), INSECTS) is None
+
+
+def test_a_data_set_that_is_no_source_of_images_is_told_with_what_it_lacks(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path)
+    config["train_dataloader"]["dataset"] = SimpleNamespace(image=lambda index: None)
+    with pytest.raises(ConfigError) as caught:
+        build_images(Recipe.of(config))
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.message) == ("train_dataloader.dataset", "SimpleNamespace has no __len__, name")
 
 
 def test_images_without_labels_and_methods_without_classes_have_nothing_to_compare() -> None:

@@ -223,7 +223,9 @@ def test_the_learning_rate_shown_is_the_one_that_a_schedule_moves(tmp_path: Path
 def test_mmengines_schedules_reject_other_parameter_groups(tmp_path: Path) -> None:
     schedule = {"param_scheduler": {"type": "MultiStepLR", "milestones": [4], "by_epoch": False}}
     Runner(grouped(tmp_path, 3, "neck.mlp.0.bias") | schedule).train()
-    with pytest.raises(CheckpointError, match=r"step_000000003\.pth: optim_wrapper\.param_groups sorts .* MultiStepLR"):
+    with pytest.raises(
+        CheckpointError, match=r"step_000000003\.pth: optim_wrapper\.param_groups: sorts .* MultiStepLR"
+    ):
         Runner(grouped(tmp_path, 6, "neck.mlp.1.bias") | schedule, resume=True).train()
 
 

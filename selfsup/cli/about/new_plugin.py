@@ -53,7 +53,9 @@ def write_plugin(name: str, parent: Path) -> Path:
     check_name(name)
     folder = parent / name
     if folder.exists():
-        raise ConfigError(f"new-plugin: {folder} exists already; choose another name, or another place with --to")
+        raise ConfigError.at(
+            "new-plugin", f"{folder} exists already", expected="choose another name, or another place with --to"
+        )
     words = {"package": name, "component": component_name(name), "distribution": name.replace("_", "-")}
     try:
         for path, text in _template(files("selfsup.cli") / "plugin_template", ()):
@@ -61,7 +63,9 @@ def write_plugin(name: str, parent: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(Template(text).substitute(words), encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"new-plugin: cannot write {folder} ({error.strerror}); choose another place") from None
+        raise ConfigError.at(
+            "--to", f"cannot write {folder} ({error.strerror})", expected="choose another place"
+        ) from None
     return folder
 
 
@@ -71,22 +75,27 @@ def check_name(name: str) -> None:
     Raises:
         ConfigError: if it is one.
     """
-    wanted = f"new-plugin: {name!r}"
     if not _can_be_a_package(name):
         letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
         near = re.sub(r"[^A-Za-z0-9]+", "_", letters).strip("_")
-        hint = f"; did you mean {near!r}?" if _can_be_a_package(near) else ""
-        raise ConfigError(
-            f"{wanted} cannot be a package for Python and pip; a name has ASCII letters, digits and single "
-            f"underscores, and begins with a letter and does not end with an underscore{hint}"
+        raise ConfigError.at(
+            "new-plugin",
+            "must be a name for a package of Python and pip: ASCII letters, digits and single underscores, a letter "
+            "first and no underscore last",
+            got=name,
+            expected=f"did you mean {near!r}?" if _can_be_a_package(near) else "",
         )
     if importlib.util.find_spec(name) is not None:
-        raise ConfigError(f"{wanted} is the name of a module that is installed already; choose another")
+        raise ConfigError.at(
+            "new-plugin", "a module of this name is installed already", got=name, expected="choose another"
+        )
     try:
         BACKBONES.find(component_name(name))
     except RegistryError:
         return
-    raise ConfigError(f"{wanted} would register {component_name(name)!r}, which is taken; choose another")
+    raise ConfigError.at(
+        "new-plugin", f"would register {component_name(name)!r}, which is taken", got=name, expected="choose another"
+    )
 
 
 def _can_be_a_package(name: str) -> bool:

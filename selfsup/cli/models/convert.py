@@ -45,10 +45,14 @@ def run(chosen: argparse.Namespace) -> int:
     out = Path(chosen.out)
     if out.suffix not in SUFFIXES or (chosen.heads and out.suffix != ".pth"):
         wanted = ".pth with --heads" if chosen.heads else " or ".join(SUFFIXES)
-        raise ConfigError(f"OUT: must end in {wanted}, got {chosen.out}")
+        raise ConfigError.at("OUT", f"must end in {wanted}", got=chosen.out)
     model, architecture = described(chosen.backbone)
     if chosen.heads and model is None:
-        raise ConfigError("--heads: needs a config after --backbone, which says what neck and prototypes are")
+        raise ConfigError.at(
+            "--backbone",
+            "--heads needs a config here, which says what neck and prototypes are",
+            got=chosen.backbone,
+        )
     from selfsup.weights.convert import convert_file
 
     report = convert_file(
@@ -80,8 +84,12 @@ def described(backbone: str) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     try:
         architecture = literal(backbone)
     except ValueError as error:
-        raise ConfigError(f"--backbone: must be a config or a dict of plain values, got {backbone} ({error})") from None
+        raise ConfigError.at(
+            "--backbone", f"must be a config or a dict of plain values ({error})", got=backbone
+        ) from None
     if not isinstance(architecture, Mapping) or "type" not in architecture:
-        raise ConfigError(f"--backbone: the dict has no 'type', got {backbone}")
+        raise ConfigError.at(
+            "--backbone", "the dict has no 'type'", got=backbone, expected="such as dict(type='ResNet', depth=50)"
+        )
     validate_component(architecture, "backbone", source="--backbone")
     return None, dict(architecture)

@@ -39,7 +39,7 @@ def run(chosen: argparse.Namespace) -> int:
     from selfsup.evaluation.leaks import find_leaks
 
     if (chosen.data is None) == (chosen.config is None):
-        raise ConfigError("evaluate: name labelled images with --data, or a config with --config")
+        raise ConfigError.at("--data", "needs labelled images, or --config a config, one of the two")
     console = Console()
     tasks, evaluators, only, layer = _of_config(chosen) if chosen.config else _of_images(chosen, console)
     for task in tasks.values():
@@ -77,7 +77,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 def _of_config(chosen: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any], dict[str, str], str]:
     """Tasks, evaluators, the tasks that some are meant for, and the layer, of a config."""
-    from selfsup.config import find_config
+    from selfsup.config import Recipe, find_config
     from selfsup.config.read import read_config
     from selfsup.evaluation.build import build_evaluators, build_tasks
 
@@ -86,7 +86,7 @@ def _of_config(chosen: argparse.Namespace) -> tuple[dict[str, Any], dict[str, An
         if not config.get(key):
             raise ConfigError.at("--config", f"{chosen.config} has no {key}")
     evaluators, only = build_evaluators(config["evaluators"])
-    layer = config.get("layer", "pooled") if chosen.layer == "pooled" else chosen.layer
+    layer = config.get("layer", Recipe.layer) if chosen.layer == Recipe.layer else chosen.layer
     return build_tasks(config["tasks"], None, None), evaluators, only, layer
 
 

@@ -24,11 +24,15 @@ def run(chosen: argparse.Namespace) -> int:
 
     if chosen.check:
         if wrong := check_shards(chosen.folder):
-            raise DataError(f"{len(wrong):,} shards differ from their manifest: {', '.join(wrong[:5])}")
+            raise DataError.at(
+                chosen.folder,
+                f"{len(wrong):,} shards differ from their manifest: {', '.join(wrong[:5])}",
+                expected="copy them again, or write them anew",
+            )
         print(f"{chosen.folder}: every shard is as its manifest says")
         return 0
     if chosen.out is None:
-        raise DataError("OUT: say where the shards go")
+        raise DataError.at("OUT", "must be the folder where the shards go")
     source = ImageList(chosen.folder, None if chosen.labels == "none" else chosen.labels)
     workers = available_cpus() if chosen.workers is None else chosen.workers
     report = write_shards(source, chosen.out, images_per_shard=chosen.images_per_shard, workers=workers)

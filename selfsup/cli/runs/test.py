@@ -28,7 +28,9 @@ def run(chosen: argparse.Namespace) -> int:
     recipe = placed(load_and_try(chosen.config, chosen.cfg_options), chosen)
     checkpoint = checkpoint_file(chosen.checkpoint)
     if not recipe.evaluators:
-        raise ConfigError("evaluators: the config has none, so there is nothing to test; add some, such as KNN")
+        raise ConfigError.at(
+            "evaluators", "the config has none, so there is nothing to test", expected="add some, such as KNN"
+        )
     from selfsup.engine.evaluate import evaluate, metrics
     from selfsup.engine.work_dir import work_dir_of
     from selfsup.ops.dist import leave_process_group
@@ -53,8 +55,8 @@ def run(chosen: argparse.Namespace) -> int:
             values = {name: score.value for name, score in scores.items()}
             path.write_text(json.dumps({**values, "of": of}, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
-            raise ConfigError(
-                f"work_dir: cannot write {path} ({error.strerror}); choose another with --work-dir"
+            raise ConfigError.at(
+                "--work-dir", f"cannot write {path} ({error.strerror})", expected="choose another folder"
             ) from None
         print(checkpoint)
         print_notes(said, Console())

@@ -15,6 +15,7 @@ from rich.console import Console
 from selfsup.cli.main import INTERRUPTED
 from selfsup.cli.runs.launch import is_first, launch_command, launched_processes
 from selfsup.config import Recipe, config_name, find_config, load_config, scale_learning_rates
+from selfsup.config.load import images_root
 from selfsup.config.options import parse_options
 from selfsup.errors import CheckpointError, ConfigError, DataError, SelfsupError
 from selfsup.ops.dist import found_launcher
@@ -92,9 +93,12 @@ def run(chosen: argparse.Namespace) -> int:
     """Train the method that a config describes."""
     console = Console(quiet=not is_first(chosen.launcher))
     if chosen.processes is not None and not (chosen.dry_run and chosen.processes >= 1):
-        raise ConfigError(
-            f"--processes {chosen.processes}: plans for that many with --dry-run, >= 1; to train on several start the "
-            "command with torchrun or srun, as tools/dist_train.sh and tools/slurm_train.sh do"
+        raise ConfigError.at(
+            "--processes",
+            "must be >= 1, and plans for that many with --dry-run",
+            got=chosen.processes,
+            expected="to train on several start the command with torchrun or srun, as tools/dist_train.sh and "
+            "tools/slurm_train.sh do",
         )
     processes = chosen.processes or launched_processes(chosen.launcher)
     stored = stored_config(chosen)
@@ -282,9 +286,11 @@ def check_data(path: Path) -> None:
     from selfsup.data.sources.entries import LIST_EXTENSIONS
 
     if path.is_file() and path.suffix.lower() not in LIST_EXTENSIONS:
-        raise DataError(
-            f"--data: {path} is neither a folder of images nor a list of their paths; lists end in "
-            f"{', '.join(LIST_EXTENSIONS)}"
+        raise DataError.at(
+            "--data",
+            "must be a folder of images or a list of their paths",
+            got=str(path),
+            expected=f"lists end in {', '.join(LIST_EXTENSIONS)}",
         )
 
 
@@ -338,7 +344,9 @@ def stored_config(chosen: argparse.Namespace) -> Path | None:
     """
     work_dir = chosen.work_dir and Path(chosen.work_dir)
     if chosen.config is None and chosen.data is None and not (chosen.resume and work_dir):
-        raise ConfigError("train: name a CONFIG, or images with --data; `selfsup configs` lists those that ship")
+        raise ConfigError.at(
+            "CONFIG", "name one, or images with --data", expected="`selfsup configs` lists those that ship"
+        )
     if not chosen.resume:
         return None
     if work_dir is None:
@@ -353,11 +361,7 @@ def chosen_for(chosen: argparse.Namespace, processes: int) -> Choice:
     """The recipe that fits the images of ``--data`` and the device."""
     from selfsup.ops.dist import local_device
 
-    root = Path(chosen.data).expanduser()
-    if not root.exists():
-        raise DataError(
-            f"{chosen.data}: no such folder or file; it must be a folder of images or a list of their paths"
-        )
+    root = images_root(chosen.data)
     check_data(root)
     labels = None if chosen.labels == "none" else chosen.labels or "auto"
     found = look(root, labels=labels, groups=chosen.groups)

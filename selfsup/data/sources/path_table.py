@@ -107,7 +107,9 @@ def _open_again(file: str, digest: str) -> PathTable:
     """The table that another process has open, by its name."""
     table = PathTable(file)
     if table.header["digest"] != digest:
-        raise DataError(f"{file}: the images changed and were listed anew while this run was starting; start it again")
+        raise DataError.at(
+            file, "the images changed and were listed anew while this run was starting", expected="start it again"
+        )
     return table
 
 

@@ -191,9 +191,10 @@ class ShardStream:
                 self._read_log()
                 grown = self._grow()
             if not grown and self.when_empty == "end":
-                raise DataError(
-                    f"{self.root}: the stream ends after {self._end:,} images, and number {index:,} was asked for; "
-                    "resume when there are new shards"
+                raise DataError.at(
+                    str(self.root),
+                    f"the stream ends after {self._end:,} images, and number {index:,} was asked for",
+                    expected="resume when there are new shards",
                 )
             if not grown:
                 if not waited:

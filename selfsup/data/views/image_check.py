@@ -25,9 +25,9 @@ def check_images(views: Any) -> None:
     """
     if not isinstance(views, list | tuple) or not views:
         got = "an empty one" if isinstance(views, list | tuple) else kind_of(views)
-        raise DataError(f"the view pipeline must return a list of images, got {got}")
+        raise DataError.at("views", f"the pipeline must return a list of images, got {got}")
     for number, view in enumerate(views):
         if not is_image(view) or view.shape[2] != 3:
-            raise DataError(
-                f"the view pipeline must return images, uint8 (height, width, 3), got {kind_of(view)} as view {number}"
+            raise DataError.at(
+                f"views.{number}", f"the pipeline must return images, uint8 (height, width, 3), got {kind_of(view)}"
             )

@@ -31,8 +31,9 @@ def _transformed(image: np.ndarray, transform: Transform, rng: np.random.Generat
     """An image after a transform, which may be anybody's: what it returns is looked at before the next one sees it."""
     changed = transform(image, rng)
     if not is_image(changed):
-        raise DataError(
-            f"{type(transform).__name__} must return an image, uint8 (height, width, channels), got {kind_of(changed)}"
+        raise DataError.at(
+            type(transform).__name__,
+            f"must return an image, uint8 (height, width, channels), got {kind_of(changed)}",
         )
     return changed
 

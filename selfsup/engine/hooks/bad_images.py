@@ -102,8 +102,9 @@ class BadImagesHook(Hook):
 
     def _check_share(self, runner: Any, *, seen: int) -> None:
         if len(self._known) > max(1, self.max_share * min(max(seen, _FEWEST_SEEN), len(runner.train_images))):
-            raise DataError(
+            raise DataError.at(
+                "train_dataloader.max_bad_share",
                 f"{len(self._known):,} of the {seen:,} images seen so far could not be decoded, more than the "
-                f"allowed share of {self.max_share:.2%}; they are named in {self._path(runner)}; repair or remove "
-                "them, or raise train_dataloader.max_bad_share"
+                f"allowed share of {self.max_share:.2%}; they are named in {self._path(runner)}",
+                expected="repair or remove them, or allow more",
             )

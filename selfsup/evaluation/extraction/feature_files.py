@@ -144,7 +144,9 @@ class FeatureFile:
         """
         known = self._known
         if known is None:
-            raise RecordError(f"{self.folder}: process {rank()} sees no features there; all must see the same folder")
+            raise RecordError.at(
+                str(self.folder), f"process {rank()} sees no features there", expected="all must see the same folder"
+            )
         shape = known["images"], known["dim"]
         rows = np.memmap(self.folder / WHOLE, np.float32, mode="c", shape=shape)  # copy-on-write: torch wants writable
         return torch.from_numpy(rows), torch.from_numpy(np.load(self.folder / INDEX))
