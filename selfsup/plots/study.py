@@ -23,7 +23,7 @@ def draw_lines(
 
     Args:
         series: by name, then by place along the horizontal axis: value, lower and upper end, in [0, 1].
-        path: PNG to write.
+        path: PNG to write; an SVG is written beside it.
         title: heading.
         across: what the horizontal axis shows.
         published: likewise, values alone; places that ours lack are added behind.
@@ -74,6 +74,7 @@ def draw_lines(
         spine.set_visible(side == "bottom")
         spine.set_color(GRID)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8.5)
+    save(figure, Path(path).with_suffix(".svg"))
     return save(figure, path)
 
 
@@ -82,7 +83,7 @@ def draw_matrix(rows: Points, path: str | Path, *, title: str, across: str, down
 
     Args:
         rows: by name of the row, then by column: value, lower and upper end, in [0, 1].
-        path: PNG to write.
+        path: PNG to write; an SVG is written beside it.
         title: heading.
         across: what the columns are.
         down: what the rows are.
@@ -118,4 +119,5 @@ def draw_matrix(rows: Points, path: str | Path, *, title: str, across: str, down
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
+    save(figure, Path(path).with_suffix(".svg"))
     return save(figure, path)

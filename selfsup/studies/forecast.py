@@ -10,19 +10,15 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import torch
-
 from selfsup.config import Recipe
 from selfsup.data.sampler import steps_per_epoch
 from selfsup.errors import ConfigError, under
-from selfsup.evaluation import Representation
-from selfsup.evaluation.build import build_evaluators, run_contract
-from selfsup.ops.dist import local_device
+from selfsup.evaluation.build import build_evaluators
 from selfsup.ops.files import write_record
 from selfsup.planning.budget import Pace, measure
-from selfsup.registry import BACKBONES, DATASETS, METHODS, TRANSFORMS
+from selfsup.registry import DATASETS
 from selfsup.studies.cells import DONE, Cell, plain
-from selfsup.studies.works import Evaluate, Pretrain, Train, task_of
+from selfsup.studies.works import Evaluate, Pretrain, Train, Untrained, task_of
 
 PACES = "paces.json"
 REHEARSAL = 60.0
@@ -130,32 +126,30 @@ class Forecast:
         self.say(f"measuring first steps: {cell.name}")
         if isinstance(cell.work, Pretrain | Train):
             return asdict(measure(Recipe.of({**cell.work.recipe, "seed": 0}), budget=REHEARSAL))
-        assert isinstance(cell.work, Evaluate)
+        assert isinstance(cell.work, Evaluate | Untrained)
         parts = task_of(cell.work.task, cell.work.name).parts
         if sum(len(part) for part in (parts.train, parts.val, parts.test) if part is not None) > MOST_REHEARSED:
             return None
-        return _evaluation(cell, cell.work)
+        return _evaluation(cell)
 
     def _paces(self) -> dict[str, Any]:
         path = self.root / PACES
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _evaluation(cell: Cell, work: Evaluate) -> dict[str, Any] | None:
+def _evaluation(cell: Cell) -> dict[str, Any] | None:
     """What an evaluation takes with weights that are not trained yet."""
-    pretrained = [needed.work for needed in cell.needs.values() if isinstance(needed.work, Pretrain)]
-    if not pretrained:
+    work, recipes = (
+        cell.work,
+        [needed.work.recipe for needed in cell.needs.values() if isinstance(needed.work, Pretrain)],
+    )
+    if isinstance(work, Evaluate) and recipes:
+        work = Untrained(recipes[0], work.task, work.evaluators, work.name)
+    if not isinstance(work, Untrained):
         return None
-    recipe = Recipe.of(pretrained[0].recipe)
     began = time.monotonic()
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        method: Any = METHODS.build(recipe.model)
-        views = TRANSFORMS.build(dict(recipe.train_dataloader.views))
-        contract = run_contract(recipe.input_contract, method, views)
-        backbone = BACKBONES.build(dict(recipe.model["backbone"])).eval().to(local_device(None))
-    work.scores(Representation(backbone, contract, name="untrained"), None)
-    return {"seconds": (time.monotonic() - began) * len(cell.needs), "steps": 0}
+    work.scores(None)
+    return {"seconds": (time.monotonic() - began) * max(len(cell.needs), 1), "steps": 0}
 
 
 def _check_task(work: Evaluate) -> None:
@@ -179,6 +173,9 @@ def kind_of(cell: Cell) -> str | None:
             if isinstance(needed.work, Pretrain)
         ]
         return _digest(["evaluate", plain(work), networks])
+    if isinstance(work, Untrained):
+        evaluation = Evaluate(work.task, work.evaluators, work.name)
+        return _digest(["evaluate", plain(evaluation), [work.recipe["model"]["backbone"]]])
     if not isinstance(work, Pretrain | Train):
         return None
     loader, model = work.recipe["train_dataloader"], work.recipe["model"]

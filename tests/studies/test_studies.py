@@ -54,12 +54,13 @@ def test_a_study_goes_from_a_config_to_a_table_figures_and_a_page(done: Path) ->
         rows = list(csv.DictReader(file))
     main_rows = [row for row in rows if row["metric"] == "top1"]
     found = {(row["images"], row["way"]) for row in main_rows}
-    assert found == {*itertools.product(("50", "all"), ("linear", "fine-tune")), ("0", "scratch")}
+    assert found == {*itertools.product(("50", "all"), ("linear", "fine-tune")), ("0", "scratch"), ("0", "linear")}
     assert {row["n"] for row in main_rows if row["way"] == "linear"} == {row["n"] for row in main_rows}
     assert all(float(row["low"]) <= float(row["value"]) <= float(row["high"]) for row in main_rows)
     page = (done / "page.md").read_text()
-    assert "7 cells: 7 done" in page and "SimCLR, linear, 40 labels: all pretraining images give more than 50" in page
+    assert "8 cells: 8 done" in page and "SimCLR, linear, 40 labels: all pretraining images give more than 50" in page
     assert (done / "quantity_category.png").stat().st_size > 5_000
+    assert "more pretraining images" in (done / "quantity_category.svg").read_text().lower()
 
 
 def test_a_finished_study_trains_nothing_again(
@@ -79,7 +80,7 @@ def test_a_changed_config_says_which_cells_are_still_valid(
     changed = tmp_path / "tiny.py"
     changed.write_text(TINY.replace("COUNT", "60"))
     main(["study", str(changed), "--work-dir", str(done), "--plan"])
-    assert "4 finished cells are still valid, 3 are of no use" in " ".join(capsys.readouterr().out.split())
+    assert "5 finished cells are still valid, 3 are of no use" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_killed_pretraining_resumes_to_the_same_weights(config: Path, done: Path, tmp_path: Path) -> None:
