@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -40,6 +40,7 @@ class Forecast:
     say: Callable[[str], object] = print
     _done: dict[str, dict[str, float]] = field(default_factory=dict)
     _sizes: dict[str, int] = field(default_factory=dict)
+    _labelled: dict[str, bool] = field(default_factory=dict)
     _cells: Sequence[Cell] = ()
     _looked: float = 0.0
 
@@ -68,11 +69,23 @@ class Forecast:
         for cell in cells:
             if isinstance(cell.work, Pretrain | Train):
                 with under(cell.name):
-                    self.num_images(cell.work.recipe["train_dataloader"]["dataset"])
-            if isinstance(cell.work, Evaluate) and (key := _digest(plain(cell.work))) not in fine:
-                fine.add(key)
-                with under(cell.name):
-                    _check_task(cell.work)
+                    self._check_training(cell.work.recipe)
+            if isinstance(cell.work, Evaluate | Untrained):
+                work = Evaluate(cell.work.task, cell.work.evaluators, cell.work.name)
+                if (key := _digest(plain(work))) not in fine:
+                    fine.add(key)
+                    with under(cell.name):
+                        _check_task(work)
+
+    def _check_training(self, recipe: Mapping[str, Any]) -> None:
+        """Reject images that do not fill a batch, and unlabelled ones where labels are learned."""
+        loader, path = recipe["train_dataloader"], "train_dataloader.dataset"
+        accumulate = recipe["optim_wrapper"].get("accumulative_counts", 1)
+        steps_per_epoch(self.num_images(loader["dataset"]), loader["batch_size"], 1, accumulate)
+        if recipe["model"]["type"] == "Supervised" and not self._labelled[_digest(loader["dataset"])]:
+            raise ConfigError.at(
+                path, "has no labels, and a classifier learns from them", got=loader["dataset"]["type"]
+            )
 
     def look(self, cells: Sequence[Cell]) -> None:
         """Take note of how long the cells took that are done."""
@@ -107,7 +120,8 @@ class Forecast:
         """Of a data set, which is built for it once."""
         key = _digest(dataset)
         if key not in self._sizes:
-            self._sizes[key] = len(DATASETS.build(dataset))
+            built = DATASETS.build(dataset)
+            self._sizes[key], self._labelled[key] = len(built), getattr(built, "labels", None) is not None
         return self._sizes[key]
 
     def _amount(self, cell: Cell) -> int:
@@ -155,7 +169,12 @@ def _evaluation(cell: Cell) -> dict[str, Any] | None:
 def _check_task(work: Evaluate) -> None:
     """Reject evaluators that do not fit the task; a battery would leave them out, and the cell would be empty."""
     evaluators, _ = build_evaluators({name: dict(each) for name, each in work.evaluators.items()})
-    for task in task_of(work.task, work.name).tests():
+    whole = task_of(work.task, work.name)
+    if whole.max_train is not None and (there := len(DATASETS.build(whole.train))) < whole.max_train:
+        raise ConfigError.at(
+            "task.max_train", "more labels than there are", got=whole.max_train, expected=f"<= {there}"
+        )
+    for task in whole.tests():
         for name, evaluator in evaluators.items():
             if reason := task.fits(evaluator.needs):
                 raise ConfigError.at(

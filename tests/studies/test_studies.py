@@ -110,6 +110,9 @@ def test_all_packaged_studies_give_valid_recipes() -> None:
     ("change", "path"),
     [
         (("COUNT", "5000"), "count"),
+        (("COUNT", "12"), "train_dataloader.batch_size"),
+        (("labels=(40,)", "labels=(400,)"), "task.max_train"),
+        (('labelled=dict(_scenes, split="train")', "labelled=_unlabelled"), "train_dataloader.dataset"),
         (('dict(type="KNN", k=5)', 'dict(type="Granularity")'), "evaluators.knn"),
         (("ways=", "wayz="), "study.axes.0.wayz"),
         (("seeds=1", "seeds=0"), "study.seeds"),
@@ -117,7 +120,8 @@ def test_all_packaged_studies_give_valid_recipes() -> None:
     ],
 )
 def test_mistakes_are_found_before_anything_is_trained(tmp_path: Path, change: tuple[str, str], path: str) -> None:
-    text = TINY.replace("labels=(40,)", 'ways=("linear",), labels=(40,)')
+    text = TINY.replace("labels=(40,)", 'ways=("linear", "scratch"), labels=(40,)')
+    text = '_unlabelled = dict(type="Pooled", datasets=[dict(type="Scenes", size=16)])\n' + text
     file = tmp_path / "tiny.py"
     file.write_text(text.replace(*change).replace("COUNT", "50"))
     with pytest.raises(SelfsupError) as caught:
@@ -262,6 +266,25 @@ def test_a_study_of_images_without_labels_is_rejected(folder: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_study("studies/quick_scenes", data=next(folder.iterdir()))
     assert caught.value.problems[0].path == "--labels"
+
+
+def test_other_images_take_the_place_of_half_and_are_added(folder: Path) -> None:
+    section = on_own_images([{"type": "Advice", "base": "folder/cpu_small_images"}], folder, None)[0]
+    given = {key: value for key, value in section.items() if key != "type"}
+    others = {"type": "Scenes", "split": "test", "size": 32, "variants": 1}
+    images = len(DATASETS.build(section["images"]))
+    axis = Advice(**given, num_images=images, others=others, num_others=500, added=True)
+    trained = {
+        cell.name.split("/")[1]: DATASETS.build(cell.work.recipe["train_dataloader"]["dataset"])
+        for cell in axis(0)
+        for cell in cell.needs.values()
+        if isinstance(cell.work, Pretrain)
+    }
+    assert len(trained["half others"]) == len(trained["all images"]) == images
+    assert [len(each) for each in trained["half others"].datasets] == [images - images // 2, images // 2]
+    assert len(trained["others added"]) == images + len(DATASETS.build(others))
+    asked = [question.asks for question in axis.questions()]
+    assert "Would other images help?" in asked and "Does it matter which images are pretrained on?" in asked
 
 
 def test_advice_says_what_was_planted_and_that_it_cannot_tell(folder: Path, tmp_path: Path) -> None:
