@@ -43,7 +43,7 @@ def draw_lines(
     places = list(dict.fromkeys(place for values in both for place in values))
     places.sort(key=lambda place: order.index(place) if place in order else len(order))
     legend = 0.45 + _CHARACTER * max(map(len, [*series, *reported]))
-    body = max(3.0, 0.9 * len(places))
+    body = max(3.0, _step(places, 0.9) * len(places))
     width, height = _LEFT + body + legend, _TOP + _HEIGHT + _BOTTOM
     figure = new_figure(width, height, title=title)
     axes = figure.add_axes((_LEFT / width, _BOTTOM / height, body / width, _HEIGHT / height))
@@ -111,7 +111,7 @@ def draw_matrix(
     both: list[Mapping[str, object]] = [*rows.values(), *reported.values()]
     columns = list(dict.fromkeys(column for values in both for column in values))
     left = 0.6 + _CHARACTER * max(map(len, names))
-    body, tall = 0.95 * len(columns), 0.5 * len(names)
+    body, tall = _step(columns, 0.95) * len(columns), 0.5 * len(names)
     width, height = max(left + body + 0.2, 1 + 0.11 * len(title)), _TOP + tall + _BOTTOM
     figure = new_figure(width, height, title=title)
     axes = figure.add_axes((left / width, _BOTTOM / height, body / width, tall / height))
@@ -138,3 +138,8 @@ def draw_matrix(
         spine.set_visible(False)
     save(figure, Path(path).with_suffix(".svg"))
     return save(figure, path)
+
+
+def _step(places: Sequence[str], least: float) -> float:
+    """Inches from place to place, so that their names do not meet."""
+    return max(least, 0.15 + _CHARACTER * max(map(len, places)))
