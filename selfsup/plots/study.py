@@ -42,7 +42,8 @@ def draw_lines(
     both: list[Mapping[str, object]] = [*series.values(), *reported.values()]
     places = list(dict.fromkeys(place for values in both for place in values))
     places.sort(key=lambda place: order.index(place) if place in order else len(order))
-    legend = 0.45 + _CHARACTER * max(map(len, [*series, *reported]))
+    longest = max(map(len, [*series, *reported]))
+    legend = 0.45 + _CHARACTER * longest if longest else 0.2
     body = max(3.0, _step(places, 0.9) * len(places))
     width, height = _LEFT + body + legend, _TOP + _HEIGHT + _BOTTOM
     figure = new_figure(width, height, title=title)
@@ -73,7 +74,8 @@ def draw_lines(
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(GRID)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8.5)
+    if any([*series, *reported]):
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8.5)
     save(figure, Path(path).with_suffix(".svg"))
     return save(figure, path)
 

@@ -61,9 +61,17 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> list[Path]:
 
 
 def of_axis(axis: Any, study: Study, root: Path) -> list[tuple[Cell, Output]]:
-    """The finished cells of one axis, with its own factors, and what they have left."""
+    """The finished cells of one axis, with its own factors, and what they have left.
+
+    A cell that several seeds or axes have in common is done once, under the name that comes first.
+    """
+    first = {cell.identity: cell for cell in study.cells()}
     cells = {(cell.identity, cell.name): cell for seed in study.seeds for cell in axis(seed)}
-    return [(cell, output_of(cell, root)) for cell in cells.values() if state_of(cell.folder(root)) == "done"]
+    return [
+        (cell, output_of(first[cell.identity], root))
+        for cell in cells.values()
+        if state_of(first[cell.identity].folder(root)) == "done"
+    ]
 
 
 def read(study: Study, root: Path) -> list[Path]:

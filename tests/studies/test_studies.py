@@ -23,7 +23,7 @@ from selfsup.studies.axes.advice import Advice, advice_page
 from selfsup.studies.axes.axis import Figure
 from selfsup.studies.load import on_own_images, study_names
 from selfsup.studies.plan import plan_of
-from selfsup.studies.reading import page_of, points
+from selfsup.studies.reading import of_axis, page_of, points
 from selfsup.studies.runner import finished
 from selfsup.studies.slurm import submit
 from selfsup.studies.works import Pretrain, Train, task_of
@@ -172,6 +172,17 @@ def test_the_words_follow_what_was_planted(tmp_path: Path) -> None:
     assert list(words.values()) == ["holds", "the opposite holds", "cannot tell", "not measured"]
     page = page_of(study, tmp_path, [verdict(claim("good", "bad"), cells), verdict(claim("good", "nobody"), cells)])
     assert "- good beats bad: **holds** (+19.7 points" in page and "## What is not measured yet" in page
+
+
+def test_what_all_seeds_have_in_common_is_done_once_and_read_for_each(tmp_path: Path) -> None:
+    def axis(seed: int) -> list[Cell]:
+        about = [("own", Planted(0.6 + seed / 100)), ("common", Planted(0.5))]
+        return [Cell(f"{name}/seed{seed}", work, factors={"x": name}, seed=seed) for name, work in about]
+
+    study = Study("common", [axis], range(3))
+    Runner(study, tmp_path, say=lambda line: None).run()
+    found = verdict(claim("own", "common"), of_axis(axis, study, tmp_path))
+    assert len(study.cells()) == 4 and (found.seeds, found.value) == (3, pytest.approx(0.11))
 
 
 def test_an_interval_joins_seeds_and_images(tmp_path: Path) -> None:
