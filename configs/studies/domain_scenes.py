@@ -14,9 +14,9 @@ with read_base():
 _of = {
     name: dict(
         type="Task",
-        train=dict(task["train"], domains=(name,), variants=4),
-        val=dict(task["val"], domains=(name,), variants=4),
-        test=dict(task["test"], domains=(name,), variants=4),
+        train=dict(task["train"], domains=(name,), variants=2),
+        val=dict(task["val"], domains=(name,), variants=2),
+        test=dict(task["test"], domains=(name,), variants=2),
     )
     for name in ("google", "twitter")
 }
@@ -31,7 +31,7 @@ study = dict(
             base=simclr,
             sources={name: dict(images, domains=(name,)) for name in ("google", "twitter")},
             tasks=_of,
-            count=5_000,
+            count=2_500,
             pooled=[("google", "twitter")],
             supervised=dict(google=supervised, twitter=supervised),
             fused=[("google", "twitter"), ("twitter", "google")],

@@ -1,4 +1,4 @@
-"""Projection head: linear, nonlinear and deeper, by output width, ResNet-50 on ImageNet.
+"""Projection head: none, linear, nonlinear and deeper, by output width, ResNet-50 on ImageNet.
 
 Paper: Chen et al. 2020, arXiv:2002.05709, figure 8: 100 epochs, batch 4096; its values are not transcribed. Not run
 here.
@@ -11,7 +11,13 @@ from mmengine.config import read_base
 with read_base():
     from .._base_.studies.papers import ablation, evaluators, tasks
 
-_kinds = dict(linear=(), nonlinear=(2048,), deeper=(2048, 2048))
+_widths = (32, 64, 128, 256, 512, 1024, 2048)
+_heads = dict(
+    none={"model.neck": dict(type="Identity")},
+    linear={"model.neck.hidden_dims": ()},
+    nonlinear={"model.neck.hidden_dims": (2048,)},
+    deeper={"model.neck.hidden_dims": (2048, 2048)},
+)
 
 study = dict(
     name="heads_imagenet",
@@ -22,15 +28,18 @@ study = dict(
             type="Grid",
             title="Projection heads",
             base=ablation,
-            factors=dict(
-                head={name: {"model.neck.hidden_dims": hidden} for name, hidden in _kinds.items()},
-                width={f"{width}": {"model.neck.out_dim": width} for width in (32, 64, 128, 256, 512, 1024, 2048)},
-            ),
+            factors=dict(head=_heads, width={f"{width}": {"model.neck.out_dim": width} for width in _widths}),
+            without=[dict(head="none", width=f"{width}") for width in _widths if width != 2048],  # as wide as features
             expected=[
                 dict(
                     words="a nonlinear head beats a linear one",
                     ahead=dict(head="nonlinear", width="128"),
                     behind=dict(head="linear", width="128"),
+                ),
+                dict(
+                    words="a linear head beats none",
+                    ahead=dict(head="linear", width="2048"),
+                    behind=dict(head="none", width="2048"),
                 ),
             ],
             task=tasks["imagenet"],

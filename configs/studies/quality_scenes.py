@@ -23,7 +23,6 @@ study = dict(
             images=images,
             corruptions={
                 "down and up 4x": dict(type="LowResolution", factor=4),
-                "down and up 2x": dict(type="LowResolution", factor=2),
                 "salt and pepper": dict(type="SaltAndPepper", p=0.01),
                 "JPEG": dict(type="Jpeg", quality=10),
             },

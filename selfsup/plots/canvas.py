@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -29,13 +30,19 @@ def new_figure(width: float, height: float, *, title: str = "") -> Figure:
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a PNG under a temporary name, then rename it: whoever looks at it during a run sees a whole picture.
 
+    With the suffix ``.svg`` it is drawn as one, the same to the byte every time.
+
     Raises:
         OSError: if it cannot be written; nothing half written stays.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        figure.savefig(partial, format="png", dpi=DPI)
+        if path.suffix == ".svg":
+            with rc_context({"svg.hashsalt": path.stem}):
+                figure.savefig(partial, format="svg", metadata={"Date": None})
+        else:
+            figure.savefig(partial, format="png", dpi=DPI)
         partial.replace(path)
     except OSError:
         with contextlib.suppress(OSError):

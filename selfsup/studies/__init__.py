@@ -2,6 +2,7 @@
 
 from selfsup.studies.axes.advice import Advice
 from selfsup.studies.axes.axis import AXES, Axis, Figure
+from selfsup.studies.axes.capacity import Capacity
 from selfsup.studies.axes.domain import Domain
 from selfsup.studies.axes.granularity import GranularityAxis
 from selfsup.studies.axes.grid import Grid, Pairs
@@ -18,6 +19,7 @@ __all__ = [
     "AXES",
     "Advice",
     "Axis",
+    "Capacity",
     "Cell",
     "Claim",
     "Domain",

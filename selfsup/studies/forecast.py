@@ -4,25 +4,21 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import torch
-
 from selfsup.config import Recipe
 from selfsup.data.sampler import steps_per_epoch
 from selfsup.errors import ConfigError, under
-from selfsup.evaluation import Representation
-from selfsup.evaluation.build import build_evaluators, run_contract
-from selfsup.ops.dist import local_device
+from selfsup.evaluation.build import build_evaluators
 from selfsup.ops.files import write_record
 from selfsup.planning.budget import Pace, measure
-from selfsup.registry import BACKBONES, DATASETS, METHODS, TRANSFORMS
+from selfsup.registry import DATASETS
 from selfsup.studies.cells import DONE, Cell, plain
-from selfsup.studies.works import Evaluate, Pretrain, Train, task_of
+from selfsup.studies.works import Evaluate, Pretrain, Train, Untrained, task_of
 
 PACES = "paces.json"
 REHEARSAL = 60.0
@@ -44,6 +40,7 @@ class Forecast:
     say: Callable[[str], object] = print
     _done: dict[str, dict[str, float]] = field(default_factory=dict)
     _sizes: dict[str, int] = field(default_factory=dict)
+    _labelled: dict[str, bool] = field(default_factory=dict)
     _cells: Sequence[Cell] = ()
     _looked: float = 0.0
 
@@ -72,11 +69,23 @@ class Forecast:
         for cell in cells:
             if isinstance(cell.work, Pretrain | Train):
                 with under(cell.name):
-                    self.num_images(cell.work.recipe["train_dataloader"]["dataset"])
-            if isinstance(cell.work, Evaluate) and (key := _digest(plain(cell.work))) not in fine:
-                fine.add(key)
-                with under(cell.name):
-                    _check_task(cell.work)
+                    self._check_training(cell.work.recipe)
+            if isinstance(cell.work, Evaluate | Untrained):
+                work = Evaluate(cell.work.task, cell.work.evaluators, cell.work.name)
+                if (key := _digest(plain(work))) not in fine:
+                    fine.add(key)
+                    with under(cell.name):
+                        _check_task(work)
+
+    def _check_training(self, recipe: Mapping[str, Any]) -> None:
+        """Reject images that do not fill a batch, and unlabelled ones where labels are learned."""
+        loader, path = recipe["train_dataloader"], "train_dataloader.dataset"
+        accumulate = recipe["optim_wrapper"].get("accumulative_counts", 1)
+        steps_per_epoch(self.num_images(loader["dataset"]), loader["batch_size"], 1, accumulate)
+        if recipe["model"]["type"] == "Supervised" and not self._labelled[_digest(loader["dataset"])]:
+            raise ConfigError.at(
+                path, "has no labels, and a classifier learns from them", got=loader["dataset"]["type"]
+            )
 
     def look(self, cells: Sequence[Cell]) -> None:
         """Take note of how long the cells took that are done."""
@@ -111,7 +120,8 @@ class Forecast:
         """Of a data set, which is built for it once."""
         key = _digest(dataset)
         if key not in self._sizes:
-            self._sizes[key] = len(DATASETS.build(dataset))
+            built = DATASETS.build(dataset)
+            self._sizes[key], self._labelled[key] = len(built), getattr(built, "labels", None) is not None
         return self._sizes[key]
 
     def _amount(self, cell: Cell) -> int:
@@ -130,38 +140,41 @@ class Forecast:
         self.say(f"measuring first steps: {cell.name}")
         if isinstance(cell.work, Pretrain | Train):
             return asdict(measure(Recipe.of({**cell.work.recipe, "seed": 0}), budget=REHEARSAL))
-        assert isinstance(cell.work, Evaluate)
+        assert isinstance(cell.work, Evaluate | Untrained)
         parts = task_of(cell.work.task, cell.work.name).parts
         if sum(len(part) for part in (parts.train, parts.val, parts.test) if part is not None) > MOST_REHEARSED:
             return None
-        return _evaluation(cell, cell.work)
+        return _evaluation(cell)
 
     def _paces(self) -> dict[str, Any]:
         path = self.root / PACES
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _evaluation(cell: Cell, work: Evaluate) -> dict[str, Any] | None:
+def _evaluation(cell: Cell) -> dict[str, Any] | None:
     """What an evaluation takes with weights that are not trained yet."""
-    pretrained = [needed.work for needed in cell.needs.values() if isinstance(needed.work, Pretrain)]
-    if not pretrained:
+    work, recipes = (
+        cell.work,
+        [needed.work.recipe for needed in cell.needs.values() if isinstance(needed.work, Pretrain)],
+    )
+    if isinstance(work, Evaluate) and recipes:
+        work = Untrained(recipes[0], work.task, work.evaluators, work.name)
+    if not isinstance(work, Untrained):
         return None
-    recipe = Recipe.of(pretrained[0].recipe)
     began = time.monotonic()
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        method: Any = METHODS.build(recipe.model)
-        views = TRANSFORMS.build(dict(recipe.train_dataloader.views))
-        contract = run_contract(recipe.input_contract, method, views)
-        backbone = BACKBONES.build(dict(recipe.model["backbone"])).eval().to(local_device(None))
-    work.scores(Representation(backbone, contract, name="untrained"), None)
-    return {"seconds": (time.monotonic() - began) * len(cell.needs), "steps": 0}
+    work.scores(None)
+    return {"seconds": (time.monotonic() - began) * max(len(cell.needs), 1), "steps": 0}
 
 
 def _check_task(work: Evaluate) -> None:
     """Reject evaluators that do not fit the task; a battery would leave them out, and the cell would be empty."""
     evaluators, _ = build_evaluators({name: dict(each) for name, each in work.evaluators.items()})
-    for task in task_of(work.task, work.name).tests():
+    whole = task_of(work.task, work.name)
+    if whole.max_train is not None and (there := len(DATASETS.build(whole.train))) < whole.max_train:
+        raise ConfigError.at(
+            "task.max_train", "more labels than there are", got=whole.max_train, expected=f"<= {there}"
+        )
+    for task in whole.tests():
         for name, evaluator in evaluators.items():
             if reason := task.fits(evaluator.needs):
                 raise ConfigError.at(
@@ -179,6 +192,9 @@ def kind_of(cell: Cell) -> str | None:
             if isinstance(needed.work, Pretrain)
         ]
         return _digest(["evaluate", plain(work), networks])
+    if isinstance(work, Untrained):
+        evaluation = Evaluate(work.task, work.evaluators, work.name)
+        return _digest(["evaluate", plain(evaluation), [work.recipe["model"]["backbone"]]])
     if not isinstance(work, Pretrain | Train):
         return None
     loader, model = work.recipe["train_dataloader"], work.recipe["model"]

@@ -61,9 +61,17 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> list[Path]:
 
 
 def of_axis(axis: Any, study: Study, root: Path) -> list[tuple[Cell, Output]]:
-    """The finished cells of one axis, with its own factors, and what they have left."""
+    """The finished cells of one axis, with its own factors, and what they have left.
+
+    A cell that several seeds or axes have in common is done once, under the name that comes first.
+    """
+    first = {cell.identity: cell for cell in study.cells()}
     cells = {(cell.identity, cell.name): cell for seed in study.seeds for cell in axis(seed)}
-    return [(cell, output_of(cell, root)) for cell in cells.values() if state_of(cell.folder(root)) == "done"]
+    return [
+        (cell, output_of(first[cell.identity], root))
+        for cell in cells.values()
+        if state_of(first[cell.identity].folder(root)) == "done"
+    ]
 
 
 def read(study: Study, root: Path) -> list[Path]:
@@ -77,6 +85,7 @@ def read(study: Study, root: Path) -> list[Path]:
     verdicts: list[Verdict] = []
     drawn: list[Path] = []
     sources: list[str] = []
+    theirs: list[str] = []
     for axis in study.axes:
         cells = of_axis(axis, study, root)
         verdicts += [verdict(claim, cells) for claim in axis.claims()]
@@ -86,13 +95,19 @@ def read(study: Study, root: Path) -> list[Path]:
             if (path := draw(own, cells, root)) is not None:
                 drawn.append(path)
                 sources += [figure.source] if figure.published else []
+                theirs += beside(figure, cells)
     page = root / PAGE
-    page.write_text(page_of(study, root, verdicts, drawn, sources), encoding="utf-8")
+    page.write_text(page_of(study, root, verdicts, drawn, sources, theirs), encoding="utf-8")
     return [page, *paths, *drawn]
 
 
 def page_of(
-    study: Study, root: Path, verdicts: Sequence[Verdict], drawn: Sequence[Path] = (), sources: Sequence[str] = ()
+    study: Study,
+    root: Path,
+    verdicts: Sequence[Verdict],
+    drawn: Sequence[Path] = (),
+    sources: Sequence[str] = (),
+    theirs: Sequence[str] = (),
 ) -> str:
     """What holds, with which interval, and what cannot be told, in Markdown."""
     states = list(Runner(study, root).states().values())
@@ -111,7 +126,8 @@ def page_of(
     for path in drawn:
         lines += [f"![{path.stem}]({path.name})", ""]
     if sources:
-        lines += [f"Reported numbers in the figures are not ours: {'; '.join(dict.fromkeys(sources))}.", ""]
+        lines += [f"Reported numbers are not ours: {'; '.join(dict.fromkeys(sources))}.", ""]
+        lines += ["| | reported, % | ours, % |", "|---|---|---|", *theirs, ""]
     lines += [
         "## How to read it",
         "",
@@ -165,10 +181,28 @@ def draw(figure: Figure, cells: Sequence[tuple[Cell, Output]], root: Path) -> Pa
         from selfsup.plots.study import draw_lines, draw_matrix
     except ImportError:
         return None
-    path = root / f"{figure.name}.png"
+    path, published = root / f"{figure.name}.png", reported(figure)
     if figure.kind == "matrix":
-        return draw_matrix(found, path, title=figure.title, across=figure.x, down=", ".join(figure.series))
+        down = ", ".join(figure.series)
+        return draw_matrix(found, path, title=figure.title, across=figure.x, down=down, published=published)
+    return draw_lines(found, path, title=figure.title, across=figure.x, published=published, order=figure.order)
+
+
+def reported(figure: Figure) -> dict[str, dict[str, float]]:
+    """What a paper reports, by series and place."""
     published: dict[str, dict[str, float]] = {}
     for each in figure.published:
         published.setdefault(str(each["series"]), {})[str(each["x"])] = float(each["value"])
-    return draw_lines(found, path, title=figure.title, across=figure.x, published=published, order=figure.order)
+    return published
+
+
+def beside(figure: Figure, cells: Sequence[tuple[Cell, Output]]) -> list[str]:
+    """A line of a table for each number that a paper reports: where, reported, ours."""
+    ours = points(figure, cells)
+    lines = []
+    for series, places in reported(figure).items():
+        for place, value in places.items():
+            own = ours.get(series, {}).get(place)
+            shown = "" if own is None else f"{100 * own[0]:.1f}"
+            lines.append(f"| {', '.join(filter(None, (series, place)))} | {100 * value:.1f} | {shown} |")
+    return lines

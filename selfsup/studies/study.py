@@ -1,7 +1,7 @@
 """A study: its cells in the order in which they tell most."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from selfsup.errors import ConfigError
@@ -38,11 +38,11 @@ class Study:
         """
         ordered: dict[str, Cell] = {}
 
-        def add(cell: Cell) -> None:
+        def add(cell: Cell) -> Cell:
             if cell.identity not in ordered:
-                for needed in cell.needs.values():
-                    add(needed)
-                ordered[cell.identity] = cell
+                needs = {name: add(needed) for name, needed in cell.needs.items()}
+                ordered[cell.identity] = replace(cell, needs=needs)
+            return ordered[cell.identity]
 
         for seed in self.seeds:
             for axis in self.axes:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from selfsup.config import Recipe
@@ -17,7 +18,8 @@ from selfsup.evaluation.evaluator import predictions_of
 from selfsup.evaluation.opening import open_representation
 from selfsup.evaluation.rows import Row
 from selfsup.evaluation.scores import classification_scores
-from selfsup.registry import TASKS, TRANSFORMS
+from selfsup.ops.dist import local_device
+from selfsup.registry import METHODS, TASKS, TRANSFORMS
 from selfsup.studies.cells import Output
 from selfsup.weights.checkpoint import checkpoint_file
 
@@ -144,6 +146,37 @@ class Evaluate:
             representation, {self.name: task}, evaluators, results=folder and folder / ROWS, note=lambda line: None
         )
         return kept(rows)
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """Evaluate the network of a recipe as it is at first: what pretraining must beat.
+
+    Args:
+        recipe: whole, as plain data; its seed gives the weights.
+        task: a dict of TASKS.
+        evaluators: by name, as in a config.
+        name: of the task.
+    """
+
+    recipe: Mapping[str, Any]
+    task: Mapping[str, Any]
+    evaluators: Mapping[str, Any]
+    name: str = "task"
+
+    def run(self, folder: Path, inputs: Mapping[str, Output]) -> Mapping[str, Any]:
+        """Scores of random features."""
+        return self.scores(folder)
+
+    def scores(self, folder: Path | None) -> dict[str, Any]:
+        """What is kept of the rows, which are written to a folder."""
+        recipe = Recipe.of(self.recipe)
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(recipe.seed)
+            method: Any = METHODS.build(recipe.model)
+        contract = run_contract(recipe.input_contract, method, TRANSFORMS.build(dict(recipe.train_dataloader.views)))
+        network = Representation(method.backbone.eval().to(local_device(None)), contract, name="untrained")
+        return Evaluate(self.task, self.evaluators, self.name).scores(network, folder)
 
 
 def task_of(section: Mapping[str, Any], name: str) -> Task:

@@ -13,6 +13,7 @@ from selfsup.plots import draw_curves, draw_embedding_map, draw_prototypes, draw
 from selfsup.plots.canvas import COLORS, save
 from selfsup.plots.curves import collect, smooth
 from selfsup.plots.embedding import to_plane, without_overlap
+from selfsup.plots.study import draw_matrix
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -44,7 +45,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         figures.append(figure)
         return save(figure, path)
 
-    for module in ("curves", "embedding", "sheets"):
+    for module in ("curves", "embedding", "sheets", "study"):
         monkeypatch.setattr(f"selfsup.plots.{module}.save", remember)
     return figures
 
@@ -189,3 +190,15 @@ def test_a_picture_is_never_half_written(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         draw_view_sheet([(plain(RED), [plain(GREEN)])], tmp_path / "nowhere" / "views.png")
     assert [file.name for file in tmp_path.iterdir()] == ["views.png"]
+
+
+def test_reported_numbers_stand_below_ours_and_alone_where_ours_lack(drawn: list[Any], tmp_path: Path) -> None:
+    ours = {"a": {"x": (0.5, 0.4, 0.6), "y": (0.25, None, None)}}
+    reported = {"a": {"x": 0.75}, "b": {"y": 0.125}}
+    draw_matrix(ours, tmp_path / "m.png", title="t", across="task", down="source", published=reported)
+    said = texts(drawn[-1])
+    assert {"50.0", "25.0", "a", "b"} <= set(said) and not {"75.0", "12.5"} & set(said)
+    assert {"\N{WHITE DIAMOND} 75.0 reported", "\N{WHITE DIAMOND} 12.5 reported"} <= set(said)
+    first = (tmp_path / "m.svg").read_bytes()
+    draw_matrix(ours, tmp_path / "m.png", title="t", across="task", down="source", published=reported)
+    assert (tmp_path / "m.svg").read_bytes() == first

@@ -114,6 +114,9 @@ def test_the_identity_is_what_can_change_the_result() -> None:
     assert one.identity == two.identity
     assert one.identity != Cell("a", Square(4)).identity
     assert Cell("s", Sum(), {"x": one}).identity != Cell("s", Sum(), {"x": Cell("a", Square(4))}).identity
+    other_name = Cell("other name", Square(3))
+    shared = Study("s", [lambda seed: [one, Cell("s", Sum(), {"x": other_name})]], seeds=(0,))
+    assert [cell.name for cell in shared.cells()] == ["a", "s"] and shared.cells()[1].needs["x"].name == "a"
     twice = Study("s", [lambda seed: [one], lambda seed: [Cell("a", Square(3))]], seeds=(0,))
     assert len(twice.cells()) == 1
     with pytest.raises(ConfigError):

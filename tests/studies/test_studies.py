@@ -23,7 +23,7 @@ from selfsup.studies.axes.advice import Advice, advice_page
 from selfsup.studies.axes.axis import Figure
 from selfsup.studies.load import on_own_images, study_names
 from selfsup.studies.plan import plan_of
-from selfsup.studies.reading import page_of, points
+from selfsup.studies.reading import of_axis, page_of, points
 from selfsup.studies.runner import finished
 from selfsup.studies.slurm import submit
 from selfsup.studies.works import Pretrain, Train, task_of
@@ -54,12 +54,13 @@ def test_a_study_goes_from_a_config_to_a_table_figures_and_a_page(done: Path) ->
         rows = list(csv.DictReader(file))
     main_rows = [row for row in rows if row["metric"] == "top1"]
     found = {(row["images"], row["way"]) for row in main_rows}
-    assert found == {*itertools.product(("50", "all"), ("linear", "fine-tune")), ("0", "scratch")}
+    assert found == {*itertools.product(("50", "all"), ("linear", "fine-tune")), ("0", "scratch"), ("0", "linear")}
     assert {row["n"] for row in main_rows if row["way"] == "linear"} == {row["n"] for row in main_rows}
     assert all(float(row["low"]) <= float(row["value"]) <= float(row["high"]) for row in main_rows)
     page = (done / "page.md").read_text()
-    assert "7 cells: 7 done" in page and "SimCLR, linear, 40 labels: all pretraining images give more than 50" in page
+    assert "8 cells: 8 done" in page and "SimCLR, linear, 40 labels: all pretraining images give more than 50" in page
     assert (done / "quantity_category.png").stat().st_size > 5_000
+    assert "more pretraining images" in (done / "quantity_category.svg").read_text().lower()
 
 
 def test_a_finished_study_trains_nothing_again(
@@ -79,7 +80,7 @@ def test_a_changed_config_says_which_cells_are_still_valid(
     changed = tmp_path / "tiny.py"
     changed.write_text(TINY.replace("COUNT", "60"))
     main(["study", str(changed), "--work-dir", str(done), "--plan"])
-    assert "4 finished cells are still valid, 3 are of no use" in " ".join(capsys.readouterr().out.split())
+    assert "5 finished cells are still valid, 3 are of no use" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_killed_pretraining_resumes_to_the_same_weights(config: Path, done: Path, tmp_path: Path) -> None:
@@ -109,6 +110,9 @@ def test_all_packaged_studies_give_valid_recipes() -> None:
     ("change", "path"),
     [
         (("COUNT", "5000"), "count"),
+        (("COUNT", "12"), "train_dataloader.batch_size"),
+        (("labels=(40,)", "labels=(400,)"), "task.max_train"),
+        (('labelled=dict(_scenes, split="train")', "labelled=_unlabelled"), "train_dataloader.dataset"),
         (('dict(type="KNN", k=5)', 'dict(type="Granularity")'), "evaluators.knn"),
         (("ways=", "wayz="), "study.axes.0.wayz"),
         (("seeds=1", "seeds=0"), "study.seeds"),
@@ -116,7 +120,8 @@ def test_all_packaged_studies_give_valid_recipes() -> None:
     ],
 )
 def test_mistakes_are_found_before_anything_is_trained(tmp_path: Path, change: tuple[str, str], path: str) -> None:
-    text = TINY.replace("labels=(40,)", 'ways=("linear",), labels=(40,)')
+    text = TINY.replace("labels=(40,)", 'ways=("linear", "scratch"), labels=(40,)')
+    text = '_unlabelled = dict(type="Pooled", datasets=[dict(type="Scenes", size=16)])\n' + text
     file = tmp_path / "tiny.py"
     file.write_text(text.replace(*change).replace("COUNT", "50"))
     with pytest.raises(SelfsupError) as caught:
@@ -167,6 +172,17 @@ def test_the_words_follow_what_was_planted(tmp_path: Path) -> None:
     assert list(words.values()) == ["holds", "the opposite holds", "cannot tell", "not measured"]
     page = page_of(study, tmp_path, [verdict(claim("good", "bad"), cells), verdict(claim("good", "nobody"), cells)])
     assert "- good beats bad: **holds** (+19.7 points" in page and "## What is not measured yet" in page
+
+
+def test_what_all_seeds_have_in_common_is_done_once_and_read_for_each(tmp_path: Path) -> None:
+    def axis(seed: int) -> list[Cell]:
+        about = [("own", Planted(0.6 + seed / 100)), ("common", Planted(0.5))]
+        return [Cell(f"{name}/seed{seed}", work, factors={"x": name}, seed=seed) for name, work in about]
+
+    study = Study("common", [axis], range(3))
+    Runner(study, tmp_path, say=lambda line: None).run()
+    found = verdict(claim("own", "common"), of_axis(axis, study, tmp_path))
+    assert len(study.cells()) == 4 and (found.seeds, found.value) == (3, pytest.approx(0.11))
 
 
 def test_an_interval_joins_seeds_and_images(tmp_path: Path) -> None:
@@ -261,6 +277,25 @@ def test_a_study_of_images_without_labels_is_rejected(folder: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_study("studies/quick_scenes", data=next(folder.iterdir()))
     assert caught.value.problems[0].path == "--labels"
+
+
+def test_other_images_take_the_place_of_half_and_are_added(folder: Path) -> None:
+    section = on_own_images([{"type": "Advice", "base": "folder/cpu_small_images"}], folder, None)[0]
+    given = {key: value for key, value in section.items() if key != "type"}
+    others = {"type": "Scenes", "split": "test", "size": 32, "variants": 1}
+    images = len(DATASETS.build(section["images"]))
+    axis = Advice(**given, num_images=images, others=others, num_others=500, added=True)
+    trained = {
+        cell.name.split("/")[1]: DATASETS.build(cell.work.recipe["train_dataloader"]["dataset"])
+        for cell in axis(0)
+        for cell in cell.needs.values()
+        if isinstance(cell.work, Pretrain)
+    }
+    assert len(trained["half others"]) == len(trained["all images"]) == images
+    assert [len(each) for each in trained["half others"].datasets] == [images - images // 2, images // 2]
+    assert len(trained["others added"]) == images + len(DATASETS.build(others))
+    asked = [question.asks for question in axis.questions()]
+    assert "Would other images help?" in asked and "Does it matter which images are pretrained on?" in asked
 
 
 def test_advice_says_what_was_planted_and_that_it_cannot_tell(folder: Path, tmp_path: Path) -> None:

@@ -58,3 +58,30 @@ temperatures_reported = [
     dict(x="100", series="no", value=0.570),
 ]
 source = "Chen et al. 2020, arXiv:2002.05709, ResNet-50, ImageNet, 100 epochs, quoted from memory"
+
+norms = {
+    "BN": {"model.backbone.norm": "bn", "model.backbone.weight_standardization": False},
+    "BN + WS": {"model.backbone.norm": "bn", "model.backbone.weight_standardization": True},
+    "GN": {"model.backbone.norm": "gn", "model.backbone.weight_standardization": False},
+    "GN + WS": {"model.backbone.norm": "gn", "model.backbone.weight_standardization": True},
+}
+
+
+def norms_expected(few: str, many: str) -> list[dict]:
+    """What BiT says of normalization, for the fewest and the most images of a batch."""
+    return [
+        dict(
+            words=f"batches of {batch}: GN + WS beats {other}",
+            ahead=dict(norm="GN + WS", batch=batch),
+            behind=dict(norm=other, batch=batch),
+        )
+        for batch in (few, many)
+        for other in ("BN", "BN + WS", "GN")
+    ] + [
+        dict(
+            words=f"{norm}: batches of {many} beat {few}",
+            ahead=dict(norm=norm, batch=many),
+            behind=dict(norm=norm, batch=few),
+        )
+        for norm in norms
+    ]

@@ -11,7 +11,7 @@ task = dict(
 )
 evaluators = dict(linear=dict(type="LinearProbe"), knn=dict(type="KNN", k=20, temperature=0.07))
 
-short = {"train_cfg.max_steps": 240, "param_scheduler.warmup_steps": 24}
+short = {"train_dataloader.batch_size": 64, "train_cfg.max_steps": 240, "param_scheduler.warmup_steps": 24}
 simclr = dict(config="simclr/simclr_scenes", options=short)
 moco = dict(config="moco/moco_v2_scenes", options=short)
 byol = dict(config="byol/byol_scenes", options=short)

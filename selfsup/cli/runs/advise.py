@@ -12,14 +12,19 @@ ADVICE, SETTINGS = "advice.md", "advice.json"
 OFF_THE_SHELF = "timm:resnet18"
 STEPS = (50, 2000)
 """The fewest and the most of a training."""
-_UNITS = 8
+_UNITS = 10
 """Trainings of that many steps that a seed takes, with its evaluations."""
+_DRAWINGS = {"type": "Scenes", "split": "train", "background": "photo"}
+"""What stands in for images of another kind: emoji on photographs, which come with the toolkit."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("data", metavar="FOLDER", help="labelled images: a folder of classes or a list")
     parser.add_argument("--labels", choices=("folder", "column"), help="where labels are (default: found by itself)")
+    parser.add_argument(
+        "--others", metavar="PATH", help="images of another source: would they help? (default: the toolkit's drawings)"
+    )
     parser.add_argument("--budget", default="1h", metavar="TIME", help="of all of it (default: 1h)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default: 3)")
     parser.add_argument("--work-dir", type=Path, metavar="DIR", help="default: work_dirs/advice_<name of FOLDER>")
@@ -45,6 +50,7 @@ def run(chosen: argparse.Namespace) -> int:
     section = on_own_images([{"type": "Advice", "base": "folder/cpu_small_images"}], root, chosen.labels)[0]
     section.pop("type")
     section["num_images"] = len(DATASETS.build(section["images"]))
+    section |= _others(chosen.others, section)
     settings = work_dir / SETTINGS
     if settings.is_file():  # the same cells as before, whatever the budget is now
         section |= json.loads(settings.read_text(encoding="utf-8"))
@@ -63,6 +69,20 @@ def run(chosen: argparse.Namespace) -> int:
         (work_dir / ADVICE).write_text(page, encoding="utf-8")
         print(f"\n{page}\nwritten to {work_dir / ADVICE}")
     return code
+
+
+def _others(path: str | None, section: dict) -> dict:
+    """The arguments of the axis that say which other images are tried."""
+    from selfsup.registry import DATASETS
+    from selfsup.studies.recipes import recipe_of
+
+    if path is None:
+        size = recipe_of(section["base"])["train_dataloader"]["views"].get("size", 224)
+        others: dict = {**_DRAWINGS, "size": size}
+        return {"others": others, "others_name": "drawings of emoji", "num_others": len(DATASETS.build(others))}
+    root = Path(path).expanduser().absolute()
+    others = {"type": "ImageList", "root": str(root)}
+    return {"others": others, "others_name": root.stem, "num_others": len(DATASETS.build(others)), "added": True}
 
 
 def _steps(section: dict, budget: float, seeds: int) -> int:

@@ -16,6 +16,8 @@ from selfsup.studies.works import Weights, task_of
 
 MATTERS = 0.02
 """A gain whose interval lies below two points is called none."""
+BARELY = 0.05
+"""Labels that lift a classifier less than this above guessing are doubtful."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,14 @@ class Question:
         claim: whose sentence says what was compared.
         yes: the answer where it holds.
         no: the answer where the gain is none, or a loss.
+        matters: the gain that the interval must stay below for that answer.
     """
 
     asks: str
     claim: Claim
     yes: str
     no: str
+    matters: float = MATTERS
 
     def answer(self, found: Verdict) -> str:
         """In Markdown, with the interval."""
@@ -55,7 +59,7 @@ class Question:
             return f"**{self.asks}** Not measured yet."
         if found.word == "holds":
             said = self.yes
-        elif found.high is not None and found.high < MATTERS:
+        elif found.high is not None and found.high < self.matters:
             said = self.no
         else:
             said = "Cannot tell from these images and runs."
@@ -74,6 +78,10 @@ class Advice(Axis):
         num_classes: C.
         steps: of each training.
         off_the_shelf: weights to compare with, such as ``timm:resnet18``.
+        others: images of another source, without labels; half of the own ones are replaced by as many of them.
+        others_name: what they are called.
+        num_others: how many they are.
+        added: whether it is also tried what all of them bring when they are added.
     """
 
     base: Base
@@ -82,6 +90,10 @@ class Advice(Axis):
     num_classes: int
     steps: int = 300
     off_the_shelf: Sequence[str] = field(default_factory=tuple)
+    others: Mapping[str, Any] | None = None
+    others_name: str = "other images"
+    num_others: int = 0
+    added: bool = False
 
     @property
     def label_counts(self) -> dict[str, int]:
@@ -124,6 +136,13 @@ class Advice(Axis):
             yield self.train(f"scratch/{labels} labels", classifier, about, weights=None, seed=seed)
         yield linear("coarse", pretrain("coarse", _coarse(self.images)), task=self._coarse_task())
         yield linear("twice as long", pretrain("twice as long", self.images, factor=2))
+        if self.others is not None:
+            foreign = min(self.num_others, self.num_images // 2)
+            mixed = [images_of(self.images, self.num_images - foreign), images_of(self.others, foreign)]
+            yield linear("half others", pretrain("half others", {"type": "Pooled", "datasets": mixed}))
+            if self.added:
+                every = {"type": "Pooled", "datasets": [dict(self.images), dict(self.others)]}
+                yield linear("others added", pretrain("others added", every))
         for spec in self.off_the_shelf:
             yield linear(spec, Cell(f"weights/{spec}", Weights(spec)))
 
@@ -144,7 +163,8 @@ class Advice(Axis):
                     "chance/top1",
                 ),
                 "Yes.",
-                "No: the labels cannot be told from the images; look at them before anything else.",
+                "No, or barely: look at the labels before anything else.",
+                BARELY,
             ),
             Question(
                 "Would more images help?",
@@ -167,6 +187,32 @@ class Advice(Axis):
                 "Hardly: twice as many steps gained nothing.",
             ),
         ]
+        if self.others is not None:
+            asked.append(
+                Question(
+                    "Does it matter which images are pretrained on?",
+                    self._ahead(
+                        f"these images beat as many of which half are {self.others_name}",
+                        whole,
+                        whole | {"what": "half others"},
+                    ),
+                    "Yes: more images should be of the same kind.",
+                    "Hardly: with half of them replaced it works as well, so images of another kind do no harm.",
+                )
+            )
+            if self.added:
+                asked.append(
+                    Question(
+                        "Would other images help?",
+                        self._ahead(
+                            f"these images with {self.others_name} added beat these alone",
+                            whole | {"what": "others added"},
+                            whole,
+                        ),
+                        "Yes: they gained.",
+                        "Hardly: they gained nothing.",
+                    )
+                )
         if "50 %" in self.label_counts:
             asked.append(
                 Question(

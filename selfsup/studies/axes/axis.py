@@ -8,11 +8,21 @@ from selfsup.registry import Registry
 from selfsup.studies.cells import Cell
 from selfsup.studies.claims import Claim
 from selfsup.studies.recipes import Base, images_of, recipe_of
-from selfsup.studies.works import CLASSIFIER, Evaluate, Pretrain, Train
+from selfsup.studies.works import CLASSIFIER, Evaluate, Pretrain, Train, Untrained
 
 AXES = Registry("axis of studies", methods=("claims",), locations=("selfsup.studies",))
 
 LINEAR: Mapping[str, Any] = {"linear": {"type": "LinearProbe"}}
+
+
+def shown(count: float | None) -> str:
+    """A number of images, or a share of them."""
+    return "all" if count is None or count == 1.0 else f"{count:g}" if count < 1 else f"{int(count):,}"
+
+
+def by_size(count: float) -> float:
+    """What to sort by: shares below whole numbers, all of them last."""
+    return float("inf") if isinstance(count, float) and count == 1.0 else count
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,12 @@ class Axis:
         """The same metric of a classifier that was trained as a whole."""
         return f"{CLASSIFIER}/{self.metric}"
 
+    def with_labels(self, labels: float | None) -> Mapping[str, Any]:
+        """The task with some of its training images: a number of them, a share as a fraction, or None for all."""
+        if isinstance(labels, int):
+            return {**self.task, "max_train": labels}
+        return self.task if labels in (None, 1.0) else {**self.task, "train": images_of(self.task["train"], labels)}
+
     def pretrain(
         self, name: str, base: Base, *changes: Mapping[str, Any], images: Any, count: float | None = None, seed: int
     ) -> Cell:
@@ -110,6 +126,20 @@ class Axis:
         """A cell of evaluation: on the axis's task, with its evaluators, unless others are given."""
         work = Evaluate(task or self.task, evaluators or self.evaluators, task_name or self.task_name, scaling)
         return Cell(f"evaluate/{name}/seed{seed}", work, weights, factors, seed)
+
+    def untrained(
+        self,
+        name: str,
+        base: Base,
+        factors: Mapping[str, Any],
+        *,
+        images: Any,
+        seed: int,
+        task: Mapping[str, Any] | None = None,
+    ) -> Cell:
+        """A cell of the same evaluation with the network of a recipe as it is at first."""
+        work = Untrained(recipe_of(base, images=images, seed=seed), task or self.task, self.evaluators, self.task_name)
+        return Cell(f"untrained/{name}/seed{seed}", work, factors=factors, seed=seed)
 
     def train(
         self, name: str, recipe: Mapping[str, Any], factors: Mapping[str, Any], *, weights: Cell | None, seed: int

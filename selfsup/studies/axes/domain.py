@@ -24,6 +24,8 @@ class Domain(Axis):
         pooled: which sources are pooled, each giving an equal part of ``count``.
         supervised: a recipe with labels, whose features are fused with self-supervised ones; None for none.
         fused: pairs of domains whose self-supervised representations are fused, the task's own first.
+        compared: pairs of sources of which the first is expected to be ahead on every task, such as curated images
+            and uncurated ones.
 
     Source: Cole et al. 2022, arXiv:2105.05837, section 4.2, tables 1 to 3.
     """
@@ -36,6 +38,7 @@ class Domain(Axis):
     pooled: Sequence[Sequence[str]] = ()
     supervised: Mapping[str, Base] = field(default_factory=dict)
     fused: Sequence[tuple[str, str]] = ()
+    compared: Sequence[tuple[str, str]] = ()
 
     def __call__(self, seed: int) -> Sequence[Cell]:
         """The matrix first."""
@@ -76,7 +79,15 @@ class Domain(Axis):
 
     def claims(self) -> Sequence[Claim]:
         """The diagonal is best; pooling does not beat in-domain images; fusing helps."""
-        found = []
+        found = [
+            ahead(
+                f"on {task}: pretraining on {first} images beats {other}",
+                {"source": first, "task": task},
+                {"source": other, "task": task},
+                self.score,
+            )
+            for task, (first, other) in itertools.product(self.tasks, self.compared)
+        ]
         for task in self.tasks:
             if task not in self.sources:
                 continue

@@ -1,19 +1,14 @@
-"""How many images, and how many labels: Cole et al. 2022, section 4.1; Goyal et al. 2021 for low shot by capacity."""
+"""How many images, and how many labels: Cole et al. 2022, section 4.1."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from selfsup.studies.axes.axis import AXES, Axis, Figure
+from selfsup.studies.axes.axis import AXES, Axis, Figure, by_size, shown
 from selfsup.studies.cells import Cell
 from selfsup.studies.claims import Claim, ahead
 from selfsup.studies.recipes import Base, classifier_of, images_of, recipe_of
-
-
-def shown(count: float | None) -> str:
-    """A number of images, or a share of them."""
-    return "all" if count is None or count == 1.0 else f"{count:g}" if count < 1 else f"{int(count):,}"
 
 
 @AXES.register_module()
@@ -49,7 +44,7 @@ class Quantity(Axis):
         return list(self._cells(seed))
 
     def _cells(self, seed: int) -> Iterator[Cell]:
-        order = sorted(self.counts, key=_size)
+        order = sorted(self.counts, key=by_size)
         for count in dict.fromkeys([order[-1], order[0], *order]):
             for (method, base), labels in itertools.product(self.methods.items(), self.labels):
                 about = {"method": method, "images": shown(count), "labels": shown(labels)}
@@ -57,10 +52,13 @@ class Quantity(Axis):
                 name = f"{where}/{shown(labels)} labels"
                 weights = self.pretrain(where, base, images=self.images, count=count, seed=seed)
                 if "linear" in self.ways:
-                    task = self.task if labels is None else {**self.task, "max_train": labels}
+                    task = self.with_labels(labels)
                     yield self.evaluate(
                         f"{name}/linear", {method: weights}, about | {"way": "linear"}, task=task, seed=seed
                     )
+                    factors = about | {"images": "0", "way": "linear"}
+                    words = f"{self.task_name}/{method}/{shown(labels)} labels"
+                    yield self.untrained(words, base, factors, images=self.images, task=task, seed=seed)
                 if "fine-tune" in self.ways:
                     recipe = self._classifier(base, labels, seed)
                     yield self.train(
@@ -84,7 +82,7 @@ class Quantity(Axis):
     def claims(self) -> Sequence[Claim]:
         """More images help, with diminishing returns; pretraining beats training from scratch."""
         found = []
-        order = sorted(self.counts, key=_size)
+        order = sorted(self.counts, key=by_size)
         most = shown(order[-1])
         for method, labels in itertools.product(self.methods, map(shown, self.labels)):
             about = {"method": method, "labels": labels}
@@ -108,6 +106,12 @@ class Quantity(Axis):
                         f"going from {middle} to {most} (diminishing returns)"
                     )
                     found.append(Claim(words, terms, score))
+                if way == "linear":
+                    here = about | {"way": way}
+                    words = (
+                        f"{method}, linear, {labels} labels: pretraining on {most} images beats the untrained network"
+                    )
+                    found.append(ahead(words, here | {"images": most}, here | {"images": "0"}, score))
                 if "scratch" in self.ways:
                     words = (
                         f"{method}, {way}, {labels} labels: pretraining on {most} images beats training from scratch"
@@ -126,7 +130,7 @@ class Quantity(Axis):
             "images",
             ("method", "way", "labels"),
             scores,
-            order=("0", *map(shown, sorted(self.counts, key=_size))),
+            order=("0", *map(shown, sorted(self.counts, key=by_size))),
             published=self.published,
             source=self.source,
         )
@@ -140,8 +144,3 @@ class Quantity(Axis):
             order=tuple(map(shown, sorted(self.labels, key=lambda count: count or float("inf")))),
         )
         return (images, labels) if len(self.labels) > 1 else (images,)
-
-
-def _size(count: float) -> float:
-    """Shares below whole numbers, all of them last."""
-    return float("inf") if isinstance(count, float) and count == 1.0 else count
