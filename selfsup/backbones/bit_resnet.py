@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from selfsup.backbones.base import NUM_STAGES, check_stages
 from selfsup.backbones.checkpointing import run_blocks
 from selfsup.errors import ConfigError, nearest, require
+from selfsup.layers.drop_path import DropPath, set_drop_path
 from selfsup.layers.he_conv import HeConv2d
 from selfsup.layers.std_conv import StdConv2d
 from selfsup.registry import BACKBONES
@@ -52,6 +53,7 @@ class PreActivationBottleneck(nn.Module):
         self.conv2 = _conv(channels, channels, 3, stride=stride, padding=1, eps=eps)
         self.norm3 = _norm(channels, num_groups)
         self.conv3 = _conv(channels, out_channels, 1, eps=eps)
+        self.drop_path = DropPath()
         reshaped = stride != 1 or in_channels != out_channels
         self.downsample = _conv(in_channels, out_channels, 1, stride=stride, eps=eps) if reshaped else None
 
@@ -62,7 +64,7 @@ class PreActivationBottleneck(nn.Module):
         residual = self.conv1(activated)
         residual = self.conv2(F.relu(self.norm2(residual), inplace=True))
         residual = self.conv3(F.relu(self.norm3(residual), inplace=True))
-        return residual + shortcut
+        return self.drop_path(residual) + shortcut
 
 
 @BACKBONES.register_module()
@@ -82,6 +84,8 @@ class BiTResNet(nn.Module):
         eps: added to the variance by weight standardization, > 0; timm's BiT models have 1e-8.
         norm: ``'gn'`` or ``'bn'``, in the place of every group norm.
         weight_standardization: False for convolutions as they are.
+        drop_path: share of the images whose residual branch is left out in the last block, falling to 0 in the first;
+            in training alone.
         checkpoint_stages: stages, from 1, whose activations are computed again in the backward pass.
 
     Raises:
@@ -102,6 +106,7 @@ class BiTResNet(nn.Module):
         eps: float = 1e-10,
         norm: Literal["gn", "bn"] = "gn",
         weight_standardization: bool = True,
+        drop_path: float = 0.0,
         checkpoint_stages: Collection[int] = (),
     ) -> None:
         super().__init__()
@@ -136,6 +141,7 @@ class BiTResNet(nn.Module):
                 in_channels = channels * EXPANSION
             self.add_module(f"layer{number}", stage)
             channels *= 2
+        set_drop_path([module for module in self.modules() if isinstance(module, PreActivationBottleneck)], drop_path)
         self.norm = _norm(in_channels, groups)
         self.weight_standardization = weight_standardization
         self.out_dim = in_channels

@@ -14,6 +14,7 @@ from selfsup.backbones.checkpointing import run_blocks
 from selfsup.backbones.regnet_params import RegNetParams, Stages, fit_groups
 from selfsup.backbones.regnet_variants import VARIANTS
 from selfsup.errors import ConfigError, nearest
+from selfsup.layers.drop_path import DropPath, set_drop_path
 from selfsup.layers.he_conv import HeConv2d
 from selfsup.layers.squeeze_excite import SqueezeExcite
 from selfsup.registry import BACKBONES
@@ -64,13 +65,14 @@ class YBlock(nn.Module):
         self.conv2 = ConvBN(channels, channels, kernel=3, stride=stride, groups=channels // group_width)
         self.se = nn.Identity() if se_ratio is None else SqueezeExcite(channels, round(se_ratio * in_channels))
         self.conv3 = ConvBN(channels, channels, relu=False)
+        self.drop_path = DropPath()
         reshaped = stride != 1 or in_channels != channels
         self.downsample = ConvBN(in_channels, channels, stride=stride, relu=False) if reshaped else nn.Identity()
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps of shape (B, in_channels, H, W) to (B, channels, H / stride, W / stride)."""
         residual = self.conv3(self.se(self.conv2(self.conv1(maps))))
-        return F.relu(residual + self.downsample(maps), inplace=True)
+        return F.relu(self.drop_path(residual) + self.downsample(maps), inplace=True)
 
 
 @BACKBONES.register_module()
@@ -88,6 +90,8 @@ class RegNet(nn.Module):
         group_width: channels per group of the 3x3 convolutions.
         stem_width: channels after the stem.
         se_ratio: width inside squeeze-and-excitation over the width of the block's input; None leaves it out (RegNetX).
+        drop_path: share of the images whose residual branch is left out in the last block, falling to 0 in the first;
+            in training alone.
         checkpoint_stages: stages, from 1, whose activations are computed again in the backward pass.
 
     Raises:
@@ -111,6 +115,7 @@ class RegNet(nn.Module):
         group_width: int | None = None,
         stem_width: int = 32,
         se_ratio: float | None = 0.25,
+        drop_path: float = 0.0,
         checkpoint_stages: Collection[int] = (),
     ) -> None:
         super().__init__()
@@ -131,6 +136,7 @@ class RegNet(nn.Module):
                 )
                 in_channels = channels
             self.add_module(f"s{number}", stage)
+        set_drop_path([module for module in self.modules() if isinstance(module, YBlock)], drop_path)
 
     def forward(self, images: Tensor) -> Tensor:
         """Pooled features, shape (B, out_dim), of images of shape (B, 3, H, W)."""

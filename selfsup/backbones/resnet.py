@@ -10,6 +10,7 @@ from selfsup.backbones.base import NUM_STAGES, check_stages
 from selfsup.backbones.checkpointing import run_blocks
 from selfsup.backbones.resnet_blocks import BasicBlock, Bottleneck, SelectiveKernelBottleneck
 from selfsup.errors import ConfigError, nearest
+from selfsup.layers.drop_path import set_drop_path
 from selfsup.layers.he_conv import HeConv2d
 from selfsup.registry import BACKBONES
 
@@ -40,6 +41,8 @@ class ResNet(nn.Module):
         selective_kernels: the networks of SimCLR v2 called +SK: every 3x3 of the bottlenecks becomes a mixture of two,
             the 7x7 of the stem three 3x3, and shortcuts that change shape pool before they convolve. Depths from 50.
         zero_init_residual: start the last batch norm of each block at zero, so that blocks begin as identities.
+        drop_path: share of the images whose residual branch is left out in the last block, falling to 0 in the first;
+            in training alone.
         checkpoint_stages: stages, from 1, whose activations are computed again in the backward pass.
 
     Raises:
@@ -61,6 +64,7 @@ class ResNet(nn.Module):
         stem: Literal["imagenet", "cifar"] = "imagenet",
         selective_kernels: bool = False,
         zero_init_residual: bool = False,
+        drop_path: float = 0.0,
         checkpoint_stages: Collection[int] = (),
     ) -> None:
         super().__init__()
@@ -94,10 +98,11 @@ class ResNet(nn.Module):
             self.add_module(f"layer{number}", stage)
             channels *= 2
         self.out_dim = in_channels
+        every = [module for module in self.modules() if isinstance(module, block_class)]
+        set_drop_path(every, drop_path)
         if zero_init_residual:
-            for block in self.modules():
-                if isinstance(block, block_class):
-                    nn.init.zeros_(block.last_bn.weight)
+            for block in every:
+                nn.init.zeros_(block.last_bn.weight)
 
     def forward(self, images: Tensor) -> Tensor:
         """Pooled features, shape (B, out_dim), of images of shape (B, 3, H, W)."""

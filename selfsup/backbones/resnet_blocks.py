@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from selfsup.layers.drop_path import DropPath
 from selfsup.layers.he_conv import HeConv2d
 from selfsup.layers.selective_kernel import SelectiveKernelConv2d
 
@@ -18,6 +19,7 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = HeConv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
+        self.drop_path = DropPath()
         self.downsample = _shortcut(in_channels, channels, stride)
 
     @property
@@ -29,6 +31,7 @@ class BasicBlock(nn.Module):
         """Maps of shape (B, in_channels, H, W) to (B, channels, H / stride, W / stride)."""
         residual = F.relu(self.bn1(self.conv1(maps)), inplace=True)
         residual = self.bn2(self.conv2(residual))
+        residual = self.drop_path(residual)
         return F.relu(residual + (maps if self.downsample is None else self.downsample(maps)), inplace=True)
 
 
@@ -46,6 +49,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = HeConv2d(channels, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
+        self.drop_path = DropPath()
         self.downsample = _shortcut(in_channels, out_channels, stride)
 
     @property
@@ -58,6 +62,7 @@ class Bottleneck(nn.Module):
         residual = F.relu(self.bn1(self.conv1(maps)), inplace=True)
         residual = F.relu(self.bn2(self.conv2(residual)), inplace=True)
         residual = self.bn3(self.conv3(residual))
+        residual = self.drop_path(residual)
         return F.relu(residual + (maps if self.downsample is None else self.downsample(maps)), inplace=True)
 
 
@@ -77,6 +82,7 @@ class SelectiveKernelBottleneck(nn.Module):
         self.conv2 = SelectiveKernelConv2d(channels, channels, stride=stride)
         self.conv3 = HeConv2d(channels, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
+        self.drop_path = DropPath()
         self.downsample = _pooled_shortcut(in_channels, out_channels, stride)
 
     @property
@@ -88,6 +94,7 @@ class SelectiveKernelBottleneck(nn.Module):
         """Maps of shape (B, in_channels, H, W) to (B, 4 * channels, H / stride, W / stride)."""
         residual = F.relu(self.bn1(self.conv1(maps)), inplace=True)
         residual = self.bn3(self.conv3(self.conv2(residual)))
+        residual = self.drop_path(residual)
         return F.relu(residual + (maps if self.downsample is None else self.downsample(maps)), inplace=True)
 
 

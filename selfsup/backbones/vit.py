@@ -13,6 +13,7 @@ from selfsup.backbones.checkpointing import run_blocks
 from selfsup.backbones.pyramid import simple_pyramid
 from selfsup.backbones.vit_positions import resample_positions, sincos_positions
 from selfsup.errors import ConfigError, nearest
+from selfsup.layers.drop_path import DropPath, set_drop_path
 from selfsup.registry import BACKBONES
 
 MLP_RATIO = 4  # Dosovitskiy et al. 2021, arXiv:2010.11929, table 1
@@ -78,11 +79,12 @@ class TransformerBlock(nn.Module):
         self.attn = Attention(embed_dim, num_heads)
         self.norm2 = nn.LayerNorm(embed_dim, eps=NORM_EPS)
         self.mlp = FeedForward(embed_dim)
+        self.drop_path = DropPath()
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens of shape (B, T, embed_dim) to the same shape."""
-        tokens = tokens + self.attn(self.norm1(tokens))
-        return tokens + self.mlp(self.norm2(tokens))
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens)))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
 
 @BACKBONES.register_module()
@@ -105,6 +107,8 @@ class ViT(nn.Module):
         pool: what stands for the image after the final layer norm: the class token, or the mean of the patches.
         position: ``'sincos'`` for fixed waves along both axes, ``'learned'`` for trained vectors.
         frozen_patch_projection: keep the projection of the patches as it was drawn, which keeps MoCo v3 stable.
+        drop_path: share of the images whose residual branch is left out in the last block, falling to 0 in the first;
+            in training alone.
         checkpoint_stages: quarters of the blocks, from 1, whose activations are computed again in the backward pass.
 
     Raises:
@@ -128,6 +132,7 @@ class ViT(nn.Module):
         pool: Literal["token", "mean"] = "token",
         position: Literal["sincos", "learned"] = "sincos",
         frozen_patch_projection: bool = False,
+        drop_path: float = 0.0,
         checkpoint_stages: Collection[int] = (),
     ) -> None:
         super().__init__()
@@ -154,6 +159,7 @@ class ViT(nn.Module):
         )
         self.pos_embed = nn.Parameter(positions, requires_grad=position == "learned")
         self.blocks = nn.Sequential(*[TransformerBlock(embed_dim, num_heads) for _ in range(depth)])
+        set_drop_path(list(self.blocks), drop_path)
         self.norm = nn.LayerNorm(embed_dim, eps=NORM_EPS)
         self._initialize()
         self.patch_embed.proj.requires_grad_(not frozen_patch_projection)

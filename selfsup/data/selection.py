@@ -109,6 +109,11 @@ class Subset:
         return file and (lambda index: file(int(self.indices[index])))
 
     @property
+    def decoding(self) -> Any:
+        """Of the whole source; None where it does not say."""
+        return getattr(self.dataset, "decoding", None)
+
+    @property
     def shard_starts(self) -> np.ndarray | None:
         """Where the shards of the whole source begin among the chosen images; None unless all but some are chosen."""
         starts = getattr(self.dataset, "shard_starts", None)

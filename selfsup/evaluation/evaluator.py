@@ -1,7 +1,7 @@
 """What an evaluator is: an algorithm alone, representation and task in, scores with intervals out."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,7 +14,7 @@ from selfsup.evaluation.extraction.features import Features
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Predictions, Result, Score, classification_scores
 from selfsup.evaluation.task import Task
-from selfsup.ops.dist import from_main
+from selfsup.ops.dist import from_main, in_shares, world_size
 
 
 @runtime_checkable
@@ -60,6 +60,7 @@ class Probe:
 
     protocol = ""
     needs = frozenset({"labels", "train"})
+    shared = False  # whether learning costs nothing, so that every process does it and answers its share of the images
 
     def fit(self, train: Features, val: Features | None) -> Predictor:
         """Learn; called in the main process alone.
@@ -79,8 +80,23 @@ class Probe:
 
         return representation.remember(("predictor", id(self), id(parts.train)), (self, parts.train), learned)
 
+    def answers(self, representation: Representation, task: Task, tests: Sequence[Features]) -> list[Tensor | None]:
+        """What all processes together predict for test images; None where the main process does it alone.
+
+        Every process calls this; the others than the main one are told nothing.
+        """
+        if not self.shared or world_size() == 1:
+            return [None] * len(tests)
+        predictor = self.predictor(representation, task)
+
+        def answer(test: Features) -> Tensor | None:
+            parts = in_shares(lambda share: predictor(test.features[share]), len(test))
+            return None if parts is None else torch.cat(parts)
+
+        return [answer(test) for test in tests]
+
     def evaluate(self, representation: Representation, task: Task) -> Result:
-        """Scores on the task's test images; the main process learns and predicts, the others wait for it.
+        """Scores on the task's test images; unless ``shared`` the others wait for the main process.
 
         Raises:
             DataError: if the training images have no labels, or one class.
@@ -90,20 +106,20 @@ class Probe:
             if part is not None:
                 representation.features(part)  # every process takes its share of the images
         test = representation.features(task.parts.test)
+        (answer,) = self.answers(representation, task, [test])
         predictions: list[Predictions] = []  # stay in the main process
 
         def found() -> Result:
-            result = self._result(representation, task, test)
+            result = self._result(representation, task, test, answer)
             predictions.append(result.predictions)  # type: ignore[arg-type]
             return dataclasses.replace(result, predictions=None)
 
         result = from_main(found)
         return dataclasses.replace(result, predictions=predictions[0]) if predictions else result
 
-    def _result(self, representation: Representation, task: Task, test: Features) -> Result:
+    def _result(self, representation: Representation, task: Task, test: Features, answer: Tensor | None) -> Result:
         predictor = self.predictor(representation, task)
-        found = predictor(test.features)
-        predictions = predictions_of(found, test)
+        predictions = predictions_of(predictor(test.features) if answer is None else answer, test)
         notes = predictor.notes
         if task.parts.missing:
             missing = task.parts.missing

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation.extraction.features import Features
+from selfsup.evaluation.extraction.fingerprint import fingerprint
 from selfsup.evaluation.representation import Representation
-from selfsup.evaluation.rows import fingerprint
 
 
 class Fusion(Representation):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from selfsup.data.duplicates import Signatures, find_copies, signatures
-from selfsup.evaluation.rows import fingerprint
+from selfsup.evaluation.extraction.fingerprint import fingerprint
 from selfsup.evaluation.scores import Predictions, Score, classification_scores
 from selfsup.evaluation.task import Task
 

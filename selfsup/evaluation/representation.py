@@ -16,6 +16,7 @@ from selfsup.data.input_contract import InputContract
 from selfsup.errors import ConfigError
 from selfsup.evaluation.extraction.feature_files import FeatureFile
 from selfsup.evaluation.extraction.features import Features, device_of, extract, first_images, logger
+from selfsup.evaluation.extraction.fingerprint import fingerprint as source_fingerprint
 from selfsup.evaluation.extraction.inference import Inference, frozen, prepared
 from selfsup.methods.base import LAYERS, Method
 from selfsup.ops.dist import broadcast_object, is_main
@@ -231,8 +232,6 @@ class Representation:
         return FeatureFile(self.cache, {**about, "precision": self.precision}, count=count)
 
     def _source_digest(self, source: Any) -> str:
-        from selfsup.evaluation.rows import fingerprint as source_fingerprint  # rows builds on this module
-
         def digest() -> str:
             return broadcast_object(source_fingerprint(source) if is_main() else None)
 

@@ -12,16 +12,12 @@ import numpy as np
 import torch
 
 import selfsup
-from selfsup.data import LabelSets
-from selfsup.errors import DecodeError
+from selfsup.evaluation.extraction.fingerprint import common_folder
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Predictions, Result, Score
 from selfsup.evaluation.task import Task
 from selfsup.ops.files import settle, unrecorded
 from selfsup.ops.locks import held
-
-SAMPLED = 200
-"""Images of a part whose content is part of its fingerprint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,47 +134,11 @@ def described(task: Task) -> dict[str, Any]:
     return {
         "name": task.name,
         "metric": task.metric,
-        "fingerprint": {name: fingerprint(part) for name, part in parts.items() if part is not None},
+        "fingerprint": task.fingerprints,
         "images": {name: len(part) for name, part in parts.items() if part is not None},
         "classes": None if task.parts.test.classes is None else len(task.parts.test.classes),
         "missing_classes": list(task.parts.missing),
     }
-
-
-def fingerprint(source: Any) -> str:
-    """A digest of a source's images: names, labels by class name, sizes of files, content of a few hundred.
-
-    Args:
-        source: see :class:`~selfsup.data.ImageSource`; names that are paths count from their common folder on.
-    """
-    names = [source.name(index) for index in range(len(source))]
-    start = _common_folder(names)
-    digest = hashlib.blake2b(digest_size=16)
-    labels = getattr(source, "labels", None)
-    classes = getattr(source, "classes", None)
-    for index, name in enumerate(names):
-        label: Any = None
-        if labels is not None:
-            label = labels.row(index) if isinstance(labels, LabelSets) else int(labels[index])
-        if isinstance(label, np.ndarray):
-            there = np.flatnonzero(label).tolist()
-            shown: Any = [(classes[number] if classes is not None else number, int(label[number])) for number in there]
-        else:
-            shown = classes[label] if classes is not None and label is not None and label >= 0 else label
-        digest.update(f"{name[start:]}\t{shown}\n".encode("utf-8", "backslashreplace"))
-    if getattr(source, "targets", None) is not None and getattr(source, "digest", None) is not None:
-        digest.update(source.digest.encode())  # boxes and masks
-    path = getattr(source, "file", None)
-    for index in np.linspace(0, len(names) - 1, min(SAMPLED, len(names))).astype(int).tolist():
-        file = path(index) if callable(path) else None
-        if file is not None and Path(file).is_file():
-            digest.update(Path(file).read_bytes())
-            continue
-        try:
-            digest.update(source.image(index).tobytes())
-        except DecodeError:
-            digest.update(b"cannot be decoded")
-    return digest.hexdigest()
 
 
 def append_row(path: Path, row: Row) -> None:
@@ -225,7 +185,7 @@ def write_predictions(rows: Path, row: Row, predictions: Predictions, source: An
     names = predictions.names
     if source is not None:
         every = [source.name(index) for index in range(len(source))]
-        start = _common_folder(every)
+        start = common_folder(every)
         names = [every[index][start:] for index in predictions.index.tolist()]
     assert names is not None
     top = np.full((len(names), 5), -1, np.int64)
@@ -275,15 +235,6 @@ def read_predictions(rows: Path, row: Row) -> Predictions | None:
 
 def _digest(*values: Any) -> str:
     return hashlib.blake2b(json.dumps(values, default=_plain).encode(), digest_size=16).hexdigest()
-
-
-def _common_folder(names: list[str]) -> int:
-    """How many characters of names that are paths lead to the folder all of them lie in."""
-    if not names:
-        return 0
-    first, last = min(names), max(names)
-    same = next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    return first.rfind("/", 0, same) + 1
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from selfsup.data import Hierarchy, LabelSets, Subset, join_classes, split
 from selfsup.errors import ConfigError, DataError
+from selfsup.evaluation.extraction.fingerprint import fingerprint
 from selfsup.registry import DATASETS, TASKS
 
 _CUT_SEED = 1  # of the part that is cut from train a second time, to choose in while val watches a training
@@ -114,6 +115,12 @@ class Task:
             known = set(classes_in(train.labels))
             missing = tuple(test.classes[label] for label in classes_in(test.labels) if label not in known)
         return Parts(train, val, test, missing)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """What tells the images of each part from others."""
+        there = {"train": self.parts.train, "val": self.parts.val, "test": self.parts.test}
+        return {name: fingerprint(part) for name, part in there.items() if part is not None}
 
     @cached_property
     def _cut(self) -> tuple[Any, Any]:

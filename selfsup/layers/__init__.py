@@ -1,5 +1,6 @@
 """Modules shared by backbones, necks and methods."""
 
+from selfsup.layers.drop_path import DropPath, set_drop_path
 from selfsup.layers.feature_queue import FeatureQueue
 from selfsup.layers.he_conv import HeConv2d
 from selfsup.layers.mlp import MLP
@@ -11,6 +12,7 @@ from selfsup.layers.sync_bn import SyncBatchNorm, convert_sync_bn
 
 __all__ = [
     "MLP",
+    "DropPath",
     "FeatureQueue",
     "HeConv2d",
     "RingBuffer",
@@ -19,4 +21,5 @@ __all__ = [
     "StdConv2d",
     "SyncBatchNorm",
     "convert_sync_bn",
+    "set_drop_path",
 ]

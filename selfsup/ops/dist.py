@@ -143,6 +143,12 @@ def local_device(device: str | None = None) -> torch.device:
     return torch.device("cuda", torch.cuda.current_device() if number is None else number)
 
 
+def described(device: torch.device) -> str:
+    """A device as a log names it, and how many processes each have one."""
+    name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+    return f"{device}{name}, {world_size()} process{'' if world_size() == 1 else 'es'}"
+
+
 def barrier() -> None:
     """Wait until every process is here."""
     if world_size() > 1:
@@ -248,6 +254,46 @@ def from_main(compute: Callable[[], _Result]) -> _Result:
         kind, message = fault
         raise (kind or RuntimeError)(f"process 0: {message}")
     return result
+
+
+def in_shares(compute: Callable[[slice], _Result], count: int) -> list[_Result] | None:
+    """What ``compute`` returns for each process's share of ``count`` things, in order, in process 0; None elsewhere.
+
+    Args:
+        compute: of a slice that is not empty.
+        count: of all things, which the processes share in contiguous parts.
+
+    Raises:
+        Exception: as :func:`raise_together`.
+    """
+    size = -(-count // world_size())
+    share = slice(min(rank() * size, count), min((rank() + 1) * size, count))
+    found, fault = None, None
+    try:
+        found = compute(share) if share.stop > share.start else None
+    except Exception as error:
+        fault = error
+    raise_together(fault)
+    every = gather_objects_on_main(found)
+    return None if every is None else [each for each in every if each is not None]
+
+
+def raise_together(fault: Exception | None) -> None:
+    """Raise an error of any process on all of them at once, so that none waits for what will not come.
+
+    Args:
+        fault: of this process; None if all went well.
+
+    Raises:
+        Exception: the own one; of another process an error of the user's as its own kind, any other as a RuntimeError.
+    """
+    kind = type(fault) if isinstance(fault, SelfsupError) else None
+    faults = gather_objects(None if fault is None else (kind, _told(fault)))
+    if fault is not None:
+        raise fault
+    for number, (other, words) in enumerate(each or (None, None) for each in faults):
+        if words is not None:
+            raise (other or RuntimeError)(f"process {number}: {words}")
 
 
 def _told(error: Exception) -> str:

@@ -9,7 +9,7 @@ from selfsup.errors import ConfigError, require
 from selfsup.registry import BACKBONES
 from selfsup.transfer.labelled import Labelled
 from selfsup.transfer.start import Start
-from selfsup.transfer.transfer import Transfer, batch_for, shown, stated
+from selfsup.transfer.transfer import Transfer, accumulated, batch_for, shown, stated
 
 SMALL = 64
 """Side in pixels up to which crops keep two fifths of an image or more: there are no parts to tell apart."""
@@ -23,6 +23,7 @@ class FineTune(Transfer):
         steps: optimizer updates; None for as many as ``epochs`` say.
         epochs: passes over the images.
         batch_size: at the most; half the images where there are fewer.
+        micro_batch: images at a time on each process, at the most, which are accumulated to the batch; None for all.
         optimizer: dict from OPTIMIZERS.
         scheduler: dict from PARAM_SCHEDULERS; None for a cosine after a warm-up of 5 % of the run.
         lr_decay: layer-wise rates: each stage's is this fraction of the rate of what follows it, the head's is whole;
@@ -53,6 +54,7 @@ class FineTune(Transfer):
         steps: int | None = None,
         epochs: int = 50,
         batch_size: int = 64,
+        micro_batch: int | None = None,
         optimizer: Mapping[str, Any] | None = None,
         scheduler: Mapping[str, Any] | None = None,
         lr_decay: float = 1.0,
@@ -76,10 +78,12 @@ class FineTune(Transfer):
         num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
+        require(micro_batch is None or micro_batch >= 1, "micro_batch", "must be >= 1", got=micro_batch)
         require(0 < lr_decay <= 1, "lr_decay", "must be in (0, 1]", got=lr_decay)
         self.steps = steps
         self.epochs = epochs
         self.batch_size = batch_size
+        self.micro_batch = micro_batch
         self.optimizer = optimizer or {"type": "AdamW", "lr": 1e-3, "weight_decay": 0.05}
         self.scheduler = scheduler
         self.lr_decay = lr_decay
@@ -107,6 +111,7 @@ class FineTune(Transfer):
         """See :class:`~selfsup.transfer.transfer.Transfer`."""
         images = len(data.source)
         batch = batch_for(images, self.batch_size)
+        micro, accumulate = accumulated(batch, self.micro_batch)
         steps = self.steps or max(1, self.epochs * (images // batch))
         contract = shown(start, self.size)
         if contract.size is None:
@@ -114,12 +119,16 @@ class FineTune(Transfer):
         config: dict[str, Any] = {
             "model": self.model(start, data),
             "train_dataloader": {
-                "batch_size": batch,
+                "batch_size": micro,
                 "dataset": data.train,
                 "views": self.views(contract.size, contract.interpolation or "bilinear"),
                 **({} if self.num_workers is None else {"num_workers": self.num_workers}),
             },
-            "optim_wrapper": {"precision": self.precision, "optimizer": dict(self.optimizer)},
+            "optim_wrapper": {
+                "precision": self.precision,
+                "optimizer": dict(self.optimizer),
+                **({} if accumulate == 1 else {"accumulative_counts": accumulate}),
+            },
             "param_scheduler": dict(self.scheduler or {"type": "WarmupCosine", "warmup_steps": max(1, steps // 20)}),
             "train_cfg": {"max_steps": steps},
             "sync_bn": "all" if self.batch_norm == "sync" else None,
@@ -161,7 +170,7 @@ class FineTune(Transfer):
         if not self.drop_path:
             return start.backbone
         if start.backbone["type"] != "Timm":
-            raise ConfigError.at("drop_path", "is known for networks of timm's", got=start.backbone["type"])
+            return {**start.backbone, "drop_path": self.drop_path}
         args = {**(start.backbone.get("model_args") or {}), "drop_path_rate": self.drop_path}
         return {**start.backbone, "model_args": args}
 

@@ -14,7 +14,7 @@ from selfsup.evaluation.representation import Classifier
 from selfsup.transfer.fine_tune import QUIET, FineTune
 from selfsup.transfer.labelled import Labelled
 from selfsup.transfer.start import Start
-from selfsup.transfer.transfer import Settled, Transfer, batch_for, shown, stated
+from selfsup.transfer.transfer import Settled, Transfer, accumulated, batch_for, shown, stated
 
 
 class LinearSGD(Transfer):
@@ -28,6 +28,7 @@ class LinearSGD(Transfer):
         epochs: passes over the images.
         steps: optimizer updates instead.
         batch_size: at the most; half the images where there are fewer.
+        micro_batch: images at a time on each process, at the most, which are accumulated to the batch; None for all.
         optimizer: dict from OPTIMIZERS.
         scheduler: dict from PARAM_SCHEDULERS; None for a cosine.
         rates: factors on the learning rate, a head for each.
@@ -50,6 +51,7 @@ class LinearSGD(Transfer):
         epochs: int = 100,
         steps: int | None = None,
         batch_size: int = 256,
+        micro_batch: int | None = None,
         optimizer: Mapping[str, Any] | None = None,
         scheduler: Mapping[str, Any] | None = None,
         rates: Sequence[float] = (0.1, 0.3, 1.0, 3.0),
@@ -63,10 +65,12 @@ class LinearSGD(Transfer):
         num_workers: int | None = None,
         seed: int = 0,
     ) -> None:
+        require(micro_batch is None or micro_batch >= 1, "micro_batch", "must be >= 1", got=micro_batch)
         require(rates, "rates", "must name at least one rate, got none")
         self.epochs = epochs
         self.steps = steps
         self.batch_size = batch_size
+        self.micro_batch = micro_batch
         self.optimizer = optimizer or {"type": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}
         self.scheduler = scheduler
         self.rates = tuple(rates)
@@ -84,6 +88,7 @@ class LinearSGD(Transfer):
         if contract.size is None:
             raise ConfigError.at("size", "the card does not say how large images are shown", expected="give size")
         batch = batch_for(images, self.batch_size)
+        micro, accumulate = accumulated(batch, self.micro_batch)
         copies, count = len(self.rates), len(self.rates) * len(self.layers)
         groups = [
             {"match": f"heads.{number}.*", "lr_scale": self.rates[number % copies]}
@@ -103,7 +108,7 @@ class LinearSGD(Transfer):
                 "preprocess": start.normalization,
             },
             "train_dataloader": {
-                "batch_size": batch,
+                "batch_size": micro,
                 "dataset": data.train,
                 "views": self._augmentation.views(contract.size, contract.interpolation or "bilinear"),
                 **({} if self.num_workers is None else {"num_workers": self.num_workers}),
@@ -112,6 +117,7 @@ class LinearSGD(Transfer):
                 "precision": self.precision,
                 "optimizer": dict(self.optimizer),
                 **({"param_groups": groups} if groups else {}),
+                **({} if accumulate == 1 else {"accumulative_counts": accumulate}),
             },
             "param_scheduler": dict(self.scheduler or {"type": "WarmupCosine"}),
             "train_cfg": {"max_steps": self.steps or max(1, self.epochs * (images // batch))},

@@ -1,11 +1,14 @@
 """Evaluators on two processes find what they find on one."""
 
+import time
 from typing import Any
 
 import pytest
+import torch
 
 from selfsup.data import Hierarchy
 from selfsup.evaluation import (
+    KNN,
     SVM,
     ClassSubset,
     Corruptions,
@@ -16,12 +19,14 @@ from selfsup.evaluation import (
     Retrieval,
     Task,
 )
+from selfsup.evaluation.protocols.knn import Neighbors
+from selfsup.ops.dist import rank
 from tests.dist.two_processes import run_in_processes
 from tests.evaluation.pictures import SMALL, Blobs
 
 pytestmark = pytest.mark.dist
 
-KNN = {"type": "KNN", "k": 5}
+NEAREST = {"type": "KNN", "k": 5}
 
 
 def found() -> dict[str, dict[str, Any]]:
@@ -32,9 +37,10 @@ def found() -> dict[str, dict[str, Any]]:
         "svm": SVM((0.1, 1.0)),
         "few": SVM((0.1, 1.0), shots=(2,)),
         "retrieval": Retrieval(),
-        "levels": Granularity(probe=KNN),
-        "worse": Corruptions(["contrast", "blur"], severities=(1, 5), probe=KNN),
-        "subset": ClassSubset(probe=KNN),
+        "knn": KNN(5),
+        "levels": Granularity(probe=NEAREST),
+        "worse": Corruptions(["contrast", "blur"], severities=(1, 5), probe=NEAREST),
+        "subset": ClassSubset(probe=NEAREST),
     }
     results = {name: each.evaluate(shown, task) for name, each in evaluators.items()}
     return {name: {key: str(score) for key, score in result.scores.items()} for name, result in results.items()}
@@ -42,3 +48,33 @@ def found() -> dict[str, dict[str, Any]]:
 
 def test_scores_are_those_of_one_process_on_each() -> None:
     assert run_in_processes(found) == [found()] * 2
+
+
+def answered(failing: int | None = None) -> tuple[list[int], str]:
+    """How many test images this process has answered for, and the error, where one process fails in the midst of it."""
+    counts: list[int] = []
+    answer = Neighbors.__call__
+
+    def counted(neighbors: Neighbors, features: torch.Tensor) -> torch.Tensor:
+        if rank() == failing:
+            raise MemoryError("no more")
+        counts.append(len(features))
+        return answer(neighbors, features)
+
+    Neighbors.__call__ = counted  # type: ignore[method-assign]  # in a process of the test's own
+    task = Task(train=Blobs(61), test=Blobs(31, seed=1, prefix="test"))
+    started = time.monotonic()
+    try:
+        KNN(5).evaluate(Representation(RawPixels(2), SMALL), task)
+    except (RuntimeError, MemoryError) as error:
+        assert time.monotonic() - started < 20
+        return counts, str(error)
+    return counts, ""
+
+
+def test_each_process_answers_its_share_of_the_images() -> None:
+    assert run_in_processes(answered) == [([16], ""), ([15], "")]
+
+
+def test_an_error_of_one_process_ends_both() -> None:
+    assert run_in_processes(answered, 1) == [([16], "process 1: MemoryError: no more"), ([], "no more")]

@@ -2,15 +2,19 @@
 
 import dataclasses
 import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from selfsup.data import ImageList, Subset
 from selfsup.data.hierarchy import Hierarchy
 from selfsup.data.input_contract import InputContract
+from selfsup.data.standard.files import NamedFiles
 from selfsup.evaluation import (
     KNN,
     Granularity,
@@ -23,8 +27,8 @@ from selfsup.evaluation import (
     paired,
     read_rows,
 )
+from selfsup.evaluation.extraction.fingerprint import SAMPLED, fingerprint
 from selfsup.evaluation.rows import (
-    fingerprint,
     parameters_of,
     predictions_file,
     read_predictions,
@@ -161,6 +165,38 @@ def test_predictions_lie_beside_their_row_and_are_paired_by_name(tmp_path: Path)
 def test_names_count_from_the_folder_that_all_lie_in() -> None:
     here, there = Blobs(6, prefix="/here/a/blob"), Blobs(6, prefix="/over/there/blob")
     assert fingerprint(here) == fingerprint(there)
+
+
+def pictures(folder: Path, *, depth: int = 8) -> Path:
+    """400 equal files, of which half are looked into."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    suffix = ".png" if depth == 16 else ".jpg"
+    picture = rng.integers(0, 1 << 12 if depth == 16 else 256, (64, 64, 3)).astype(np.uint16 if depth == 16 else "u1")
+    content = cv2.imencode(suffix, picture)[1].tobytes()
+    for number in range(400):
+        (folder / f"{number:03d}{suffix}").write_bytes(content)
+    return folder
+
+
+def test_how_files_are_decoded_is_part_of_the_fingerprint(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "here", depth=16)
+    read = [{}, {"bit_depth": 12}, {"min_side": 16}, {"max_pixels": 100}]
+    found = {fingerprint(Subset(ImageList(folder, **options), count=300)) for options in read}
+    assert len(found) == 4
+    names, labels = [f"{number:03d}.png" for number in range(400)], np.zeros(400, np.int64)
+    assert len({fingerprint(NamedFiles(folder, names, labels, ["a"], border=border)) for border in (0, 2)}) == 2
+
+
+def test_the_size_of_every_file_is_part_of_the_fingerprint_and_nothing_of_where_and_when(tmp_path: Path) -> None:
+    here, there = pictures(tmp_path / "here"), pictures(tmp_path / "over" / "there")
+    os.utime(there / "007.jpg", (1, 1))
+    assert fingerprint(ImageList(here)) == fingerprint(ImageList(there, cache=tmp_path / "list"))
+    looked_into = set(np.linspace(0, 399, SAMPLED).astype(int).tolist())
+    unseen = next(number for number in range(400) if number not in looked_into)
+    file = there / f"{unseen:03d}.jpg"
+    file.write_bytes(file.read_bytes() + b"0")
+    assert fingerprint(ImageList(here)) != fingerprint(ImageList(there))
 
 
 def test_a_row_survives_its_file_and_a_line_cut_off_is_left_out(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tuned(start: Start, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Transferred:
-    transfer = FineTune(**QUICK, frozen_stages=2, lr_decay=0.5)
+    transfer = FineTune(**QUICK, frozen_stages=2, lr_decay=0.5, drop_path=0.3)
     return transfer.run(start, Labelled.of(images), work_dir=tmp_path_factory.mktemp("run") / "tuned")
 
 
@@ -111,7 +111,7 @@ def test_the_confusion_matrix_counts_every_test_image(tuned: Transferred, images
 def test_a_run_that_was_switched_off_ends_as_one_that_was_not(
     tuned: Transferred, start: Start, images: Path, tmp_path: Path
 ) -> None:
-    transfer, data = FineTune(**QUICK, frozen_stages=2, lr_decay=0.5), Labelled.of(images)
+    transfer, data = FineTune(**QUICK, frozen_stages=2, lr_decay=0.5, drop_path=0.3), Labelled.of(images)
     recipe = replace(transfer.recipe(start, data), work_dir=str(tmp_path / "run"))
     hooks = {**recipe.default_hooks, "checkpoint": {"type": "CheckpointHook", "every_steps": 3}}
     power_off(replace(recipe, default_hooks=hooks).to_dict(), 4)

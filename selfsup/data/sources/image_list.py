@@ -161,6 +161,11 @@ class ImageList:
         """What tells this list from others, in names, order or labels; the same on every machine."""
         return self._table.header["digest"]
 
+    @property
+    def decoding(self) -> dict[str, int | None]:
+        """The arguments that decide which pixels a file becomes."""
+        return {"min_side": self.min_side, "max_pixels": self.max_pixels, "bit_depth": self.bit_depth}
+
     def __len__(self) -> int:
         return len(self._table)
 

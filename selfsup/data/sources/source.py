@@ -21,6 +21,7 @@ class ImageSource(Protocol):
             when other images are added.
         targets: ``targets(index) -> dict``, boxes and masks.
         file: ``file(index) -> str``, the path of the image's file.
+        decoding: ``Mapping[str, object]``, the arguments that decide which pixels a file becomes.
         shard_starts: int64, shape (S + 1,), the number of the first image of each shard, and of all images at the end,
             where images lie in large files.
         digest: text that differs between two lists of images. A run that is resumed rejects another list.

@@ -35,6 +35,11 @@ class NamedFiles:
     ) -> None:
         self.root, self.names, self.labels, self.classes, self.border = root, names, labels, list(classes), border
 
+    @property
+    def decoding(self) -> dict[str, int]:
+        """The arguments that decide which pixels a file becomes."""
+        return {"border": self.border}
+
     def __len__(self) -> int:
         return len(self.names)
 

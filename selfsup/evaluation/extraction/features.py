@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from selfsup.errors import DataError, DecodeError
 from selfsup.evaluation.extraction.feature_files import FeatureFile
-from selfsup.ops.dist import broadcast_object, from_main, gather, gather_objects, is_main, rank, world_size
+from selfsup.ops.dist import (
+    broadcast_object,
+    from_main,
+    gather,
+    gather_objects,
+    is_main,
+    raise_together,
+    rank,
+    world_size,
+)
 from selfsup.ops.memory import tune_allocator
 from selfsup.ops.progress import progress_after
 
@@ -178,7 +187,7 @@ def extract(
     finally:
         for file in files or ():
             file.close()
-    _raise_together(fault)
+    raise_together(fault)
     if files is not None:
         counts = from_main(lambda: [file.finish(source) for file in files])
         _say_left_out(source, files[0].read()[1] if counts[0] else torch.empty(0), log)
@@ -194,15 +203,6 @@ def _to_do(files: Sequence[FeatureFile]) -> np.ndarray:
     """Images that one of the files lacks."""
     lacking = [file.remaining() for file in files if not file.complete]
     return np.unique(np.concatenate(lacking)) if lacking else np.zeros(0, np.int64)
-
-
-def _raise_together(fault: Exception | None) -> None:
-    faults = gather_objects(None if fault is None else f"{type(fault).__name__}: {fault}")
-    if fault is not None:
-        raise fault
-    for number, words in enumerate(faults):
-        if words is not None:
-            raise RuntimeError(f"process {number}: {words}")
 
 
 def _features(features: Tensor, index: Tensor, source: Any, device: torch.device) -> Features:

@@ -112,17 +112,22 @@ def fitted(
         for part in (task.parts.train, task.parts.val):
             if part is not None:
                 representation.features(part)  # every process takes its share of the images
+    answers = [None] * len(tests) if probe is None else probe.answers(representation, task, tests)
     kept: list[Predictions | None] = []
 
-    def found() -> Result:
+    def result_of_main() -> Result:
         if probe is None:
             assert isinstance(representation, Classifier)
             predictor: Predictor = HeadPredictor(representation, head_classes or task.parts.test.classes)
         else:
             predictor = probe.predictor(representation, task)
-        result = score(predictor, [predictions_of(predictor(test.features), test) for test in tests])
+        found = [
+            predictions_of(predictor(test.features) if answer is None else answer, test)
+            for test, answer in zip(tests, answers, strict=True)
+        ]
+        result = score(predictor, found)
         kept.append(result.predictions)
         return dataclasses.replace(result, predictions=None)
 
-    result = from_main(found)
+    result = from_main(result_of_main)
     return dataclasses.replace(result, predictions=kept[0]) if kept else result

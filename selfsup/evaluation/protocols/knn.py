@@ -22,7 +22,7 @@ class KNN(Probe):
 
     A neighbor votes exp(similarity / temperature), where the similarity is the dot product. The defaults (k 20,
     temperature 0.07, normalized) are solo-learn's; VISSL's are those of :class:`VisslKNN`, and the two do not compare.
-    Nothing is chosen, so that the images of val vote too.
+    Nothing is chosen, so that the images of val vote too. Several processes classify a share of the test images each.
 
     Ties are settled by order: among equally similar training images the earlier ones are neighbors, among classes
     with equal votes the smaller number wins. Similarities are computed in float32, in blocks, with or without FAISS.
@@ -39,6 +39,7 @@ class KNN(Probe):
     """
 
     protocol = "knn/1"
+    shared = True
 
     def __init__(self, k: int = 20, *, temperature: float = 0.07, normalize: bool = True) -> None:
         for name, value in (("k", k), ("temperature", temperature)):

@@ -13,7 +13,7 @@ from selfsup.evaluation.extraction.features import Features
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Result, Score, mean, mean_per_class, proportion
 from selfsup.evaluation.task import Task
-from selfsup.ops.dist import from_main
+from selfsup.ops.dist import from_main, in_shares
 from selfsup.registry import EVALUATORS
 
 _SIMILARITIES = 1 << 24
@@ -71,14 +71,18 @@ class Retrieval:
         if np.bincount(labels[labels >= 0], minlength=1).max() < 2:
             raise DataError.at(f"tasks.{task.name}.test", "no class has two images, so that none could be found")
         test = representation.features(task.parts.test)
-        return from_main(lambda: self._result(test))
-
-    def _result(self, test: Features) -> Result:
         assert test.labels is not None
-        groups = None if test.groups is None else test.groups
+        groups = test.groups
         apart = groups if self.exclude == "group" and groups is not None else torch.arange(len(test))
         features = normalize_rows(test.features, dim=1) if self.normalize else test.features
-        hits, average, at_r, relevant = rankings(features, test.labels, apart, self.k, device=test.device)
+        whole = (features, test.labels, apart, self.k)
+        shares = in_shares(lambda share: rankings(*whole, device=test.device, queries=share), len(test))
+        return from_main(lambda: self._result(test, shares or []))
+
+    def _result(self, test: Features, shares: Sequence[tuple[np.ndarray, ...]]) -> Result:
+        assert test.labels is not None
+        groups = test.groups
+        hits, average, at_r, relevant = (np.concatenate(parts) for parts in zip(*shares, strict=True))
         asked = relevant > 0
         if not asked.any():
             raise DataError.at("test", "no image has another of its class that counts as an answer")
@@ -104,6 +108,7 @@ def rankings(
     *,
     device: torch.device | str = "cpu",
     similarities: int = _SIMILARITIES,
+    queries: slice = slice(None),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """How well each image finds those of its class among all others, in blocks of queries that bound the memory.
 
@@ -114,17 +119,18 @@ def rankings(
         k: numbers of nearest images.
         device: where similarities are computed.
         similarities: how many are held at once.
+        queries: which images ask; M of them.
 
     Returns:
-        Whether a hit is among the k nearest, bool (N, K); average precision, float64 (N,); average precision at R,
-        float64 (N,); and R, how many images there are to be found, int64 (N,). Where that is 0 the others are 0.
+        Whether a hit is among the k nearest, bool (M, K); average precision, float64 (M,); average precision at R,
+        float64 (M,); and R, how many images there are to be found, int64 (M,). Where that is 0 the others are 0.
     """
     count = len(features)
     everything = features.to(device)
     labels, apart = labels.to(device), apart.to(device)
     found: list[tuple[Any, ...]] = []
     ranks = torch.arange(1, count + 1, device=device, dtype=torch.float64)
-    for block in torch.arange(count, device=device).split(max(1, similarities // count)):
+    for block in torch.arange(count, device=device)[queries].split(max(1, similarities // count)):
         similar = everything[block] @ everything.T
         own = apart[block][:, None] == apart
         similar[own] = -torch.inf

@@ -13,7 +13,7 @@ from selfsup.evaluation.extraction.features import Stacked
 
 HELD_BYTES = 2**29
 """Of features in float64, up to which a problem is held in memory and solved in float64; others are read in blocks."""
-BLOCK = 8192  # rows that are read at a time
+BLOCK = 4096  # rows that are read at a time
 MAX_PRODUCTS = 1000  # of the Hessian with a direction, in one Newton step
 _FORCING = 0.1  # a Newton system is solved to this, or to the square root of the gradient, relative to its start
 
@@ -190,10 +190,12 @@ class SoftmaxProblem:
         return (weight @ self.axes.T / self.scale).to(self.device, torch.float32)
 
     def _blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Centered features and targets, on the device."""
+        """Centered features, which the next block overwrites, and targets, on the device."""
         mean, start = self.mean.float().to(self.device), 0
+        centered = torch.empty(min(BLOCK, self.count), self.rows.dim, device=self.device)
         for block in self.rows.blocks(BLOCK):
-            yield block.to(self.device, torch.float32) - mean, self.targets[start : start + len(block)]
+            targets = self.targets[start : start + len(block)]
+            yield torch.sub(block.to(self.device, torch.float32), mean, out=centered[: len(block)]), targets
             start += len(block)
 
     def _mean_and_scale(self, standardize: bool) -> tuple[Tensor, Tensor]:
