@@ -29,6 +29,7 @@ VERBS = {
     "study": "runs.study",
     "advise": "runs.advise",
     "shard": "runs.shard",
+    "data-report": "about.data_report",
     "plan": "about.plan",
     "doctor": "about.doctor",
     "list": "about.listing",

@@ -13,7 +13,7 @@ from selfsup.errors import DecodeError
 from selfsup.ops.images import on_background
 from selfsup.ops.progress import progress_after
 
-_SIDE = 16  # of the thumbnails that are compared
+SIDE = 16  # of the thumbnails that are compared
 _COARSE = 8  # of those that candidates are found by
 _LIKE = 0.98  # cosine of coarse thumbnails without their mean; 99.5 % of the copies measured lie above 0.995
 _LEVELS = 2.0  # most root mean square difference of thumbnails, of 255
@@ -71,12 +71,12 @@ def signatures(source: Any, *, num_workers: int = 2, title: str = "looking for c
         try:
             image = np.ascontiguousarray(on_background(source.image(index), _GROUND))
         except DecodeError:
-            return _digest(source.name(index).encode("utf-8", "backslashreplace")), np.zeros(3 * _SIDE**2, np.uint8)
+            return digest_of(source.name(index).encode("utf-8", "backslashreplace")), np.zeros(3 * SIDE**2, np.uint8)
         content = Path(file).read_bytes() if file is not None and Path(file).is_file() else image.tobytes()
-        return _digest(content), cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).reshape(-1)
+        return digest_of(content), thumbnail_of(image)
 
     digests = np.zeros(len(source), np.uint64)
-    thumbnails = np.zeros((len(source), 3 * _SIDE**2), np.uint8)
+    thumbnails = np.zeros((len(source), 3 * SIDE**2), np.uint8)
     with ThreadPoolExecutor(max(1, num_workers)) as pool:
         for start in range(0, len(source), _QUERIES):
             part = range(start, min(start + _QUERIES, len(source)))
@@ -111,7 +111,7 @@ def find_copies(queries: Signatures, keys: Signatures) -> Copies:
         for start in range(0, len(queries), _QUERIES):
             rows, columns = np.nonzero(coarse[start : start + _QUERIES] @ block.T > _LIKE)
             rows, columns = rows + start, columns + first
-            differences, alike = _compared(queries.thumbnails[rows], keys.thumbnails[columns])
+            differences, alike = compared(queries.thumbnails[rows], keys.thumbnails[columns])
             for row, column, difference in zip(rows[alike], columns[alike], differences[alike], strict=True):
                 if not exact[row] and difference < closest[row]:
                     closest[row], key_of[row] = difference, column
@@ -119,20 +119,33 @@ def find_copies(queries: Signatures, keys: Signatures) -> Copies:
     return Copies(found, key_of[found], exact[found])
 
 
-def _digest(content: bytes) -> int:
+def thumbnail_of(image: np.ndarray) -> np.ndarray:
+    """What an image is recognized by: averages over 16 x 16 fields, uint8, shape (768,)."""
+    image = np.ascontiguousarray(on_background(image, _GROUND))
+    return cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).reshape(-1)
+
+
+def digest_of(content: bytes) -> int:
+    """What equal bytes have in common, and no others: 64 bits."""
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
 def _directions(thumbnails: np.ndarray) -> np.ndarray:
     """Coarse thumbnails without their mean, of length 1; zeros for a single color. float32 (N, 192)."""
-    fields = thumbnails.reshape(-1, _COARSE, _SIDE // _COARSE, _COARSE, _SIDE // _COARSE, 3)
+    fields = thumbnails.reshape(-1, _COARSE, SIDE // _COARSE, _COARSE, SIDE // _COARSE, 3)
     coarse = fields.mean((2, 4), dtype=np.float32).reshape(len(thumbnails), -1)
     coarse -= coarse.mean(axis=1, keepdims=True)
     return coarse / np.maximum(np.linalg.norm(coarse, axis=1, keepdims=True), 1.0)
 
 
-def _compared(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Root mean square differences of thumbnails (P, 768), and whether they are small enough."""
+def compared(one: np.ndarray, other: np.ndarray, levels: float | np.ndarray = _LEVELS) -> tuple[np.ndarray, np.ndarray]:
+    """Root mean square differences of thumbnails (P, 768), and whether they are small enough.
+
+    Args:
+        one: thumbnails.
+        other: as many.
+        levels: the largest difference of copies, of 255; they also differ by a fifth of their contrast at most.
+    """
     first = one.astype(np.float32)
     differences = np.sqrt(((first - other) ** 2).mean(axis=1))
-    return differences, (differences <= _LEVELS) & (differences <= _SHARE * first.std(axis=1))
+    return differences, (differences <= levels) & (differences <= _SHARE * first.std(axis=1))

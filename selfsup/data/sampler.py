@@ -1,6 +1,6 @@
 """Which images make up which step: a function of the step alone, so that training can resume from any step at once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,6 +98,7 @@ class ShardPermutation:
         sizes = np.diff(starts)[order]
         self._before = np.concatenate([[0], np.cumsum(sizes)])
         self._bounds = np.append(self._before[:-1:shards_at_once], self._before[-1])
+        self._order, self._at_once = order, shards_at_once
         self._blocks: dict[int, FeistelPermutation] = {}
 
     def __call__(self, positions: np.ndarray) -> np.ndarray:
@@ -110,6 +111,16 @@ class ShardPermutation:
             places[chosen] = start + self._permutation(block)(positions[chosen] - start)
         shard = np.searchsorted(self._before, places, side="right") - 1
         return self._first[shard] + places - self._before[shard]
+
+    def half_block(self, position: int) -> int:
+        """In which half block an image is: two to a block."""
+        block = int(np.searchsorted(self._bounds, position, side="right")) - 1
+        return 2 * block + int(2 * position >= self._bounds[block] + self._bounds[block + 1])
+
+    def shards_from(self, half_block: int) -> list[int]:
+        """The shards to be at hand from a half block on: those of its block, or in its second half the next."""
+        block = (half_block + 1) // 2
+        return self._order[block * self._at_once : (block + 1) * self._at_once].tolist()
 
     def _permutation(self, block: int) -> FeistelPermutation:
         if block not in self._blocks:
@@ -170,9 +181,11 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         shard_starts: of images that lie in shards, see :class:`ShardPermutation`; with ``shards_at_once``.
         shards_at_once: work through so many shards at a time; None permutes all images.
         in_order: take the images one after the other, once, as of a stream that has its own order.
+        most_shards_at_once: of shards that are fetched, so many may be mixed; None for shards that are here.
+        prefetch: told which shards will be needed next, half a block ahead.
 
     Raises:
-        ConfigError: if more than one pass over a stream is asked for.
+        ConfigError: if more than one pass over a stream is asked for, or more shards at once than can be kept.
         DataError: if the data do not fill a single step, or do not lie in shards of which some are to be read at once.
     """
 
@@ -190,6 +203,8 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         shard_starts: np.ndarray | None = None,
         shards_at_once: int | None = None,
         in_order: bool = False,
+        most_shards_at_once: int | None = None,
+        prefetch: Callable[[Sequence[int]], None] | None = None,
     ) -> None:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must be in [0, {world_size}), got {rank}")
@@ -199,6 +214,13 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
                 "the images lie in no shards",
                 got=shards_at_once,
                 expected="leave it out",
+            )
+        if most_shards_at_once is not None and not 1 <= (shards_at_once or 0) <= most_shards_at_once:
+            raise ConfigError.at(
+                "train_dataloader.shards_at_once",
+                "shards that are fetched are read a few at a time",
+                got=shards_at_once,
+                expected=f"{most_shards_at_once} at most, of which twice as many fit into the cache",
             )
         self.length = length
         self.batch_size = batch_size
@@ -211,6 +233,7 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         self.shard_starts = shard_starts
         self.shards_at_once = shards_at_once
         self.in_order = in_order
+        self.prefetch = prefetch
         self.steps_per_epoch = steps_per_epoch(length, batch_size, world_size, accumulate)
         if in_order and total_steps > self.steps_per_epoch:
             raise ConfigError.at(
@@ -226,14 +249,21 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         """Batches of (epoch, index)."""
         permutation: FeistelPermutation | ShardPermutation | None = None
-        permutation_epoch = -1
+        permutation_epoch, half_block = -1, -1
         for step in range(self.start_step, self.total_steps):
             epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
             if permutation is None or epoch != permutation_epoch:
-                permutation, permutation_epoch = self._permutation(epoch), epoch
+                permutation, permutation_epoch, half_block = self._permutation(epoch), epoch, -1
             for micro_batch in range(self.accumulate):
                 slices = (step_in_epoch * self.accumulate + micro_batch) * self.world_size + self.rank
                 positions = np.arange(slices * self.batch_size, (slices + 1) * self.batch_size)
+                if self.prefetch is not None and isinstance(permutation, ShardPermutation):
+                    first, last = (permutation.half_block(int(positions[end])) for end in (0, -1))
+                    if half_block < 0:
+                        half_block = first - first % 2 - 1
+                    for entered in range(half_block + 1, last + 1):
+                        self.prefetch(permutation.shards_from(entered))
+                    half_block = last
                 indices = positions if self.in_order else permutation(positions)
                 yield [(epoch, index) for index in indices.tolist()]
 

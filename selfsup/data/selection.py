@@ -121,6 +121,16 @@ class Subset:
             return None
         return starts - np.searchsorted(self.indices.without, starts)
 
+    @property
+    def most_shards_at_once(self) -> int | None:
+        """Of how many shards twice as many fit into the cache of the source; None if it has none."""
+        return getattr(self.dataset, "most_shards_at_once", None)
+
+    @property
+    def prefetch(self) -> Callable[[Sequence[int]], None] | None:
+        """Fetches shards of the source that will be needed soon; None if it has none to fetch."""
+        return getattr(self.dataset, "prefetch", None)
+
     @cached_property
     def digest(self) -> str | None:
         """Text that tells this list of images from others; None where the whole source does not have one."""
@@ -167,6 +177,17 @@ class Pooled:
         """Text that tells this list of images from others; None where a source does not have one."""
         each = [getattr(dataset, "digest", None) for dataset in self.datasets]
         return None if None in each else hashlib.blake2b(" ".join(map(str, each)).encode(), digest_size=16).hexdigest()
+
+    @property
+    def file(self) -> Callable[[int], str] | None:
+        """``file(index)`` of all; None unless each source has files."""
+        files: list[Any] = [getattr(dataset, "file", None) for dataset in self.datasets]
+
+        def path(index: int) -> str:
+            number, within = self._place(index)
+            return files[number](within)
+
+        return None if None in files else path
 
     def __len__(self) -> int:
         return int(self._ends[-1])

@@ -306,6 +306,8 @@ class Runner(MMEngineRunner):
             shard_starts=getattr(self.train_images, "shard_starts", None),
             shards_at_once=loader.shards_at_once,
             in_order=getattr(self.train_images, "in_order", False),
+            most_shards_at_once=getattr(self.train_images, "most_shards_at_once", None),
+            prefetch=getattr(self.train_images, "prefetch", None),
         )
         batches = build_loader(
             self.view_dataset,

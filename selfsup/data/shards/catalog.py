@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from selfsup.data.shards.remote import RemoteShards
 from selfsup.data.shards.shard_index import (
     VERSION,
     kept_shard_index,
@@ -36,6 +37,7 @@ INDEX_FOLDER = ".selfsup-index"
 MANIFEST = "manifest.json"
 _ENDING = ".tar"
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_FETCHED = 4  # remote shards indexed side by side
 _MANY = 64  # shards from which on processes of their own are worth their start
 _WHOLE_NUMBER = re.compile(r"-?\d+", re.ASCII)
 
@@ -82,7 +84,7 @@ def find_shards(root: str | os.PathLike[str]) -> tuple[Path, list[str]]:
     """
     path = Path(root).expanduser()
     if _RANGE.search(path.name):
-        names = list(_expanded(path.name))
+        names = list(expanded(path.name))
         missing = [name for name in names if not (path.parent / name).is_file()]
         if missing:
             raise DataError.at("root", f"no such shard: {path.parent / missing[0]}", got=f"{len(missing)} missing")
@@ -105,8 +107,8 @@ def _is_shard(name: str) -> bool:
     return name.endswith(_ENDING) and not name.startswith(".")
 
 
-def _expanded(name: str) -> Iterator[str]:
-    """``{08..11}`` counts as a shell does, with the zeros of the first number."""
+def expanded(name: str) -> Iterator[str]:
+    """What ranges stand for: ``{08..11}`` counts as a shell does, with the zeros of the first number."""
     pieces = _RANGE.split(name)  # text, first, last, text, first, last, text
     ranges = [
         [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
@@ -123,6 +125,7 @@ def make_catalog(
     classes: Sequence[str] | None,
     index: str | os.PathLike[str] | None,
     leave_out_damaged: bool,
+    remote: RemoteShards | None = None,
 ) -> Catalog:
     """List the shards and index those that are not indexed yet, once for all processes of a machine.
 
@@ -136,15 +139,21 @@ def make_catalog(
         index: the folder of the index; None takes ``.selfsup-index`` beside the shards, or where nothing may be written
             there, the machine's folder for temporary files.
         leave_out_damaged: whether a shard that cannot be read is left out.
+        remote: the shards, if they are not files of this machine; the index lies in their cache by default.
 
     Raises:
         DataError: if there are no shards, one is damaged, or the index cannot be written.
     """
-    base, names = find_shards(root)
-    folder = _index_folder(base, index)
-    key = hashlib.blake2b(f"{base.resolve()}\n{os.fspath(root)}\n{labels}".encode(), digest_size=8).hexdigest()
+    place: Path | RemoteShards
+    if remote is None:
+        place, names = find_shards(root)
+        where, folder = os.fspath(place.resolve()), _index_folder(place, index)
+    else:
+        place, names, where = remote, list(remote.stamps), remote.url
+        folder = remote.folder / f"index-{_short(where)}" if index is None else Path(index).expanduser()
+    key = _short(f"{where}\n{os.fspath(root)}\n{labels}")
     file = folder / f"catalog-{key}.json"
-    told = _statuses(base, names, _read(file).get("told"))
+    told = _statuses(place, names, _read(file).get("told"))
     has_status = any(failed is not None for _, failed in told.values())
     unfinished = [name for name, (_, failed) in told.items() if failed is None and has_status]
     stamps = {name: stamp for name, (stamp, _) in told.items() if name not in set(unfinished)}
@@ -152,10 +161,10 @@ def make_catalog(
     made_from["leave_out_damaged"] = leave_out_damaged
     try:
         with one_at_a_time(file):
-            if (kept := _kept(file, base, folder, made_from)) is not None:
+            if (kept := _kept(file, place, folder, made_from)) is not None:
                 return kept
-            summaries, damaged = _indexed(base, folder, stamps, labels, leave_out_damaged)
-            catalog = _joined(base, folder, summaries, labels, classes)
+            summaries, damaged = _indexed(place, folder, stamps, labels, leave_out_damaged)
+            catalog = _joined(place, folder, summaries, labels, classes)
             catalog.unfinished, catalog.damaged = unfinished, damaged
             catalog.failed = sum(failed or 0 for _, failed in told.values())
             write_whole(file, json.dumps({"made_from": made_from, "catalog": asdict(catalog), "told": told}))
@@ -171,24 +180,39 @@ def index_file(folder: Path, shard: str, labels: str | None) -> Path:
     return folder / f"{shard}.{quote(labels, safe='') if labels else 'none'}.index"
 
 
-def _statuses(base: Path, names: Sequence[str], before: Any) -> dict[str, tuple[list[int], int | None]]:
+def _short(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _called(place: Path | RemoteShards) -> str:
+    return os.fspath(place) if isinstance(place, Path) else place.url
+
+
+def _statuses(place: Path | RemoteShards, names: Sequence[str], before: Any) -> dict[str, tuple[list[int], int | None]]:
     """The stamp of each shard, and how many images are on record as failed; None where there is no record of it.
 
     Args:
-        base: the folder of the shards.
+        place: of the shards; the records of remote ones are not fetched, so that none of their images counts as failed.
         names: of the shards.
         before: what was found the last time, of which what has not changed is taken.
     """
     known, found = before if isinstance(before, dict) else {}, dict[str, tuple[list[int], int | None]]()
+    if isinstance(place, RemoteShards):
+        return {name: (place.stamps[name], 0 if _has_record(place, name) else None) for name in names}
     for name in names:
-        stamp = shard_stamp(os.stat(base / name))
+        stamp = shard_stamp(os.stat(place / name))
         old = known.get(name)
         if isinstance(old, list) and len(old) == 2 and old[0] == stamp and isinstance(old[1], int):
             found[name] = (stamp, old[1])
         else:
-            told = status_of(base / name)
+            told = status_of(place / name)
             found[name] = (stamp, None if told is None else _failed(told))
     return found
+
+
+def _has_record(place: RemoteShards, name: str) -> bool:
+    stem = name.removesuffix(_ENDING)
+    return place.has(f"{stem}_stats.json") or place.has(f"{stem}.parquet")
 
 
 def _failed(told: dict[str, Any]) -> int:
@@ -219,19 +243,19 @@ def _index_folder(base: Path, index: str | os.PathLike[str] | None) -> Path:
     return file.with_suffix(".index")
 
 
-def _kept(file: Path, base: Path, folder: Path, made_from: dict) -> Catalog | None:
+def _kept(file: Path, place: Path | RemoteShards, folder: Path, made_from: dict) -> Catalog | None:
     """What is kept, unless it was made of something else; it names no shard that is not there."""
     try:
         told = _read(file)
         catalog = Catalog(**told["catalog"])
-        same = told["made_from"] == made_from and (catalog.base, catalog.index) == (os.fspath(base), os.fspath(folder))
+        same = told["made_from"] == made_from and (catalog.base, catalog.index) == (_called(place), os.fspath(folder))
         return catalog if same and set(catalog.names) <= made_from["shards"].keys() else None
     except (KeyError, TypeError):
         return None
 
 
 def _indexed(
-    base: Path, folder: Path, stamps: dict[str, list[int]], labels: str | None, leave_out_damaged: bool
+    place: Path | RemoteShards, folder: Path, stamps: dict[str, list[int]], labels: str | None, leave_out_damaged: bool
 ) -> tuple[dict[str, "_Summary"], dict[str, str]]:
     """What the index of every shard says that can be read; and what is wrong with the others."""
     files = {name: index_file(folder, name, labels) for name in stamps}
@@ -239,9 +263,10 @@ def _indexed(
     missing = [name for name, summary in found.items() if summary is None]
     damaged = dict[str, str]()
     if missing:
-        logger.info("indexing %s shards of %s", f"{len(missing):,}", base)
-        with progress_bar(f"indexing {base}", total=len(missing)) as tick, _executor(len(missing)) as executor:
-            jobs = {executor.submit(_index_one, base, name, files[name], labels): name for name in missing}
+        logger.info("indexing %s shards of %s", f"{len(missing):,}", _called(place))
+        executor = _executor(len(missing), remote=isinstance(place, RemoteShards))
+        with progress_bar(f"indexing {_called(place)}", total=len(missing)) as tick, executor:
+            jobs = {executor.submit(_index_one, place, name, files[name], labels): name for name in missing}
             try:
                 for job in as_completed(jobs):
                     if (wrong := job.result()) is not None:
@@ -254,7 +279,7 @@ def _indexed(
         name, wrong = min(damaged.items())
         raise DataError.at(
             "root",
-            f"{len(damaged):,} of {len(stamps):,} shards cannot be read, {base / name}: {wrong}",
+            f"{len(damaged):,} of {len(stamps):,} shards cannot be read, {_called(place)}/{name}: {wrong}",
             expected="make it anew, or remove it, or set leave_out_damaged=True",
         )
     whole = [name for name in stamps if name not in damaged]
@@ -277,45 +302,55 @@ def _summary(table: PathTable | None) -> _Summary | None:
     return None if table is None else _Summary(len(table), table.header["digest"], table.header["classes"])
 
 
-def _executor(jobs: int) -> Executor:
+def _executor(jobs: int, *, remote: bool) -> Executor:
     workers = min(jobs, available_cpus())
+    if remote:
+        return ThreadPoolExecutor(min(jobs, _FETCHED))  # they wait for the network
     if jobs < _MANY or workers == 1:
         return ThreadPoolExecutor(workers)
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
 
 
-def _index_one(base: Path, shard: str, file: Path, labels: str | None) -> str | None:
+def _index_one(place: Path | RemoteShards, shard: str, file: Path, labels: str | None) -> str | None:
     """What is wrong with a shard; None if it is indexed now."""
-    beside = index_file(base / INDEX_FOLDER, shard, labels)  # which another user may have made
+    if isinstance(place, RemoteShards):
+        return place.index(shard, file, labels, os.fspath(index_file(Path(INDEX_FOLDER), shard, labels)))
+    beside = index_file(place / INDEX_FOLDER, shard, labels)  # which another user may have made
     try:
-        if beside != file and kept_shard_index(beside, shard_stamp(os.stat(base / shard)), labels) is not None:
+        if beside != file and kept_shard_index(beside, shard_stamp(os.stat(place / shard)), labels) is not None:
             with whole_file(file) as partial:
                 shutil.copyfile(beside, partial)
         else:
-            write_shard_index(base / shard, file, labels)
+            write_shard_index(place / shard, file, labels)
     except ValueError as error:
         return str(error)
     return None
 
 
 def _joined(
-    base: Path, folder: Path, shards: dict[str, _Summary], labels: str | None, classes: Sequence[str] | None
+    place: Path | RemoteShards,
+    folder: Path,
+    shards: dict[str, _Summary],
+    labels: str | None,
+    classes: Sequence[str] | None,
 ) -> Catalog:
     names = [name for name, shard in shards.items() if shard.num_images]
     if not names:
-        raise DataError.at("root", f"the shards of {base} hold no images")
+        raise DataError.at("root", f"the shards of {_called(place)} hold no images")
     found, by_position = None, False
     if labels is not None:
         texts = {text for shard in shards.values() for text in shard.classes}
         if not texts:
-            raise DataError.at("labels", f"no image of {base} has a label", got=labels, expected="use labels=None")
-        given = list(classes) if classes is not None else manifest_classes(base) if labels == "cls" else None
+            raise DataError.at(
+                "labels", f"no image of {_called(place)} has a label", got=labels, expected="use labels=None"
+            )
+        given = list(classes) if classes is not None else manifest_classes(place) if labels == "cls" else None
         found, by_position = _class_names(texts, given, positions_first=labels == "cls")
     digest = hashlib.blake2b(digest_size=16)
     for name in names:
         digest.update(json.dumps([name, shards[name].digest, shards[name].classes]).encode())
     return Catalog(
-        base=os.fspath(base),
+        base=_called(place),
         index=os.fspath(folder),
         names=names,
         counts=[shards[name].num_images for name in names],
@@ -345,10 +380,11 @@ def _class_names(texts: set[str], given: list[str] | None, *, positions_first: b
     return given, False
 
 
-def manifest_classes(base: Path) -> list[str] | None:
+def manifest_classes(place: Path | RemoteShards) -> list[str] | None:
     """The names of the classes that ``selfsup shard`` has written beside its shards; None for none."""
     try:
-        return json.loads((base / MANIFEST).read_text(encoding="utf-8")).get("classes")
+        told = (place / MANIFEST).read_text(encoding="utf-8") if isinstance(place, Path) else place.text(MANIFEST)
+        return json.loads(told).get("classes")
     except (OSError, ValueError, AttributeError):
         return None
 

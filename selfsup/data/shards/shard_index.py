@@ -25,13 +25,14 @@ _MOST_LABEL = 1 << 20  # bytes of a file that holds labels
 _MOST_CLASSES = 1_000_000
 
 
-def write_shard_index(shard: Path, file: Path, labels: str | None) -> PathTable:
+def write_shard_index(shard: Path, file: Path, labels: str | None, *, stamp: list[int] | None = None) -> PathTable:
     """Find the images of a shard and keep where they lie.
 
     Args:
         shard: a tar file.
         file: where to keep it; whole or not there.
         labels: ``'cls'``, the file beside each image with that ending; a key of the JSON beside it; None for none.
+        stamp: what tells that the shard is another one than before; None for that of the file.
 
     Returns:
         The keys of the images in their order, with arrays ``image_offsets`` (int64) and ``image_sizes`` (int64), with
@@ -45,7 +46,7 @@ def write_shard_index(shard: Path, file: Path, labels: str | None) -> PathTable:
     codes, seen, without = dict[str, int](), set[bytes](), 0
     tar = os.open(shard, os.O_RDONLY)
     try:
-        stamp = shard_stamp(os.fstat(tar))
+        stamp = shard_stamp(os.fstat(tar)) if stamp is None else stamp
 
         def keys() -> Iterator[bytes]:
             nonlocal without

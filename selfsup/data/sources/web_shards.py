@@ -2,7 +2,7 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -10,7 +10,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from selfsup.data.decode.decoder import MAX_PIXELS, decode_image
-from selfsup.data.shards.catalog import Catalog, class_positions, counts_before, index_file, make_catalog
+from selfsup.data.shards.catalog import Catalog, class_positions, counts_before, expanded, index_file, make_catalog
+from selfsup.data.shards.remote import RemoteShards, is_url
 from selfsup.data.sources.path_table import PathTable
 from selfsup.data.sources.source import printable
 from selfsup.errors import DecodeError
@@ -33,9 +34,13 @@ class WebShards:
     folder that img2dataset or ``selfsup shard`` writes, shards without their ``_stats.json`` or ``.parquet`` are not
     finished, and left out. A shard that disappears or is replaced during a run gives unreadable images.
 
+    Shards behind a URL are fetched whole, with further tries where the network fails, into a folder that holds those
+    used last. So they are to be read a few at a time: ``train_dataloader.shards_at_once``, of which twice as many must
+    fit there. The next ones are fetched meanwhile.
+
     Args:
         root: a folder, searched with its subfolders for ``.tar``; one tar; or a name with ranges, as in
-            ``'shards/{00000..00127}.tar'``.
+            ``'shards/{00000..00127}.tar'``. A URL that fsspec reads (``selfsup[remote]``) is a folder, or has ranges.
         labels: ``None`` for images without labels; ``'cls'`` reads the file beside an image with that ending; any other
             word is a key of the JSON beside it. An image without, or whose label is empty, ``-1`` or ``nan``, has none.
         classes: the class names in label order; default: those that ``selfsup shard`` has written beside the shards,
@@ -46,9 +51,12 @@ class WebShards:
         index: the folder of the index. Default: ``.selfsup-index`` beside the shards, or if nothing may be written
             there, the machine's folder for temporary files.
         leave_out_damaged: leave out shards that are cut short or no tars, instead of rejecting them all.
+        schemes: of URLs that may be opened, as in ``('https', 's3')``; none without it.
+        cache: of remote shards: ``dict(dir='/scratch/shards', max_gib=100)``, a folder for all processes of a machine.
 
     Attributes:
         catalog: what is known of the shards.
+        remote: shards that are not files of this machine; None for files.
         shard_starts: the number of each shard's first image, and of all images at the end, int64, shape (S + 1,).
 
     Raises:
@@ -66,14 +74,24 @@ class WebShards:
         bit_depth: int | None = None,
         index: str | os.PathLike[str] | None = None,
         leave_out_damaged: bool = False,
+        schemes: Sequence[str] = (),
+        cache: Mapping[str, Any] | None = None,
     ) -> None:
-        self.root = Path(root).expanduser()
+        self.root = root if is_url(root) else Path(root).expanduser()
+        self.remote: RemoteShards | None = None
+        if isinstance(root, str) and is_url(root):
+            self.remote = RemoteShards(root, schemes=schemes, cache=cache, expanded=expanded)
         self.min_side = min_side
         self.max_pixels = max_pixels
         self.bit_depth = bit_depth
         self._labels = labels
         self.catalog: Catalog = make_catalog(
-            root, labels=labels, classes=classes, index=index, leave_out_damaged=leave_out_damaged
+            root,
+            labels=labels,
+            classes=classes,
+            index=index,
+            leave_out_damaged=leave_out_damaged,
+            remote=self.remote,
         )
         self.shard_starts = counts_before(self.catalog)
         self._open_anew()
@@ -131,11 +149,15 @@ class WebShards:
         if not 0 <= size <= MAX_BYTES:
             raise DecodeError(f"{self.name(index)}: {size:,} bytes, at most {MAX_BYTES:,} are read")
         try:
-            tar = self._tars[shard]
-            content = os.pread(tar.descriptor, size, int(table.offsets[row]))
+            if self.remote is not None:
+                content = self.remote.read(self.catalog.names[shard], size, int(table.offsets[row]))
+                size_of_shard = table.size_of_shard
+            else:
+                tar = self._tars[shard]
+                content, size_of_shard = os.pread(tar.descriptor, size, int(table.offsets[row])), tar.size
         except OSError as error:
             raise DecodeError(f"{self.name(index)}: {error.strerror or error}") from None
-        if len(content) < size or tar.size != table.size_of_shard:
+        if len(content) < size or size_of_shard != table.size_of_shard:
             raise DecodeError(f"{self.name(index)}: {self.catalog.names[shard]} has changed since it was indexed")
         return content
 
@@ -148,6 +170,16 @@ class WebShards:
         index = range(len(self))[int(index)]
         shard = int(np.searchsorted(self.shard_starts, index, side="right")) - 1
         return shard, index - int(self.shard_starts[shard])
+
+    def prefetch(self, shards: Sequence[int]) -> None:
+        """Fetch remote shards that will be needed soon; does not wait for them."""
+        if self.remote is not None:
+            self.remote.prefetch([self.catalog.names[shard] for shard in shards])
+
+    @property
+    def most_shards_at_once(self) -> int | None:
+        """Of how many shards twice as many fit into the cache; None for files."""
+        return None if self.remote is None else self.remote.most_at_once
 
     def labels_of_shard(self, shard: int) -> np.ndarray:
         """Positions in ``classes`` of a shard's images, -1 for none, int64."""

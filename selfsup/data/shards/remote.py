@@ -1,0 +1,355 @@
+"""Shards that lie behind a URL: whole ones are fetched when they are needed, and the last ones kept on this machine."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import queue
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from selfsup.data.shards.shard_index import VERSION, write_shard_index
+from selfsup.data.sources.path_table import Contents, PathTable, write_path_table
+from selfsup.errors import ConfigError, DataError, require
+from selfsup.ops.locks import held
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "last_modified", "mtime", "updated", "created")
+"""What file systems call what changes with a file, the surest first."""
+_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before another try
+_GIVEN_UP = 300.0  # seconds for which a shard that could not be fetched is not asked for again
+_CHUNK = 1 << 20
+_AT_ONCE = 4  # shards fetched side by side
+_OFTEN = 1000  # reads after which they are noted for all processes to see
+_MOST_TEXT = 1 << 26  # bytes of a manifest
+
+logger = logging.getLogger(__name__)
+
+
+def is_url(root: Any) -> bool:
+    """Whether a root is not a path of this machine."""
+    return isinstance(root, str) and (_URL.match(root) is not None or "::" in root)
+
+
+class RemoteShards:
+    """The tars below a URL, and a folder of this machine that holds those used last.
+
+    Args:
+        url: a folder, or a name with ranges, as ``https://host/shards/{00000..00127}.tar``, read by fsspec.
+        schemes: those that are allowed, such as ``('https', 's3')``.
+        cache: ``dir``, a folder that all processes of a machine share, and ``max_gib``, the most that it may hold.
+        expanded: gives the names that a name with ranges stands for.
+
+    Raises:
+        ConfigError: if the scheme is not allowed, fsspec is not installed, or the cache is not described.
+        DataError: if there are no shards, or names that lead out of the folder.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        schemes: Sequence[str],
+        cache: Mapping[str, Any] | None,
+        expanded: Callable[[str], Iterator[str]],
+    ) -> None:
+        found = _URL.match(url)
+        if found is None or "::" in url or found[1].lower() not in schemes:
+            raise ConfigError.at(
+                "schemes", "URLs of this kind are not allowed", got=url, expected="name the scheme, as in ('https',)"
+            )
+        if cache is None or set(cache) != {"dir", "max_gib"} or not cache["max_gib"] > 0:
+            raise ConfigError.at(
+                "cache",
+                "remote shards are kept in a folder",
+                got=cache,
+                expected="dict(dir='/scratch/shards', max_gib=100)",
+            )
+        self.url = url
+        self.folder = Path(cache["dir"]).expanduser()
+        self.max_bytes = int(cache["max_gib"] * 2**30)
+        self.began = time.time()
+        self._forget()
+        has_ranges = "{" in url.rpartition("/")[2]
+        self._prefix = self._fs[1].rpartition("/")[0] if has_ranges else self._fs[1].rstrip("/")
+        listed = self._listed(expanded(self._fs[1].rpartition("/")[2]) if has_ranges else None)
+        self.sizes = {name: size for name, (size, _) in listed.items()}
+        self.stamps = {name: [size, version] for name, (size, version) in listed.items() if name.endswith(".tar")}
+        if not self.stamps:
+            raise DataError.at("root", f"no shards (.tar) below {url}")
+        largest = max(size for size, _ in self.stamps.values())
+        self.most_at_once = self.max_bytes // (2 * largest)
+        require(self.most_at_once >= 1, "cache", f"too small for two shards of {largest:,} bytes", got=cache["max_gib"])
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _forget(self) -> None:
+        """What each process has for itself."""
+        self._opened: Any = None
+        self._wanted: queue.SimpleQueue[str] | None = None
+        self._failed: dict[str, tuple[float, str]] = {}
+        self._reads = self._misses = 0
+
+    @property
+    def _fs(self) -> tuple[Any, str]:
+        if self._opened is None:
+            try:
+                from fsspec.core import url_to_fs
+            except ImportError:
+                raise ConfigError.at("root", "URLs need fsspec", expected="pip install 'selfsup[remote]'") from None
+            try:
+                self._opened = url_to_fs(self.url)
+            except (ImportError, ValueError) as error:
+                raise ConfigError.at("root", str(error), got=self.url) from None
+        return self._opened
+
+    def _listed(self, names: Iterator[str] | None) -> dict[str, tuple[int, int]]:
+        """Size and version of each file below the URL, by name, in the order of the names' bytes."""
+        fs = self._fs[0]
+        found: dict[str, Any] = {}
+        if names is None:
+            for path, told in fs.find(self._prefix, detail=True).items():
+                if path.startswith(self._prefix + "/"):  # a page may link to anything
+                    found[path[len(self._prefix) + 1 :]] = told
+        else:
+            found = dict.fromkeys(names)
+        for name in found:
+            if name.startswith("/") or ".." in name.split("/") or "\\" in name or "\0" in name:
+                raise DataError.at("root", "a name that leads out of the folder", got=name)
+        unknown = [name for name, told in found.items() if told is None or told.get("size") is None]
+        with ThreadPoolExecutor(16) as pool:
+            try:
+                found.update(
+                    zip(unknown, pool.map(lambda name: fs.info(f"{self._prefix}/{name}"), unknown), strict=True)
+                )
+            except FileNotFoundError as error:
+                raise DataError.at("root", "no such shard", got=str(error)) from None
+        if sizeless := [name for name in found if found[name].get("size") is None and name.endswith(".tar")]:
+            raise DataError.at("root", "the server does not say how large shards are", got=sizeless[0])
+        order = found if names is not None else sorted(found, key=os.fsencode)
+        return {name: (found[name].get("size") or 0, _version(found[name])) for name in order}
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file beside the shards."""
+        return name in self.sizes
+
+    def text(self, name: str) -> str:
+        """A small file beside the shards; empty if there is none."""
+        if not 0 < self.sizes.get(name, 0) <= _MOST_TEXT:
+            return ""
+        return self._fs[0].cat_file(f"{self._prefix}/{name}").decode("utf-8", "replace")
+
+    def read(self, name: str, size: int, offset: int) -> bytes:
+        """A piece of a shard, which is fetched if it is not here.
+
+        Raises:
+            OSError: if it cannot be fetched.
+        """
+        self._reads += 1
+        if self._reads % _OFTEN == 0:
+            self._note()
+        while True:
+            path = self._place(name)
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                self._misses += 1
+                self._note()
+                self.fetch(name)
+                continue  # it may be gone again: the cache is small
+            try:
+                os.utime(descriptor)  # used last
+                return os.pread(descriptor, size, offset)
+            finally:
+                os.close(descriptor)
+
+    def fetch(self, name: str) -> Path:
+        """The file of a shard on this machine; it may be removed to make room once others were used after it.
+
+        Raises:
+            OSError: if it cannot be fetched after several tries, or could not a short time ago.
+        """
+        path = self._place(name)
+        if self._touched(path):
+            return path
+        when, wrong = self._failed.get(name, (0.0, ""))
+        if time.monotonic() - when < _GIVEN_UP and wrong:
+            raise OSError(wrong)
+        with held(path.with_suffix(".lock"), patience=3600):
+            if self._touched(path):  # another process was quicker
+                return path
+            partial = path.with_suffix(".partial")
+            try:
+                self._make_room(partial, self.sizes[name])
+                self._download(name, partial)
+                os.replace(partial, path)
+            except OSError as error:
+                self._failed[name] = time.monotonic(), f"{name}: {error}"
+                raise
+            finally:
+                partial.unlink(missing_ok=True)
+        return path
+
+    def prefetch(self, shards: Sequence[str]) -> None:
+        """Fetch shards that will be needed, in threads; what goes wrong is found out by who needs them."""
+        if self._wanted is None:
+            self._wanted = queue.SimpleQueue()
+            for _ in range(_AT_ONCE):
+                threading.Thread(target=self._fetch_wanted, args=(self._wanted,), daemon=True).start()
+        for name in shards:
+            if not self._touched(self._place(name)):
+                self._wanted.put(name)
+
+    def served(self) -> tuple[int, int]:
+        """Reads of all processes of this machine since this began, and how many had to wait for their shard."""
+        self._note()
+        reads = misses = 0
+        for file in self.folder.glob("*.reads"):
+            with contextlib.suppress(OSError, ValueError):
+                if file.stat().st_mtime >= self.began - 1:
+                    some, waited = map(int, file.read_text().split())
+                    reads, misses = reads + some, misses + waited
+        return reads, misses
+
+    def index(self, name: str, file: Path, labels: str | None, index_name: str) -> str | None:
+        """Make the index of a shard: of the one that lies beside it, or else by reading it; what is wrong, or None."""
+        if self.sizes.get(index_name):
+            beside = file.with_suffix(f".{os.getpid()}.beside")
+            try:
+                beside.parent.mkdir(parents=True, exist_ok=True)
+                beside.write_bytes(self._fs[0].cat_file(f"{self._prefix}/{index_name}"))
+                _take_over(PathTable(beside), file, self.stamps[name], labels)
+                return None
+            except (OSError, ValueError, KeyError, TypeError, IndexError):
+                pass  # damaged, or of another shard: the shard itself tells
+            finally:
+                beside.unlink(missing_ok=True)
+        try:
+            write_shard_index(self.fetch(name), file, labels, stamp=self.stamps[name])
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def _place(self, name: str) -> Path:
+        """Named by what it is, so that no name from elsewhere is a path here."""
+        key = f"{self.url}\n{name}\n{self.stamps[name]}"
+        return self.folder / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.tar"
+
+    @staticmethod
+    def _touched(path: Path) -> bool:
+        """Whether a shard is here; it is then the one used last."""
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _make_room(self, partial: Path, size: int) -> None:
+        with held(self.folder / "room.lock", patience=600):
+            there = []
+            for entry in self.folder.iterdir():
+                if entry.suffix in (".tar", ".partial"):
+                    with contextlib.suppress(FileNotFoundError):
+                        status = entry.stat()
+                        there.append((status.st_mtime_ns, status.st_size, entry))
+            left = self.max_bytes - size - sum(each[1] for each in there)
+            for _, freed, entry in sorted(each for each in there if each[2].suffix == ".tar"):
+                if left >= 0:
+                    break
+                entry.unlink(missing_ok=True)
+                left += freed
+            with partial.open("wb") as file:
+                file.truncate(size)  # counted by others from now on
+
+    def _download(self, name: str, partial: Path) -> None:
+        fs, size, began = self._fs[0], self.sizes[name], time.monotonic()
+        for wait in (*_WAITS, None):
+            try:
+                with fs.open(f"{self._prefix}/{name}", "rb") as remote, partial.open("r+b") as file:
+                    got = 0
+                    while got <= size and (chunk := remote.read(_CHUNK)):
+                        got += file.write(chunk)
+                    if got != size:
+                        raise OSError(f"{got:,} of {size:,} bytes came")
+                seconds = time.monotonic() - began
+                logger.info("fetched %s: %.1f MB in %.1f s", name, size / 1e6, seconds)
+                return
+            except (FileNotFoundError, PermissionError):
+                raise
+            except Exception as error:  # each file system has errors of its own
+                if wait is None:
+                    raise OSError(f"could not be fetched in {len(_WAITS) + 1} tries: {error}") from error
+                logger.warning("%s: %s; trying again in %.1f s", name, error, wait)
+                time.sleep(wait)
+
+    def _fetch_wanted(self, wanted: "queue.SimpleQueue[str]") -> None:
+        while True:
+            name = wanted.get()
+            with contextlib.suppress(OSError, TimeoutError):
+                self.fetch(name)
+            if wanted.empty():
+                reads, misses = self.served()
+                if reads:
+                    logger.info(
+                        "%s: %.2f %% of %s reads served by the cache",
+                        self.url,
+                        100 * (1 - misses / reads),
+                        f"{reads:,}",
+                    )
+
+    def _note(self) -> None:
+        with contextlib.suppress(OSError):
+            own = self.folder / f"{socket.gethostname()}-{os.getpid()}-{id(self)}.reads"
+            own.write_text(f"{self._reads} {self._misses}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = ("_opened", "_wanted", "_failed", "_reads", "_misses")
+        return {name: value for name, value in vars(self).items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._forget()
+
+
+def _version(told: Mapping[str, Any]) -> int:
+    """What changes when a file is replaced; 0 where the file system says nothing of the kind."""
+    value = next((told[key] for key in _VERSIONS if told.get(key)), None)
+    return 0 if value is None else int.from_bytes(hashlib.blake2b(str(value).encode(), digest_size=6).digest())
+
+
+def _take_over(table: PathTable, file: Path, stamp: list[int], labels: str | None) -> None:
+    """Keep an index that was made of the same shard elsewhere.
+
+    Raises:
+        ValueError: if it is of another shard, or cannot be right.
+    """
+    header = table.header
+    offsets, sizes, numbers = (table.array(name) for name in ("image_offsets", "image_sizes", "labels"))
+    if (header["version"], header["of"], header["stamp"][0]) != (VERSION, labels, stamp[0]):
+        raise ValueError("of another shard")
+    arrays = [offsets, sizes] if labels is None else [offsets, sizes, numbers]
+    if any(array is None or array.dtype != np.int64 or len(array) != len(table) for array in arrays):
+        raise ValueError("damaged")
+    assert offsets is not None and sizes is not None
+    if len(table) and (offsets.min() < 0 or sizes.min() < 0 or (offsets + sizes).max() > stamp[0]):
+        raise ValueError("leads out of the shard")
+    contents = Contents(extra={"image_offsets": offsets, "image_sizes": sizes})
+    if labels is not None and numbers is not None:
+        if len(table) and not -1 <= numbers.min() <= numbers.max() < len(header["classes"]):
+            raise ValueError("labels without a class")
+        contents.arrays["labels"] = numbers
+    contents.header = {
+        "version": VERSION,
+        "stamp": stamp,
+        "of": labels,
+        "classes": [str(name) for name in header["classes"]],
+        "without_image": int(header["without_image"]),
+    }
+    write_path_table((table[row] for row in range(len(table))), lambda: contents, file=file)
