@@ -57,6 +57,7 @@ def plant(folder: Path, count: int) -> dict[str, set[str]]:
         for number, file in enumerate(files[at : at + size]):
             content = originals[number + at].read_bytes()
             image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+            assert image is not None
             if kind == "near":
                 content = jpeg(copy_of(image, 2 ** rng.uniform(-1, 1)))
             elif kind == "tiny":

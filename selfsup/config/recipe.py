@@ -247,7 +247,7 @@ class Recipe:
         return self.optim_wrapper.get("accumulative_counts", 1)
 
     @property
-    def precision(self) -> str:
+    def precision(self) -> Literal["auto", "fp32", "bf16", "fp16"]:
         """Of the forward pass: ``'auto'`` leaves it to the device."""
         return self.optim_wrapper.get("precision", "auto")
 

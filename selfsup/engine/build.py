@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 import torch
+from torch import nn
 
 from selfsup.config.recipe import DEFAULT_WRAPPER, Recipe
 from selfsup.data.selection import labelled
@@ -63,7 +64,7 @@ def class_difference(method: Method, images: Any) -> str | None:
     )
 
 
-def build_optim_wrapper(recipe: Recipe, method: Method) -> Any:
+def build_optim_wrapper(recipe: Recipe, method: nn.Module) -> Any:
     """The optimizer over the method's parameters, in what gives it gradients."""
     section = recipe.optim_wrapper
     with under("optim_wrapper"):
