@@ -4,7 +4,7 @@
 
 Trains transfer/detection_scenes twice for equal steps, once from the weights and once from scratch, and evaluates both
 on the same pictures of several emoji that no training has seen. Without ``--weights`` simclr/simclr_scenes is trained
-first. Runs that are in the work dir go on from there, and their time is not judged. The exit code is 1 if from the
+first. Runs that are in the work dir go on from there, and their time does not count. The exit code is 1 if from the
 weights box AP50 stays below 0.8 or mask AP50 below 0.7, or if a training takes longer than fifteen minutes.
 """
 
