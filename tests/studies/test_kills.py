@@ -23,7 +23,9 @@ from pathlib import Path
 from selfsup.studies import Runner, load_study
 
 if __name__ == "__main__":
-    Runner(load_study(sys.argv[1]), Path(sys.argv[2]), wait=0.1).run()
+    study = load_study(sys.argv[1])
+    print("ready", flush=True)
+    Runner(study, Path(sys.argv[2]), wait=0.1, say=lambda line: None).run()
 """
 
 
@@ -39,7 +41,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def begin(folder: Path, study: Path) -> subprocess.Popen:
     command = [sys.executable, str(folder / "work.py"), str(folder / "tiny.py"), str(study)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
 
 
 def scores(folder: Path, study: Path) -> dict[str, dict]:
@@ -61,7 +65,7 @@ def test_kills_lose_nothing_do_nothing_twice_and_change_no_score(
     written: dict[Path, int] = {}
     running = [begin(folder, study) for _ in range(workers)]
     for _ in range(KILLS):
-        time.sleep(rng.uniform(0.5, 8.0))
+        time.sleep(rng.uniform(0.0, 4.0))
         victim = rng.randrange(workers)
         os.kill(running[victim].pid, signal.SIGKILL)
         running[victim].wait()
