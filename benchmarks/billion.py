@@ -3,7 +3,7 @@
     python -m benchmarks.billion [--shards 100000] [--images-per-shard 10000] [--folder DIR]
 
 One small shard and its index are linked under 100,000 names (some 65,000 names a file, so there are several of each):
-what is opened is what a set of that size would be, file by file, but for the disk. The index of all is made once before.
+what is opened is what a set of that size would be, file by file, but for the disk. The index of all is made before.
 Then a process of its own opens the source, goes to step 1,000,000 with 512 processes' share, and decodes one batch. The
 exit code is 1 if that takes 5 seconds or more, or 1 GiB beyond what the imports alone take.
 """
