@@ -1,6 +1,7 @@
 """Images to batches of views, whatever the files are like."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
@@ -51,7 +52,8 @@ class ViewDataset(Dataset[Sample | DataError]):
     ``dataset[epoch, index]`` draws its random numbers from (seed, epoch, index) alone: neither workers nor a resume
     change them. Where an image cannot be decoded, a neighbor takes its place (index + 1 to + 8, then + 16, + 32 and so
     on, which leaves a whole missing folder behind) with the same random numbers, and ``bad`` names every image that
-    failed: again in each epoch, for a file may come back.
+    failed: again in each epoch, for a file may come back. A source with ``stand_in(index)`` puts another image in the
+    place of one that failed, and is asked again.
 
     A pipeline with ``with_targets(image, target, rng)`` is given the boxes and masks of the image, too, and returns one
     view with what is left of them in it.
@@ -103,6 +105,11 @@ class ViewDataset(Dataset[Sample | DataError]):
             except DecodeError as error:
                 name = file_or_name(self.images, index)
                 bad.append((index, name, str(error).removeprefix(f"{name}: ")))
+                if (stand_in := getattr(self.images, "stand_in", None)) is not None:
+                    try:
+                        stand_in(index)
+                    except SelfsupError as ended:
+                        return DataError(str(ended))
                 continue
             except SelfsupError as error:
                 return DataError.at(f"image {index} ({file_or_name(self.images, index)})", str(error))
@@ -138,7 +145,10 @@ class ViewDataset(Dataset[Sample | DataError]):
         return [view], target
 
     def _candidates(self, wanted: int) -> Iterator[int]:
-        """The image itself and its neighbors, none twice."""
+        """The image itself and its neighbors, none twice; itself again where the source finds one to stand in."""
+        if hasattr(self.images, "stand_in"):
+            yield from repeat(wanted, self.max_bad_in_a_row)
+            return
         length = len(self.images)
         yield wanted
         offset = 1

@@ -270,6 +270,25 @@ def test_an_index_from_elsewhere_that_leads_out_of_its_shard_is_not_taken(
     assert images.digest == opened(url, tmp_path / "again").digest
 
 
+def test_no_more_is_written_than_the_server_announced(url: str, tmp_path: Path) -> None:
+    images = opened(url, tmp_path)
+    images.remote.sizes["00001.tar"] = 700
+    written, whole = list[int](), remote.RemoteShards._download
+
+    def download(self: Any, name: str, partial: Path) -> None:
+        try:
+            whole(self, name, partial)
+        finally:
+            written.append(partial.stat().st_size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(remote, "_CHUNK", 512)
+        patch.setattr(remote.RemoteShards, "_download", download)
+        with pytest.raises(OSError):
+            images.remote.fetch("00001.tar")
+    assert written == [1024] and not tars(tmp_path)
+
+
 def test_a_web_server_is_read(written: Path, tmp_path: Path) -> None:
     pytest.importorskip("aiohttp")
     from functools import partial

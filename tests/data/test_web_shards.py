@@ -149,6 +149,31 @@ def test_names_in_a_tar_never_lead_anywhere(tmp_path: Path) -> None:
     assert all(path.split("/")[1] in ("t.tar", ".selfsup-index") for path in everything if "/" in path)
 
 
+class Trap:
+    """Leaves a file behind where its pickle is read."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("labels", [None, "cls", "kind"])
+def test_nothing_in_a_tar_is_executed(labels: str | None, tmp_path: Path) -> None:
+    trap = pickle.dumps(Trap(tmp_path / "sprung"))
+    told = {"png": encoded(0), "cls": b"1", "json": b'{"kind": "x"}'}
+    files = {f"a.{ending}": content for ending, content in told.items()}
+    files |= {f"a.{ending}": trap for ending in ("pyd", "pkl", "pickle", "pth", "pt", "npy", "npz")}
+    shards = WebShards(write_tar(tmp_path / "t.tar", files | {"b.png": trap}), labels)
+    assert shards.image(0).shape == (12, 16, 3)
+    with pytest.raises(DecodeError):
+        shards.image(1)
+    assert not (tmp_path / "sprung").exists()
+    pickle.loads(trap)
+    assert (tmp_path / "sprung").exists()  # it would have
+
+
 def test_the_split_is_the_same_on_every_machine_and_nothing_is_trained_on_that_is_held_out(written: Path) -> None:
     parts = split(WebShards(written, "cls"), val=0.2, test=0.2)
     again = split(WebShards(written, "cls"), val=0.2, test=0.2)

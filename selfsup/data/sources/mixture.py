@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -25,17 +25,23 @@ class Mixture:
     wholly and then in part, to fill their shares. Repeats of an image have its name, and so lie on one side of a
     split.
 
+    Sources that lie in shards may be mixed shard by shard, so that a few are read at a time
+    (``train_dataloader.shards_at_once``): the shares then hold on average, and repeats are of whole shards.
+
     Args:
         datasets: the sources by name, built or as dicts.
         weights: the share of each, > 0, by the same names; their sum does not matter. None gives each its size.
         seed: which images of a source are repeated once more than others.
+        by_shard: mix shard by shard; None does so where shards have to be fetched.
 
     Attributes:
         counts: how many places of a pass each source has, in the order of ``datasets``.
         classes: of all sources, joined by name; None unless each has some, and one label an image.
+        shard_starts: the number of the first image of each shard, repeats counted, if they are mixed by shard; or None.
+        most_shards_at_once: the least that a source says of itself; None if none does.
 
     Raises:
-        ConfigError: if there is no source, or weights do not fit the sources.
+        ConfigError: if there is no source, weights do not fit the sources, or one has no shards to mix.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class Mixture:
         weights: Mapping[str, float] | None = None,
         *,
         seed: int = 0,
+        by_shard: bool | None = None,
     ) -> None:
         sources: list[Any] = [DATASETS.build(source) for source in datasets.values()]
         if not sources:
@@ -61,7 +68,42 @@ class Mixture:
         self.seed = seed
         self.classes: list[str] | None = list(self.sources[0].classes) if labelled else None
         self._starts = np.concatenate([[0], np.cumsum(self.counts)])
-        self._orders = [FeistelPermutation(size, (seed, number, _PURPOSE)) for number, size in enumerate(sizes)]
+        keys: list[tuple[int, ...]] = [(seed, number, _PURPOSE) for number in range(len(sources))]
+        most = [each for source in sources if (each := getattr(source, "most_shards_at_once", None)) is not None]
+        self.most_shards_at_once: int | None = min(most, default=None)
+        self.shard_starts: np.ndarray | None = None
+        self._shards: list[tuple[int, int]] = []
+        self._orders: list[FeistelPermutation | _Rotated]
+        if bool(most) if by_shard is None else by_shard:
+            self._orders = self._by_shard(sources, keys)
+        else:
+            self._orders = [FeistelPermutation(size, key) for size, key in zip(sizes, keys, strict=True)]
+
+    def _by_shard(self, sources: list[Any], keys: list[tuple[int, ...]]) -> "list[FeistelPermutation | _Rotated]":
+        """Orders that begin with one shard of a source and take the others as they follow."""
+        orders: list[FeistelPermutation | _Rotated] = []
+        ends = [np.zeros(1, np.int64)]
+        for number, (source, count) in enumerate(zip(sources, self.counts, strict=True)):
+            starts = getattr(source, "shard_starts", None)
+            if starts is None:
+                raise ConfigError.at("by_shard", "a source has no shards", got=self.names[number])
+            first = FeistelPermutation(len(starts) - 1, keys[number]).at(0)
+            orders.append(_Rotated(len(source), int(starts[first])))
+            passes = -(-count // len(source))
+            upto = np.minimum(np.cumsum(np.tile(np.roll(np.diff(starts), -first), passes)), count)
+            there = np.diff(upto, prepend=0) > 0
+            ends.append(upto[there] + int(self._starts[number]))
+            order = np.tile(np.roll(np.arange(len(starts) - 1), -first), passes)[there]
+            self._shards += [(number, shard) for shard in order.tolist()]
+        self.shard_starts = np.concatenate(ends)
+        return orders
+
+    def prefetch(self, shards: Sequence[int]) -> None:
+        """Tell sources whose shards have to be fetched which will be needed soon."""
+        for number, source in enumerate(self.sources):
+            wanted = [self._shards[shard][1] for shard in shards if self._shards[shard][0] == number]
+            if wanted and getattr(source, "prefetch", None) is not None:
+                source.prefetch(wanted)
 
     @property
     def labels(self) -> "MixtureLabels | None":
@@ -74,7 +116,9 @@ class Mixture:
         digests = [getattr(source, "digest", None) for source in self.sources]
         if None in digests:
             return None
-        return hashlib.blake2b(json.dumps([digests, self.counts, self.seed]).encode(), digest_size=16).hexdigest()
+        kind = [] if self.shard_starts is None else ["by shard"]
+        told = json.dumps([digests, self.counts, self.seed, *kind])
+        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -108,6 +152,20 @@ class Mixture:
             chosen = numbers == number
             images[chosen] = order((indices[chosen] - self._starts[number]) % order.length)
         return numbers, images
+
+
+class _Rotated:
+    """All images of a source in their order, from one of them on."""
+
+    def __init__(self, length: int, first: int) -> None:
+        self.length = length
+        self._first = first
+
+    def __call__(self, positions: np.ndarray) -> np.ndarray:
+        return (positions + self._first) % self.length
+
+    def at(self, position: int) -> int:
+        return (position + self._first) % self.length
 
 
 class MixtureLabels:

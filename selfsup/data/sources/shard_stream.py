@@ -5,12 +5,17 @@ sequence is laid down piece by piece: whichever process first needs an image bey
 looks which finished shards are new, and appends them as the next generation. From then on it is part of the sequence
 for all processes, and for a run that is resumed, on however many processes: image n of the stream is a function of n
 and the log alone.
+
+Where an image is gone when its turn comes, no other one may be shown twice for it. So a few images of each generation
+are spared: they have no place of their own, and the log says which of them takes the place of which image. Those that
+are left when the next generation begins are images of that.
 """
 
 import json
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +35,7 @@ from selfsup.ops.locks import held
 from selfsup.registry import DATASETS
 
 _LOOK_AGAIN = 1.0  # seconds between two looks at the folder
+_SPARED = 8  # one in so many images: of 64 shards as many as 8 have, which may be taken away at once
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +49,10 @@ class Generation:
         first: number of its first image in the stream.
         shards: their names.
         starts: the number within the generation of each shard's first image, and of all at the end.
-        order: of the images within the generation.
+        order: of the images within the generation, those that were carried over last before they are mixed.
+        num_spare: images at the end of the order that have no place in the stream.
+        before: the generation before, of which the spared images that were not used are images of this one.
+        used: how many of those were.
     """
 
     number: int
@@ -51,17 +60,23 @@ class Generation:
     shards: tuple[str, ...]
     starts: np.ndarray = field(repr=False)
     order: FeistelPermutation = field(repr=False)
+    num_spare: int = 0
+    before: "Generation | None" = field(default=None, repr=False)
+    used: int = 0
 
     def place(self, position: int) -> tuple[str, int]:
-        """The shard of an image of the stream, and its row there."""
+        """The shard of an image of the stream, and its row there; from ``end`` on those of the spared images."""
         image = self.order.at(position - self.first)
+        if image >= self.starts[-1]:
+            assert self.before is not None
+            return self.before.place(self.before.end + self.used + image - int(self.starts[-1]))
         shard = int(np.searchsorted(self.starts, image, side="right")) - 1
         return self.shards[shard], image - int(self.starts[shard])
 
     @property
     def end(self) -> int:
         """Number of the first image after it."""
-        return self.first + int(self.starts[-1])
+        return self.first + self.order.length - self.num_spare
 
 
 @DATASETS.register_module()
@@ -69,8 +84,9 @@ class ShardStream:
     """The images of WebDataset tars in a folder to which new ones are added, and old ones taken away, at any time.
 
     For a single pass (``max_steps``), without labels and split. A shard joins once it is whole, in the order of names;
-    images of a generation are mixed with each other. A shard's name is used once: it never joins again. An image whose
-    shard is taken away before its turn is unreadable, and a neighbor stands in for it as for any other.
+    images of a generation are mixed with each other. A shard's name is used once: it never joins again. The place of an
+    image whose shard is taken away before its turn, or that cannot be read, is given to one that has none, so that none
+    is seen twice and each that stays is seen; ``bad_images.txt`` names what was skipped.
 
     Args:
         root: the folder.
@@ -123,6 +139,8 @@ class ShardStream:
 
     def _open_anew(self) -> None:
         self.generations: list[Generation] = []
+        self._stand_ins: dict[int, tuple[str, int]] = {}
+        self._spares_used = 0  # of the last generation
         self._read_to = 0
         self._tables: Recent[str, PathTable] = Recent(self._open_table, OPEN_SHARDS)
         self._tars: Recent[str, OpenTar] = Recent(self._open_tar, OPEN_SHARDS)
@@ -182,49 +200,95 @@ class ShardStream:
             IndexError: if the stream is not to have so many.
             DataError: if it has ended before.
         """
-        index, waited = range(self.num_images)[int(index)], False
-        while not self.generations or index >= self.generations[-1].end:
+        index = range(self.num_images)[int(index)]
+        if index >= self._end:
             self._read_log()
-            if self.generations and index < self.generations[-1].end:
-                break
+
+        def there() -> bool:
+            while index >= self._end:
+                if not self._grow():
+                    return False
+            return True
+
+        if index >= self._end:
+            self._until(there, index)
+        if (stand_in := self._stand_ins.get(index)) is not None:
+            return stand_in
+        firsts = [generation.first for generation in self.generations]
+        return self.generations[int(np.searchsorted(firsts, index, side="right")) - 1].place(index)
+
+    def stand_in(self, index: int) -> None:
+        """Give the place of an image that cannot be read to one that has none.
+
+        Raises:
+            DataError: if there is none left and the stream has ended.
+        """
+
+        def put() -> bool:
+            while self._spares_used >= (self.generations[-1].num_spare if self.generations else 0):
+                if not self._grow(only_new=True):
+                    return False
+            self._append({"position": index, "spare": self._spares_used})
+            return True
+
+        self._until(put, index)
+
+    def _until(self, done: Callable[[], bool], index: int) -> None:
+        """Try something with the lock held, the log read, until it is done; wait for shards or end as it was chosen."""
+        waited = False
+        while True:
             with held(self.log.with_name(f"{self.log.name}.lock"), patience=3600):
                 self._read_log()
-                grown = self._grow()
-            if not grown and self.when_empty == "end":
+                if done():
+                    return
+            if self.when_empty == "end":
                 raise DataError.at(
                     str(self.root),
                     f"the stream ends after {self._end:,} images, and number {index:,} was asked for",
                     expected="resume when there are new shards",
                 )
-            if not grown:
-                if not waited:
-                    logger.warning("%s: waiting for image %s; there are %s so far", self.root, index, self._end)
-                waited = True
-                time.sleep(_LOOK_AGAIN)
-        firsts = [generation.first for generation in self.generations]
-        return self.generations[int(np.searchsorted(firsts, index, side="right")) - 1].place(index)
+            if not waited:
+                logger.warning("%s: waiting for image %s; there are %s so far", self.root, index, self._end)
+            waited = True
+            time.sleep(_LOOK_AGAIN)
 
     @property
     def _end(self) -> int:
         return self.generations[-1].end if self.generations else 0
 
-    def _grow(self) -> bool:
-        """Append a generation of new shards to the log, if there are any; only who holds the lock may."""
+    def _grow(self, *, only_new: bool = False) -> bool:
+        """Append a generation to the log; only who holds the lock may.
+
+        Args:
+            only_new: not if there are no new shards; otherwise the images that were spared are a generation then.
+        """
         known = {shard for generation in self.generations for shard in generation.shards}
         found: list[tuple[str, int]] = []
         try:
             names = find_shards(self.root)[1]
         except DataError:
-            return False  # none yet
+            names = []  # none yet, or none anymore
         told = {name: status_of(self.root / name) for name in names if name not in known}
         for name in told:
             if len(found) == self.shards_at_once:
                 break
             if (told[name] is not None or not any(told.values())) and (count := self._indexed(name)):
                 found.append((name, count))
-        if not found:
+        carried = self.generations[-1].num_spare - self._spares_used if self.generations else 0
+        if not found and (only_new or not carried):
             return False
-        line = {"number": len(self.generations), "seed": self.seed, "shards": found}
+        total = carried + sum(count for _, count in found)
+        line = {
+            "number": len(self.generations),
+            "seed": self.seed,
+            "shards": found,
+            "used": self._spares_used,
+            "spare": min(-(-total // _SPARED), total - 1),
+        }
+        self._append(line)
+        return True
+
+    def _append(self, line: dict[str, Any]) -> None:
         _drop_unfinished_line(self.log)
         appends = WholeAppends(self.log)
         try:
@@ -232,7 +296,6 @@ class ShardStream:
         finally:
             appends.close()
         self._read_log()
-        return True
 
     def _indexed(self, shard: str) -> int:
         """Images of a shard; 0 for one that is not whole, or gone already."""
@@ -255,19 +318,47 @@ class ShardStream:
         for line in content[: content.rfind(b"\n") + 1].splitlines(keepends=True):
             try:
                 told: dict[str, Any] = json.loads(line)
-                shards = [(str(name), int(count)) for name, count in told["shards"]]
-                number, seed = told["number"], told["seed"]
-                if any(os.path.isabs(name) or ".." in Path(name).parts for name, _ in shards):
-                    raise ValueError("a name that leads out of the folder")
-            except (ValueError, KeyError, TypeError):
+                if "position" in told:
+                    self._take_stand_in(int(told["position"]), int(told["spare"]))
+                    self._read_to += len(line)
+                    continue
+                generation = self._generation(told)
+            except (ValueError, KeyError, TypeError, IndexError):
                 raise DataError.at("log", f"{self.log} is damaged in generation {len(self.generations)}") from None
-            if (number, seed) != (len(self.generations), self.seed):
-                raise DataError.at("log", f"{self.log} is of another stream", got=(number, seed))
-            starts = np.concatenate([[0], np.cumsum([count for _, count in shards])])
-            order = FeistelPermutation(int(starts[-1]), (self.seed, number))
-            names = tuple(name for name, _ in shards)
-            self.generations.append(Generation(number, self._end, names, starts, order))
+            if (told["number"], told["seed"]) != (len(self.generations), self.seed):
+                raise DataError.at("log", f"{self.log} is of another stream", got=(told["number"], told["seed"]))
+            self.generations.append(generation)
+            self._spares_used = 0
             self._read_to += len(line)
+
+    def _generation(self, told: dict[str, Any]) -> Generation:
+        """What a line of the log says; one of before there were spared images says nothing of them."""
+        shards = [(str(name), int(count)) for name, count in told["shards"]]
+        if any(os.path.isabs(name) or ".." in Path(name).parts for name, _ in shards):
+            raise ValueError("a name that leads out of the folder")
+        before = self.generations[-1] if self.generations else None
+        used, spare, there = int(told.get("used", 0)), int(told.get("spare", 0)), before.num_spare if before else 0
+        starts = np.cumsum([0, *(count for _, count in shards)])
+        order = FeistelPermutation(int(starts[-1]) + there - used, (int(told["seed"]), int(told["number"])))
+        if not (0 <= used <= there and 0 <= spare < order.length):
+            raise ValueError("more images than there are")
+        return Generation(
+            number=len(self.generations),
+            first=self._end,
+            shards=tuple(name for name, _ in shards),
+            starts=starts,
+            order=order,
+            num_spare=spare,
+            before=before,
+            used=used,
+        )
+
+    def _take_stand_in(self, position: int, spare: int) -> None:
+        last = self.generations[-1]
+        if not 0 <= spare < last.num_spare or not 0 <= position < last.end:
+            raise ValueError("no such image")
+        self._stand_ins[position] = last.place(last.end + spare)
+        self._spares_used = spare + 1
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_tables", "_tars")}
