@@ -35,8 +35,8 @@ def make(folder: Path, shards: int, images_per_shard: int) -> None:
     content = b"P6 8 8 255\n" + pixel.tobytes()
     for number in range(images_per_shard):
         (images / f"{number:06d}.ppm").write_bytes(content)
-    for copy in range(-(-shards // MOST_LINKS)):
-        write_shards(ImageList(images), folder / f"copy{copy}", images_per_shard=images_per_shard)
+    for number in range(-(-shards // MOST_LINKS)):
+        write_shards(ImageList(images), folder / f"copy{number}", images_per_shard=images_per_shard)
     (folder / "shards" / ".selfsup-index").mkdir(parents=True)
     for number in range(shards):
         copy, name = folder / f"copy{number // MOST_LINKS}", f"{number:06d}"
@@ -46,7 +46,7 @@ def make(folder: Path, shards: int, images_per_shard: int) -> None:
         os.link(copy / ".selfsup-index" / "00000.tar.none.index", index)
 
 
-def go_on(folder: Path) -> None:
+def continue_there(folder: Path) -> None:
     """Open the source and read one batch of step 1,000,000; prints seconds, MB, and MB of the imports."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     began = time.perf_counter()
@@ -77,8 +77,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where to, on a disk with hard links (default: a temporary one)")
     parser.add_argument("--go-on", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    if chosen.go_on:
-        go_on(chosen.go_on)
+    if chosen.continue_there:
+        continue_there(chosen.continue_there)
         return 0
     with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
         folder = Path(name)
