@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from selfsup.data import StepSampler, Subset, WebShards
-from selfsup.data.selection import AllBut
+from selfsup.data.draws import AllBut
 from selfsup.data.shards import remote
 from selfsup.data.shards.write import write_shards
 from selfsup.errors import ConfigError, DataError, DecodeError
