@@ -131,6 +131,11 @@ class Subset:
         """Fetches shards of the source that will be needed soon; None if it has none to fetch."""
         return getattr(self.dataset, "prefetch", None)
 
+    @property
+    def served(self) -> Callable[[], tuple[int, int] | None] | None:
+        """Reads of the source and how many waited for their shard; None if it does not say."""
+        return getattr(self.dataset, "served", None)
+
     @cached_property
     def digest(self) -> str | None:
         """Text that tells this list of images from others; None where the whole source does not have one."""

@@ -68,7 +68,7 @@ def draw_counts(histograms: Mapping[str, Mapping[str, int]], path: str | Path, *
     """
     figure = new_figure(9.4, 3.9, title=title)
     for number, (heading, counts) in enumerate(histograms.items()):
-        axes = figure.add_axes((0.1 + number * 0.49, 0.12, 0.36, 0.66))
+        axes = figure.add_axes((0.12 + number * 0.49, 0.12, 0.35, 0.66))
         places = np.arange(len(counts))[::-1]
         axes.barh(places, list(counts.values()), color=COLORS[0], height=0.72)
         axes.set_yticks(places, list(counts), fontsize=8)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfsup.data import StepSampler, Subset, WebShards
-from selfsup.data.draws import AllBut
+from selfsup.data import Mixture, StepSampler, Subset, WebShards
+from selfsup.data.selection import AllBut
 from selfsup.data.shards import remote
 from selfsup.data.shards.write import write_shards
 from selfsup.errors import ConfigError, DataError, DecodeError
@@ -149,7 +149,8 @@ def test_shards_that_are_asked_for_come_by_themselves(url: str, tmp_path: Path) 
     while len(tars(tmp_path)) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     images.image(12)
-    assert images.dataset.remote.served()[1] == 0
+    assert images.served is not None and images.served() == (1, 0)
+    assert Mixture({"a": images}).served() == (1, 0) and Mixture({"a": images}).most_shards_at_once == 2
 
 
 class Flaky(fsspec.get_filesystem_class("memory")):

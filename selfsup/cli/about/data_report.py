@@ -105,8 +105,8 @@ def _histograms(report: Any) -> dict[str, dict[str, int]]:
     from selfsup.data.report import ASPECTS, SIDES
 
     sides = [f"{low:,} to {high - 1:,}" for low, high in pairwise(SIDES)] + [f"{SIDES[-1]:,} on"]
-    shapes = [f"{low:.2g} to {high:.2g}" for low, high in pairwise(ASPECTS)]
-    shapes.append(f"{ASPECTS[-1]:.2g} on")
+    shapes = [f"{low:.3g} to {high:.3g}" for low, high in pairwise(ASPECTS)]
+    shapes.append(f"{ASPECTS[-1]:.3g} on")
     shapes[ASPECTS.index(0.98)] = "square"
     return {
         "shorter side, pixels": dict(zip(sides, report.shorter_sides().tolist(), strict=True)),

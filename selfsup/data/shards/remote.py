@@ -28,7 +28,8 @@ _WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before another try
 _GIVEN_UP = 300.0  # seconds for which a shard that could not be fetched is not asked for again
 _CHUNK = 1 << 20
 _AT_ONCE = 4  # shards fetched side by side
-_OFTEN = 1000  # reads after which they are noted for all processes to see
+_OFTEN = 64  # reads after which they are noted for all processes to see
+_READS_KEPT = 24 * 3600  # seconds that the counts of processes which are gone stay
 _MOST_TEXT = 1 << 26  # bytes of a manifest
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,10 @@ class RemoteShards:
         self.most_at_once = self.max_bytes // (2 * largest)
         require(self.most_at_once >= 1, "cache", f"too small for two shards of {largest:,} bytes", got=cache["max_gib"])
         self.folder.mkdir(parents=True, exist_ok=True)
+        for file in self.folder.glob("*.reads"):
+            with contextlib.suppress(OSError):
+                if self.began - file.stat().st_mtime > _READS_KEPT:
+                    file.unlink()
 
     def _forget(self) -> None:
         """What each process has for itself."""
@@ -294,15 +299,6 @@ class RemoteShards:
             name = wanted.get()
             with contextlib.suppress(OSError, TimeoutError):
                 self.fetch(name)
-            if wanted.empty():
-                reads, misses = self.served()
-                if reads:
-                    logger.info(
-                        "%s: %.2f %% of %s reads served by the cache",
-                        self.url,
-                        100 * (1 - misses / reads),
-                        f"{reads:,}",
-                    )
 
     def _note(self) -> None:
         with contextlib.suppress(OSError):

@@ -105,6 +105,12 @@ class Mixture:
             if wanted and getattr(source, "prefetch", None) is not None:
                 source.prefetch(wanted)
 
+    def served(self) -> tuple[int, int] | None:
+        """Reads of the sources whose shards are fetched, and how many waited; None if there is none."""
+        said = [source.served() for source in self.sources if hasattr(source, "served")]
+        told = [each for each in said if each is not None]
+        return (sum(reads for reads, _ in told), sum(waited for _, waited in told)) if told else None
+
     @property
     def labels(self) -> "MixtureLabels | None":
         """Positions in ``classes``; None without classes."""

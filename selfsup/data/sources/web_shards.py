@@ -181,6 +181,10 @@ class WebShards:
         """Of how many shards twice as many fit into the cache; None for files."""
         return None if self.remote is None else self.remote.most_at_once
 
+    def served(self) -> tuple[int, int] | None:
+        """Reads of all processes of this machine, and how many waited for their shard; None for files."""
+        return None if self.remote is None else self.remote.served()
+
     def labels_of_shard(self, shard: int) -> np.ndarray:
         """Positions in ``classes`` of a shard's images, -1 for none, int64."""
         labels = self._tables[shard].labels

@@ -71,6 +71,7 @@ class ProgressHook(Hook):
             self._bar.update(self._bar.task_ids[0], completed=runner.iter + 1, numbers=shown)
         elif time.monotonic() - self._last_line >= self.every_seconds or runner.iter + 1 == runner.max_iters:
             self._last_line = time.monotonic()
+            shown += _from_cache(runner)
             left = (runner.max_iters - runner.iter - 1) * images / max(self._rate, 1e-9)
             runner.logger.info(
                 f"step {runner.iter + 1}/{runner.max_iters}  {shown}  {timedelta(seconds=round(left))} left"
@@ -85,3 +86,10 @@ class ProgressHook(Hook):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _from_cache(runner: Any) -> str:
+    """Of shards that are fetched, how many reads found theirs on this machine."""
+    served = getattr(runner.train_images, "served", None)
+    reads, waited = (served and served()) or (0, 0)
+    return f"  cache hits {1 - waited / reads:.1%}" if reads else ""
