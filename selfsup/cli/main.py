@@ -20,6 +20,7 @@ VERBS = {
     "configs": "about.configs",
     "convert": "models.convert",
     "export": "models.export",
+    "consolidate": "models.consolidate",
     "evaluate": "models.evaluate",
     "compare": "models.compare",
     "embed": "models.embed",

@@ -68,7 +68,9 @@ def build_optim_wrapper(recipe: Recipe, method: nn.Module) -> Any:
     """The optimizer over the method's parameters, in what gives it gradients."""
     section = recipe.optim_wrapper
     with under("optim_wrapper"):
-        return OPTIM_WRAPPERS.find(section.get("type", DEFAULT_WRAPPER)).for_method(method, section)
+        wrapper = OPTIM_WRAPPERS.find(section.get("type", DEFAULT_WRAPPER)).for_method(method, section)
+    wrapper.whole_gradients = recipe.sharding is not None and recipe.sharding.whole_gradients
+    return wrapper
 
 
 def settle_precision(wrapper: Any, device: torch.device, saved: Checkpoint | None, log: logging.Logger) -> None:

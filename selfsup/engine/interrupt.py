@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: finish the step, save, say how to resume."""
+"""Ctrl-C, SIGTERM, SIGUSR1 and a closed terminal: finish the step, save, say how to resume."""
 
 import os
 import signal
@@ -14,6 +14,8 @@ from selfsup.ops.dist import is_main
 LONG_STEP = 10.0  # seconds after which somebody who pressed Ctrl-C wants to know how long it takes
 GRACE = 3.0  # seconds that a second Ctrl-C leaves PyTorch to return to Python
 HANGUP: int = getattr(signal, "SIGHUP", 0)  # Windows has none
+TIME_IS_UP: int = getattr(signal, "SIGUSR1", 0)
+"""What Slurm sends some minutes before a job's time is over, if asked to, see tools/slurm_requeue.sh."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -34,7 +36,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class InterruptWatch:
-    """While entered, the first SIGINT, SIGTERM or SIGHUP only raises a flag; a second SIGINT stops at once.
+    """While entered, the first SIGINT, SIGTERM, SIGUSR1 or SIGHUP only raises a flag; a second SIGINT stops at once.
 
     Python handles signals between two of its own instructions, and one call of PyTorch's may take a minute. So a thread
     is woken by the signal itself: it says when the step will be done, and ends the process if a second SIGINT has not
@@ -60,7 +62,7 @@ class InterruptWatch:
         self._began = now
 
     def __enter__(self) -> "InterruptWatch":
-        for number in filter(None, (signal.SIGINT, signal.SIGTERM, HANGUP)):
+        for number in filter(None, (signal.SIGINT, signal.SIGTERM, TIME_IS_UP, HANGUP)):
             if number != HANGUP or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._on_signal)
         self._bell, self._wire = socket.socketpair()

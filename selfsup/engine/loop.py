@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from selfsup.data.sources.source import file_or_name
-from selfsup.engine.interrupt import Interrupted, InterruptWatch
+from selfsup.engine.interrupt import TIME_IS_UP, Interrupted, InterruptWatch
 from selfsup.engine.schedules.build import scheduled_options
 from selfsup.errors import CheckpointError, DataError, NonFiniteError, RecordError, UnreadableError
 from selfsup.methods.base import Progress
@@ -69,6 +69,7 @@ class TrainLoop(BaseLoop):
             Interrupted: after Ctrl-C, once the state is saved.
             ConfigError: if a part of the method gives something else than it says, in the first step.
             DataError: if images cannot be read, on all processes together, once the state is saved.
+            CheckpointError: if the state cannot be saved, on all processes together.
             RecordError: if metrics or names of unreadable images cannot be written, likewise.
             NonFiniteError: at the first loss or gradient that is not finite, on all processes together; the weights are
                 those before the step.
@@ -92,6 +93,7 @@ class TrainLoop(BaseLoop):
                 outputs["data_seconds"] = waited
                 self._call_hooks(micro_batches, outputs)
                 self.iter += 1
+        self.runner.saver.finish()
         self._stop_if_needed(False)
         self._call("after_train", runner.hooks)
         self._stop_if_needed(False)
@@ -111,11 +113,11 @@ class TrainLoop(BaseLoop):
     def _stop_if_needed(self, asked: bool, number: int = signal.SIGINT) -> None:
         """Between two steps: save and stop if any process was asked to, cannot read images or cannot write records."""
         fault = self._fault or self.runner.metrics_log.fault
-        found = [fault is not None, isinstance(fault, RecordError), asked]
+        found = [fault is not None, isinstance(fault, RecordError), asked, asked and number == TIME_IS_UP]
         if world_size() > 1:
             votes = torch.tensor(found, dtype=torch.float32, device=self.runner.device)
             found = [bool(vote) for vote in all_reduce_sum(votes).tolist()]
-        faulty, unrecorded, asked_to_stop = found
+        faulty, unrecorded, asked_to_stop, time_is_up = found
         if faulty:
             how_to_resume = self._save_for_later(again=unrecorded)
             with together():
@@ -123,6 +125,7 @@ class TrainLoop(BaseLoop):
                     kind = RecordError if isinstance(fault, RecordError) else DataError
                     raise kind(f"{fault}; {how_to_resume}") from fault
         if asked_to_stop:
+            number = TIME_IS_UP if time_is_up else number  # of whichever process: all leave with the code for it
             self._save()
             self.runner.logger.info(f"stopped by {signal.Signals(number).name} after step {self.iter}; all is saved")
             raise Interrupted(self.iter, number)
@@ -144,6 +147,7 @@ class TrainLoop(BaseLoop):
     def _save(self, *, again: bool = False) -> None:
         if again or self.runner.saved_step != self.iter:
             self.runner.save(self.iter)
+        self.runner.saver.finish()
 
     def _run_step(self, micro_batches: list[dict[str, Any]]) -> dict[str, float]:
         """One update.

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import zipfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -16,29 +16,57 @@ from selfsup.engine.optim.groups import OPTIONS
 from selfsup.engine.save import facts_of, restore_rank_state
 from selfsup.engine.schedules import Schedule
 from selfsup.errors import CheckpointError
-from selfsup.ops.dist import broadcast_object, gather_objects, world_size
+from selfsup.ops.dist import broadcast_object, gather_objects, rank, world_size
 from selfsup.ops.together import together
-from selfsup.weights.checkpoint import Checkpoint, checkpoint_path, list_checkpoints, step_of
+from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
+from selfsup.weights.digest import digest_of
 from selfsup.weights.load import load_checkpoint
+from selfsup.weights.read import is_folder
 
 NEW_RUN = "use --init-from to start a new run from these weights"
 
 
-def newest_for_all(work_dir: str | Path, *, mapped: bool) -> Checkpoint | None:
-    """The newest checkpoint that process 0 sees, as each process finds it; all of them call this together.
+def newest_for_all(work_dir: str | Path, *, mapped: bool, warn: Callable[[str], object]) -> Checkpoint | None:
+    """The newest whole checkpoint that process 0 sees, as each process finds it; all of them call this together.
+
+    Args:
+        work_dir: of the run.
+        mapped: leave tensors where they are until they are looked at.
+        warn: is told which ones are damaged and were passed over.
 
     Returns:
-        The checkpoint, mapped into memory if asked for; None if process 0 sees none.
+        The checkpoint; None if process 0 sees none.
 
     Raises:
-        CheckpointError: if a process cannot read the file, a newer version wrote it, it is no whole run's, or processes
-            with disks of their own find other contents under its name.
+        CheckpointError: if every one is damaged, a process cannot read the file, a newer version wrote it, it is no
+            whole run's, or processes with disks of their own find other contents under its name.
     """
-    found = list_checkpoints(work_dir)
-    step = broadcast_object(step_of(found[-1]) if found else None)
-    if step is None:
+    names = broadcast_object([path.name for path in list_checkpoints(work_dir)])
+    faults: list[str] = []
+    for name in reversed(names):
+        path = Path(work_dir, "checkpoints", name)
+        found = [fault for fault in gather_objects(_damage(path)) if fault is not None]
+        if not found:
+            return _read_by_all(path, mapped=mapped)
+        faults.append(f"{path}: {found[0]}")
+        warn(f"{faults[-1]}; the one before it is used, if there is one")
+    if faults:
+        raise CheckpointError(f"no checkpoint is whole: {'; '.join(faults)}; move them away to start anew")
+    return None
+
+
+def _damage(path: Path) -> str | None:
+    """What a copy or a disk that failed has left of a checkpoint; of folders each process looks at its share."""
+    if path.is_file() and not zipfile.is_zipfile(path):  # its end is missing
+        return f"the file is truncated or no checkpoint at all, {path.stat().st_size} bytes"
+    if not is_folder(path):
         return None
-    path = checkpoint_path(work_dir, step)
+    from selfsup.weights.sharded import damage
+
+    return damage(path, share=(rank(), world_size()))
+
+
+def _read_by_all(path: Path, *, mapped: bool) -> Checkpoint:
     with together():
         if path.is_file() and not zipfile.is_zipfile(path):  # its end is missing: a copy or a disk that failed
             raise CheckpointError.at(
@@ -46,7 +74,13 @@ def newest_for_all(work_dir: str | Path, *, mapped: bool) -> Checkpoint | None:
                 f"the file is truncated or no checkpoint at all, {path.stat().st_size} bytes",
                 expected="move it away, and --resume takes the one before it",
             )
-        checkpoint = Checkpoint.read(path, mapped=mapped)
+        if is_folder(path):
+            from selfsup.weights.sharded import read_folder
+
+            checkpoint = Checkpoint.of(read_folder(path, mapped=mapped, checked=True), path)
+            assert checkpoint is not None
+        else:
+            checkpoint = Checkpoint.read(path, mapped=mapped)
         contents = _digest(path)
     everywhere = gather_objects((str(path), contents))
     for number, (other, other_contents) in enumerate(everywhere):
@@ -62,6 +96,8 @@ def newest_for_all(work_dir: str | Path, *, mapped: bool) -> Checkpoint | None:
 
 def _digest(path: Path) -> str:
     """Of the table of contents, which has size and checksum of every tensor; the tensors are not read."""
+    if is_folder(path):
+        return digest_of(path)
     digest = hashlib.blake2b(digest_size=16)
     with zipfile.ZipFile(path) as archive:
         for part in archive.infolist():

@@ -28,7 +28,8 @@ from selfsup.engine.logging.lines import open_log
 from selfsup.engine.logging.metrics import MetricsLog
 from selfsup.engine.loop import TrainLoop
 from selfsup.engine.resume import newest_for_all, restore_run, with_beginning
-from selfsup.engine.save import collect, export_backbone, run_card
+from selfsup.engine.save import export_backbone, run_card
+from selfsup.engine.saver import Saver
 from selfsup.engine.schedules.build import build_schedules
 from selfsup.engine.splits import check_images, data_state, describe_split, run_split
 from selfsup.engine.start import TrainedWeights, start_from
@@ -54,7 +55,7 @@ from selfsup.ops.parts import is_sharded
 from selfsup.ops.together import together
 from selfsup.registry import HOOKS, METHODS, RUNNERS
 from selfsup.weights.card import origin
-from selfsup.weights.checkpoint import Checkpoint, checkpoint_path
+from selfsup.weights.checkpoint import Checkpoint
 
 
 @RUNNERS.register_module()
@@ -83,6 +84,7 @@ class Runner(MMEngineRunner):
         self._device_wanted = device
         self.run_id = ""
         self.saved_step: int | None = None
+        self.saver = Saver()
         self._unwritten: list[dict[str, Any]] = []
         self.started_from: dict[str, Any] | None = None
         self.split: Split | None = None
@@ -216,6 +218,7 @@ class Runner(MMEngineRunner):
         try:
             self._train_loop.run()
         finally:
+            self.saver.wait()
             for hook in self._hooks:
                 if isinstance(hook, ProgressHook):
                     hook.stop()
@@ -233,7 +236,9 @@ class Runner(MMEngineRunner):
 
     def _start(self) -> int:
         """Build what the run trains with, and give it its state back, or its first weights; updates done so far."""
-        saved = newest_for_all(self.work_dir, mapped=is_sharded(self.method)) if self._resume else None
+        saved = None
+        if self._resume:
+            saved = newest_for_all(self.work_dir, mapped=is_sharded(self.method), warn=self.logger.warning)
         self.run_id = (saved and saved.run) or broadcast_object(secrets.token_hex(8))
         self._build_training(saved)
         self.call_hook("before_run")
@@ -326,12 +331,10 @@ class Runner(MMEngineRunner):
         """Write everything the run needs to be resumed after ``step`` updates; called by every process.
 
         Raises:
-            CheckpointError: if it cannot be written, on all processes together.
+            CheckpointError: if it, or the one before that is still being written, cannot be written, on all processes
+                together.
         """
-        checkpoint = collect(self, step)
-        with together():
-            if checkpoint is not None:
-                checkpoint.write(checkpoint_path(self.work_dir, step))
+        self.saver.save(self, step)
         self.saved_step = step
 
     def _take_work_dir(self) -> None:

@@ -24,31 +24,33 @@ from selfsup.weights.write import write_weights
 
 def collect(runner: Any, step: int) -> Checkpoint | None:
     """All that a run needs to resume after ``step`` updates, on the main process; called by every one."""
-    ranks = _gather_rank_states(runner.method, runner.device)
+    ranks = gather_objects_on_main(own_rank_state(runner.method, runner.device))
     weights = whole_state(dict(runner.method.state_dict()))
     optimizer = whole_state(runner.optim_wrapper.state_dict())
     if not is_main():
         return None
+    return Checkpoint(model=weights, optim_wrapper=optimizer, ranks=ranks, **described_run(runner, step))
+
+
+def described_run(runner: Any, step: int) -> dict[str, Any]:
+    """The fields of a checkpoint that are small and the same on every process."""
     # OneCycleLR keeps a function, and a file that holds code is never loaded.
     schedules = [
         {name: value for name, value in schedule.state_dict().items() if not callable(value)}
         for schedule in runner.param_schedulers
     ]
-    return Checkpoint(
-        step=step,
-        method=class_name(runner.method),
-        model=weights,
-        optim_wrapper=optimizer,
-        schedules=schedules,
-        ranks=ranks,
-        recipe=runner.recipe.recipe,
-        data=runner.data_state,
-        trained=runner.trained.taken,
-        unwritten=runner.metrics_log.unwritten,
-        started_from=runner.started_from,
-        run=runner.run_id,
+    return {
+        "step": step,
+        "method": class_name(runner.method),
+        "schedules": schedules,
+        "recipe": runner.recipe.recipe,
+        "data": runner.data_state,
+        "trained": runner.trained.taken,
+        "unwritten": runner.metrics_log.unwritten,
+        "started_from": runner.started_from,
+        "run": runner.run_id,
         **facts_of(runner),
-    )
+    }
 
 
 def facts_of(runner: Any) -> dict[str, Any]:
@@ -64,10 +66,11 @@ def facts_of(runner: Any) -> dict[str, Any]:
     }
 
 
-def _gather_rank_states(method: nn.Module, device: torch.device) -> list[dict[str, Any]] | None:
-    """What each process has of its own, in process 0, None elsewhere: random states, and buffers that differ from its.
+def own_rank_state(method: nn.Module, device: torch.device) -> dict[str, Any]:
+    """What this process has of its own: random states, and buffers that differ from those of process 0.
 
-    Queues and unsynchronized running statistics differ between processes; parameters do not.
+    Queues and unsynchronized running statistics differ between processes; parameters do not. All processes call this
+    together.
     """
     buffers = dict(method.named_buffers())
     prints = {name: fingerprint({"": buffer}) for name, buffer in buffers.items()} if world_size() > 1 else {}
@@ -75,10 +78,10 @@ def _gather_rank_states(method: nn.Module, device: torch.device) -> list[dict[st
     own: dict[str, Tensor] = {
         name: buffers[name].detach().cpu() for name, found in prints.items() if found != reference.get(name)
     }
-    return gather_objects_on_main({"random": random_state(device), "buffers": own})
+    return {"random": random_state(device), "buffers": own}
 
 
-def restore_rank_state(states: list[dict[str, Any]], method: nn.Module, device: torch.device) -> bool:
+def restore_rank_state(states: Sequence[dict[str, Any]], method: nn.Module, device: torch.device) -> bool:
     """Restore what this process had of its own, unless the run had another number of processes; whether it did so."""
     if len(states) != world_size():
         return False
@@ -103,13 +106,24 @@ def export_backbone(backbone: nn.Module, work_dir: str | Path, card: Mapping[str
     Raises:
         CheckpointError: if it cannot be written.
     """
-    chosen, other = EXPORTED if importlib.util.find_spec("safetensors") is not None else reversed(EXPORTED)
-    path = Path(work_dir, chosen)
+    path = Path(work_dir, chosen := backbone_name())
+    (other,) = set(EXPORTED) - {chosen}
     weights = whole_state(dict(backbone.state_dict()))
     if is_main():
         write_weights(weights, path, card)
         archive_file(Path(work_dir, other))
     return path
+
+
+def backbone_name() -> str:
+    """What the file of a backbone is called: safetensors where that package is installed."""
+    return EXPORTED[0 if importlib.util.find_spec("safetensors") is not None else 1]
+
+
+def backbone_prefix(method: Method) -> str:
+    """What names of the evaluated network's tensors begin with in the method's state dict."""
+    found = next(name for name, module in method.named_modules() if module is method.representation)
+    return f"{found}."
 
 
 def run_card(

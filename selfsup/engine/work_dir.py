@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ from selfsup.ops.files import WORK_DIR_MARKER, found_in_work_dir
 from selfsup.ops.locks import held, living_holder
 from selfsup.ops.together import together
 from selfsup.weights.checkpoint import NAME
+from selfsup.weights.read import is_folder
 
 EARLIER = "earlier"
 RESULTS = (
@@ -152,9 +154,12 @@ def sweep(work_dir: str | Path) -> None:
     for partial in root.glob("*.partial"):
         if partial.name in ours or _PARTIAL_PICTURE.fullmatch(partial.name):
             partial.unlink(missing_ok=True)
-    for partial in (root / "checkpoints").glob("*.partial"):
-        if NAME.fullmatch(partial.name.removesuffix(".partial")):
-            partial.unlink(missing_ok=True)
+    for path in (root / "checkpoints").glob("step_*"):
+        named = NAME.fullmatch(path.name.removesuffix(".partial").removesuffix(".replaced"))
+        if named and path.is_dir() and not (is_folder(path) and path.suffix != ".partial"):
+            shutil.rmtree(path, ignore_errors=True)
+        elif named and path.suffix == ".partial":
+            path.unlink(missing_ok=True)
 
 
 def archive_file(file: Path) -> None:
@@ -178,6 +183,6 @@ def archive_file(file: Path) -> None:
 
 def work_dir_of(weights: Path) -> Path | None:
     """The folder of the run that wrote a file of weights; None if it lies in none."""
-    folder = weights if weights.is_dir() else weights.parent
+    folder = weights if weights.is_dir() and not is_folder(weights) else weights.parent
     folder = folder.parent if folder.name == "checkpoints" else folder
     return folder if (folder / WORK_DIR_MARKER).is_file() else None

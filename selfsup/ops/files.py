@@ -108,12 +108,28 @@ def settle(partial: Path, path: Path) -> None:
     with open(partial, "rb") as file:
         os.fsync(file.fileno())
     os.replace(partial, path)
+    _to_disk(path.parent)
+
+
+def settle_folder(partial: Path, path: Path) -> None:
+    """Give a folder whose files are on the disk its name; what had that name before is removed."""
+    _to_disk(partial)
+    if path.exists():
+        before = path.with_name(f"{path.name}.replaced.partial")
+        path.rename(before)
+        shutil.rmtree(before, ignore_errors=True)
+    partial.rename(path)
+    _to_disk(path.parent)
+
+
+def _to_disk(folder: Path) -> None:
+    """See to it that the names in a folder are on the disk."""
     if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(path.parent, os.O_RDONLY)
+        opened = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(opened)
         finally:
-            os.close(folder)
+            os.close(opened)
 
 
 def unrecorded(path: Path, error: OSError) -> RecordError:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,13 +13,13 @@ from torch import Tensor
 
 from selfsup.errors import CheckpointError
 from selfsup.ops.files import reason, remedy, whole_file
-from selfsup.weights.read import read_weights
+from selfsup.weights.read import MANIFEST, is_folder, read_weights
 
 EXPORTED = ("backbone.safetensors", "backbone.pth")
 """What a run calls the backbone that it writes at its end."""
 VERSION = 2
 """Raised when a newer version writes what an older one cannot read."""
-NAME = re.compile(r"step_(\d+)\.pth")
+NAME = re.compile(r"step_(\d+)(\.pth)?")  # a file, or a folder that many processes write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +73,19 @@ class Checkpoint:
             raise CheckpointError.at(str(path), f"holds no 'model', its keys are {', '.join(map(str, state))}")
         return checkpoint
 
+    def contents(self) -> dict[str, Any]:
+        """What a file of it holds."""
+        kept = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("version", "path")}
+        return {"format": self.version, **kept}
+
     def write(self, path: Path) -> None:
         """Write the file whole or not at all.
 
         Raises:
             CheckpointError: if it cannot be written; whatever stood at ``path`` before is untouched.
         """
-        kept = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("version", "path")}
         try:
-            save({"format": self.version, **kept}, path)
+            save(self.contents(), path)
         except (OSError, RuntimeError) as error:
             if not NAME.fullmatch(path.name):
                 raise unwritable(path, error) from error
@@ -144,7 +149,18 @@ def list_checkpoints(work_dir: str | Path) -> list[Path]:
     folder = Path(work_dir) / "checkpoints"
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name))
+    named = (path for path in folder.iterdir() if NAME.fullmatch(path.name))
+    return sorted(path for path in named if path.suffix == ".pth" or is_folder(path))
+
+
+def forget_old(work_dir: str | Path, max_keep: int) -> None:
+    """Remove all but the newest complete checkpoints of a work dir."""
+    for path in list_checkpoints(work_dir)[:-max_keep]:
+        if path.is_file():
+            path.unlink()
+        else:
+            (path / MANIFEST).unlink()  # one that is half removed is none any more
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -153,12 +169,14 @@ def step_of(checkpoint: Path) -> int:
 
 
 def checkpoint_file(path: str | Path) -> Path:
-    """The checkpoint that a path means: a file, or the newest one of a work dir.
+    """The checkpoint that a path means: a file or folder, or the newest one of a work dir.
 
     Raises:
         CheckpointError: if there is none.
     """
     found = Path(path).expanduser()
+    if is_folder(found):
+        return found
     if not found.is_dir():
         if not found.is_file():
             raise CheckpointError.at(str(path), "no such checkpoint")

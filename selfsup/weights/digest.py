@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from selfsup.errors import CheckpointError
 from selfsup.ops.parts import whole
+from selfsup.weights.read import MANIFEST, is_folder
 
 BLOCK = 2**24  # numbers that are copied to the CPU at once
 
@@ -30,11 +31,12 @@ def fingerprint(weights: nn.Module | Mapping[str, Tensor]) -> str:
 
 
 def digest_of(file: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits.
+    """SHA-256 of a file, as hexadecimal digits; of a checkpoint's folder that of its manifest, which has all others.
 
     Raises:
         CheckpointError: if it cannot be read.
     """
+    file = file / MANIFEST if is_folder(file) else file
     try:
         with file.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()

@@ -70,7 +70,10 @@ def load_checkpoint(module: nn.Module, checkpoint: Checkpoint, weights: Mapping[
         CheckpointError: if a tensor does not find its place, or the backbone is another by the card or the config in
             the file; nothing is changed then.
     """
-    tensors = named(checkpoint.model if weights is None else weights)
+    given = checkpoint.model if weights is None else weights
+    if hasattr(given, "parts_like"):  # of a folder, where each process reads its own rows
+        given = given.parts_like(module.state_dict())
+    tensors = named(given)
     report = compare(Translation(weights=tensors), module.state_dict(), dispensable=None)
     if not report.complete:
         raise mismatch(str(checkpoint.path), module, report)

@@ -20,6 +20,9 @@ import torch
 
 from selfsup.errors import CheckpointError
 
+MANIFEST = "manifest.json"
+"""The file that makes a folder a checkpoint, see :mod:`selfsup.weights.sharded`."""
+
 
 class Inert:
     """Stands where a file has an object of another program; forgets what it is made from and given."""
@@ -64,7 +67,7 @@ def read_weights(path: str | Path, *, mapped: bool = False, stand_ins: bool = Tr
     Which of the three a file is shows its content, whatever it is called.
 
     Args:
-        path: the file.
+        path: the file, or the folder of a checkpoint that many processes wrote.
         mapped: leave tensors in the file until they are looked at, so that processes which take different parts of
             them need no memory for the rest; safetensors are always read that way.
         stand_ins: whether objects that other training programs are known to save are read as empty ones; otherwise
@@ -74,6 +77,10 @@ def read_weights(path: str | Path, *, mapped: bool = False, stand_ins: bool = Tr
         CheckpointError: if the file is missing, truncated, or could run code when read.
     """
     path = Path(path)
+    if is_folder(path):
+        from selfsup.weights.sharded import read_folder  # torch.distributed.checkpoint takes a second to import
+
+        return read_folder(path, mapped=mapped)
     if not path.is_file():
         raise CheckpointError.at(str(path), "no such file")
     kind = kind_of(path)
@@ -81,6 +88,11 @@ def read_weights(path: str | Path, *, mapped: bool = False, stand_ins: bool = Tr
         with _safetensors(path) as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
     return _read_npz(path) if kind == ".npz" else _read_pickle(path, mapped=mapped, stand_ins=stand_ins)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is the folder of a checkpoint that many processes wrote."""
+    return (path / MANIFEST).is_file()
 
 
 def read_metadata(path: Path) -> dict[str, str]:

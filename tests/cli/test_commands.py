@@ -212,11 +212,14 @@ def test_a_job_that_is_started_again_needs_its_first_weights_no_more(capsys: pyt
     assert "nowhere.pth: no such checkpoint" in capsys.readouterr().err
 
 
-def test_the_first_signal_is_the_one_that_stopped_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_the_first_signal_is_the_one_that_stopped_the_run(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
     with InterruptWatch() as watch:
         assert (watch.asked, watch.number) == (False, signal.SIGINT)
-        signal.raise_signal(signal.SIGTERM)
-        assert (watch.asked, watch.number) == (True, signal.SIGTERM)
+        signal.raise_signal(number)
+        assert (watch.asked, watch.number) == (True, number)
     assert capsys.readouterr().out == "\nfinishing this step, then saving\n"
 
 

@@ -109,3 +109,17 @@ def test_the_wheel_ships_configs_and_images_and_finds_them_from_any_folder(tmp_p
     code = "from selfsup.config import *; print(find_config('swav_scenes')); load_config('swav_scenes')"
     found = run(sys.executable, "-c", code, folder=tmp_path, PYTHONPATH=str(tmp_path / "installed"))
     assert found.stdout.strip() == str(tmp_path / "installed/selfsup/configs/swav/swav_scenes.py"), found.stderr
+
+
+@pytest.mark.parametrize(("code", "requeued"), [(138, True), (0, False), (2, False)])
+def test_a_job_is_queued_again_when_its_time_was_up_and_not_otherwise(
+    tmp_path: Path, code: int, requeued: bool
+) -> None:
+    for name, script in (("srun", f'echo srun "$@"; exit {code}'), ("scontrol", 'echo scontrol "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "TOOLS": str(ROOT / "tools")}
+    result = run("bash", ROOT / "tools/slurm_requeue.sh", RECIPE, "--work-dir=x", folder=tmp_path, **environment)
+    assert f"train.py {RECIPE} --launcher slurm --resume --work-dir=x" in result.stdout
+    assert ("scontrol requeue 7" in result.stdout) == requeued
+    assert result.returncode == (0 if requeued else code)

@@ -214,7 +214,7 @@ HOOKS = {
     "BestStepHook": Example(
         {"evaluators": {"spread": {"type": "Spread"}}, "score": "spread/rankme", "every_steps": 1, "max_images": 8}
     ),
-    "CheckpointHook": Example({"every_steps": 1}),
+    "CheckpointHook": Example({"every_steps": 1, "sharded": True, "asynchronous": True}),
     "CollapseWatchHook": Example({"every_steps": 1, "num_images": 4}),
     "EvaluateHook": Example({"evaluators": {"spread": {"type": "Spread"}}, "every_steps": 1, "max_images": 8}),
     "NeighborsHook": Example({"first_step": 1, "max_images": 4}),
@@ -239,6 +239,7 @@ ELSEWHERE = {
         "DetectionAP": "evaluates a detector: tests/transfer/detection",
         "Head": "needs a classifier: tests/evaluation/test_head.py",
     },
+    "hooks": {"TrackersHook": "needs a tracker's package: tests/engine/test_utilization.py"},
     "methods": {"Detector": "learns from boxes: tests/transfer/detection"},
     "tasks": {"StandardTask": "needs data on disk: tests/data/test_standard.py"},
     "transforms": {

@@ -1,7 +1,7 @@
 """One optimizer update: precision, accumulation, frozen parameters, clipping, and a guard against bad gradients."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, Self, get_args
 
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from selfsup.engine.optim.groups import parameter_groups
 from selfsup.errors import CheckpointError, ConfigError, NonFiniteError, nearest, require, under
-from selfsup.ops.parts import all_finite, split_like, total_norm
+from selfsup.ops.parts import all_finite, is_split, split_like, total_norm
 from selfsup.ops.precision import Precision, fast_precision
 from selfsup.registry import OPTIM_WRAPPERS, OPTIMIZERS
 
@@ -55,6 +55,8 @@ class PrecisionOptimWrapper(OptimWrapper):
         precision: that of the forward pass, never ``'auto'``.
         updates: updates so far, skipped ones included.
         steps_per_epoch: updates in one pass over the data, which the training loop sets; needed to freeze for epochs.
+        whole_gradients: of a sharded model, whether gradients stay whole until the last loss of an update; the config's
+            ``sharding`` says it.
         last_grad_norm: norm of all gradients at the last update, before clipping, without frozen ones.
 
     Raises:
@@ -87,6 +89,7 @@ class PrecisionOptimWrapper(OptimWrapper):
             require(self.clipping.max_norm > 0, "clip_grad.max_norm", "must be > 0", got=self.clipping.max_norm)
         self.freeze = {key: _length(key, given) for key, given in (freeze or {}).items()}
         self.steps_per_epoch: int | None = None
+        self.whole_gradients = False
         self.cache_casts = cache_casts
         self.check_finite = check_finite
         self.updates = 0
@@ -134,6 +137,11 @@ class PrecisionOptimWrapper(OptimWrapper):
         """Autocast for the forward pass, and no exchange of gradients but for the last loss of an update."""
         kind, lower = self._device_type, self.precision != "fp32"
         autocast = torch.autocast(kind, DTYPES[self.precision], enabled=lower, cache_enabled=self.cache_casts)
+        if hasattr(model, "set_requires_all_reduce"):  # sharded; MMEngine knows DistributedDataParallel alone
+            sharded: Any = model
+            last = self.should_sync()
+            sharded.set_requires_all_reduce(last)
+            sharded.set_requires_gradient_sync(last or not self.whole_gradients)
         with super().optim_context(model), autocast:
             yield
 
@@ -182,7 +190,7 @@ class PrecisionOptimWrapper(OptimWrapper):
             state |= _regrouped(state, names, self._named_groups(self._names))
         parameters = list(self._parameters())
         state["state"] = {
-            number: {name: _split(value, parameters[number]) for name, value in values.items()}
+            number: {name: _split(value, parameters[number]) for name, value in _read(values, parameters[number])}
             for number, values in state["state"].items()
         }
         super().load_state_dict(state)
@@ -227,7 +235,16 @@ class PrecisionOptimWrapper(OptimWrapper):
 
 def _split(value: Any, parameter: Tensor) -> Any:
     """A part of an optimizer's state, split over the processes as its parameter is."""
-    return split_like(value, parameter) if isinstance(value, Tensor) and value.shape == parameter.shape else value
+    if not isinstance(value, Tensor) or is_split(value) or value.shape != parameter.shape:
+        return value
+    return split_like(value, parameter)
+
+
+def _read(values: Mapping[str, Any], parameter: Tensor) -> Iterable[tuple[str, Any]]:
+    """What an optimizer keeps of a parameter; of a checkpoint's folder each process reads its own rows."""
+    if hasattr(values, "parts_like"):
+        values = values.parts_like(dict.fromkeys(values, parameter))
+    return values.items()
 
 
 def _regrouped(state: Mapping[str, Any], names: Sequence[str], groups: Sequence[Sequence[str]]) -> dict[str, Any]:
