@@ -68,12 +68,6 @@ def _damage(path: Path) -> str | None:
 
 def _read_by_all(path: Path, *, mapped: bool) -> Checkpoint:
     with together():
-        if path.is_file() and not zipfile.is_zipfile(path):  # its end is missing: a copy or a disk that failed
-            raise CheckpointError.at(
-                str(path),
-                f"the file is truncated or no checkpoint at all, {path.stat().st_size} bytes",
-                expected="move it away, and --resume takes the one before it",
-            )
         if is_folder(path):
             from selfsup.weights.sharded import read_folder
 
