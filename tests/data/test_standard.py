@@ -1,5 +1,6 @@
 """Small copies of standard data sets, laid out and annotated as their own pages describe them."""
 
+import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -8,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from selfsup.config import find_config
+from selfsup.config.read import read_config
 from selfsup.data.standard import SETS, Standard
 from selfsup.data.standard.sets import SIMCLR_TRANSFER, VTAB
 from selfsup.errors import ConfigError, DataError
@@ -175,4 +178,21 @@ def test_counts_are_held_against_the_published_ones(imagenet: Path) -> None:
 
 def test_the_two_suites_are_complete() -> None:
     assert len(set(VTAB)) == 19 and set(VTAB) <= set(SETS)
+    config = read_config(find_config("eval/vtab"))["tasks"]
+    assert [section["set"] for section in config.values()] == list(VTAB)
     assert len(set(SIMCLR_TRANSFER)) == 12 and set(SIMCLR_TRANSFER) <= set(SETS)
+
+
+def test_annotations_whose_images_are_not_there_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = dataclasses.replace(SETS["coco2017"], images={"val": 2}, classes=1)
+    monkeypatch.setitem(SETS, "coco2017", known)
+    images = [{"id": number, "file_name": f"{number}.jpg"} for number in (1, 2)]
+    annotations = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/instances_val2017.json").write_text(json.dumps(annotations))
+    write_image(tmp_path / "val2017" / "1.jpg", 9)
+    with pytest.raises(DataError) as caught:
+        Standard("coco2017", tmp_path, "val")
+    assert caught.value.problems[0].got == str(tmp_path / "val2017" / "2.jpg")
+    write_image(tmp_path / "val2017" / "2.jpg", 9)
+    assert len(Standard("coco2017", tmp_path, "val")) == 2

@@ -10,7 +10,7 @@ class StandardSet:
 
     Args:
         reader: how it is read, a function of :mod:`selfsup.data.standard.readers`.
-        images: published number of images of each split.
+        images: published number of images of each split; 0 where none is known.
         classes: published number of classes.
         where: the page or command that it comes from, and its size.
         layout: what must lie in the root.
@@ -51,7 +51,11 @@ def _challenge(images: int, classes: int, where: str) -> StandardSet:
     return StandardSet("folder", {"test": images}, classes, where, _ONE, train=None)
 
 
-_VTAB = "tensorflow_datasets, written out as one folder for each class"
+def _vtab(images: Mapping[str, int], classes: int, name: str, size: str) -> StandardSet:
+    """Of those that only tensorflow_datasets prepares; hyper-parameters are chosen on its validation part."""
+    where = f"tensorflow_datasets.load('{name}') ({size}), each image written to a folder of its class"
+    return _folders(images, classes, where, val="val" if "val" in images else None)
+
 
 SETS: dict[str, StandardSet] = {
     "imagenet": _folders(
@@ -171,10 +175,10 @@ SETS: dict[str, StandardSet] = {
     "imagenet_sketch": _challenge(50_889, 1000, "https://github.com/HaohanWang/ImageNet-Sketch (about 7 GB)"),
     "glc20": StandardSet(
         "geolifeclef",
-        {"train": 0, "val": 0},
-        0,
+        {"train": 0, "val": 0},  # published as about a million, not by split
+        16,
         "https://www.kaggle.com/c/geolifeclef-2020 (about 1 million patches of France and the USA)",
-        "observations_{split}.csv with the columns path and label, paths of RGB images relative to the root",
+        "observations_{split}.csv, columns path (of an RGB image, relative to the root) and label (its land cover)",
         test="val",
     ),
     "food101": _torchvision(
@@ -252,15 +256,20 @@ SETS: dict[str, StandardSet] = {
         "https://cs.stanford.edu/people/jcjohns/clevr (18 GB)",
         test="val",
     ),
-    "resisc45": _folders({"train": 18_900, "val": 6_300, "test": 6_300}, 45, _VTAB, val="val"),
-    "retinopathy": _folders({"train": 35_126, "val": 10_906, "test": 42_670}, 5, _VTAB, val="val"),
-    "clevr_distance": _folders({"train": 70_000, "test": 15_000}, 6, _VTAB),
-    "dmlab": _folders({"train": 65_550, "val": 22_628, "test": 22_735}, 6, _VTAB, val="val"),
-    "dsprites_location": _folders({"train": 589_824, "val": 73_728, "test": 73_728}, 16, _VTAB, val="val"),
-    "dsprites_orientation": _folders({"train": 589_824, "val": 73_728, "test": 73_728}, 16, _VTAB, val="val"),
-    "kitti_distance": _folders({"train": 6_347, "val": 423, "test": 711}, 4, _VTAB, val="val"),
-    "snorb_azimuth": _folders({"train": 24_300, "test": 24_300}, 18, _VTAB),
-    "snorb_elevation": _folders({"train": 24_300, "test": 24_300}, 9, _VTAB),
+    "resisc45": _vtab({"train": 18_900, "val": 6_300, "test": 6_300}, 45, "resisc45", "0.4 GB"),
+    "retinopathy": _vtab(
+        {"train": 35_126, "val": 10_906, "test": 42_670},
+        5,
+        "diabetic_retinopathy_detection/btgraham-300",
+        "from Kaggle's 88 GB",
+    ),
+    "clevr_distance": _vtab({"train": 70_000, "test": 15_000}, 6, "clevr", "18 GB"),
+    "dmlab": _vtab({"train": 65_550, "val": 22_628, "test": 22_735}, 6, "dmlab", "3 GB"),
+    "dsprites_location": _vtab({"train": 589_824, "val": 73_728, "test": 73_728}, 16, "dsprites", "0.03 GB"),
+    "dsprites_orientation": _vtab({"train": 589_824, "val": 73_728, "test": 73_728}, 16, "dsprites", "0.03 GB"),
+    "kitti_distance": _vtab({"train": 6_347, "val": 423, "test": 711}, 4, "kitti", "12 GB"),
+    "snorb_azimuth": _vtab({"train": 24_300, "test": 24_300}, 18, "smallnorb", "0.3 GB"),
+    "snorb_elevation": _vtab({"train": 24_300, "test": 24_300}, 9, "smallnorb", "0.3 GB"),
 }
 
 VTAB = (

@@ -1,12 +1,18 @@
 """A standard data set as a source, with what is wrong with it said at once."""
 
+import os
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from selfsup.data.standard import readers
 from selfsup.data.standard.sets import SETS
 from selfsup.errors import ConfigError, DataError, nearest
 from selfsup.registry import DATASETS
+
+LOOKED_AT = 1000
+"""Images of a complete set whose files are looked for."""
 
 
 @DATASETS.register_module()
@@ -45,8 +51,13 @@ class Standard:
         for what, (got, published) in counts.items():
             if complete and published and got != published:
                 raise DataError.at(
-                    f"{name}: {base}", f"{split} must have {published:,} {what}", got=got, expected="complete=False"
+                    f"{name}: {base}",
+                    f"{split} must have {published:,} {what}",
+                    got=got,
+                    expected=f"complete=False takes what there is; from {known.where}",
                 )
+        if complete:
+            _check_files(self.source, f"{name}: {base}", known.where)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -55,3 +66,22 @@ class Standard:
         if attribute.startswith("_") or attribute == "source":
             raise AttributeError(attribute)
         return getattr(self.source, attribute)
+
+
+def _check_files(source: Any, place: str, where: str) -> None:
+    """Reject annotations whose images are not there, by some of them.
+
+    Raises:
+        DataError: naming one.
+    """
+    if (file := getattr(source, "file", None)) is None:
+        return
+    some = np.unique(np.linspace(0, len(source) - 1, min(LOOKED_AT, len(source))).astype(np.int64)).tolist()
+    gone = [path for index in some if not os.path.exists(path := file(index))]
+    if gone:
+        raise DataError.at(
+            place,
+            f"{len(gone):,} of {len(some):,} images looked at are not there",
+            got=gone[0],
+            expected=f"complete=False leaves them out; from {where}",
+        )

@@ -1,0 +1,30 @@
+"""Linear probes on the nineteen tasks of VTAB, a thousand labels each.
+
+Paper: Zhai et al. 2019, arXiv:1910.04867, which fine-tunes; here features are frozen. 800 images are learned from and
+200 choose, drawn by us; on a task with a validation part of its own 1000 are learned from and that part chooses. 1000
+images of SUN397 do not hold all of its classes; the row says which are missing.
+
+Data: ``data/cifar100``, ``data/dtd`` and so on; what is not there is named with where it comes from.
+
+Command: selfsup evaluate WEIGHTS --config eval/vtab
+"""
+
+_natural = ("caltech101", "cifar100", "dtd", "flowers", "pets", "sun397", "svhn")
+_specialized = ("camelyon", "eurosat", "resisc45", "retinopathy")
+_structured = (
+    "clevr_count",
+    "clevr_distance",
+    "dmlab",
+    "dsprites_location",
+    "dsprites_orientation",
+    "kitti_distance",
+    "snorb_azimuth",
+    "snorb_elevation",
+)
+
+tasks = {
+    f"{group}/{name}": dict(type="StandardTask", set=name, root=f"data/{name}", max_train=1000, metric="top1")
+    for group, names in (("natural", _natural), ("specialized", _specialized), ("structured", _structured))
+    for name in names
+}
+evaluators = dict(linear=dict(type="LinearProbe"))
