@@ -16,45 +16,17 @@ Command: tools/dist_train.sh transfer/seer_finetune_regnety256_384 32 --init-fro
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.evals.imagenet_head import default_hooks, evaluators, tasks
+    from .seer_finetune_regnety256 import (
+        auto_scale_lr,
+        default_hooks,
+        evaluators,
+        model,
+        optim_wrapper,
+        param_scheduler,
+        tasks,
+        train_cfg,
+        train_dataloader,
+    )
 
-processes = 32
-batch = 8 * processes  # 256
-
-model = dict(
-    type="Supervised",
-    backbone=dict(type="RegNet", arch="y_256gf", checkpoint_stages=(1, 2, 3, 4)),
-    num_classes=1000,
-    loss=dict(type="CrossEntropyLoss"),
-    neck=dict(type="HiddenLayers", hidden_dims=(8192,), bn=False, fresh_bn=True),
-    preprocess=dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-)
-train_dataloader = dict(
-    batch_size=batch // processes,
-    num_workers=8,
-    dataset=dict(type="ImageList", root="data/imagenet/train", labels="folder"),
-    views=dict(
-        type="MultiView",
-        pipelines=[
-            dict(
-                transforms=[
-                    dict(type="RandomResizedCrop", size=384, interpolation="bicubic"),
-                    dict(type="RandomHorizontalFlip"),
-                    dict(type="ColorJitter", brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, p=0.8),
-                    dict(type="RandomGray", p=0.2),
-                    dict(type="GaussianBlur", sigma=(0.1, 2.0), p=0.5),
-                ]
-            )
-        ],
-    ),
-    num_images=1_281_167,
-)
-optim_wrapper = dict(
-    type="PrecisionOptimWrapper",
-    precision="auto",
-    optimizer=dict(type="SGD", lr=0.0125 * batch / 256, momentum=0.9, weight_decay=1e-4),
-)
-param_scheduler = dict(type="MultiStep", epochs=(30,), factor=0.1)
-train_cfg = dict(max_epochs=35)
-auto_scale_lr = dict(base_batch_size=batch, rule="linear")
+train_dataloader.views.pipelines[0].transforms[0] = dict(type="RandomResizedCrop", size=384, interpolation="bicubic")
 input_contract = dict(size=384, resize="shorter:438", interpolation="bicubic")

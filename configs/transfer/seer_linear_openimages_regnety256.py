@@ -15,34 +15,23 @@ Command: tools/dist_train.sh transfer/seer_linear_openimages_regnety256 32 --ini
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.evals.imagenet_head import default_hooks
+    from .seer_linear_imagenet_regnety256 import (
+        auto_scale_lr,
+        default_hooks,
+        model,
+        optim_wrapper,
+        train_cfg,
+        train_dataloader,
+    )
 
-processes = 32
-batch = 8 * processes  # 256
-
-model = dict(
-    type="LinearHeads",
-    backbone=dict(type="RegNet", arch="y_256gf"),
-    num_classes=9605,
-    loss=dict(type="BinaryCrossEntropyLoss"),
-    layers=("res4:3x1", "res5:2x1", "pooled"),
-    bn=True,
-    image_size=224,
-    preprocess=dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+model.num_classes = 9605
+model.loss.type = "BinaryCrossEntropyLoss"
+train_dataloader.dataset = dict(
+    type="ImageList", root="data/openimages/train.csv", labels="column", label_separator=";"
 )
-train_dataloader = dict(
-    batch_size=batch // processes,
-    num_workers=8,
-    dataset=dict(type="ImageList", root="data/openimages/train.csv", labels="column", label_separator=";"),
-    views=dict(type="SupervisedViews", size=224, jitter=0.0),
-    num_images=9_011_219,
-)
-optim_wrapper = dict(
-    type="PrecisionOptimWrapper",
-    precision="auto",
-    optimizer=dict(type="SGD", lr=0.003 * batch / 256, momentum=0.9, nesterov=True, weight_decay=1e-4),
-)
+train_dataloader.num_images = 9_011_219
+optim_wrapper.optimizer.lr = 0.003
+optim_wrapper.optimizer.weight_decay = 1e-4
 param_scheduler = dict(type="WarmupCosine")
-train_cfg = dict(max_epochs=16)
-auto_scale_lr = dict(base_batch_size=batch, rule="linear")
+train_cfg.max_epochs = 16
 split = None

@@ -12,34 +12,19 @@ Command: tools/dist_train.sh transfer/seer_linear_places205_regnety256 32 --init
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.evals.imagenet_head import default_hooks
+    from .seer_linear_imagenet_regnety256 import (
+        auto_scale_lr,
+        default_hooks,
+        model,
+        optim_wrapper,
+        param_scheduler,
+        train_cfg,
+        train_dataloader,
+    )
 
-processes = 32
-batch = 8 * processes  # 256
-
-model = dict(
-    type="LinearHeads",
-    backbone=dict(type="RegNet", arch="y_256gf"),
-    num_classes=205,
-    loss=dict(type="CrossEntropyLoss"),
-    layers=("res4:3x1", "res5:2x1", "pooled"),
-    bn=True,
-    image_size=224,
-    preprocess=dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-)
-train_dataloader = dict(
-    batch_size=batch // processes,
-    num_workers=8,
-    dataset=dict(type="ImageList", root="data/places205/train", labels="folder"),
-    views=dict(type="SupervisedViews", size=224, jitter=0.0),
-    num_images=2_448_873,
-)
-optim_wrapper = dict(
-    type="PrecisionOptimWrapper",
-    precision="auto",
-    optimizer=dict(type="SGD", lr=0.01 * batch / 256, momentum=0.9, nesterov=True, weight_decay=5e-4),
-)
-param_scheduler = dict(type="MultiStep", epochs=(4, 8, 12), factor=0.1)
-train_cfg = dict(max_epochs=14)
-auto_scale_lr = dict(base_batch_size=batch, rule="linear")
+model.num_classes = 205
+train_dataloader.dataset.root = "data/places205/train"
+train_dataloader.num_images = 2_448_873
+param_scheduler.epochs = (4, 8, 12)
+train_cfg.max_epochs = 14
 split = None

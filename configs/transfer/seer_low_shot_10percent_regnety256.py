@@ -17,33 +17,17 @@ Command: tools/dist_train.sh transfer/seer_low_shot_10percent_regnety256 32 --in
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.evals.imagenet_head import default_hooks, evaluators, tasks
+    from .seer_low_shot_1percent_regnety256 import (
+        auto_scale_lr,
+        default_hooks,
+        evaluators,
+        model,
+        optim_wrapper,
+        param_scheduler,
+        tasks,
+        train_cfg,
+        train_dataloader,
+    )
 
-processes = 32
-batch = 8 * processes  # 256
-
-model = dict(
-    type="Supervised",
-    backbone=dict(type="RegNet", arch="y_256gf", checkpoint_stages=(1, 2, 3, 4)),
-    num_classes=1000,
-    loss=dict(type="CrossEntropyLoss"),
-    neck=dict(type="HiddenLayers", hidden_dims=(8192,), bn=False, fresh_bn=True),
-    preprocess=dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-)
-train_dataloader = dict(
-    batch_size=batch // processes,
-    num_workers=8,
-    dataset=dict(
-        type="ImageList", root="data/imagenet/train_10percent.txt", labels="column", prefix="data/imagenet/train"
-    ),
-    views=dict(type="SupervisedViews", size=224, jitter=0.0),
-    num_images=128_116,
-)
-optim_wrapper = dict(
-    type="PrecisionOptimWrapper",
-    precision="auto",
-    optimizer=dict(type="SGD", lr=0.05 * batch / 256, momentum=0.9, nesterov=True, weight_decay=0.0),
-)
-param_scheduler = dict(type="MultiStep", epochs=(30,), factor=0.1)
-train_cfg = dict(max_epochs=70)
-auto_scale_lr = dict(base_batch_size=batch, rule="linear")
+train_dataloader.dataset.root = "data/imagenet/train_10percent.txt"
+train_dataloader.num_images = 128_116

@@ -16,34 +16,19 @@ Command: tools/dist_train.sh transfer/simclr_finetune_10percent_resnet50 32 --in
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.evals.imagenet_head import default_hooks, evaluators, tasks
+    from .simclr_finetune_1percent_resnet50 import (
+        auto_scale_lr,
+        default_hooks,
+        evaluators,
+        model,
+        optim_wrapper,
+        param_scheduler,
+        sync_bn,
+        tasks,
+        train_cfg,
+        train_dataloader,
+    )
 
-processes = 32
-batch = 128 * processes  # 4096
-
-model = dict(
-    type="Supervised",
-    backbone=dict(type="ResNet", depth=50),
-    num_classes=1000,
-    loss=dict(type="CrossEntropyLoss"),
-    zero_init_head=True,
-    preprocess=dict(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
-)
-train_dataloader = dict(
-    batch_size=batch // processes,
-    num_workers=8,
-    dataset=dict(
-        type="ImageList", root="data/imagenet/train_10percent.txt", labels="column", prefix="data/imagenet/train"
-    ),
-    views=dict(type="SupervisedViews", size=224, jitter=0.0, interpolation="bicubic"),
-    num_images=128_116,
-)
-optim_wrapper = dict(
-    type="PrecisionOptimWrapper",
-    precision="auto",
-    optimizer=dict(type="SGD", lr=0.05 * batch / 256, momentum=0.9, nesterov=True, weight_decay=0.0),
-)
-param_scheduler = dict(type="WarmupCosine")
-train_cfg = dict(max_epochs=30)
-auto_scale_lr = dict(base_batch_size=batch, rule="linear")
-sync_bn = "all"
+train_dataloader.dataset.root = "data/imagenet/train_10percent.txt"
+train_dataloader.num_images = 128_116
+train_cfg.max_epochs = 30

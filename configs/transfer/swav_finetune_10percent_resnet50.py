@@ -16,33 +16,19 @@ Command: tools/dist_train.sh transfer/swav_finetune_10percent_resnet50 8 --init-
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.evals.imagenet_head import default_hooks, evaluators, tasks
+    from .swav_finetune_1percent_resnet50 import (
+        auto_scale_lr,
+        default_hooks,
+        evaluators,
+        model,
+        optim_wrapper,
+        param_scheduler,
+        tasks,
+        train_cfg,
+        train_dataloader,
+    )
 
-processes = 8
-batch = 32 * processes  # 256
-
-model = dict(
-    type="Supervised",
-    backbone=dict(type="ResNet", depth=50),
-    num_classes=1000,
-    loss=dict(type="CrossEntropyLoss"),
-    preprocess=dict(mean=(0.485, 0.456, 0.406), std=(0.228, 0.224, 0.225)),
-)
-train_dataloader = dict(
-    batch_size=batch // processes,
-    num_workers=8,
-    dataset=dict(
-        type="ImageList", root="data/imagenet/train_10percent.txt", labels="column", prefix="data/imagenet/train"
-    ),
-    views=dict(type="SupervisedViews", size=224, jitter=0.0),
-    num_images=128_116,
-)
-optim_wrapper = dict(
-    type="PrecisionOptimWrapper",
-    precision="auto",
-    optimizer=dict(type="SGD", lr=0.01 * batch / 256, momentum=0.9, weight_decay=0.0),
-    param_groups=[dict(match="classifier.*", lr_scale=0.2 / 0.01)],
-)
-param_scheduler = dict(type="MultiStep", epochs=(12, 16), factor=0.2)
-train_cfg = dict(max_epochs=20)
-auto_scale_lr = dict(base_batch_size=batch, rule="linear")
+train_dataloader.dataset.root = "data/imagenet/train_10percent.txt"
+train_dataloader.num_images = 128_116
+optim_wrapper.optimizer.lr = 0.01
+optim_wrapper.param_groups = [dict(match="classifier.*", lr_scale=0.2 / 0.01)]

@@ -1,7 +1,7 @@
 """The papers' transfers say what recipes.md has: rates over the whole curve, epochs, decays, augmentation."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -76,7 +76,16 @@ SAYS = {
     ),
     "swav_linear_resnet50": Said(100, 256, 0.3, decay=1e-6),
 }
-IMAGES = {"1percent": 12_811, "10percent": 128_116}
+SHARES = (1, 5, 10, 20, 50)
+SAYS |= {
+    f"seer_places205_{share}percent_regnety256": replace(
+        SAYS["seer_low_shot_1percent_regnety256"], model=KEPT | {"num_classes": 205}
+    )
+    for share in SHARES
+}
+IMAGES = {f"{kind}_1percent": 12_811 for kind in ("low_shot", "finetune")}
+IMAGES |= {f"{kind}_10percent": 128_116 for kind in ("low_shot", "finetune")}
+IMAGES |= {f"places205_{share}percent": round(2_448_873 * share / 100) for share in SHARES}
 
 
 def test_every_transfer_is_listed_here() -> None:
@@ -111,7 +120,7 @@ def test_it_says_what_its_source_says(name: str) -> None:
         held = recipe.model[key]
         assert (value.items() <= held.items()) if isinstance(value, dict) else held == value, key
     for part, count in IMAGES.items():
-        if f"_{part}_" in name:
+        if f"{part}_" in name:
             assert recipe.train_dataloader.num_images == count
 
 
@@ -136,3 +145,9 @@ def test_swav_normalizes_as_its_code_does_and_simclr_not_at_all() -> None:
         preprocess = load_config(f"transfer/{name}").model["preprocess"]
         deviation = 0.228 if name.startswith("swav") else 1.0 if name.startswith("simclr") else 0.229
         assert preprocess["std"][0] == deviation, name
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_shares_of_places205_are_of_every_class(share: int) -> None:
+    dataset = load_config(f"transfer/seer_places205_{share}percent_regnety256").train_dataloader.dataset
+    assert (dataset["fraction"], dataset["stratified"], dataset["dataset"]["split"]) == (share / 100, True, "train")
