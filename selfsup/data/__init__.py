@@ -1,4 +1,4 @@
-from selfsup.data.boxes import BoxCrops
+from selfsup.data.boxes import BoxCrops, ObjectCrops
 from selfsup.data.corruption import Corrupted
 from selfsup.data.decode.decoder import decode_image
 from selfsup.data.describe import describe_images
@@ -69,6 +69,7 @@ __all__ = [
     "Mixture",
     "MoCoViews",
     "MultiView",
+    "ObjectCrops",
     "OneBranchViews",
     "Part",
     "Pooled",

@@ -1,6 +1,7 @@
 """Images cut to a box around what is shown."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,48 @@ class BoxCrops:
         if end[0] <= start[0] or end[1] <= start[1]:
             raise DataError.at("boxes", f"the box of {self.name(index)} is empty or outside the image")
         return image[start[0] : end[0], start[1] : end[1]]
+
+
+class ObjectCrops:
+    """What is in some boxes of a source's images, each an image of its own.
+
+    Args:
+        dataset: the source.
+        boxes: the number of an image, and left, top, width and height in its pixels, as COCO has them.
+        labels: of the boxes; None for none.
+        margin: by which a box is made larger to each side, as a share of its longer side.
+    """
+
+    groups = None
+
+    def __init__(
+        self,
+        dataset: Any,
+        boxes: Sequence[tuple[int, Sequence[float]]],
+        labels: Sequence[int] | None = None,
+        *,
+        margin: float = 0.1,
+    ) -> None:
+        self.dataset, self.boxes, self.margin = dataset, boxes, margin
+        self.classes = None if labels is None else dataset.classes
+        self.labels = None if labels is None else np.asarray(labels, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def name(self, index: int) -> str:
+        """The name of the whole image, and the number of the box."""
+        return f"{self.dataset.name(self.boxes[index][0])}#{index}"
+
+    def image(self, index: int) -> np.ndarray:
+        """What is in the box, uint8 (H, W, 3), one pixel at the least."""
+        number, (left, top, width, height) = self.boxes[index]
+        image, more = self.dataset.image(number), self.margin * max(width, height)
+        y, x = (
+            min(max(0, round(start - more)), side - 1) for start, side in zip((top, left), image.shape, strict=False)
+        )
+        bottom, right = max(y + 1, round(top + height + more)), max(x + 1, round(left + width + more))
+        return np.ascontiguousarray(image[y:bottom, x:right])
 
 
 def _read(path: Path) -> dict[str, tuple[float, float, float, float]]:

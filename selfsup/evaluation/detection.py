@@ -164,6 +164,39 @@ def ground_truth(source: Any, indices: Sequence[int]) -> dict[str, Any]:
     return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
 
 
+def true_objects(truth: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every object that is to be found, as if it were detected: for what comes after the detection, the ceiling.
+
+    Args:
+        truth: see :func:`ground_truth`.
+    """
+    kept = ("image_id", "category_id", "bbox", "segmentation")
+    return [
+        {**{name: one[name] for name in kept if name in one}, "score": 1.0}
+        for one in truth["annotations"]
+        if not one["iscrowd"]
+    ]
+
+
+def classified(found: list[dict[str, Any]], logits: np.ndarray) -> list[dict[str, Any]]:
+    """Detections, each of the category that a classifier gives to what is in its box.
+
+    Args:
+        found: by a detector that knows one class, see :func:`results_of`; or :func:`true_objects`.
+        logits: of each detection's crop, (N, C); column 0 is category 1.
+
+    Returns:
+        The same with other categories; the score is the detector's times the classifier's softmax.
+    """
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    best = shares.argmax(axis=1)
+    return [
+        {**one, "category_id": int(number) + 1, "score": one["score"] * float(share[number])}
+        for one, number, share in zip(found, best, shares, strict=True)
+    ]
+
+
 def average_precision(
     truth: dict[str, Any],
     found: list[dict[str, Any]],

@@ -8,8 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfsup.data import CocoDetection, CrowdedScenes, Subset
-from selfsup.evaluation.detection import Curves, _evaluated, average_precision, compared, ground_truth, results_of
+from selfsup.data import CocoDetection, CrowdedScenes, ObjectCrops, Subset
+from selfsup.evaluation.detection import (
+    Curves,
+    _evaluated,
+    average_precision,
+    classified,
+    compared,
+    ground_truth,
+    results_of,
+    true_objects,
+)
 from selfsup.transfer.detection import Detections
 from tests.transfer.detection.coco_files import scenes, written
 
@@ -144,3 +153,21 @@ def test_nothing_found_is_zero_and_crowds_are_neither_right_nor_wrong(folder: Pa
     truth["annotations"][0]["iscrowd"] = 1
     whole, _ = average_precision(truth, found, replicates=0)
     assert {score.value for score in whole.values()} == {1.0}
+
+
+def test_a_classifier_of_crops_names_what_was_found_and_true_boxes_are_its_ceiling() -> None:
+    images = CrowdedScenes("test", 64, num_images=12, level="category", scale=(0.3, 0.5))
+    truth = ground_truth(images, range(len(images)))
+    objects = true_objects(truth)
+    labels = np.array([one["category_id"] - 1 for one in objects])
+    sure = 30.0 * np.eye(len(images.classes))[labels]
+    assert values(average_precision(truth, classified(objects, sure), replicates=0)[0])["box_AP"] == pytest.approx(1)
+    wrong = average_precision(truth, classified(objects, np.roll(sure, 1, axis=1)), replicates=0)[0]
+    assert wrong["box_AP"].value < 0.2
+    unsure = classified([{**one, "score": 0.5} for one in objects], np.zeros_like(sure))
+    assert {one["score"] for one in unsure} == {0.5 / len(images.classes)}
+    crops = ObjectCrops(images, [(one["image_id"] - 1, one["bbox"]) for one in objects], labels.tolist(), margin=0.0)
+    whole = images.image(objects[3]["image_id"] - 1)
+    x, y, width, height = map(int, objects[3]["bbox"])
+    np.testing.assert_array_equal(crops.image(3), whole[y : y + height, x : x + width])
+    assert ObjectCrops(images, [(0, [63.9, -5.0, 20.0, 5.0])]).image(0).shape[0] >= 1
