@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from selfsup.data.transforms.geometry import Interpolation, resize
-from selfsup.errors import ConfigError, DataError
+from selfsup.errors import CheckpointError, ConfigError, DataError
 from selfsup.ops.images import on_background
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -101,6 +101,25 @@ class InputContract:
             value_range=(0.0, 1.0) if known else None,
             channel_order="rgb" if known else None,
         )
+
+    @classmethod
+    def of_card(cls, card: Mapping[str, Any], place: str) -> "InputContract":
+        """What the card of some weights says under ``preprocess``.
+
+        Args:
+            card: see :func:`~selfsup.weights.card.read_card`.
+            place: what a message calls it.
+
+        Raises:
+            CheckpointError: if it says nothing.
+        """
+        if not isinstance(stated := card.get("preprocess"), Mapping):
+            raise CheckpointError.at(
+                f"{place}: preprocess",
+                "the card does not say how images are shown",
+                expected="write size, resize, crop, interpolation, mean and std there, as the weights were trained",
+            )
+        return cls.from_dict(stated)
 
     def check_known(self, place: str) -> None:
         """Reject a contract with unknown fields.

@@ -66,7 +66,7 @@ def open_representation(
         card = read_card(file)
         if card is None:  # trained_backbone has rejected it
             raise CheckpointError.at(str(card_path(file)), "no card")
-        contract = InputContract.from_dict(card["preprocess"])
+        contract = InputContract.of_card(card, str(card_path(file)))
     where = device if isinstance(device, torch.device) else local_device(device)
     return Representation(
         backbone.eval().to(where),

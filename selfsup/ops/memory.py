@@ -1,6 +1,10 @@
-"""The C allocator, which as it comes costs a training on the CPU as much as the arithmetic."""
+"""Memory: how much a device has, and the C allocator, which as it comes costs a training on the CPU as much as the
+arithmetic."""
 
 import ctypes
+import os
+
+import torch
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
 TUNED = {
@@ -38,3 +42,17 @@ def set_allocator(options: dict[int, int]) -> bool:
     except (OSError, TypeError):  # Windows has no such library
         return False
     return mallopt is not None and all([mallopt(name, value) for name, value in options.items()])
+
+
+def device_memory(device: torch.device) -> int:
+    """Bytes of a device's memory, all of it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch says that a device, or the machine, has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

@@ -21,7 +21,7 @@ from selfsup.data.shards.catalog import manifest_classes
 from selfsup.data.sources.image_list import EXTENSIONS, ImageList
 from selfsup.data.sources.web_shards import WebShards
 from selfsup.data.transforms.background import flat_background
-from selfsup.errors import DataError
+from selfsup.errors import ConfigError, DataError
 from selfsup.ops.files import WORK_DIR_MARKER
 
 SMALL_SIDE = 80
@@ -132,6 +132,32 @@ def find_labels(root: Path) -> tuple[str | None, str]:
     if np.median(list(folders.values())) < _SEVERAL:
         return None, f"labels: none, for most of the {len(names):,} folders hold one or two images{otherwise}"
     return "folder", f"labels: the {len(names):,} folders ({some}); --labels none trains and evaluates without them"
+
+
+def labels_needed(root: Path, option: str) -> tuple[str, str]:
+    """:func:`find_labels` where there have to be some.
+
+    Args:
+        root: a folder or a list.
+        option: of the command, that named it.
+
+    Raises:
+        DataError: if there is no image.
+        ConfigError: if no labels are found.
+    """
+    labels, said = find_labels(root)
+    if labels is not None:
+        return labels, said
+    try:
+        ImageList(root)
+    except DataError as error:
+        first = error.problems[0]
+        raise DataError.at(option, first.message, got=first.got) from None
+    raise ConfigError.at(
+        "--labels",
+        f"no labels are found in {root}",
+        expected=said or "two or more folders, one for each class, or a table with a column 'label'",
+    )
 
 
 def _first_level(root: Path) -> tuple[dict[str, int], bool]:

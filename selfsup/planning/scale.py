@@ -150,6 +150,42 @@ def plan_scale(recipe: Recipe, *, processes: int, memory: float | None = None) -
     )
 
 
+def largest_batch(recipe: Recipe, *, processes: int, memory: float, precision: Precision) -> int | None:
+    """The most images per process and micro-batch that fit as the config is; None where that cannot be told.
+
+    Of a method that looks at values, which nothing can be run through without contents, the backbone alone is counted.
+
+    Args:
+        recipe: of the run.
+        processes: how many take part.
+        memory: of a device, in bytes.
+        precision: of the forward pass.
+    """
+    views = view_sizes(recipe.train_dataloader.views)
+    if views is None:
+        return None
+    stages, batch = _stages(recipe), recipe.train_dataloader.batch_size
+    step = cache(partial(_run, recipe, stages, views, precision))
+    sharded = recipe.sharding is not None
+    sizes = _Sizes.of(build_on_meta(recipe), recipe)
+    try:
+        way = sizes.way(stages or (), step, batch, sharded=sharded, processes=processes, memory=memory)
+    except (RuntimeError, NotImplementedError):
+        pass
+    else:
+        return way.largest_batch
+    try:
+        each = 0
+        for size, count in views:
+            with torch.device("meta"):
+                backbone = BACKBONES.build(dict(recipe.model["backbone"]))
+            each += backbone_activations(backbone, size, 2 * count, precision) // 2  # batch norm needs two
+    except (RuntimeError, NotImplementedError):
+        return None
+    weights = (sizes.weights + sizes.gradients + (sizes.optimizer or 0)) // (processes if sharded else 1)
+    return max(0, int((ROOM * memory - weights - sizes.buffers) // max(each, 1)))
+
+
 @dataclass(frozen=True)
 class _Sizes:
     """Bytes of a method's tensors in one process that holds all of them."""

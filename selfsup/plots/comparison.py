@@ -17,7 +17,7 @@ def draw_comparison(
     path: str | Path,
     *,
     names: Sequence[str],
-    title: str = "Scores with 95 % intervals",
+    title: str = "Scores in % with 95 % intervals",
 ) -> Path:
     """A panel for each score: a point and its interval for each representation.
 
@@ -60,6 +60,8 @@ def draw_comparison(
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_yticks(range(len(names)), list(names) if column == 0 else [""] * len(names), size=9, color=INK)
         axes.xaxis.set_major_locator(MaxNLocator(5))
+        if all(-1 <= value <= 1 for value, *_ in found.values()):
+            axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}")
         axes.tick_params(labelsize=8.5, colors=FAINT, length=0)
         axes.tick_params(axis="y", labelcolor=INK)
         axes.grid(axis="x", color=GRID, linewidth=0.8)

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -53,6 +54,7 @@ def choose(
     seconds: float,
     rule: str | None = None,
     size: int | None = None,
+    micro_batch: int | None = None,
     seed: int = 0,
     device: str | None = None,
 ) -> Choice:
@@ -64,6 +66,7 @@ def choose(
         seconds: how long it may take.
         rule: one of :data:`RULES`, where the user has said; None to choose.
         size: side of the images in pixels; None for the weights'.
+        micro_batch: images at a time; None for the transfer's own.
         seed: of the run.
         device: where it computes; None takes the GPU where there is one.
 
@@ -75,20 +78,20 @@ def choose(
     images, why = len(data.source), []
     side = size or start.input_contract.size
     workers = 0 if side is not None and side <= SMALL else None  # to start one takes longer than it would save
+    common: dict[str, Any] = {"micro_batch": micro_batch, "num_workers": workers, "seed": seed}
     if rule is None:
         rule, reason = _fitting(start, data, seconds, size=size, device=device)
         why.append(f"{rule}: {reason}; --rule names another")
     if rule == "bit":
-        bit = HyperRuleTransfer(
-            seed=seed, num_workers=workers, size=None if size is None else (round(size * 512 / 480), size)
-        )
+        resized = None if size is None else (round(size * 512 / 480), size)
+        bit = HyperRuleTransfer(size=resized, **common)
         return Choice(bit, rule, (*why, *bit.chosen(start, data)))
     if rule == "linear":
-        linear = LinearSGD(steps=_steps(images, 256, epochs=100), size=size, num_workers=workers, seed=seed)
+        linear = LinearSGD(steps=_steps(images, 256, epochs=100), size=size, **common)
         rates = ", ".join(f"{0.1 * rate:g}" for rate in linear.rates)
         by = "the best on val counts" if data.val else "there is no val to choose by, so the middle one counts"
         return Choice(linear, rule, (*why, f"linear: classifiers with rates {rates} on one pass of the trunk; {by}"))
-    tuned = FineTune(steps=_steps(images, 64, epochs=EPOCHS), size=size, num_workers=workers, seed=seed)
+    tuned = FineTune(steps=_steps(images, 64, epochs=EPOCHS), size=size, **common)
     by = "the best step on val counts" if data.val else "there is no val to choose by, so the last step counts"
     return Choice(tuned, rule, (*why, f"fine-tune: AdamW, a cosine, the whole network; {by}"))
 

@@ -77,7 +77,7 @@ def load_classifier(path: str | Path, *, device: str | None = None, batch_size: 
     where = local_device(device)
     parts.eval().requires_grad_(False).to(where)
     head = nn.Sequential(*(part for part in (neck, classifier) if part is not None))
-    contract = InputContract.from_dict(card["preprocess"])
+    contract = InputContract.of_card(card, str(card_path(file)))
     return Classifier(
         backbone,
         contract,

@@ -135,7 +135,7 @@ class Labelled:
         missing = self.task().parts.missing
         if missing:
             some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-            raise DataError.at("--test", f"{len(missing)} classes have no training image", got=some)
+            raise DataError.at("--test", f"has classes without a training image, {len(missing)} of them", got=some)
 
 
 def _counts(source: Any, name: str) -> np.ndarray:

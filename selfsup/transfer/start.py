@@ -8,7 +8,7 @@ from typing import Any
 from selfsup.data.input_contract import InputContract
 from selfsup.errors import CheckpointError, ConfigError
 from selfsup.evaluation.opening import TIMM, kept_timm
-from selfsup.weights.card import OWN, read_card
+from selfsup.weights.card import OWN, card_path, read_card
 from selfsup.weights.checkpoint import checkpoint_file
 from selfsup.weights.load import exported_file
 from selfsup.weights.settings import without_fetching
@@ -52,7 +52,7 @@ class Start:
             raise CheckpointError.at(
                 str(file), "no card says which network has these weights", expected="selfsup convert makes one"
             )
-        contract = InputContract.from_dict(known["preprocess"])
+        contract = InputContract.of_card(known, str(card_path(file)))
         return cls(text, without_fetching(known["backbone"]), contract, file, known.get("license", OWN))
 
     def from_scratch(self) -> "Start":

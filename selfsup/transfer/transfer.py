@@ -23,6 +23,7 @@ from selfsup.methods.base import Method
 from selfsup.ops.dist import Launcher, broadcast_object, found_launcher, is_main
 from selfsup.ops.parts import class_name
 from selfsup.planning.budget import clock, measure, parse_budget, within
+from selfsup.planning.fits import batch_has_to_fit
 from selfsup.transfer.classifier import MODEL, save_classifier
 from selfsup.transfer.labelled import Labelled
 from selfsup.transfer.start import Start
@@ -101,7 +102,7 @@ class Transfer:
 
         Raises:
             DataError: if the images cannot be learned from, before any training.
-            ConfigError: if the budget is too short for ten steps.
+            ConfigError: if the budget is too short for ten steps, or a batch does not fit into memory.
         """
         began = time.monotonic() if began is None else began
         data.check()
@@ -113,12 +114,12 @@ class Transfer:
             weights = None if start.file is None else digest_of(start.file)
             resumes = _asks_for(recipe, budget) == _asks_for(stored, stored.budget)
             resumes = resumes and (saved.started_from or {}).get("sha256") == weights
-        if resumes:
-            recipe = stored
-        elif budget is not None:
-            recipe = self._fitted(recipe, budget, began, note=note, device=device, launcher=launcher)
-        runner = Runner(recipe, resume=resumes, device=device, launcher=launcher)
-        runner.train()
+        recipe = stored if resumes else recipe
+        with batch_has_to_fit(recipe, device=device, option="--micro-batch"):
+            if budget is not None and not resumes:
+                recipe = self._fitted(recipe, budget, began, note=note, device=device, launcher=launcher)
+            runner = Runner(recipe, resume=resumes, device=device, launcher=launcher)
+            runner.train()
         runner.method.eval()
         settled = self.settle(runner.method, runner, data)
         return _finished(settled, runner, data, start, about=self.about())
@@ -268,6 +269,19 @@ def stated(contract: InputContract) -> dict[str, Any]:
     """The fields of an input contract that a recipe states; the method has mean and standard deviation."""
     known = contract.to_dict()
     return {key: known[key] for key in ("size", "resize", "crop", "interpolation", "antialias", "background")}
+
+
+def accumulated(batch: int, micro_batch: int | None) -> tuple[int, int]:
+    """Images at a time on each process, and how many of those make a batch.
+
+    Args:
+        batch: images per update of a process.
+        micro_batch: images at a time, at the most; None for all of them.
+    """
+    if micro_batch is None or micro_batch >= batch:
+        return batch, 1
+    micro = next(size for size in range(micro_batch, 0, -1) if batch % size == 0)
+    return micro, batch // micro
 
 
 def batch_for(images: int, most: int) -> int:

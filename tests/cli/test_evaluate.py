@@ -1,6 +1,7 @@
 """``selfsup evaluate`` and ``compare`` on a folder of colors, with a network that has learned nothing."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -104,12 +105,51 @@ def test_rows_side_by_side(place: Path, evaluated: str, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize(
     ("words", "place_of_problem"),
-    [(["--protocols", "knm"], "--protocols"), (["--protocols", "knn", "--test", "{place}/none"], "--test")],
+    [
+        (["--protocols", "knm"], "--protocols"),
+        (["--protocols", "knn", "--test", "{place}/none"], "--test"),
+        (["--test", "{place}/empty"], "--test"),
+        (["--test", "{place}/train/red"], "--labels"),
+    ],
 )
 def test_what_cannot_be_evaluated_is_said_at_once(
     place: Path, words: list[str], place_of_problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (place / "empty").mkdir(exist_ok=True)
     command = ["evaluate", str(place / "net.pth"), "--data", str(place / "train"), "--work-dir", str(place / "none")]
     assert main([*command, *(word.format(place=place) for word in words)]) == 2
     assert capsys.readouterr().err.startswith(f"error: {place_of_problem}: ")
+    assert not (place / "none").exists()
+
+
+def test_two_of_several_are_compared_by_class(place: Path, evaluated: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out, own = str(place / "out"), str(place / "net.pth")
+    assert "linear/top1, image statistics and" in evaluated or f"linear/top1, {own} and" in evaluated
+    rows = read_rows(place / "out" / "results.jsonl")
+    marked = {row.representation["name"] for row in rows if row.representation.get("baseline")}
+    assert marked == {"image statistics", f"{own}, untrained"}
+    assert main(["compare", out, "--by", "class"]) == 2
+    assert "--of" in capsys.readouterr().err
+    drawn = place / "compared.png"
+    words = ["compare", out, "--of", own, "image statistics", "--by", "class", "--plot", str(drawn)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "untrained" not in said and said.count("by class") == 2 and drawn.stat().st_size > 5_000
+    for name in CLASSES:
+        assert said.count(f" {name} ") == 2
+    assert main(["compare", out, "--of", "image statistic"]) == 2
+    assert "'image statistics'" in capsys.readouterr().err
+
+
+def test_a_card_that_does_not_say_how_images_are_shown_is_rejected(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(place / "net.pth", place / "silent.pth")
+    card = json.loads((place / "net.json").read_text())
+    del card["preprocess"]
+    (place / "silent.json").write_text(json.dumps(card))
+    for verb in ("evaluate", "transfer"):
+        words = [verb, str(place / "silent.pth"), "--data", str(place / "train"), "--work-dir", str(place / "none")]
+        assert main(words) == 2
+        assert "silent.json: preprocess: " in capsys.readouterr().err
     assert not (place / "none").exists()

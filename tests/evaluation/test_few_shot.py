@@ -70,7 +70,8 @@ def test_more_shots_help_and_scores_have_intervals_over_draws() -> None:
 def test_values_of_k_that_a_class_is_too_small_for_are_left_out_and_noted() -> None:
     result = FewShot((1, 20, 21), draws=2).evaluate(Representation(RawPixels(2), SMALL), TASK)
     assert set(result.scores) == {"ridge1", "ridge20", "centroid1", "centroid20"}
-    assert "21" in result.notes[0]
+    assert "21" in result.notes[0] and "20" in result.notes[1]  # 20 are all images of each class
+    assert result.scores["ridge20"].low is None and result.scores["ridge1"].low is not None
     with pytest.raises(DataError) as raised:
         FewShot((21,), draws=2).evaluate(Representation(RawPixels(2), SMALL), TASK)
     assert raised.value.problems[0].path == "tasks.blobs"

@@ -46,3 +46,10 @@ def test_the_table_has_a_line_for_each_mistake(tmp_path: Path) -> None:
     assert [(line["name"], line["label"], line["predicted"]) for line in lines] == [
         (name, "class 0", "class 1") for name in "bcd"
     ]
+
+
+def test_one_protocol_alone_has_to_be_surer_to_doubt_a_label() -> None:
+    for logit, kind in ((3.0, KINDS[2]), (6.0, KINDS[0])):
+        logits = np.array([[-9.0, logit, 0.5, 0.4, 0.3, 0.2, 0.1]] * 4)
+        (first, *_) = find_mistakes({"head": predictions(logits, [0] * 4)}, by="head")
+        assert first.confidence > 0.5 and first.kind == kind

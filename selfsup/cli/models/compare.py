@@ -10,13 +10,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, nearest
+
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+_WIDTH = 140
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("places", nargs="+", metavar="RESULTS", help="work dirs, or files of rows (results.jsonl)")
     parser.add_argument("--task", help="only this task")
+    parser.add_argument("--of", nargs="+", metavar="NAME", help="only these representations, as the table calls them")
     parser.add_argument("--all", action="store_true", help="every score, not only the one that counts of each protocol")
     parser.add_argument(
         "--by", choices=("class", "taxon"), help="also how far two representations are apart on each class or taxon"
@@ -39,25 +43,59 @@ def run(chosen: argparse.Namespace) -> int:
             "--task", "no row is of this task", got=chosen.task, expected=f"there is {', '.join(tasks)}"
         )
     lines = lines if chosen.all else main_scores(lines)
-    names = list(dict.fromkeys(names_of(entries).values()))
-    console = Console()
+    names = _named(chosen, list(dict.fromkeys(names_of(entries).values())))
+    baselines = {name for name in names if _is_baseline(name, entries)}
+    console = wide_console()
     console.print(shown_table(lines, names))
     _write(chosen, lines, names, console)
     for line in lines:
         for first, second in itertools.combinations([name for name in names if name in line.values], 2):
-            found = difference(line, first, second)
-            if found is not None:
-                console.print(f"{line.title}: {found.words(first, second)}", soft_wrap=True, highlight=False)
+            if len(names) > 2 and {first, second} <= baselines:
+                continue
+            if (found := difference(line, first, second)) is not None:
+                text = told(line, found, first, second, several=len(names) > 2)
+                console.print(text, soft_wrap=True, highlight=False)
     if chosen.by is not None:
-        _print_by(chosen, lines, names, console)
+        _print_by(chosen, lines, [name for name in names if len(names) == 2 or name not in baselines], console)
     return 0
+
+
+def wide_console() -> Console:
+    """As wide as the terminal; wide enough for tables where there is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, _WIDTH))
+
+
+def told(line: Any, found: Any, first: str, second: str, *, several: bool) -> str:
+    """Who is ahead, and of whom where there are several."""
+    pair = f", {first} and {second}" if several else ""
+    return f"{line.title}{pair}: {found.words(first, second)}"
+
+
+def _named(chosen: argparse.Namespace, names: list[str]) -> list[str]:
+    for name in chosen.of or ():
+        if name not in names:
+            raise ConfigError.at("--of", "no representation is called so", got=name, expected=nearest(name, names))
+    return [name for name in names if chosen.of is None or name in chosen.of]
+
+
+def _is_baseline(name: str, entries: Sequence[Any]) -> bool:
+    from selfsup.evaluation.comparison import names_of
+
+    names = names_of(entries)
+    return any(
+        entry.row.representation.get("baseline")
+        for entry in entries
+        if names[entry.row.representation["fingerprint"]] == name
+    )
 
 
 def _shown(score: Any) -> str:
     if score is None:
         return ""
-    interval = "" if score.low is None or score.high is None else f" [{_number(score.low)}, {_number(score.high)}]"
-    return _number(score.value) + interval
+    if score.low is None or score.high is None:
+        return _number(score.value)
+    return f"{_number(score.value)} [{_number(score.low)},{_NO_BREAK}{_number(score.high)}]"
 
 
 def _number(value: float) -> str:
@@ -106,8 +144,12 @@ def _print_by(chosen: argparse.Namespace, lines: Sequence[Any], names: Sequence[
     from selfsup.evaluation.comparison import differences_by
 
     if len(names) != 2:
-        raise ConfigError.at("--by", "needs two representations", got=len(names))
-    for line in (line for line in lines if len(line.values) == 2 and line.score in ("top1", "top5", "per_class")):
+        raise ConfigError.at(
+            "--by", "needs two representations", got=len(names), expected=f"--of NAME NAME, of {', '.join(names)}"
+        )
+    for line in (line for line in lines if line.score in ("top1", "top5", "per_class")):
+        if not set(names) <= set(line.values):
+            continue
         found = differences_by(line, names[0], names[1], taxa=_taxa(chosen, line))
         table = Table(title=f"{line.title}: how far {names[1]} is ahead of {names[0]}, by {chosen.by}")
         for column in (chosen.by, "points", "95 %", "images"):

@@ -35,12 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Evaluate frozen features by several protocols, with intervals and baselines, and look for leaks."""
+    from selfsup.cli.models.compare import wide_console
     from selfsup.evaluation.battery import baselines_of, evaluate_rows
     from selfsup.evaluation.leaks import find_leaks
 
     if (chosen.data is None) == (chosen.config is None):
         raise ConfigError.at("--data", "needs labelled images, or --config a config, one of the two")
-    console = Console()
+    console = wide_console()
     tasks, evaluators, only, layer = _of_config(chosen) if chosen.config else _of_images(chosen, console)
     for task in tasks.values():
         _describe(task, console)
@@ -50,10 +51,12 @@ def run(chosen: argparse.Namespace) -> int:
     work_dir = chosen.work_dir or Path("work_dirs", f"evaluate_{name}")
     options = {"layer": layer, "device": chosen.device, "cache": work_dir / "features"}
     representations = {spec: _opened(spec, **options) for spec in chosen.weights}
-    if not chosen.no_baselines:
-        for spec in chosen.weights:
-            for baseline in baselines_of(spec, representations[spec], cache=options["cache"]):
-                representations.setdefault(baseline.name, baseline)
+    baselines: set[str] = set()
+    for spec in () if chosen.no_baselines else chosen.weights:
+        for baseline in baselines_of(spec, representations[spec], cache=options["cache"]):
+            if baseline.fingerprint not in {each.fingerprint for each in representations.values()}:
+                representations[baseline.name] = baseline
+                baselines.add(baseline.name)
     pretraining = _pretraining(chosen)
     leaks = {}
     for task in tasks.values():
@@ -62,7 +65,7 @@ def run(chosen: argparse.Namespace) -> int:
             for line in leaks[each.name].lines():
                 console.print(line, style="bold red", highlight=False, soft_wrap=True)
     results = work_dir / "results.jsonl"
-    for representation in representations.values():
+    for name, representation in representations.items():
         evaluate_rows(
             representation,
             tasks,
@@ -70,6 +73,7 @@ def run(chosen: argparse.Namespace) -> int:
             only=only,
             leaks=leaks,
             results=results,
+            about={"baseline": True} if name in baselines else None,
             note=lambda line: console.print(line, highlight=False, soft_wrap=True),
         )
     return _report(tasks, results, list(representations.values()), console)
@@ -141,16 +145,13 @@ def _task(chosen: argparse.Namespace, console: Console) -> Any:
     """The task: two sources, or one that is split in the same way each time."""
     from selfsup.data import Split, split
     from selfsup.evaluation import Task
-    from selfsup.planning.own_images import find_labels
+    from selfsup.planning.own_images import labels_needed
 
     def labelled(path: str) -> Any:
         if not Path(path).expanduser().exists():
             raise DataError.at("--data" if path == chosen.data else "--test", "no such folder or list", got=path)
-        labels, said = (chosen.labels, "") if chosen.labels else find_labels(Path(path).expanduser())
-        if labels is None:
-            raise ConfigError.at(
-                "--labels", f"no labels are found in {path}", expected=said or "--labels folder, or a list with labels"
-            )
+        option = "--data" if path == chosen.data else "--test"
+        labels = chosen.labels or labels_needed(Path(path).expanduser(), option)[0]
         return _images(path, labels, chosen.groups)
 
     name = Path(chosen.data).expanduser().resolve().stem
@@ -198,7 +199,7 @@ def _opened(spec: str, **options: Any) -> Any:
 
 
 def _report(tasks: Mapping[str, Any], results: Path, representations: list[Any], console: Console) -> int:
-    from selfsup.cli.models.compare import shown_table
+    from selfsup.cli.models.compare import shown_table, told
     from selfsup.evaluation.comparison import comparable, difference, main_scores, names_of, read_entries
 
     ours = {representation.fingerprint for representation in representations}
@@ -216,7 +217,7 @@ def _report(tasks: Mapping[str, Any], results: Path, representations: list[Any],
     for line in lines:
         for other in order[1:]:
             if (found := difference(line, other, best)) is not None:
-                console.print(f"{line.title}: {found.words(other, best)}", soft_wrap=True, highlight=False)
+                console.print(told(line, found, other, best, several=len(order) > 2), soft_wrap=True, highlight=False)
     panels = {
         line.title: {name: (score.value, score.low, score.high) for name, score in line.values.items()}
         for line in lines

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=int, default=1, metavar="K", help="classes for each image (default: 1)")
     parser.add_argument("--json", action="store_true", help="a JSON line for each image instead of a table")
     parser.add_argument("--out", type=Path, metavar="CSV", help="a table as a file")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU where there is one")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: the GPU where there is one)")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images at a time (default: 64)")
 
 
@@ -68,7 +68,10 @@ def _files(named: list[str]) -> list[str]:
     for each in named:
         path = Path(each).expanduser()
         if path.is_dir() or path.suffix.lower() in LIST_EXTENSIONS:
-            images = ImageList(path)
+            try:
+                images = ImageList(path)
+            except DataError as error:
+                raise DataError.at("IMAGES", error.problems[0].message, got=error.problems[0].got) from None
             paths += [images.file(index) for index in range(len(images))]
         else:
             paths.append(each)

@@ -21,17 +21,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels-per-class", type=int, metavar="N", help="learn from so many images of each class")
     parser.add_argument("--share", type=float, metavar="S", help="learn from this share of each class, such as 0.1")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the images (default: the weights')")
+    parser.add_argument("--micro-batch", type=int, metavar="N", help="images at a time, accumulated to the same batch")
     parser.add_argument("--from-scratch", action="store_true", help="the same network with random weights: the control")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the run and of the labels that are drawn")
     parser.add_argument("--work-dir", type=Path, metavar="DIR", help="default: work_dirs/transfer_<name of TRAIN>")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU where there is one")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: the GPU where there is one)")
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Train a classifier on labelled images, and leave it with its scores, mistakes and card."""
     from selfsup.ops.dist import local_device
     from selfsup.planning.budget import clock, parse_budget
-    from selfsup.planning.own_images import device_kind, find_labels
+    from selfsup.planning.own_images import device_kind, labels_needed
     from selfsup.transfer import Labelled, Start
     from selfsup.transfer.choose import USUAL_BUDGET, choose
     from selfsup.transfer.classifier import MODEL
@@ -44,11 +45,7 @@ def run(chosen: argparse.Namespace) -> int:
     for option, path in (("--data", root), ("--test", chosen.test and Path(chosen.test).expanduser())):
         if path and not path.exists():
             raise DataError.at(option, "no such folder or file", got=str(path))
-    labels, said = (chosen.labels, "") if chosen.labels else find_labels(root)
-    if labels is None:
-        raise ConfigError.at(
-            "--labels", f"no labels are found in {root}", expected=said or "--labels folder, or a list with labels"
-        )
+    labels, said = (chosen.labels, "") if chosen.labels else labels_needed(root, "--data")
     if said:
         console.print(said.partition(";")[0])
     if chosen.labels_per_class is not None and chosen.labels_per_class < 1:
@@ -72,7 +69,14 @@ def run(chosen: argparse.Namespace) -> int:
     counts = [f"{len(DATASETS.build(part)):,} {what}" for what, part in parts.items() if part is not None]
     console.print(f"{len(data.classes)} classes; images: {', '.join(counts)}")
     choice = choose(
-        start, data, seconds=seconds, rule=chosen.rule, size=chosen.size, seed=chosen.seed, device=chosen.device
+        start,
+        data,
+        seconds=seconds,
+        rule=chosen.rule,
+        size=chosen.size,
+        micro_batch=chosen.micro_batch,
+        seed=chosen.seed,
+        device=chosen.device,
     )
     for line in choice.why:
         console.print(line)

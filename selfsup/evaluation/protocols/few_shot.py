@@ -119,6 +119,11 @@ class FewShot:
         notes = (f"a class has too few training images for k = {', '.join(map(str, left_out))}",) if left_out else ()
         chosen_by = {name: float(np.median(values)) for name, values in ratios.items()}
         scores = {name: mean_over_draws(values) for name, values in found.items()}
+        if usable[-1] * len(classes) == len(rows):  # all there is: an interval over draws would say nothing
+            for name in self.classifiers:
+                same = scores[f"{name}{usable[-1]}"]
+                scores[f"{name}{usable[-1]}"] = Score(same.value, n=1, spread="draws")
+            notes = (*notes, f"k = {usable[-1]} takes every image there is: no draw differs from another")
         return Result(scores, chosen={"penalty ratio, median": chosen_by} if chosen_by else {}, notes=notes)
 
 
