@@ -41,6 +41,7 @@ from selfsup.ops.cpus import limit_threads, number_of_workers, own_cpus
 from selfsup.ops.dist import (
     Launcher,
     broadcast_object,
+    described,
     found_launcher,
     init_process_group,
     is_main,
@@ -65,7 +66,7 @@ class Runner(MMEngineRunner):
     Args:
         recipe: what ``load_config`` gives, or a config as plain data.
         resume: from the newest checkpoint of the work dir, or start if there is none.
-        device: ``'cpu'``, ``'cuda'``, or None for the GPU where there is one.
+        device: ``'cpu'``, ``'cuda'``, ``'cuda:1'``, or None for the GPU where there is one.
         launcher: what started the processes; None to find out.
 
     Raises:
@@ -209,6 +210,7 @@ class Runner(MMEngineRunner):
 
     def _train(self) -> nn.Module:
         start_step = self._start()
+        self.logger.info(f"training on {described(self.device)}")
         self.method.before_training(self.trained)
         with together():
             self.metrics_log = MetricsLog(

@@ -25,7 +25,7 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="FOLDER", help="a folder of images, or a list of their paths")
     parser.add_argument("--layer", default="pooled", help="pooled (default), or res2 to res5")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the images shown, instead of the card's")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU where there is one")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: the GPU where there is one)")
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="images at a time (default: 64)")
 
 

@@ -20,6 +20,7 @@ from selfsup.config.options import parse_options
 from selfsup.errors import CheckpointError, ConfigError, DataError, SelfsupError
 from selfsup.ops.dist import found_launcher
 from selfsup.planning import describe, load_and_try, print_notes, print_plan
+from selfsup.planning.fits import batch_has_to_fit
 from selfsup.planning.own_images import USUAL_BUDGET, Choice, choose, device_kind, find_labels, look, most_steps
 
 
@@ -80,7 +81,7 @@ def add_common_arguments(
     parser.add_argument(
         "--cfg-options", nargs="+", default=[], action="extend", metavar="K=V", help="change config values"
     )
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the GPU where there is one")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: the GPU where there is one)")
     parser.add_argument(
         "--launcher",
         choices=("none", "pytorch", "slurm"),
@@ -123,9 +124,10 @@ def run(chosen: argparse.Namespace) -> int:
         return 0
     plan = describe(recipe, processes=processes, **origin)
     print_notes([*notes, *plan.notes], console)
-    if (chosen.budget or choice) and not stored:
-        recipe = fitted(recipe, chosen, console, usual=choice is not None)
-    code = train(recipe, chosen)
+    with batch_has_to_fit(recipe, device=chosen.device):
+        if (chosen.budget or choice) and not stored:
+            recipe = fitted(recipe, chosen, console, usual=choice is not None)
+        code = train(recipe, chosen)
     if code == 0 and chosen.data is not None and is_first(chosen.launcher):
         from selfsup.cli.runs.next_steps import print_next_steps
 
