@@ -300,8 +300,10 @@ def test_other_images_take_the_place_of_half_and_are_added(folder: Path) -> None
 
 def test_advice_says_what_was_planted_and_that_it_cannot_tell(folder: Path, tmp_path: Path) -> None:
     section = on_own_images([{"type": "Advice", "base": "folder/cpu_small_images"}], folder, None)[0]
-    axis = Advice(**{key: value for key, value in section.items() if key != "type"}, num_images=1000, steps=60)
+    given = {key: value for key, value in section.items() if key != "type"}
+    axis = Advice(**given, num_images=1000, steps=60, others=section["images"], num_others=900, added=True)
     whole = {"all images": 0.80, "half of the images": 0.70, "coarse": 0.801, "twice as long": 0.81, "chance": 0.5}
+    whole |= {"half others": 0.75, "others added": 0.79}
 
     def answers(half: float, root: Path) -> str:
         cells = []
@@ -316,6 +318,7 @@ def test_advice_says_what_was_planted_and_that_it_cannot_tell(folder: Path, tmp_
     sure = answers(0.005, tmp_path)
     assert "**Would more images help?** Probably" in sure and "**Would more detail help?** Hardly" in sure
     assert "**Would longer training help?** Yes" in sure and "**Would more labels help?** Hardly" in sure
+    assert "which images are pretrained on?** Yes" in sure and "**Would other images help?** Hardly" in sure
     assert "pay with 10 % of the labels?** Not" in sure and "pay with 100 % of the labels?** Yes" in sure
     unsure = answers(0.4, tmp_path)
     assert unsure.count("Cannot tell") == len(axis.questions())
