@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfsup.data import Mixture, StepSampler, Subset, WebShards
+from selfsup.data import Mixture, ShardStream, StepSampler, Subset, WebShards
 from selfsup.data.selection import AllBut
 from selfsup.data.shards import remote
 from selfsup.data.shards.write import write_shards
@@ -163,6 +163,12 @@ class Flaky(fsspec.get_filesystem_class("memory")):
     def _strip_protocol(cls, path: str) -> str:
         return super()._strip_protocol(path.replace("flaky://", "memory://"))
 
+    def find(self, *arguments: Any, **options: Any) -> Any:
+        Flaky.calls += 1
+        if Flaky.calls % 2:
+            raise TimeoutError("no answer")
+        return super().find(*arguments, **options)
+
     def open(self, path: str, *arguments: Any, **options: Any) -> Any:
         Flaky.calls += 1
         if Flaky.calls % 3 == 0:
@@ -288,6 +294,44 @@ def test_no_more_is_written_than_the_server_announced(url: str, tmp_path: Path) 
         with pytest.raises(OSError):
             images.remote.fetch("00001.tar")
     assert written == [1024] and not tars(tmp_path)
+
+
+def test_a_stream_may_come_from_a_bucket_too(url: str, written: Path, tmp_path: Path) -> None:
+    memory, local = fsspec.filesystem("memory"), WebShards(written)
+    for number in range(6, SHARDS):
+        memory.rm(f"/bucket/shards/{number:05d}.tar")
+    size = max(told["size"] for told in memory.ls("/bucket/shards", detail=True))
+    options = {
+        "num_images": 100,
+        "log": tmp_path / "log.jsonl",
+        "when_empty": "end",
+        "schemes": ("memory",),
+        "cache": {"dir": tmp_path / "cache", "max_gib": 4.5 * size / 2**30},
+    }
+    source = ShardStream(url, **options)
+    names = [source.name(position) for position in range(24)]
+    assert sorted(names) == [local.name(index) for index in range(24)]
+    assert {len(generation.shards) for generation in source.generations} <= {0, 2}
+    for position, name in enumerate(names):
+        expected = local.image([local.name(index) for index in range(24)].index(name))
+        assert np.array_equal(source.image(position), expected)
+    with pytest.raises(DataError):
+        source.place(24)
+    memory.put(os.fspath(written / "00006.tar"), "/bucket/shards/00006.tar")
+    options["cache"] = {**options["cache"], "dir": tmp_path / "another machine"}
+    other = ShardStream(url, **options)
+    assert [other.name(position) for position in range(24)] == names
+    assert {source.name(position) for position in range(24, 28)} == {local.name(index) for index in range(24, 28)}
+    assert np.array_equal(other.image(25), source.image(25)) and other.name(25) == source.name(25)
+    memory.rm("/bucket/shards/00000.tar")
+    gone = ShardStream(url, **options | {"cache": {**options["cache"], "dir": tmp_path / "third"}})
+    for position, name in enumerate(names):
+        if name.startswith("00000/"):
+            with pytest.raises(DecodeError):
+                gone.image(position)
+            assert gone.name(position).startswith("00000/")
+    with pytest.raises(ConfigError):
+        ShardStream(url, **options | {"schemes": ()})
 
 
 def test_a_web_server_is_read(written: Path, tmp_path: Path) -> None:

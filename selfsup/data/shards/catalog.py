@@ -198,7 +198,7 @@ def _statuses(place: Path | RemoteShards, names: Sequence[str], before: Any) -> 
     """
     known, found = before if isinstance(before, dict) else {}, dict[str, tuple[list[int], int | None]]()
     if isinstance(place, RemoteShards):
-        return {name: (place.stamps[name], 0 if _has_record(place, name) else None) for name in names}
+        return {name: (place.stamps[name], 0 if place.has_record(name) else None) for name in names}
     for name in names:
         stamp = shard_stamp(os.stat(place / name))
         old = known.get(name)
@@ -208,11 +208,6 @@ def _statuses(place: Path | RemoteShards, names: Sequence[str], before: Any) -> 
             told = status_of(place / name)
             found[name] = (stamp, None if told is None else _failed(told))
     return found
-
-
-def _has_record(place: RemoteShards, name: str) -> bool:
-    stem = name.removesuffix(_ENDING)
-    return place.has(f"{stem}_stats.json") or place.has(f"{stem}.parquet")
 
 
 def _failed(told: dict[str, Any]) -> int:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,8 @@ _OFTEN = 64  # reads after which they are noted for all processes to see
 _READS_KEPT = 24 * 3600  # seconds that the counts of processes which are gone stay
 _MOST_TEXT = 1 << 26  # bytes of a manifest
 
+Result = TypeVar("Result")
+
 logger = logging.getLogger(__name__)
 
 
@@ -48,6 +50,7 @@ class RemoteShards:
         schemes: those that are allowed, such as ``('https', 's3')``.
         cache: ``dir``, a folder that all processes of a machine share, and ``max_gib``, the most that it may hold.
         expanded: gives the names that a name with ranges stands for.
+        may_be_empty: whether shards may come later.
 
     Raises:
         ConfigError: if the scheme is not allowed, fsspec is not installed, or the cache is not described.
@@ -61,6 +64,7 @@ class RemoteShards:
         schemes: Sequence[str],
         cache: Mapping[str, Any] | None,
         expanded: Callable[[str], Iterator[str]],
+        may_be_empty: bool = False,
     ) -> None:
         found = _URL.match(url)
         if found is None or "::" in url or found[1].lower() not in schemes:
@@ -79,16 +83,13 @@ class RemoteShards:
         self.max_bytes = int(cache["max_gib"] * 2**30)
         self.began = time.time()
         self._forget()
-        has_ranges = "{" in url.rpartition("/")[2]
-        self._prefix = self._fs[1].rpartition("/")[0] if has_ranges else self._fs[1].rstrip("/")
-        listed = self._listed(expanded(self._fs[1].rpartition("/")[2]) if has_ranges else None)
-        self.sizes = {name: size for name, (size, _) in listed.items()}
-        self.stamps = {name: [size, version] for name, (size, version) in listed.items() if name.endswith(".tar")}
-        if not self.stamps:
+        self._ranges = list(expanded(self._fs[1].rpartition("/")[2])) if "{" in url.rpartition("/")[2] else None
+        self._prefix = self._fs[1].rstrip("/") if self._ranges is None else self._fs[1].rpartition("/")[0]
+        self.sizes: dict[str, int] = {}
+        self.stamps: dict[str, list[int]] = {}
+        self.refresh()
+        if not self.stamps and not may_be_empty:
             raise DataError.at("root", f"no shards (.tar) below {url}")
-        largest = max(size for size, _ in self.stamps.values())
-        self.most_at_once = self.max_bytes // (2 * largest)
-        require(self.most_at_once >= 1, "cache", f"too small for two shards of {largest:,} bytes", got=cache["max_gib"])
         self.folder.mkdir(parents=True, exist_ok=True)
         for file in self.folder.glob("*.reads"):
             with contextlib.suppress(OSError):
@@ -115,16 +116,39 @@ class RemoteShards:
                 raise ConfigError.at("root", str(error), got=self.url) from None
         return self._opened
 
-    def _listed(self, names: Iterator[str] | None) -> dict[str, tuple[int, int]]:
+    def refresh(self) -> list[str]:
+        """Look which shards there are now; what was known of others stays.
+
+        Raises:
+            ConfigError: if two of them do not fit into the cache.
+            DataError: if a name leads out of the folder, or one of a range is not there.
+        """
+        self._fs[0].invalidate_cache()
+        try:
+            listed = _tried(self.url, self._listed)
+        except OSError as error:
+            raise DataError.at("root", f"{self.url} cannot be listed: {error}") from None
+        self.sizes |= {name: size for name, (size, _) in listed.items()}
+        self.stamps |= {name: [size, version] for name, (size, version) in listed.items() if name.endswith(".tar")}
+        largest = max((size for size, _ in self.stamps.values()), default=1)
+        require(self.most_at_once >= 1, "cache", f"too small for two shards of {largest:,} bytes", got=self.max_bytes)
+        return [name for name in listed if name.endswith(".tar")]
+
+    @property
+    def most_at_once(self) -> int:
+        """Of how many shards twice as many fit into the cache."""
+        return self.max_bytes // (2 * max((size for size, _ in self.stamps.values()), default=1))
+
+    def _listed(self) -> dict[str, tuple[int, int]]:
         """Size and version of each file below the URL, by name, in the order of the names' bytes."""
         fs = self._fs[0]
         found: dict[str, Any] = {}
-        if names is None:
+        if self._ranges is None:
             for path, told in fs.find(self._prefix, detail=True).items():
                 if path.startswith(self._prefix + "/"):  # a page may link to anything
                     found[path[len(self._prefix) + 1 :]] = told
         else:
-            found = dict.fromkeys(names)
+            found = dict.fromkeys(self._ranges)
         for name in found:
             if name.startswith("/") or ".." in name.split("/") or "\\" in name or "\0" in name:
                 raise DataError.at("root", "a name that leads out of the folder", got=name)
@@ -138,18 +162,19 @@ class RemoteShards:
                 raise DataError.at("root", "no such shard", got=str(error)) from None
         if sizeless := [name for name in found if found[name].get("size") is None and name.endswith(".tar")]:
             raise DataError.at("root", "the server does not say how large shards are", got=sizeless[0])
-        order = found if names is not None else sorted(found, key=os.fsencode)
+        order = sorted(found, key=os.fsencode) if self._ranges is None else found
         return {name: (found[name].get("size") or 0, _version(found[name])) for name in order}
 
-    def has(self, name: str) -> bool:
-        """Whether there is such a file beside the shards."""
-        return name in self.sizes
+    def has_record(self, shard: str) -> bool:
+        """Whether its writer says that a shard is finished."""
+        stem = shard.removesuffix(".tar")
+        return any(f"{stem}{ending}" in self.sizes for ending in ("_stats.json", ".parquet"))
 
     def text(self, name: str) -> str:
         """A small file beside the shards; empty if there is none."""
         if not 0 < self.sizes.get(name, 0) <= _MOST_TEXT:
             return ""
-        return self._fs[0].cat_file(f"{self._prefix}/{name}").decode("utf-8", "replace")
+        return _tried(name, lambda: self._fs[0].cat_file(f"{self._prefix}/{name}")).decode("utf-8", "replace")
 
     def read(self, name: str, size: int, offset: int) -> bytes:
         """A piece of a shard, which is fetched if it is not here.
@@ -229,7 +254,7 @@ class RemoteShards:
             beside = file.with_suffix(f".{os.getpid()}.beside")
             try:
                 beside.parent.mkdir(parents=True, exist_ok=True)
-                beside.write_bytes(self._fs[0].cat_file(f"{self._prefix}/{index_name}"))
+                beside.write_bytes(_tried(index_name, lambda: self._fs[0].cat_file(f"{self._prefix}/{index_name}")))
                 _take_over(PathTable(beside), file, self.stamps[name], labels)
                 return None
             except (OSError, ValueError, KeyError, TypeError, IndexError):
@@ -244,6 +269,10 @@ class RemoteShards:
 
     def _place(self, name: str) -> Path:
         """Named by what it is, so that no name from elsewhere is a path here."""
+        if name not in self.stamps:
+            self.refresh()
+            if name not in self.stamps:
+                raise FileNotFoundError(f"{name}: no such shard")
         key = f"{self.url}\n{name}\n{self.stamps[name]}"
         return self.folder / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.tar"
 
@@ -274,25 +303,18 @@ class RemoteShards:
                 file.truncate(size)  # counted by others from now on
 
     def _download(self, name: str, partial: Path) -> None:
-        fs, size, began = self._fs[0], self.sizes[name], time.monotonic()
-        for wait in (*_WAITS, None):
-            try:
-                with fs.open(f"{self._prefix}/{name}", "rb") as remote, partial.open("r+b") as file:
-                    got = 0
-                    while got <= size and (chunk := remote.read(_CHUNK)):
-                        got += file.write(chunk)
-                    if got != size:
-                        raise OSError(f"{got:,} of {size:,} bytes came")
-                seconds = time.monotonic() - began
-                logger.info("fetched %s: %.1f MB in %.1f s", name, size / 1e6, seconds)
-                return
-            except (FileNotFoundError, PermissionError):
-                raise
-            except Exception as error:  # each file system has errors of its own
-                if wait is None:
-                    raise OSError(f"could not be fetched in {len(_WAITS) + 1} tries: {error}") from error
-                logger.warning("%s: %s; trying again in %.1f s", name, error, wait)
-                time.sleep(wait)
+        size, began = self.sizes[name], time.monotonic()
+
+        def copy() -> None:
+            with self._fs[0].open(f"{self._prefix}/{name}", "rb") as remote, partial.open("r+b") as file:
+                got = 0
+                while got <= size and (chunk := remote.read(_CHUNK)):
+                    got += file.write(chunk)
+            if got != size:
+                raise OSError(f"{got:,} of {size:,} bytes came")
+
+        _tried(name, copy)
+        logger.info("fetched %s: %.1f MB in %.1f s", name, size / 1e6, time.monotonic() - began)
 
     def _fetch_wanted(self, wanted: "queue.SimpleQueue[str]") -> None:
         while True:
@@ -312,6 +334,26 @@ class RemoteShards:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._forget()
+
+
+def _tried(what: str, action: Callable[[], Result]) -> Result:
+    """The result of something that a network may spoil, tried again after ever longer waits.
+
+    Raises:
+        OSError: if no try succeeds; at once if there is no such file, or it may not be read.
+        DataError: as the action does.
+    """
+    for wait in (*_WAITS, None):
+        try:
+            return action()
+        except (FileNotFoundError, PermissionError, DataError):
+            raise
+        except Exception as error:  # each file system has errors of its own
+            if wait is None:
+                raise OSError(f"failed {len(_WAITS) + 1} times: {error}") from error
+            logger.warning("%s: %s; trying again in %.1f s", what, error, wait)
+            time.sleep(wait)
+    raise AssertionError
 
 
 def _version(told: Mapping[str, Any]) -> int:

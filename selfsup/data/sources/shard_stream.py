@@ -11,11 +11,12 @@ are spared: they have no place of their own, and the log says which of them take
 are left when the next generation begins are images of that.
 """
 
+import hashlib
 import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,8 @@ import numpy as np
 
 from selfsup.data.decode.decoder import MAX_PIXELS, decode_image
 from selfsup.data.sampler import FeistelPermutation
-from selfsup.data.shards.catalog import INDEX_FOLDER, find_shards, index_file
+from selfsup.data.shards.catalog import INDEX_FOLDER, expanded, find_shards, index_file
+from selfsup.data.shards.remote import RemoteShards, is_url
 from selfsup.data.shards.shard_index import kept_shard_index, shard_stamp, status_of, write_shard_index
 from selfsup.data.sources.path_table import PathTable
 from selfsup.data.sources.source import printable
@@ -89,7 +91,7 @@ class ShardStream:
     is seen twice and each that stays is seen; ``bad_images.txt`` names what was skipped.
 
     Args:
-        root: the folder.
+        root: the folder, or the URL of one.
         num_images: the length of the stream, for schedules: a run may not ask for more.
         log: the file with the generations; each run has its own, where all its processes see it.
         shards_at_once: the most shards of a generation, >= 1; no others are read at a time.
@@ -97,7 +99,9 @@ class ShardStream:
         seed: of the order.
         min_side: see ``decode_image``.
         max_pixels: see ``decode_image``.
-        index: the folder of the shards' indices; default: ``.selfsup-index`` in ``root``.
+        index: the folder of the shards' indices; default: ``.selfsup-index`` in ``root``, or in the cache.
+        schemes: of URLs that may be opened, see :class:`~selfsup.data.WebShards`.
+        cache: of shards behind a URL; a generation has no more of them than fit into half of it.
 
     Raises:
         ConfigError: if a number is not positive.
@@ -120,12 +124,19 @@ class ShardStream:
         min_side: int | None = None,
         max_pixels: int = MAX_PIXELS,
         index: str | os.PathLike[str] | None = None,
+        schemes: Sequence[str] = (),
+        cache: Mapping[str, Any] | None = None,
     ) -> None:
         require(num_images >= 1, "num_images", "must be >= 1", got=num_images)
         require(shards_at_once >= 1, "shards_at_once", "must be >= 1", got=shards_at_once)
         if when_empty not in ("wait", "end"):
             raise ConfigError.at("when_empty", "must be 'wait' or 'end'", got=when_empty)
-        self.root = Path(root).expanduser()
+        self.root = root if is_url(root) else Path(root).expanduser()
+        self.remote: RemoteShards | None = None
+        kept = Path(self.root, INDEX_FOLDER)
+        if isinstance(root, str) and is_url(root):
+            self.remote = RemoteShards(root, schemes=schemes, cache=cache, expanded=expanded, may_be_empty=True)
+            kept = self.remote.folder / f"index-{hashlib.blake2b(root.encode(), digest_size=8).hexdigest()}"
         self.num_images = num_images
         self.log = Path(log).expanduser()
         self.shards_at_once = shards_at_once
@@ -133,7 +144,7 @@ class ShardStream:
         self.seed = seed
         self.min_side = min_side
         self.max_pixels = max_pixels
-        self.index = self.root / INDEX_FOLDER if index is None else Path(index).expanduser()
+        self.index = kept if index is None else Path(index).expanduser()
         self._open_anew()
         self._read_log()
 
@@ -146,6 +157,8 @@ class ShardStream:
         self._tars: Recent[str, OpenTar] = Recent(self._open_tar, OPEN_SHARDS)
 
     def _open_table(self, shard: str) -> PathTable:
+        if self.remote is not None:
+            self._indexed(shard)  # another machine may have looked at it
         return PathTable(index_file(self.index, shard, None))
 
     def _open_tar(self, shard: str) -> OpenTar:
@@ -165,7 +178,15 @@ class ShardStream:
             shard, row = self.place(index)
         except DataError:
             return f"image {index} of the stream"
-        return f"{printable(shard).removesuffix('.tar')}/{printable(self._tables[shard][row])}"
+        try:
+            key = printable(self._tables[shard][row])
+        except OSError:
+            key = str(row)
+        return f"{printable(shard).removesuffix('.tar')}/{key}"
+
+    def served(self) -> tuple[int, int] | None:
+        """Reads of all processes of this machine, and how many waited for their shard; None for files."""
+        return None if self.remote is None else self.remote.served()
 
     def image(self, index: int) -> np.ndarray:
         """Decode an image of the stream.
@@ -184,14 +205,20 @@ class ShardStream:
             assert offsets is not None and sizes is not None
             if not 0 <= sizes[row] <= MAX_BYTES:
                 raise DecodeError(f"{shard}: an image of {sizes[row]:,} bytes, at most {MAX_BYTES:,} are read")
-            os.stat(self.root / shard)  # taken away, it may still be open here
-            tar = self._tars[shard]
-            content = os.pread(tar.descriptor, int(sizes[row]), int(offsets[row]))
+            content, size_of_shard = self._content(shard, int(sizes[row]), int(offsets[row]))
         except OSError as error:
             raise DecodeError(f"{shard}: {error.strerror or error}") from None
-        if tar.size != table.header["stamp"][0]:
+        if size_of_shard != table.header["stamp"][0]:
             raise DecodeError(f"{shard} has changed since it joined the stream")
         return decode_image(content, min_side=self.min_side, max_pixels=self.max_pixels, name=self.name(index))
+
+    def _content(self, shard: str, size: int, offset: int) -> tuple[bytes, int]:
+        """A piece of a shard, and how large the shard is."""
+        if self.remote is not None:
+            return self.remote.read(shard, size, offset), self.remote.sizes[shard]
+        os.stat(os.path.join(self.root, shard))  # taken away, it may still be open here
+        tar = self._tars[shard]
+        return os.pread(tar.descriptor, size, offset), tar.size
 
     def place(self, index: int) -> tuple[str, int]:
         """The shard that an image lies in, and its row there; makes generations until there is one that has it.
@@ -264,15 +291,12 @@ class ShardStream:
         """
         known = {shard for generation in self.generations for shard in generation.shards}
         found: list[tuple[str, int]] = []
-        try:
-            names = find_shards(self.root)[1]
-        except DataError:
-            names = []  # none yet, or none anymore
-        told = {name: status_of(self.root / name) for name in names if name not in known}
-        for name in told:
-            if len(found) == self.shards_at_once:
+        names, is_whole = self._there(known)
+        most = self.shards_at_once if self.remote is None else min(self.shards_at_once, self.remote.most_at_once)
+        for name in names:
+            if len(found) == most:
                 break
-            if (told[name] is not None or not any(told.values())) and (count := self._indexed(name)):
+            if is_whole(name) and (count := self._indexed(name)):
                 found.append((name, count))
         carried = self.generations[-1].num_spare - self._spares_used if self.generations else 0
         if not found and (only_new or not carried):
@@ -297,12 +321,34 @@ class ShardStream:
             appends.close()
         self._read_log()
 
+    def _there(self, known: set[str]) -> tuple[list[str], Callable[[str], bool]]:
+        """The shards that are there and not known, and whether one is finished, as far as that is on record."""
+        if self.remote is not None:
+            names = [name for name in self.remote.refresh() if name not in known]
+            finished = {name: self.remote.has_record(name) for name in names}
+        else:
+            try:
+                names = [name for name in find_shards(self.root)[1] if name not in known]
+            except DataError:
+                names = []  # none yet, or none anymore
+            finished = {name: status_of(Path(self.root, name)) is not None for name in names}
+        recorded = any(finished.values())
+        return names, lambda name: finished[name] or not recorded
+
     def _indexed(self, shard: str) -> int:
         """Images of a shard; 0 for one that is not whole, or gone already."""
         file = index_file(self.index, shard, None)
         try:
-            kept = kept_shard_index(file, shard_stamp(os.stat(self.root / shard)), None)
-            return len(kept if kept is not None else write_shard_index(self.root / shard, file, None))
+            if self.remote is not None:
+                if shard not in self.remote.stamps:
+                    self.remote.refresh()
+                table = kept_shard_index(file, self.remote.stamps.get(shard, []), None)
+                if table is None and self.remote.index(shard, file, None, f"{INDEX_FOLDER}/{file.name}") is not None:
+                    return 0
+                return len(table or PathTable(file))
+            path = Path(self.root, shard)
+            kept = kept_shard_index(file, shard_stamp(os.stat(path)), None)
+            return len(kept if kept is not None else write_shard_index(path, file, None))
         except (OSError, ValueError):
             return 0
 
