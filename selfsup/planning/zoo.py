@@ -8,8 +8,8 @@ from torch import nn
 from selfsup.config import config_names, effective_batch, load_config
 from selfsup.config.batch import recipe_batch
 from selfsup.errors import ConfigError
+from selfsup.ops.cost import multiply_adds
 from selfsup.planning import describe
-from selfsup.planning.cost import multiply_adds
 
 START, END = "<!-- recipes: `make zoo` -->", "<!-- end of recipes -->"
 COMPUTED = (

@@ -1,6 +1,7 @@
 """Every schedule, hook and optimizer that `selfsup list` names can be written in a config, trains and resumes."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from selfsup.errors import ConfigError
 from selfsup.planning import describe
 from selfsup.registry import HOOKS, OPTIMIZERS, PARAM_SCHEDULERS
 from selfsup.weights.checkpoint import checkpoint_path
+from tests.engine.test_utilization import Service
 from tests.engine.tiny_run import losses, some_scenes, tiny_config
 from tests.listed import listed
 
@@ -36,6 +38,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "EmptyCacheHook": {"after_iter": True},
     "EvaluateHook": {"evaluators": {}},
     "ProfilerHook": {"by_epoch": False},
+    "TrackersHook": {"wandb": {}},
 }
 ALONE = {"ParamSchedulerHook": "scheduler", "ProgressHook": "progress"}
 """Hooks that a run has once, by their names among the hooks of every run."""
@@ -86,8 +89,10 @@ def test_a_listed_schedule_works(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", listed(HOOKS))
-def test_a_listed_hook_works(name: str, tmp_path: Path) -> None:
+def test_a_listed_hook_works(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hook = {"type": name, **NEEDED.get(name, {})}
+    if name == "TrackersHook":
+        monkeypatch.setitem(sys.modules, "wandb", Service())
     if name == "ProfilerHook":
         hook["json_trace_path"] = str(tmp_path / "trace.json")
     hooks = {"default_hooks": {ALONE[name]: hook}} if name in ALONE else {"custom_hooks": [hook]}

@@ -111,9 +111,9 @@ def run(chosen: argparse.Namespace) -> int:
         recipe = scale_learning_rates(recipe, processes)
     origin: dict[str, Any] = {"scaled_from": unscaled if chosen.auto_scale_lr else None, "original": original}
     if chosen.dry_run:
+        from selfsup.ops.cost import multiply_adds
         from selfsup.ops.dist import local_device
         from selfsup.ops.precision import fast_precision
-        from selfsup.planning.cost import multiply_adds
 
         fast = fast_precision(local_device(chosen.device))
         plan = describe(recipe, processes=processes, multiply_adds=multiply_adds, fast_precision=fast, **origin)

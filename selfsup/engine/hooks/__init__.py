@@ -18,6 +18,7 @@ from selfsup.engine.hooks.neighbors import NeighborsHook
 from selfsup.engine.hooks.online_head import OnlineHeadHook
 from selfsup.engine.hooks.pictures import PictureHook
 from selfsup.engine.hooks.progress import ProgressHook
+from selfsup.engine.hooks.trackers import TrackersHook
 
 __all__ = [
     "BadImagesHook",
@@ -29,4 +30,5 @@ __all__ = [
     "OnlineHeadHook",
     "PictureHook",
     "ProgressHook",
+    "TrackersHook",
 ]

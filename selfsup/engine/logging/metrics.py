@@ -28,6 +28,7 @@ class MetricsLog:
     Attributes:
         unwritten: lines that the disk has not taken yet.
         fault: why it did not; None where there are none.
+        copies: called with step and values of every line, on the main process.
 
     Raises:
         RecordError: if the file cannot be written.
@@ -44,6 +45,7 @@ class MetricsLog:
         self.path = Path(work_dir) / "metrics.jsonl"
         self.unwritten: list[dict[str, Any]] = []
         self.fault: RecordError | None = None
+        self.copies: list[Callable[[int, Mapping[str, float]], object]] = []
         self._warn = warn
         self._file: WholeAppends | None = None
         self._board: Board | None = None
@@ -89,6 +91,8 @@ class MetricsLog:
         with self._copying():
             if self._board is not None:
                 self._board.write(step, values)
+        for copy in self.copies:
+            copy(step, values)
 
     def close(self) -> None:
         """Close both files."""
