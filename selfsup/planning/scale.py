@@ -16,8 +16,8 @@ from selfsup.config.recipe import Recipe, Sharding
 from selfsup.config.signatures import signature_of
 from selfsup.engine.distributed import blocks
 from selfsup.errors import ConfigError
+from selfsup.ops.cost import multiply_adds
 from selfsup.ops.precision import Precision
-from selfsup.planning.cost import multiply_adds
 from selfsup.planning.describe import count_parameters, view_sizes
 from selfsup.planning.memory import Footprint, backbone_activations, step_footprint
 from selfsup.planning.trial import build_on_meta, lone_optimizer
