@@ -3,6 +3,7 @@
 import importlib
 import inspect
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -52,7 +53,7 @@ def members(kind: type) -> Iterator[tuple[str, str, str]]:
         member = inspect.getattr_static(kind, name)
         if name.startswith("_") and name not in ("__call__", "__len__"):
             continue
-        if isinstance(member, property):
+        if isinstance(member, property | cached_property):
             signature = ""
         elif inspect.isroutine(member):
             signature = _spelled(getattr(kind, name), bound=isinstance(member, classmethod | staticmethod))
