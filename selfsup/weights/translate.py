@@ -83,7 +83,7 @@ def find_weights(
     found = {name: translation.weights[name] for name in report.loaded}
     small = {name for name, tensor in found.items() if tensor.is_floating_point() and tensor.element_size() == 1}
     weights = {name: tensor.float() if name in small else tensor for name, tensor in found.items()}
-    if empty := [name for name, tensor in weights.items() if tensor.is_meta]:
+    if empty := [name for name, tensor in weights.items() if tensor.is_meta and not target.own[name].is_meta]:
         what = f"has the shapes of tensors and no numbers: {shown(empty)}"
         raise CheckpointError.at(place, what, expected="save it from a network that is not on the meta device")
     if broken := [name for name, tensor in weights.items() if not _sound(tensor)]:
