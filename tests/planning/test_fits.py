@@ -63,6 +63,7 @@ def test_the_command_says_it(
         raise LACK
 
     monkeypatch.setattr(Runner, "train", train)
+    monkeypatch.setattr(fits, "largest_batch", lambda *_, **__: 10)
     assert main(["train", RECIPE, "--work-dir", str(tmp_path / "run"), "--device", "cpu"]) == 2
     said = capsys.readouterr().err
     assert "memory of cpu" in said and "optim_wrapper.accumulative_counts=" in said
