@@ -21,8 +21,8 @@ MOST_BITS = 14  # that differ between copies; other images differ in 32 +- 6
 _COARSE = 8
 _LUMA = 6  # cosines of the brightness whose two frequencies sum up to less, without the constant one: 20
 _COLOR = 2  # and of two color differences: 3 each
-_LEVELS = 2.0, 8.0  # root mean square difference of copies of large images, and the most that is allowed small ones
-_SIDE_OF_2_LEVELS = 200  # what compression changes grows as 1 / side: measured on scenes and photographs of 48 to 200
+_LEVELS = 2.0, 10.0  # root mean square difference of copies of large images, and the most that is allowed small ones
+_SIDE_OF_2_LEVELS = 300  # what compression changes grows as 1 / side: measured on scenes and photographs of 48 to 200
 _SAMPLE = 16_384  # images that scales and medians are taken from
 _BLOCK = 8192
 
@@ -32,8 +32,8 @@ def near_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of images with near-equal thumbnails, enough of them to connect all that belong together.
 
-    Images whose shorter sides have 200 pixels and more are near-equal if their thumbnails differ by 2 levels of 255 at
-    most, smaller ones if by 400 / side, up to 8; and by no more than a fifth of the contrast.
+    Images whose shorter sides have 300 pixels and more are near-equal if their thumbnails differ by 2 levels of 255 at
+    most, smaller ones if by 600 / side, up to 10; and by no more than a fifth of the contrast.
 
     Args:
         thumbnails: of images at these positions, uint8, shape (n, 768), see ``duplicates.Signatures``.

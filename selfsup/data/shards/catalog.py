@@ -153,16 +153,19 @@ def make_catalog(
         folder = remote.folder / f"index-{_short(where)}" if index is None else Path(index).expanduser()
     key = _short(f"{where}\n{os.fspath(root)}\n{labels}")
     file = folder / f"catalog-{key}.json"
-    told = _statuses(place, names, _read(file).get("told"))
+    before = _read(file)
+    told = _statuses(place, names, before.get("told"))
     has_status = any(failed is not None for _, failed in told.values())
     unfinished = [name for name, (_, failed) in told.items() if failed is None and has_status]
     stamps = {name: stamp for name, (stamp, _) in told.items() if name not in set(unfinished)}
     made_from = {"version": VERSION, "labels": labels, "classes": classes and list(classes), "shards": stamps}
     made_from["leave_out_damaged"] = leave_out_damaged
+    if (kept := _kept(before, place, folder, made_from)) is not None:
+        return kept
     try:
         with one_at_a_time(file):
-            if (kept := _kept(file, place, folder, made_from)) is not None:
-                return kept
+            if (kept := _kept(_read(file), place, folder, made_from)) is not None:
+                return kept  # another process has made it
             summaries, damaged = _indexed(place, folder, stamps, labels, leave_out_damaged)
             catalog = _joined(place, folder, summaries, labels, classes)
             catalog.unfinished, catalog.damaged = unfinished, damaged
@@ -199,8 +202,9 @@ def _statuses(place: Path | RemoteShards, names: Sequence[str], before: Any) -> 
     known, found = before if isinstance(before, dict) else {}, dict[str, tuple[list[int], int | None]]()
     if isinstance(place, RemoteShards):
         return {name: (place.stamps[name], 0 if place.has_record(name) else None) for name in names}
+    base = os.fspath(place)
     for name in names:
-        stamp = shard_stamp(os.stat(place / name))
+        stamp = shard_stamp(os.stat(os.path.join(base, name)))  # a million Paths would take longer than what is asked
         old = known.get(name)
         if isinstance(old, list) and len(old) == 2 and old[0] == stamp and isinstance(old[1], int):
             found[name] = (stamp, old[1])
@@ -238,10 +242,9 @@ def _index_folder(base: Path, index: str | os.PathLike[str] | None) -> Path:
     return file.with_suffix(".index")
 
 
-def _kept(file: Path, place: Path | RemoteShards, folder: Path, made_from: dict) -> Catalog | None:
+def _kept(told: Any, place: Path | RemoteShards, folder: Path, made_from: dict) -> Catalog | None:
     """What is kept, unless it was made of something else; it names no shard that is not there."""
     try:
-        told = _read(file)
         catalog = Catalog(**told["catalog"])
         same = told["made_from"] == made_from and (catalog.base, catalog.index) == (_called(place), os.fspath(folder))
         return catalog if same and set(catalog.names) <= made_from["shards"].keys() else None
