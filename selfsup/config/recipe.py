@@ -108,9 +108,19 @@ class CustomImports:
 
 @dataclass(frozen=True, kw_only=True)
 class Sharding:
-    """How the method is split over the processes; blocks with fewer parameters are not gathered one by one."""
+    """How the method is split over the processes.
+
+    Args:
+        min_parameters: blocks with fewer are not gathered one by one.
+        copies: groups of processes, each of which holds all parts; within a group blocks are gathered, and between
+            groups gradients alone are exchanged. As many as machines, as a rule.
+        whole_gradients: keep gradients whole until an update's last micro-batch, which saves their exchange for all
+            others and takes the memory of all gradients.
+    """
 
     min_parameters: int = 1_000_000
+    copies: int = 1
+    whole_gradients: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,6 +341,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "optim_wrapper.accumulative_counts": (1, inf),
     "evaluate_every": (0, inf),
     "sharding.min_parameters": (0, inf),
+    "sharding.copies": (1, inf),
     "sync_bn": (1, inf),
     "seed": (0, inf),
     "dist_timeout": (1, 7 * 24 * 60),

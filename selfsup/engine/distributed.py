@@ -6,8 +6,9 @@ averaged and split in one exchange. Training is that of DistributedDataParallel,
 
 - Precision stays autocast's (``optim_wrapper.precision``). FSDP's own policy would also cast batch norm, inputs and
   prototypes; the price of leaving it alone is that weights are gathered in float32.
-- Under gradient accumulation every micro-batch's gradients are exchanged. Keeping them whole until the last would take
-  the memory that sharding saves.
+- Under gradient accumulation every micro-batch's gradients are exchanged within a group. Between the groups of
+  ``sharding.copies`` the sum of all is exchanged once. ``sharding.whole_gradients`` keeps them whole until the last
+  micro-batch, for one exchange in all, and takes the memory that sharding saves.
 - Convolution weights are stored in PyTorch's standard layout, which ``fully_shard`` requires; with ``channels_last``
   images they are laid out anew where they are used.
 - Parameters are changed between forward passes only, as ``Method.before_step`` and ``after_step`` do; a change inside
@@ -59,27 +60,37 @@ def build_on_main(build: Callable[[], nn.Module]) -> nn.Module:
     return module
 
 
-def shard(module: nn.Module, device: torch.device, *, min_parameters: int) -> nn.Module:
+def shard(module: nn.Module, device: torch.device, *, min_parameters: int, copies: int = 1) -> nn.Module:
     """Split a module over the processes, in place; all of them call it together.
 
     Args:
         module: with the weights that count on process 0, see :func:`build_on_main`; no parameter may have two places.
         device: where the parts are kept and computed with.
         min_parameters: blocks with fewer parameters are gathered together with what belongs to no block.
+        copies: groups of processes, neighbors by number, each of which holds all parts.
 
     Returns:
         The module; its parameters are split, its buffers whole.
 
     Raises:
-        ConfigError: if parts of the module share a parameter.
+        ConfigError: if parts of the module share a parameter, or the processes do not divide into so many groups.
     """
     _reject_shared(module)
+    processes = world_size()
+    if processes % copies or (copies > 1 and processes == copies):
+        raise ConfigError.at(
+            "sharding.copies",
+            f"must divide the {processes} processes into groups of two or more",
+            got=copies,
+            expected="use as many copies as machines, or leave sharding out where each process is to hold all",
+        )
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
     weights = dict(_tensors(module)) if is_main() else {}
     module.to_empty(device="meta")
-    mesh = init_device_mesh(device.type, (world_size(),))
+    shape = {"shard": processes} if copies == 1 else {"replicate": copies, "shard": processes // copies}
+    mesh = init_device_mesh(device.type, tuple(shape.values()), mesh_dim_names=tuple(shape))
     # Whole weights never outlive a forward pass, so that what changes parameters between steps changes the parts.
     for unit in (*blocks(module, min_parameters), module):
         fully_shard(unit, mesh=mesh, reshard_after_forward=True)
@@ -108,13 +119,14 @@ def blocks(module: nn.Module, min_parameters: int) -> list[nn.Module]:
     return found
 
 
-def describe_shards(module: nn.Module, min_parameters: int) -> str:
+def describe_shards(module: nn.Module, min_parameters: int, *, copies: int = 1) -> str:
     """One line for the log of a sharded module."""
     sizes = [_count(block) for block in blocks(module, min_parameters)]
     total = sum(parameter.numel() for parameter in module.parameters())
     return (
-        f"{total:,} parameters are split over {world_size()} processes and gathered in {len(sizes)} blocks; the "
-        f"largest has {max(sizes, default=0):,}, what is in none {total - sum(sizes):,}"
+        f"{total:,} parameters are split over {world_size() // copies} processes and gathered in {len(sizes)} blocks; "
+        f"the largest has {max(sizes, default=0):,}, what is in none {total - sum(sizes):,}"
+        + (f"; {copies} groups of processes hold a copy each" if copies > 1 else "")
     )
 
 
@@ -179,8 +191,8 @@ def wrap(
     if (group := sync_bn_group(recipe, world_size())) is not None:
         method = convert_sync_bn(method, group, timeout=dist_timeout(recipe))
     if sharding := sharding_of(recipe):
-        method = shard(method, device, min_parameters=sharding.min_parameters)
-        log(f"sharding: {describe_shards(method, sharding.min_parameters)}")
+        method = shard(method, device, min_parameters=sharding.min_parameters, copies=sharding.copies)
+        log(f"sharding: {describe_shards(method, sharding.min_parameters, copies=sharding.copies)}")
         return method
     method = method.to(device).to(memory_format=memory_format)
     if world_size() == 1:

@@ -87,7 +87,7 @@ def _built(recipe: Recipe, device: Any) -> Any:
     """The method on the device, split over the processes where the config says so."""
     if sharding := sharding_of(recipe):
         method = build_on_main(lambda: METHODS.build(recipe.model))
-        return shard(method, device, min_parameters=sharding.min_parameters)
+        return shard(method, device, min_parameters=sharding.min_parameters, copies=sharding.copies)
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
     return METHODS.build(recipe.model).to(device).to(memory_format=layout)
 

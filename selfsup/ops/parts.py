@@ -1,14 +1,15 @@
 """Tensors of which each process holds a part: their norms, their whole, and back.
 
-A split tensor is a ``DTensor`` whose rows are spread over all processes, as sharding leaves parameters, gradients and
-optimizer state. Every function takes ordinary tensors too, and does then what it does on one process. With split ones
-all processes must call it together.
+A split tensor is a ``DTensor`` whose rows are spread over all processes, or over each of several groups that hold the
+same, as sharding leaves parameters, gradients and optimizer state. Every function takes ordinary tensors too, and does
+then what it does on one process. With split ones all processes must call it together.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
@@ -45,27 +46,35 @@ def split_like(tensor: Tensor, like: Any) -> Tensor:
     from torch.distributed.tensor import DTensor
 
     mesh = like.device_mesh
-    parts = tensor.detach().chunk(mesh.size())  # fewer where there are fewer rows than processes
-    rows = parts[mesh.get_local_rank()] if mesh.get_local_rank() < len(parts) else tensor.detach()[:0]
+    own = mesh.get_local_rank(-1)  # of several dimensions the last is the one that rows are spread over
+    parts = tensor.detach().chunk(mesh.size(-1))  # fewer where there are fewer rows than processes
+    rows = parts[own] if own < len(parts) else tensor.detach()[:0]
     rows = rows.to(like.device).clone(memory_format=torch.contiguous_format)
     return DTensor.from_local(
         rows, mesh, like.placements, run_check=False, shape=like.shape, stride=tuple(like.stride())
     )
 
 
-def whole_norms(parts: Sequence[Tensor], *, split: bool, dtype: torch.dtype | None = None) -> Tensor:
-    """Euclidean norm of each of several tensors, in one exchange; the same in every process.
+def holders(tensor: Any) -> dist.ProcessGroup:
+    """The processes that hold the parts of a split tensor, one each."""
+    mesh = tensor.device_mesh
+    group: dist.ProcessGroup = mesh.get_group(mesh.ndim - 1)
+    return group
+
+
+def part_norms(parts: Sequence[Tensor], dtype: torch.dtype | None = None) -> Tensor:
+    """Euclidean norm of each of several ordinary tensors, at least one, computed in ``dtype``; shape (N,)."""
+    return torch.stack(torch._foreach_norm(list(parts), 2, dtype=dtype))
+
+
+def norms_of_whole(norms: Tensor, like: Any) -> Tensor:
+    """Euclidean norms of whole tensors from those of the own parts, in one exchange; the same in every process.
 
     Args:
-        parts: at least one; of split tensors the own parts.
-        split: whether they are parts.
-        dtype: of the computation and the result; None for the tensors' own.
-
-    Returns:
-        Shape (number of tensors,).
+        norms: of any number of tensors' parts, shape (N,).
+        like: one of the tensors, all of which are split alike; if it is not split, the norms come back as they are.
     """
-    norms = torch.stack(torch._foreach_norm(list(parts), 2, dtype=dtype))
-    return torch.linalg.vector_norm(gather(norms.unsqueeze(0)), dim=0) if split else norms
+    return torch.linalg.vector_norm(gather(norms.unsqueeze(0), group=holders(like)), dim=0) if is_split(like) else norms
 
 
 def total_norm(tensors: Sequence[Tensor], order: float = 2.0) -> Tensor:
@@ -79,7 +88,7 @@ def total_norm(tensors: Sequence[Tensor], order: float = 2.0) -> Tensor:
         return get_total_norm(tensors, order)
     parts = [part for part in map(own_part, tensors) if part.numel()]  # without elements there is no largest one
     own = get_total_norm(parts, order).to(tensors[0].device, tensors[0].dtype)
-    return torch.linalg.vector_norm(gather(own.reshape(1)), order)
+    return torch.linalg.vector_norm(gather(own.reshape(1), group=holders(tensors[0])), order)
 
 
 def all_finite(tensor: Tensor) -> bool:

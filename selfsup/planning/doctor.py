@@ -20,6 +20,7 @@ from selfsup.data.decode.decoder import decode_image
 from selfsup.data.loader import SHARED_MEMORY
 from selfsup.data.sources.pictures import photograph_names
 from selfsup.data.views.method_views import SimCLRViews
+from selfsup.engine.logging.utilization import measured_peak
 from selfsup.ops import precision
 from selfsup.ops.cpus import available_cpus, number_of_workers
 from selfsup.ops.dist import barrier, gather_objects, local_device, world_size
@@ -35,6 +36,7 @@ _FILE = 128 * 2**20  # bytes written to see how fast the disk is
 _REDUCED = 64 * 2**20  # bytes exchanged, as a bucket of gradients or a little more
 _FEW_FILES = 4096
 _SMALL_SHARED_MEMORY = 2 * 2**30
+_SLOW = 0.8  # of the median of all processes, below which one holds up the others
 _SKEW = 1.0  # seconds between clocks from which on times in logs and files mislead
 
 
@@ -68,6 +70,7 @@ def examine(folder: Path) -> Iterator[Finding]:
     yield Finding(
         "processors", f"{cpus}, {number_of_workers(None, cpus, device)} of them for images without num_workers"
     )
+    yield _memory()
     yield from _images(cpus)
     yield _shared_memory()
     yield _open_files()
@@ -94,6 +97,15 @@ def _devices(device: torch.device) -> Finding:
         return Finding("device", f"the processor, {torch.get_num_threads()} threads", limits)
     gpus = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
     return Finding("devices", ", ".join(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus))
+
+
+def _memory() -> Finding:
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        total, free = (int(lines[name].split()[0]) * 2**10 for name in ("MemTotal", "MemAvailable"))
+    except (OSError, KeyError, ValueError):
+        return Finding("memory", "unknown")
+    return Finding("memory", f"{free / 2**30:.1f} GiB of {total / 2**30:.1f} GiB free")
 
 
 def _images(cpus: int) -> Iterator[Finding]:
@@ -181,7 +193,11 @@ def _disk(folder: Path) -> Iterator[Finding]:
 
 
 def _processes(device: torch.device) -> Iterator[Finding]:
-    """How fast gradients are exchanged, whose machine is slow, and how far clocks are apart."""
+    """Whether all have the same, how fast gradients are exchanged, who is slow, and how far clocks are apart."""
+    machines = gather_objects((platform.node(), _versions().found))
+    others = sorted({node for node, found in machines if found != machines[0][1]})
+    differing = f"other versions than process 0: {', '.join(others)}"
+    yield Finding("versions of all", differing if others else "the same", "results may differ" if others else "")
     processes = world_size()
     tensor = torch.ones(_REDUCED // 4, device=device)
     dist.all_reduce(tensor)  # connections are made
@@ -195,6 +211,11 @@ def _processes(device: torch.device) -> Iterator[Finding]:
     rate = 2 * (processes - 1) / processes * _REDUCED / max(gather_objects(seconds))
     time_of_gradients = f"{100e6 * 4 * 2 * (processes - 1) / processes / rate:.2g} s for each 100 million parameters"
     yield Finding("all-reduce", f"{rate / 1e9:.2f} GB/s sent by each of {processes} processes", time_of_gradients)
+    rates = gather_objects(measured_peak(device, "fp32"))
+    slow = int(np.argmin(rates))
+    share = rates[slow] / float(np.median(rates))
+    limits = f"all wait for process {slow} on {machines[slow][0]}" if share < _SLOW else ""
+    yield Finding("slowest process", f"number {slow}, {share:.0%} of the median in a matrix product", limits)
     barrier()
     clocks = gather_objects((platform.node(), time.time()))
     times = [seconds for _, seconds in clocks]

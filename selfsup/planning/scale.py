@@ -26,7 +26,10 @@ from selfsup.registry import BACKBONES
 ROOM = 0.9
 """Share of a device's memory that tensors may fill: the rest is for the context, workspaces and gaps between tensors,
 of which nothing is known beforehand."""
-_TRIES = 8  # of batches, each a step
+PER_MACHINE = 8
+"""Processes of a machine, unless a plan says otherwise."""
+_TRIES = 5  # of batches, each a step
+_CLOSE = 0.02  # of the images that fit: so few more are not looked for
 ALL_STAGES = (1, 2, 3, 4)
 FLOAT32 = 4
 
@@ -40,14 +43,15 @@ class Way:
 
     Args:
         checkpoint_stages: stages of the backbone whose activations are computed again.
-        sharded: whether parameters, gradients and the optimizer's state are split over the processes.
+        split: over how many processes parameters, gradients and the optimizer's state are split; 1 for not at all. With
+            fewer than all there are several copies.
         parts: bytes by what they are for; None for what is not known.
         batch_size: the images per process and micro-batch that this is for.
         largest_batch: the most that fit; 0 if not one does, None if that is not known.
     """
 
     checkpoint_stages: tuple[int, ...]
-    sharded: bool
+    split: int
     parts: dict[str, int | None]
     batch_size: int
     largest_batch: int | None
@@ -71,7 +75,7 @@ class ScalePlan:
         precision: of the forward pass.
         activations: what the backbone keeps of a process's images, by checkpointed stages and side of the views.
         ways: the config's own first.
-        exchanged: bytes that each process sends for one update, by ``'whole'`` and ``'sharded'``.
+        exchanged: bytes that each process sends for one update, by over how many the method is split.
         checkpoint: bytes of a checkpoint.
         notes: what would fit, and what is not known.
     """
@@ -85,18 +89,21 @@ class ScalePlan:
     precision: Precision
     activations: dict[tuple[int, ...], dict[int, int]]
     ways: tuple[Way, ...]
-    exchanged: dict[str, int]
+    exchanged: dict[int, int]
     checkpoint: int | None
     notes: tuple[str, ...]
 
 
-def plan_scale(recipe: Recipe, *, processes: int, memory: float | None = None) -> ScalePlan:
+def plan_scale(
+    recipe: Recipe, *, processes: int, memory: float | None = None, per_machine: int = PER_MACHINE
+) -> ScalePlan:
     """Work out what a config takes on some processes; no weights are made and no data opened.
 
     Args:
         recipe: of the run.
         processes: how many take part, one for each device.
         memory: of a device, in bytes; None leaves out what fits.
+        per_machine: processes that hold a copy together where there are several copies.
 
     Raises:
         ConfigError: if a component rejects its arguments, or the views are known only once there is an image.
@@ -116,15 +123,18 @@ def plan_scale(recipe: Recipe, *, processes: int, memory: float | None = None) -
     own = _stages(recipe)
     choices = [own] if own is None else list(dict.fromkeys([own, (), ALL_STAGES]))
     batch = recipe.train_dataloader.batch_size
-    ways, exchanged = [], dict[str, int]()
+    ways, exchanged = [], dict[int, int]()
+    splits = _splits(recipe, processes, per_machine)
     for stages in choices:
         step = cache(partial(_run, recipe, stages, views, precision))
+        known = dict[int, int]()
         try:
-            exchanged = exchanged or sizes.exchanged(step(batch).calls, processes, recipe.accumulate)
-            for sharded in dict.fromkeys([recipe.sharding is not None, False, True]):
-                if processes > 1 or not sharded:
-                    arguments: dict[str, Any] = {"sharded": sharded, "processes": processes, "memory": memory}
-                    ways.append(sizes.way(stages or (), step, batch, **arguments))
+            calls = step(batch).calls
+            for split in splits:
+                if processes > 1 and split not in exchanged:
+                    exchanged[split] = sizes.exchanged(calls, split, processes, recipe.accumulate)
+                arguments: dict[str, Any] = {"split": split, "processes": processes, "memory": memory, "known": known}
+                ways.append(sizes.way(stages or (), step, batch, **arguments))
         except (RuntimeError, NotImplementedError) as error:
             notes.append(f"activations: unknown, for the method looks at values ({str(error).splitlines()[0][:100]})")
             break
@@ -146,7 +156,7 @@ def plan_scale(recipe: Recipe, *, processes: int, memory: float | None = None) -
         ways=tuple(ways),
         exchanged=exchanged,
         checkpoint=None if sizes.optimizer is None else sizes.weights + sizes.buffers + sizes.optimizer,
-        notes=(*notes, *(_advice(ways, recipe, memory) if memory is not None else ())),
+        notes=(*notes, *(_advice(ways, recipe, memory, processes) if memory is not None else ())),
     )
 
 
@@ -208,14 +218,17 @@ class _Sizes:
             blocks=tuple((_bytes(part), _trained(part)) for part in _blocks(method, recipe)),
         )
 
-    def exchanged(self, calls: Sequence[int], processes: int, accumulate: int) -> dict[str, int]:
+    def exchanged(self, calls: Sequence[int], split: int, processes: int, accumulate: int) -> int:
         """What each process sends for one update, by the ring algorithms of NCCL and gloo."""
-        others = (processes - 1) / processes
+        copies = processes // split
+        between = 2 * (copies - 1) / copies * self.gradients / split  # once an update
+        if split == 1:
+            return round(between)
         rest = self.weights - sum(size for size, _ in self.blocks)
         gathered = 3 * rest  # there, back, and its gradients
         for (size, trained), count in zip(self.blocks, calls, strict=True):
             gathered += count * size * (3 if trained else 1)
-        return {"whole": round(2 * others * self.gradients), "sharded": round(others * accumulate * gathered)}
+        return round((split - 1) / split * accumulate * gathered + between)
 
     def way(
         self,
@@ -223,19 +236,20 @@ class _Sizes:
         step: Callable[[int], Footprint],
         batch: int,
         *,
-        sharded: bool,
+        split: int,
         processes: int,
         memory: float | None,
+        known: dict[int, int],
     ) -> Way:
         """Memory in one way of training, from what a step with a number of images takes."""
         parts: dict[str, int | None]
-        if sharded:
+        if split > 1:
             largest = max((size for size, _ in self.blocks), default=0)
             rest = self.weights - sum(size for size, _ in self.blocks)
             parts = {
-                "parameters": self.weights // processes,
-                "gradients": self.gradients // processes,
-                "optimizer": None if self.optimizer is None else self.optimizer // processes,
+                "parameters": self.weights // split,
+                "gradients": self.gradients // split,
+                "optimizer": None if self.optimizer is None else self.optimizer // split,
                 "gathered": 3 * largest + 2 * rest,  # a block, the next one, and gradients; what is in none of them
             }
         else:
@@ -250,24 +264,42 @@ class _Sizes:
         fits = None
         others = [size for name, size in parts.items() if name != "activations"]
         if memory is not None and None not in others:
-            fits = _largest(peak, ROOM * memory - sum(size for size in others if size is not None), batch)
-        return Way(checkpoint_stages=stages, sharded=sharded, parts=parts, batch_size=batch, largest_batch=fits)
+            fits = _largest(peak, ROOM * memory - sum(size for size in others if size is not None), known, batch)
+        return Way(checkpoint_stages=stages, split=split, parts=parts, batch_size=batch, largest_batch=fits)
 
 
-def _largest(peak: Callable[[int], int], room: float, batch: int) -> int:
-    """The most images whose activations fit, found by trying: what grows with their square overtakes what does not."""
-    guess = _where(0, 2 * peak(batch) - peak(2 * batch), batch, peak(batch), room)
+def _splits(recipe: Recipe, processes: int, per_machine: int) -> list[int]:
+    """Over how many processes the method may be split, the config's own first: not, a machine's, all."""
+    sharding = recipe.sharding
+    own = 1 if sharding is None or processes == 1 else processes // sharding.copies
+    machine = [per_machine] if 1 < per_machine < processes and processes % per_machine == 0 else []
+    return list(dict.fromkeys([own, 1, *machine, processes]))
+
+
+def _largest(peak: Callable[[int], int], room: float, known: dict[int, int], batch: int) -> int:
+    """The most images of which a step was seen to fit; within a few of a hundred the most that do.
+
+    Args:
+        peak: of a step with so many images, in bytes.
+        room: for it.
+        known: peaks that were worked out already, by the number of images; more are added.
+        batch: where to begin.
+    """
+    for images in (batch, 2 * batch):
+        known.setdefault(images, peak(images))
     for _ in range(_TRIES):
-        if not guess or (found := peak(guess)) <= room:  # a straight line guesses no fewer than fit
-            return guess
-        below = min(batch, guess - 1)  # and between two points of the curve no more
-        guess = min(guess - 1, _where(below, peak(below) if below else 0, guess, found, room))
-    return 0
-
-
-def _where(low: int, at_low: int, high: int, at_high: int, room: float) -> int:
-    """Where the straight line through two points reaches ``room``."""
-    return max(0, int(low + (high - low) * (room - at_low) / max(at_high - at_low, 1)))
+        low = max((images for images, size in known.items() if size <= room), default=0)
+        above = [images for images in known if images > low]
+        below = sorted(images for images in known if images <= low)
+        high = min(above) if above else below[-2]  # beyond all of them by the line through the last two
+        at_low, at_high = known.get(low, 0), known[high]
+        slope = max((at_high - at_low) / (high - low), 1)
+        guess = int(low + (room - at_low) / slope)
+        guess = min(guess, high - 1) if above else guess
+        if guess in known or guess - low <= _CLOSE * low:
+            return low
+        known[guess] = peak(guess)
+    return max((images for images, size in known.items() if size <= room), default=0)
 
 
 def _run(
@@ -332,7 +364,7 @@ def _state_per_parameter(recipe: Recipe) -> int | None:
     return sum(isinstance(value, torch.Tensor) and value.shape == (1,) for value in kept)
 
 
-def _advice(ways: Sequence[Way], recipe: Recipe, memory: float) -> list[str]:
+def _advice(ways: Sequence[Way], recipe: Recipe, memory: float, processes: int) -> list[str]:
     if not ways or ways[0].total is None:
         return ["whether it fits: unknown"]
     first = ways[0]
@@ -343,23 +375,25 @@ def _advice(ways: Sequence[Way], recipe: Recipe, memory: float) -> list[str]:
     notes = [f"does not fit as it is: {_shown(first.total)}, and there are {room}"]
     for way in ways[1:]:
         if way.total is not None and way.total <= ROOM * memory:
-            notes.append(f"fits with {_described(way)}: {_shown(way.total)}")
+            notes.append(f"fits with {_described(way, processes)}: {_shown(way.total)}")
     batch = recipe.train_dataloader.batch_size
     best = max(ways, key=lambda way: way.largest_batch or 0)
     if len(notes) == 1 and best.largest_batch:
         micro = -(-batch // best.largest_batch)
         notes.append(
-            f"fits with {_described(best)}, train_dataloader.batch_size={-(-batch // micro)} and {micro} times as many "
-            "optim_wrapper.accumulative_counts"
+            f"fits with {_described(best, processes)}, train_dataloader.batch_size={-(-batch // micro)} and {micro} "
+            "times as many optim_wrapper.accumulative_counts"
         )
     elif len(notes) == 1:
         notes.append("not one image fits in any of these ways: more processes, or more memory")
     return notes
 
 
-def _described(way: Way) -> str:
+def _described(way: Way, processes: int) -> str:
+    copies = processes // way.split
+    sharding = f"sharding={{'copies': {copies}}}" if copies > 1 else "sharding={}"
     stages = f"model.backbone.checkpoint_stages={list(way.checkpoint_stages)}"
-    return f"{stages} and {'sharding={}' if way.sharded else 'without sharding'}"
+    return f"{stages} and {sharding if way.split > 1 else 'without sharding'}"
 
 
 def parse_size(text: str, path: str) -> float:
@@ -383,7 +417,8 @@ def print_scale(plan: ScalePlan, console: Console, *, bandwidth: float | None = 
         console: where.
         bandwidth: bytes a second that each process can send; None leaves times out.
 
-    "Stages again" are those whose activations are computed again in the backward pass; "fit" is the images per process.
+    "Stages again" are those whose activations are computed again in the backward pass; "HSDP, 8" holds a copy on
+    every 8 processes; "fit" is the images per process.
     """
     run = Table(show_header=False, title="run", title_justify="left")
     run.add_row("processes", f"{plan.processes:,}")
@@ -396,9 +431,9 @@ def print_scale(plan: ScalePlan, console: Console, *, bandwidth: float | None = 
         run.add_row("multiply-adds of an image", f"{plan.multiply_adds:.4g} forward, all views")
     run.add_row("precision", plan.precision)
     run.add_row("checkpoint", "unknown" if plan.checkpoint is None else _shown(plan.checkpoint))
-    for split, sent in plan.exchanged.items() if plan.processes > 1 else ():
+    for split, sent in plan.exchanged.items():
         time = "" if bandwidth is None else f", {sent / bandwidth:.3g} s if nothing overlaps"
-        run.add_row(f"sent per update, {'DDP' if split == 'whole' else 'sharded'}", f"{_shown(sent)}{time}")
+        run.add_row(f"sent per update, {_split_name(split, plan.processes)}", f"{_shown(sent)}{time}")
     run.add_row("time of a step", "unknown: a run measures it")
     console.print(run)
     if plan.activations:
@@ -413,11 +448,17 @@ def print_scale(plan: ScalePlan, console: Console, *, bandwidth: float | None = 
         for way in plan.ways:
             bytes_of = [_shown(way.parts[name]) if name in way.parts else "" for name in names]
             batch = "" if way.largest_batch is None else str(way.largest_batch)
-            split = "sharded" if way.sharded else "DDP" if plan.processes > 1 else "no"
-            table.add_row(_stage_names(way.checkpoint_stages), split, *bytes_of, _shown(way.total), batch)
+            name = _split_name(way.split, plan.processes)
+            table.add_row(_stage_names(way.checkpoint_stages), name, *bytes_of, _shown(way.total), batch)
         console.print(table)
     for note in plan.notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _split_name(split: int, processes: int) -> str:
+    if split == 1:
+        return "DDP" if processes > 1 else "no"
+    return "FSDP" if split == processes else f"HSDP, {split}"
 
 
 def _stage_names(stages: Sequence[int]) -> str:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from selfsup.ops.parts import all_finite, is_split, own_part, split_like, total_norm, whole, whole_norms
+from selfsup.ops.parts import all_finite, is_split, norms_of_whole, own_part, part_norms, split_like, total_norm, whole
 
 
 def test_a_tensor_that_is_not_split_is_its_own_part_and_whole() -> None:
@@ -18,13 +18,13 @@ def test_norms_are_those_of_all_elements(order: float) -> None:
     expected = torch.cat([tensor.flatten() for tensor in tensors]).norm(order)
     torch.testing.assert_close(total_norm(tensors, order), expected)
     each = torch.stack([tensor.norm() for tensor in tensors])
-    torch.testing.assert_close(whole_norms(tensors, split=False), each)
+    torch.testing.assert_close(norms_of_whole(part_norms(tensors), tensors[0]), each)
 
 
 def test_norms_are_computed_in_the_precision_asked_for() -> None:
     tensor = torch.full((4,), 1e30)
-    assert whole_norms([tensor], split=False).isinf()
-    assert whole_norms([tensor], split=False, dtype=torch.float64) == pytest.approx(2e30)
+    assert part_norms([tensor]).isinf()
+    assert part_norms([tensor], torch.float64) == pytest.approx(2e30)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])

@@ -102,14 +102,17 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def test_parts_exchanges_and_lengths_follow_from_the_number_of_parameters() -> None:
-    plan = plan_scale(recipe(sharding={"min_parameters": 1}), processes=4)
+    plan = plan_scale(recipe(sharding={"min_parameters": 1}), processes=4, per_machine=2)
     size = 4 * plan.parameters["total"]
-    split, whole = plan.ways[:2]
-    assert split.sharded and not whole.sharded
+    split, whole, copies = plan.ways[:3]
+    assert (split.split, whole.split, copies.split) == (4, 1, 2)
     for name in ("parameters", "gradients", "optimizer"):
-        assert (whole.parts[name], split.parts[name]) == (size, size // 4)
+        assert (whole.parts[name], split.parts[name], copies.parts[name]) == (size, size // 4, size // 2)
     assert whole.total == sum(part for part in whole.parts.values() if part is not None)
-    assert plan.exchanged["whole"] == 2 * 3 * size // 4
+    assert plan.exchanged[1] == 2 * 3 * size // 4
+    # Of what is gathered and scattered a process sends a half in a group of two, three quarters in one of four; between
+    # the groups it sends the sum of its half of the gradients, there and back.
+    assert plan.exchanged[2] == pytest.approx(plan.exchanged[4] * (1 / 2) / (3 / 4) + size / 2, abs=8)
     assert (plan.images, plan.steps) == (32, 62)
 
 
@@ -117,7 +120,7 @@ def test_the_largest_batch_fits_and_a_larger_one_does_not() -> None:
     memory = 300 * 2**20
     way = plan_scale(recipe(), processes=1, memory=memory).ways[0]
     others = sum(size or 0 for name, size in way.parts.items() if name not in ("activations", "gradients"))
-    assert way.largest_batch is not None and way.largest_batch > 8 and not way.sharded
+    assert way.largest_batch is not None and way.largest_batch > 8 and way.split == 1
 
     def total(batch: int) -> int:
         with torch.device("meta"):

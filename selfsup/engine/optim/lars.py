@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from selfsup.errors import ConfigError, nearest
-from selfsup.ops.parts import is_split, own_part, whole_norms
+from selfsup.ops.parts import is_split, norms_of_whole, own_part, part_norms
 from selfsup.registry import OPTIMIZERS
 
 Variant = Literal["simclr", "byol", "larc"]
@@ -30,9 +30,9 @@ class LARS(Optimizer):
 
     Tensors whose weights or gradients are all zero are not scaled; ``larc`` does not decay them either. A parameter
     group with ``adapt=False`` takes plain momentum SGD: SimCLR and BYOL do that, without weight decay, for biases and
-    normalization layers. Norms are of whole tensors, also where each process holds a part of them. Tensors are updated
-    in bunches, by one kernel for all of a bunch where there is one; beside the momentum buffer one temporary of a
-    bunch's size exists at a time, and no value is read back from the device.
+    normalization layers. Norms are of whole tensors, also where each process holds a part of them, in one exchange for
+    all of them. Tensors are updated in bunches, by one kernel for all of a bunch where there is one; beside the
+    momentum buffer one temporary of a bunch's size exists at a time, and no value is read back from the device.
 
     Args:
         params: parameters, or groups of them; a group may set any argument below but ``variant``, and ``adapt``.
@@ -97,14 +97,28 @@ class LARS(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            for weights in _bunches(group["params"]):
-                self._update(weights, group)
+        bunches = [(weights, group) for group in self.param_groups for weights in _bunches(group["params"])]
+        norms = self._norms_of_split(bunches)
+        for number, (weights, group) in enumerate(bunches):
+            self._update(weights, group, norms.get(number))
         return loss
 
-    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+    def _norms_of_split(self, bunches: list[tuple[list[Tensor], dict[str, Any]]]) -> dict[int, Tensor]:
+        """The norms of what the processes hold parts of, by the bunch's number, in one exchange for all of them."""
+        own = {
+            number: self._own_norms(weights, self._decayed(weights, group))
+            for number, (weights, group) in enumerate(bunches)
+            if group["adapt"] and is_split(weights[0])
+        }
+        if not own:
+            return {}
+        like = bunches[next(iter(own))][0][0]
+        found = norms_of_whole(torch.cat(list(own.values())), like).split([len(norms) for norms in own.values()])
+        return dict(zip(own, found, strict=True))
+
+    def _update(self, weights: list[Tensor], group: dict[str, Any], norms: Tensor | None) -> None:
         lr, momentum = group["lr"], group["momentum"]
-        parts, steps = [own_part(weight) for weight in weights], self._steps(weights, group)
+        parts, steps = [own_part(weight) for weight in weights], self._steps(weights, group, norms)
         if momentum == 0:
             torch._foreach_add_(parts, steps, alpha=-lr)
             return
@@ -122,21 +136,29 @@ class LARS(Optimizer):
             state["momentum_buffer"] = torch.zeros_like(weight)
         return state["momentum_buffer"]
 
-    def _steps(self, weights: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
-        """The decayed gradients times their ratios; of split ones the own parts."""
-        decay, trust = group["weight_decay"], group["trust_coefficient"]
-        parts = [own_part(weight) for weight in weights]
+    def _decayed(self, weights: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+        """The gradients with weight decay; of split ones the own parts."""
         gradients = [own_part(weight.grad) for weight in weights]
-        steps = list(torch._foreach_add(gradients, parts, alpha=decay)) if decay else gradients
+        if not (decay := group["weight_decay"]):
+            return gradients
+        return list(torch._foreach_add(gradients, [own_part(weight) for weight in weights], alpha=decay))
+
+    def _own_norms(self, weights: list[Tensor], steps: list[Tensor]) -> Tensor:
+        """Norms of the own parts of weights, then of gradients, with the decay that the variant measures."""
+        measured = [own_part(weight.grad) for weight in weights] if self.variant == "larc" else steps
+        return part_norms([*map(own_part, weights), *measured], torch.promote_types(weights[0].dtype, torch.float32))
+
+    def _steps(self, weights: list[Tensor], group: dict[str, Any], norms: Tensor | None) -> list[Tensor]:
+        """The decayed gradients times their ratios; of split ones the own parts, and the norms are given."""
+        decay, trust = group["weight_decay"], group["trust_coefficient"]
+        steps = self._decayed(weights, group)
         if not group["adapt"]:
             return steps
         is_larc = self.variant == "larc"
-        exact = torch.promote_types(weights[0].dtype, torch.float32)
-        measured = [*parts, *(gradients if is_larc else steps)]
-        weight_norms, norms = whole_norms(measured, split=is_split(weights[0]), dtype=exact).chunk(2)
+        weight_norms, norms = (self._own_norms(weights, steps) if norms is None else norms).chunk(2)
         ratios = trust * weight_norms / (norms + decay * weight_norms + LARC_EPSILON if is_larc else norms)
         # Where larc does not scale there is nothing to decay: weights of zero; or no step at all: gradients of zero.
-        unscaled = (norms > 0).to(exact) if is_larc else torch.ones_like(norms)
+        unscaled = (norms > 0).to(norms.dtype) if is_larc else torch.ones_like(norms)
         ratios = torch.where((weight_norms > 0) & (norms > 0), ratios, unscaled).to(weights[0].dtype)
         return [step.mul_(ratio) if decay else step * ratio for step, ratio in zip(steps, ratios.unbind(), strict=True)]
 
@@ -149,7 +171,7 @@ def _bunches(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
             continue
         if bunch and (
             (weight.dtype, weight.device, is_split(weight)) != (bunch[0].dtype, bunch[0].device, is_split(bunch[0]))
-            or sum(each.numel() for each in bunch) + weight.numel() > BUNCH
+            or sum(own_part(each).numel() for each in bunch) + own_part(weight).numel() > BUNCH
         ):
             yield bunch
             bunch = []
