@@ -176,10 +176,10 @@ def largest_batch(recipe: Recipe, *, processes: int, memory: float, precision: P
         return None
     stages, batch = _stages(recipe), recipe.train_dataloader.batch_size
     step = cache(partial(_run, recipe, stages, views, precision))
-    sharded = recipe.sharding is not None
+    split = _own_split(recipe, processes)
     sizes = _Sizes.of(build_on_meta(recipe), recipe)
     try:
-        way = sizes.way(stages or (), step, batch, sharded=sharded, processes=processes, memory=memory)
+        way = sizes.way(stages or (), step, batch, split=split, processes=processes, memory=memory, known={})
     except (RuntimeError, NotImplementedError):
         pass
     else:
@@ -192,7 +192,7 @@ def largest_batch(recipe: Recipe, *, processes: int, memory: float, precision: P
             each += backbone_activations(backbone, size, 2 * count, precision) // 2  # batch norm needs two
     except (RuntimeError, NotImplementedError):
         return None
-    weights = (sizes.weights + sizes.gradients + (sizes.optimizer or 0)) // (processes if sharded else 1)
+    weights = (sizes.weights + sizes.gradients + (sizes.optimizer or 0)) // split
     return max(0, int((ROOM * memory - weights - sizes.buffers) // max(each, 1)))
 
 
@@ -270,10 +270,13 @@ class _Sizes:
 
 def _splits(recipe: Recipe, processes: int, per_machine: int) -> list[int]:
     """Over how many processes the method may be split, the config's own first: not, a machine's, all."""
-    sharding = recipe.sharding
-    own = 1 if sharding is None or processes == 1 else processes // sharding.copies
+    own = _own_split(recipe, processes)
     machine = [per_machine] if 1 < per_machine < processes and processes % per_machine == 0 else []
     return list(dict.fromkeys([own, 1, *machine, processes]))
+
+
+def _own_split(recipe: Recipe, processes: int) -> int:
+    return 1 if recipe.sharding is None or processes == 1 else processes // recipe.sharding.copies
 
 
 def _largest(peak: Callable[[int], int], room: float, known: dict[int, int], batch: int) -> int:

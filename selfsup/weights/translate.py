@@ -86,7 +86,7 @@ def find_weights(
     if empty := [name for name, tensor in weights.items() if tensor.is_meta and not target.own[name].is_meta]:
         what = f"has the shapes of tensors and no numbers: {shown(empty)}"
         raise CheckpointError.at(place, what, expected="save it from a network that is not on the meta device")
-    if broken := [name for name, tensor in weights.items() if not _sound(tensor)]:
+    if broken := [name for name, tensor in weights.items() if not tensor.is_meta and not _sound(tensor)]:
         raise CheckpointError.at(place, f"numbers are not finite in {shown(broken)}", expected="use an older file")
     checkpoint = Checkpoint.of(state, file) if source == "selfsup" else None
     config = None if checkpoint is None else checkpoint.config
