@@ -46,9 +46,7 @@ def shuffled_labels(root: Path) -> None:
 
 
 def sixty(root: Path) -> None:
-    for number, (name, image) in enumerate(
-        [each for each in emoji(1_000) if each[0] in ("Smileys", "Animals")][:60]
-    ):
+    for number, (name, image) in enumerate([each for each in emoji(1_000) if each[0] in ("Smileys", "Animals")][:60]):
         put(image, root / name / f"{number}.png")
 
 
