@@ -1,7 +1,8 @@
 """Accuracy by level of a hierarchy (category, subcategory, emoji), self-supervised against supervised.
 
-Paper: Cole et al. 2022, arXiv:2105.05837, section 4.4, at another size. The classes are all 1,906 emoji, learned from
-the drawings of one kind and evaluated on others of the same emoji; supervised pretraining has seen subcategories.
+Paper: Cole et al. 2022, arXiv:2105.05837, section 4.4, at another size. The classes are the 382 emoji that no
+pretraining has seen, learned from some scenes of each and evaluated on others; supervised pretraining has seen the
+subcategories of other emoji.
 
 Command: selfsup study studies/granularity_scenes
 """
@@ -11,7 +12,7 @@ from mmengine.config import read_base
 with read_base():
     from .._base_.studies.scenes import images, simclr, supervised
 
-_emoji = dict(type="Scenes", split="all", size=32, background="flat", scale=(0.6, 1.0), level="emoji")
+_emoji = dict(type="Scenes", split="test", size=32, background="flat", scale=(0.6, 1.0), level="emoji")
 
 study = dict(
     name="granularity_scenes",

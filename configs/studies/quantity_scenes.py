@@ -10,8 +10,8 @@ from mmengine.config import read_base
 with read_base():
     from .._base_.studies.scenes import evaluators, images, simclr, task
 
-_steps = {"train_cfg.max_steps": 600, "param_scheduler.warmup_steps": 60}  # in 240, 100 images do as well as all
-_longer = dict(simclr, options=dict(simclr["options"], **_steps))
+_batch = {"train_dataloader.batch_size": 32, "train_cfg.max_steps": 480, "param_scheduler.warmup_steps": 48}
+_small = dict(simclr, options=dict(simclr["options"], **_batch))  # so that 32 images fill a batch
 
 study = dict(
     name="quantity_scenes",
@@ -20,23 +20,23 @@ study = dict(
     axes=[
         dict(
             type="Quantity",
-            methods=dict(SimCLR=_longer),
+            methods=dict(SimCLR=_small),
             images=images,
-            counts=(100, 1_000, 1.0),
-            labels=(300,),
-            labelled=images,
-            num_classes=9,
-            classifier=dict(steps=60, lr=1e-3),
+            counts=(32, 512, 1.0),
+            ways=("linear",),
             task=task,
             task_name="category",
             evaluators=evaluators,
         ),
         dict(
             type="Quantity",
-            methods=dict(SimCLR=_longer),
+            methods=dict(SimCLR=_small),
             images=images,
-            counts=(100, 1_000, 1.0),
-            ways=("linear",),
+            counts=(1.0,),
+            labels=(300,),
+            labelled=images,
+            num_classes=9,
+            classifier=dict(steps=60, lr=1e-3),
             task=task,
             task_name="category",
             evaluators=evaluators,

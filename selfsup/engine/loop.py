@@ -113,6 +113,8 @@ class TrainLoop(BaseLoop):
     def _stop_if_needed(self, asked: bool, number: int = signal.SIGINT) -> None:
         """Between two steps: save and stop if any process was asked to, cannot read images or cannot write records."""
         fault = self._fault or self.runner.metrics_log.fault
+        if asked and isinstance(fault, DataError) and not isinstance(fault, UnreadableError):
+            fault = None  # whoever ends a whole group of processes ends those that read images too
         found = [fault is not None, isinstance(fault, RecordError), asked, asked and number == TIME_IS_UP]
         if world_size() > 1:
             votes = torch.tensor(found, dtype=torch.float32, device=self.runner.device)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from selfsup.studies import load_study
-from selfsup.studies.cells import DONE
+from selfsup.studies.cells import DONE, state_of
 from tests.studies.tiny import TINY
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ from selfsup.studies import Runner, load_study
 
 if __name__ == "__main__":
     study = load_study(sys.argv[1])
-    print("ready", flush=True)
+    Path(sys.argv[3]).touch()
     Runner(study, Path(sys.argv[2]), wait=0.1, say=lambda line: None).run()
 """
 
@@ -39,10 +39,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def begin(folder: Path, study: Path) -> subprocess.Popen:
-    command = [sys.executable, str(folder / "work.py"), str(folder / "tiny.py"), str(study)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+def begin(folder: Path, study: Path, config: str = "tiny.py") -> subprocess.Popen:
+    """A process at work on a study, which it has loaded."""
+    ready = folder / f"ready_{time.monotonic_ns()}"
+    command = [sys.executable, str(folder / "work.py"), str(folder / config), str(study), str(ready)]
+    nowhere = subprocess.DEVNULL
+    process = subprocess.Popen(command, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    while not ready.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
     return process
 
 
@@ -76,3 +81,16 @@ def test_kills_lose_nothing_do_nothing_twice_and_change_no_score(
         assert process.wait() == 0
     assert all(done.stat().st_mtime_ns == when for done, when in written.items())
     assert scores(folder, study) == undisturbed
+
+
+def test_ending_the_whole_group_of_processes_is_no_failure_of_a_cell(folder: Path) -> None:
+    study = folder / "ended"
+    (folder / "long.py").write_text((folder / "tiny.py").read_text().replace('max_steps": 20', 'max_steps": 20_000'))
+    process = begin(folder, study, "long.py")
+    while not list(study.glob("cells/pretrain*/run/checkpoints/*")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait() != 0
+    (cell,) = study.glob("cells/*")
+    assert not (cell / "error.txt").exists() and state_of(cell) == "pending"

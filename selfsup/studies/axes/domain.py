@@ -23,7 +23,8 @@ class Domain(Axis):
         count: images of every pretraining, pooled ones too.
         pooled: which sources are pooled, each giving an equal part of ``count``.
         supervised: a recipe with labels, whose features are fused with self-supervised ones; None for none.
-        fused: pairs of domains whose self-supervised representations are fused, the task's own first.
+        fused: pairs of domains whose self-supervised representations are fused, the task's own first; on
+            that task, or on all of them where the first is none.
         compared: pairs of sources of which the first is expected to be ahead on every task, such as curated images
             and uncurated ones.
 
@@ -62,7 +63,7 @@ class Domain(Axis):
         for name, task in itertools.product(labelled, self.tasks):
             yield self._evaluation(f"{name}, supervised", {name: labelled[name]}, task, seed)
         for own, other in self.fused:
-            for task in self.tasks:
+            for task in (own,) if own in self.tasks else self.tasks:
                 parts = {own: alone[own], other: alone[other]}
                 yield self._evaluation(f"{own} & {other}", parts, task, seed)
                 if other in labelled:
