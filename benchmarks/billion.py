@@ -77,8 +77,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where to, on a disk with hard links (default: a temporary one)")
     parser.add_argument("--go-on", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    if chosen.continue_there:
-        continue_there(chosen.continue_there)
+    if chosen.go_on:
+        continue_there(chosen.go_on)
         return 0
     with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
         folder = Path(name)
