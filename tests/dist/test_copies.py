@@ -1,4 +1,7 @@
-"""One process = two wrapped = two sharded = two copies of two shards, over ten steps in float32."""
+"""One process = two wrapped = two sharded = two copies of two shards, over ten steps.
+
+In float64, as in test_shard: in float32 ten steps of so small a network magnify the rounding of sums beyond 1e-5.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,12 @@ from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.ops.dist import rank
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
-from tests.dist.test_shard import NECK, NT_XENT, SHARDING, config_of, losses, with_method
+from tests.dist.test_shard import NECK, NT_XENT, SHARDING, config_of, float64, losses, with_method
 from tests.dist.two_processes import run_in_processes
 
 pytestmark = pytest.mark.dist
 
-SGD = {"type": "SGD", "lr": 1e-3, "momentum": 0.9}
+LARC = {"type": "LARS", "variant": "larc", "lr": 0.1, "weight_decay": 1e-4, "trust_coefficient": 0.01}
 LARS = {"type": "LARS", "variant": "simclr", "lr": 0.1, "weight_decay": 1e-4, "trust_coefficient": 0.01}
 PLAIN = {"kinds": ("bias", "norm"), "weight_decay": 0.0, "adapt": False, "lr": 1e-3}
 COPIES = SHARDING | {"copies": 2}
@@ -35,13 +38,19 @@ def config(folder: Path, name: str, batch: int, sharding: dict[str, Any] | None)
         found = with_method(found, {"type": "SimCLR", "neck": NECK, "loss": NT_XENT})
         found["optim_wrapper"] |= {"optimizer": dict(LARS), "param_groups": [PLAIN]}
     else:
-        found["optim_wrapper"]["optimizer"] = dict(SGD)
+        found["optim_wrapper"]["optimizer"] = dict(LARC)
+    found["model"]["preprocess"] = {"type": "InFloat64"}
     return found
 
 
 def train(folder: Path, batch: int, sharding: dict[str, Any] | None) -> None:
     for name in ("swav", "simclr"):
-        Runner(config(folder, name, batch, sharding), device="cpu").train()
+        train_one(config(folder, name, batch, sharding))
+
+
+def train_one(config: dict[str, Any], **how: Any) -> None:
+    with float64():
+        Runner(config, device="cpu", **how).train()
 
 
 def resumed_in_parts(folder: Path) -> None:
@@ -50,7 +59,7 @@ def resumed_in_parts(folder: Path) -> None:
     for steps in (3, STEPS):
         found = config(folder, "swav", 2, COPIES) | {"train_cfg": {"max_steps": steps}}
         found["default_hooks"] |= {"checkpoint": saving}
-        Runner(found, resume=steps > 3, device="cpu").train()
+        train_one(found, resume=steps > 3)
 
 
 def four(folder: Path) -> dict[str, str]:
@@ -81,9 +90,9 @@ def newest(work_dir: Path) -> Checkpoint:
 
 
 def assert_near(actual: torch.Tensor, expected: torch.Tensor, name: object) -> None:
-    """Within 1e-5 of the largest entry."""
+    """Within 1e-7 of the largest entry."""
     largest = expected.abs().max().clamp(min=1e-6).item() if expected.numel() else 1.0
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5 * largest, msg=lambda text: f"{name}: {text}")
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-7 * largest, msg=lambda text: f"{name}: {text}")
 
 
 @pytest.mark.parametrize("kind", ["wrapped", "sharded", "copies"])
@@ -91,7 +100,7 @@ def assert_near(actual: torch.Tensor, expected: torch.Tensor, name: object) -> N
 def test_losses_weights_statistics_and_momentum_are_those_of_one_process(folder: Path, kind: str, name: str) -> None:
     expected = losses(folder / "one" / name)
     assert len(expected) == STEPS
-    assert losses(folder / kind / name) == pytest.approx(expected, rel=1e-5)
+    assert losses(folder / kind / name) == pytest.approx(expected, rel=2e-7)  # recorded as float32
     actual, alone = newest(folder / kind / name), newest(folder / "one" / name)
     for key, tensor in alone.model.items():
         if not key.startswith("queue."):  # a process's queue is of its images
@@ -135,7 +144,7 @@ def accumulated(folder: Path) -> dict[str, tuple[list[int], list[float]]]:
         counts[:] = [0, 0]
         given = config(folder / name, "simclr", 1, sharding) | {"train_cfg": {"max_steps": 2}}
         given["optim_wrapper"]["accumulative_counts"] = 3
-        Runner(given, device="cpu").train()
+        train_one(given)
         found[name] = (list(counts), losses(folder / name / "simclr") if rank() == 0 else [])
     for name, call in originals.items():
         setattr(dist, name, call)
@@ -149,4 +158,4 @@ def test_accumulated_gradients_are_exchanged_no_more_than_needed(tmp_path: Path)
     assert scattered["sharded"] == scattered["copies"] == 3 * scattered["whole"] == 3 * scattered["copies, whole"] > 0
     assert reduced["copies"] - reduced["sharded"] == scattered["whole"]  # once an update for each block
     for name, (_, values) in found.items():
-        assert values == pytest.approx(found["sharded"][1], rel=1e-5), name
+        assert values == pytest.approx(found["sharded"][1], rel=2e-7), name

@@ -140,8 +140,8 @@ class PrecisionOptimWrapper(OptimWrapper):
         if hasattr(model, "set_requires_all_reduce"):  # sharded; MMEngine knows DistributedDataParallel alone
             sharded: Any = model
             last = self.should_sync()
-            sharded.set_requires_all_reduce(last)
             sharded.set_requires_gradient_sync(last or not self.whole_gradients)
+            sharded.set_requires_all_reduce(last)  # after the other, which sets both
         with super().optim_context(model), autocast:
             yield
 
