@@ -48,6 +48,7 @@ def test_the_resolved_config_shows_all_of_them_and_reads_back(tmp_path: Path) ->
     config = load(tmp_path, "default_hooks = dict(pictures=None)")
     assert list(config.default_hooks) == list(DEFAULT_HOOKS)
     expected = {"type": "CheckpointHook", "every_epochs": 1, "min_steps": 50, "max_keep": 2}
+    expected |= {"sharded": False, "asynchronous": False}
     assert config.default_hooks["checkpoint"] == expected
     assert load_config(write(tmp_path, dump_config(config), "resolved.py")) == config
 

@@ -81,6 +81,7 @@ BACKBONES = {
 }
 NECKS = {
     "HiddenLayers": Example({"in_dim": 12, "hidden_dims": (16, 8)}),
+    "Identity": Example({"in_dim": 12}),
     "ProjectionNeck": Example({"in_dim": 12, "hidden_dims": (16,), "out_dim": 8}),
     "Prototypes": Example({"in_dim": 8, "num_prototypes": 5}),
 }
