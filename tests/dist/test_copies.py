@@ -17,7 +17,7 @@ from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.dist.test_shard import NECK, NT_XENT, SHARDING, config_of, float64, losses, with_method
 from tests.dist.two_processes import run_in_processes
 
-pytestmark = pytest.mark.dist
+pytestmark = [pytest.mark.dist, pytest.mark.slow]  # four processes: a minute
 
 LARC = {"type": "LARS", "variant": "larc", "lr": 0.1, "weight_decay": 1e-4, "trust_coefficient": 0.01}
 LARS = {"type": "LARS", "variant": "simclr", "lr": 0.1, "weight_decay": 1e-4, "trust_coefficient": 0.01}
