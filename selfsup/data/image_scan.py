@@ -64,7 +64,20 @@ class ImageScan:
 
     def thumbnails(self, indices: np.ndarray) -> np.ndarray:
         """Those of chosen images, uint8, shape (n, 768)."""
-        return np.memmap(self.file, ROW, "r")["thumbnail"][indices]  # mapped anew, so that nothing piles up in memory
+        return kept_thumbnails(self.file, indices)
+
+
+def kept_thumbnails(file: Path, indices: np.ndarray) -> np.ndarray:
+    """Thumbnails out of a file of rows, read one by one: mapped, all of it would end up in memory."""
+    found = np.empty((len(indices), *ROW["thumbnail"].shape), np.uint8)
+    start = ROW.itemsize - found.shape[1]  # it comes last
+    kept = os.open(file, os.O_RDONLY)
+    try:
+        for row, index in zip(found, indices.tolist(), strict=True):
+            row[:] = np.frombuffer(os.pread(kept, len(row), index * ROW.itemsize + start), np.uint8)
+    finally:
+        os.close(kept)
+    return found
 
 
 def scan_images(source: Any, folder: Path, *, workers: int = 1) -> ImageScan:
