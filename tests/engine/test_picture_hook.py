@@ -1,8 +1,10 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from selfsup.engine.hooks import PictureHook
 from selfsup.engine.runner import Runner
 from tests.engine.tiny_run import log_of, losses, tiny_config, trained
 
@@ -42,3 +44,11 @@ def test_maps_show_the_images_that_are_evaluated(tmp_path: Path, monkeypatch: py
     task = {"type": "Task", "train": train, "val": val, "test": small | {"split": "test"}}
     run(tmp_path, pictures={"min_steps": 1, "num_images": 12}, tasks={"emoji": task})
     assert shown == [9]
+
+
+def test_a_fault_of_ours_in_a_picture_is_not_hidden() -> None:
+    def broken(_: Path) -> None:
+        raise KeyError("features")
+
+    with pytest.raises(KeyError, match="features"):
+        PictureHook()._draw(SimpleNamespace(work_dir="."), "curves.png", broken)
