@@ -63,7 +63,9 @@ def test_a_checkpoint_of_one_name_but_another_run_stops_both_processes(tmp_path:
     assert first == second
     files = [checkpoint_path(tmp_path / f"node{number}", 3) for number in range(2)]
     for name in ("another run", "without names", "other contents"):
-        assert first[name].startswith(f"--resume: process 0 reads {files[0]}, process 1 reads {files[1]}, with other contents; ")
+        assert first[name].startswith(
+            f"--resume: process 0 reads {files[0]}, process 1 reads {files[1]}, with other contents; "
+        )
     assert first["one run"] == "nothing"
     lines = read_metrics(tmp_path / "node0" / "metrics.jsonl")
     assert [line["step"] for line in lines if "loss" in line] == [4]
