@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from selfsup.errors import ConfigError
+from selfsup.errors import require
 from selfsup.registry import BACKBONES
 
 
@@ -33,10 +33,8 @@ class ConvMixer(nn.Module):
     def __init__(self, width: int, depth: int, *, patch: int = 7, kernel: int = 9) -> None:
         super().__init__()
         for name, size in (("width", width), ("depth", depth), ("patch", patch)):
-            if size < 1:
-                raise ConfigError(f"ConvMixer.{name}: must be > 0, got {size}")
-        if kernel < 1 or kernel % 2 == 0:
-            raise ConfigError(f"ConvMixer.kernel: must be odd, got {kernel}")
+            require(size > 0, name, "must be > 0", got=size)
+        require(kernel > 0 and kernel % 2 == 1, "kernel", "must be odd", got=kernel)
         self.out_dim = width
         self.embedding = nn.Sequential(nn.Conv2d(3, width, patch, stride=patch), nn.GELU(), nn.BatchNorm2d(width))
         self.blocks = nn.Sequential(*(_block(width, kernel) for _ in range(depth)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfsup.data.transforms.base import check_probability
-from selfsup.errors import ConfigError
+from selfsup.errors import require
 from selfsup.registry import TRANSFORMS
 
 
@@ -26,9 +26,8 @@ class Posterize:
     p: float = 0.2
 
     def __post_init__(self) -> None:
-        if not 1 <= self.bits <= 8:
-            raise ConfigError(f"Posterize.bits: must be in [1, 8], got {self.bits}")
-        check_probability(self, self.p)
+        require(1 <= self.bits <= 8, "bits", "must be in [1, 8]", got=self.bits)
+        check_probability(self.p)
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The image with fewer levels, or the image itself."""
