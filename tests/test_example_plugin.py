@@ -50,7 +50,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-@pytest.mark.slow
 def test_it_installs_and_its_own_tests_pass(installed: Path, tmp_path: Path) -> None:
     options = ["-q", "-W", "error", "-p", "no:cacheprovider", "-c", os.devnull]
     result = run("-m", "pytest", *options, SOURCE / "tests", folder=tmp_path, path=installed)
