@@ -142,7 +142,7 @@ class DataReport:
 def report_on(source: Any, folder: Path, *, against: Any = None, tiny_side: int = 32, workers: int = 1) -> DataReport:
     """Read a source, and a second one, and look for what is wrong with the first.
 
-    Memory: about 150 bytes an image; on the disk 793 bytes an image of both.
+    Memory grows with a few small numbers an image; pixels stay on the disk, 793 bytes an image of both.
 
     Args:
         source: see :class:`~selfsup.data.ImageSource`.
