@@ -21,7 +21,7 @@ from selfsup.ops.together import together
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.weights.digest import digest_of
 from selfsup.weights.load import load_checkpoint
-from selfsup.weights.read import is_folder
+from selfsup.weights.one_file import is_folder
 
 NEW_RUN = "use --init-from to start a new run from these weights"
 

@@ -16,7 +16,7 @@ from selfsup.ops.files import WORK_DIR_MARKER, found_in_work_dir
 from selfsup.ops.locks import held, living_holder
 from selfsup.ops.together import together
 from selfsup.weights.checkpoint import NAME
-from selfsup.weights.read import is_folder
+from selfsup.weights.one_file import is_folder
 
 EARLIER = "earlier"
 RESULTS = (

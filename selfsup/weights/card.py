@@ -22,7 +22,8 @@ from selfsup.errors import CheckpointError
 from selfsup.registry import BACKBONES
 from selfsup.weights.checkpoint import Checkpoint, respelled
 from selfsup.weights.digest import digest_of
-from selfsup.weights.read import kind_of, read_metadata, read_weights
+from selfsup.weights.one_file import kind_of, read_metadata
+from selfsup.weights.read import read_weights
 
 CARD_NOTE = "selfsup"
 """Under which name a file of weights alone holds its card, as JSON."""

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from selfsup.errors import CheckpointError
 from selfsup.ops.files import reason, remedy, whole_file
-from selfsup.weights.read import MANIFEST, is_folder, read_weights
+from selfsup.weights.one_file import MANIFEST, is_folder
+from selfsup.weights.read import read_weights
 
 EXPORTED = ("backbone.safetensors", "backbone.pth")
 """What a run calls the backbone that it writes at its end."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from selfsup.errors import CheckpointError
 from selfsup.ops.parts import whole
-from selfsup.weights.read import MANIFEST, is_folder
+from selfsup.weights.one_file import MANIFEST, is_folder
 
 BLOCK = 2**24  # numbers that are copied to the CPU at once
 

@@ -23,7 +23,7 @@ from selfsup.errors import CheckpointError
 from selfsup.ops.files import write_whole
 from selfsup.ops.parts import is_split
 from selfsup.weights.digest import digest_of
-from selfsup.weights.read import MANIFEST, Inert, read_weights
+from selfsup.weights.one_file import MANIFEST, Inert, read_file
 
 REST = "rest.pth"
 STATE = "state"  # of an optimizer, by the number of the parameter
@@ -131,7 +131,7 @@ class RankStates(Sequence[Any]):
     def __getitem__(self, rank: Any) -> Any:
         if not 0 <= rank < self._count:
             raise IndexError(rank)
-        return read_weights(self._folder / rank_file(rank))
+        return read_file(self._folder / rank_file(rank))
 
 
 class Store(FileSystemReader):
@@ -218,7 +218,7 @@ def read_folder(folder: Path, *, mapped: bool = False, checked: bool = False) ->
     """
     if not checked and (found := damage(folder)):
         raise CheckpointError.at(str(folder), found, expected="use an older one")
-    state = read_weights(folder / REST, stand_ins=False)
+    state = read_file(folder / REST, stand_ins=False)
     store, saved = Store(folder), state["optim_wrapper"]
     model = StoredState(store, "model.", state["model"])
     numbers = {number: StoredState(store, f"optim.{number}.", marks) for number, marks in saved[STATE].items()}

@@ -17,7 +17,8 @@ import torch
 from selfsup.errors import CheckpointError
 from selfsup.weights.checkpoint import Checkpoint
 from selfsup.weights.load import load_backbone
-from selfsup.weights.read import Inert, read_weights
+from selfsup.weights.one_file import Inert
+from selfsup.weights.read import read_weights
 
 TENSOR = torch.arange(6.0).view(2, 3)
 KINDS = (".npz", ".safetensors", ".pth")
