@@ -51,8 +51,7 @@ def batch_has_to_fit(recipe: Recipe, *, device: str | None = None, option: str |
 def _smaller(recipe: Recipe, *, device: str | None) -> int | None:
     """The largest part of the batch that fits, by what a step takes; half of it at the most, for the whole does not."""
     where, batch = local_device(device), recipe.train_dataloader.batch_size
-    given = recipe.optim_wrapper.get("precision", "auto")
-    precision = fast_precision(where) if given == "auto" else given
+    precision = fast_precision(where) if recipe.precision == "auto" else recipe.precision
     fits = largest_batch(recipe, processes=world_size(), memory=device_memory(where), precision=precision)
     most = batch // 2 if fits is None else min(fits, batch // 2)
     return next((micro for micro in range(most, 0, -1) if batch % micro == 0), None)
