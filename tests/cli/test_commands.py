@@ -189,7 +189,7 @@ def test_after_ctrl_c_the_command_that_goes_on_is_printed(
     monkeypatch.setattr("sys.argv", ["/usr/bin/selfsup", "train", "simclr/simclr_scenes", "--work-dir", "my dir"])
     assert main(["train", "simclr/simclr_scenes", "--work-dir", "my dir", *TINY]) == 130
     said = capsys.readouterr().err
-    assert "stopped after step 7; everything is saved. Go on with:" in said
+    assert "stopped after step 7; everything is saved. Resume with:" in said
     assert "  selfsup train simclr/simclr_scenes --work-dir 'my dir' --resume\n" in said
 
 

@@ -1,4 +1,4 @@
-"""Each component keeps the promises of its kind, and does what something else says it should."""
+"""Each component does what its kind must, and does what something else says it should."""
 
 from pathlib import Path
 

@@ -17,7 +17,7 @@ from selfsup.config import load_config
 
 CONFIGS = {"swav": "swav/swav_scenes", "simclr": "simclr/simclr_scenes"}
 FLOORS = ("raw pixels", "untrained network")
-PROMISED = {
+LEADS = {
     "simclr": {floor: {"knn": 0.0, "linear": 0.08} for floor in FLOORS},
     "swav": {floor: {"knn": 0.0, "linear": 0.05} for floor in FLOORS},
 }
@@ -71,26 +71,26 @@ def run(options: argparse.Namespace) -> int:
     console.print(f"took {time.monotonic() - start:.0f} s. In {work_dir}:")
     for path in sorted(path for path in work_dir.iterdir() if path.suffix in (".png", ".safetensors", ".jsonl")):
         console.print(f"  {path.name}")
-    missed = broken_promises(scores, options.method)
+    missed = missed_leads(scores, options.method)
     for sentence in missed:
         console.print(sentence, style="bold red", soft_wrap=True)
     return MISSED if missed else 0
 
 
-def broken_promises(scores: Mapping[str, Mapping[str, float]], method: str) -> list[str]:
-    """What the demo promises and these scores do not keep, one sentence each.
+def missed_leads(scores: Mapping[str, Mapping[str, float]], method: str) -> list[str]:
+    """Where these scores fall short of what the demo should reach, one sentence each.
 
     Args:
         scores: by row of the table, then by evaluator and score.
         method: what was trained.
     """
     sentences = []
-    for floor, leads in PROMISED[method].items():
+    for floor, leads in LEADS[method].items():
         for name, least in leads.items():
             lead = scores[method][f"{name}/top1"] - scores[floor][f"{name}/top1"]
             if lead <= 0 or lead < least:
                 sentences.append(
-                    f"missed: {name} is {100 * lead:+.1f} points from {floor}, promised is "
+                    f"missed: {name} is {100 * lead:+.1f} points from {floor}, expected is "
                     + (f"at least {100 * least:+.0f}" if least else "to be ahead")
                 )
     return sentences

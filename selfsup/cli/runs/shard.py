@@ -10,7 +10,7 @@ from selfsup.ops.cpus import available_cpus
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("folder", metavar="FOLDER", help="a folder or list of images; with --check, of shards")
-    parser.add_argument("out", metavar="OUT", nargs="?", help="the folder to write to; the same again goes on there")
+    parser.add_argument("out", metavar="OUT", nargs="?", help="the folder to write to; the same again resumes there")
     parser.add_argument("--images-per-shard", type=int, default=10_000, metavar="N", help="10,000 without it")
     parser.add_argument("--workers", type=int, metavar="N", help="processes; one for each processor without it")
     parser.add_argument("--labels", choices=("none", "folder", "column"), default="none", help="as for `selfsup train`")

@@ -84,18 +84,18 @@ def work_on(study: Any, root: Path, chosen: argparse.Namespace, console: Console
         return 0
     if budget is not None:
         plan.check_budget(str(chosen.budget))
-    promised = [plan.seconds[cell.identity] for cell in plan.open if cell.identity in plan.chosen]
+    predicted = [plan.seconds[cell.identity] for cell in plan.open if cell.identity in plan.chosen]
     started = time.monotonic()
     runner = Runner(study, root, left, predict=forecast.current, retry=retry, fail_fast=fail_fast, say=say)
     try:
         states = runner.run()
     except KeyboardInterrupt:
-        say("stopped; the same command goes on, in the middle of the cell that was begun")
+        say("stopped; the same command resumes, in the middle of the cell that was begun")
         return INTERRUPTED
     finally:
         files = read(study, root)
-    if promised and None not in promised:
-        total = sum(each or 0.0 for each in promised)
+    if predicted and None not in predicted:
+        total = sum(each or 0.0 for each in predicted)
         say(f"predicted {clock(total)}, taken {clock(time.monotonic() - started)}")
     say(f"{list(states.values()).count('done')} of {len(cells)} cells are done; read {', '.join(map(str, files))}")
     return FAILED if "failed" in states.values() else 0

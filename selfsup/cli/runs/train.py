@@ -152,7 +152,7 @@ def train(recipe: Recipe, chosen: argparse.Namespace) -> int:
             state = (
                 f"{stopped}; everything is saved" if str(stopped) else "stopped at once; the last checkpoint is kept"
             )
-            print(f"\n{state}. Go on with:\n  {resume_command(sys.argv, chosen.launcher)}", file=sys.stderr)
+            print(f"\n{state}. Resume with:\n  {resume_command(sys.argv, chosen.launcher)}", file=sys.stderr)
         return getattr(stopped, "exit_code", INTERRUPTED)
     except SelfsupError:
         if is_new and is_first(chosen.launcher):
