@@ -79,7 +79,7 @@ def refreshed(page: str, rows: Sequence[tuple[str, ...]] | None = None) -> str:
     table, end, after = rest.partition(END)
     lines = [_cells(line) for line in table.strip().splitlines()]
     if not (start and end and lines) or not set(BY_HAND) <= set(lines[0]):
-        raise ConfigError(f"model_zoo.md: needs {START!r}, a table with {', '.join(BY_HAND)}, and {END!r}")
+        raise ConfigError.at("model_zoo.md", f"needs {START!r}, a table with {', '.join(BY_HAND)}, and {END!r}")
     places = [lines[0].index(column) for column in BY_HAND]
     kept = {line[0]: tuple(line[place] for place in places) for line in lines[2:]}
     computed = [recipe_row(name) for name in zoo_names()] if rows is None else rows

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from selfsup.cli.about.show import ROLE
-from selfsup.errors import Problem, RegistryError, did_you_mean, nearest
+from selfsup.errors import Problem, RegistryError, nearest
 from selfsup.plugins import provider_of
 from selfsup.registry import KINDS, load_plugins, plugin_report
 
@@ -46,10 +46,11 @@ def run(chosen: argparse.Namespace) -> int:
     if kind is not None and kind not in KINDS and not pattern and "*" in kind:
         kind, pattern = None, kind
     if kind is not None and kind not in KINDS:
-        near = did_you_mean(kind, KINDS, show=len(KINDS))
-        if not pattern and not near.startswith("; did"):
+        near = nearest(kind, KINDS, show=len(KINDS))
+        if not pattern and not near.startswith("did"):
             near = _as_pattern(kind) or near
-        raise RegistryError(f"list: no kind is called {kind!r}{near}; `selfsup configs` lists the recipes")
+        right = f"{near}; `selfsup configs` lists the recipes"
+        raise RegistryError.at("list", f"no kind is called {kind!r}", expected=right)
     broken = {plugin: error for plugin, error in load_plugins().items() if error is not None}
     kinds = list(KINDS) if kind is None else [kind]
     everything = [row for kind in kinds for row in rows_of(kind)]
@@ -91,7 +92,7 @@ def _as_pattern(word: str) -> str:
     load_plugins()
     names = [row.name for kind in KINDS for row in rows_of(kind)]
     pattern = next((each for each in (f"{word}*", f"*{word}*") if any(matches(name, each) for name in names)), None)
-    return f"; for names write `selfsup list '{pattern}'`" if pattern else ""
+    return f"for names write `selfsup list '{pattern}'`" if pattern else ""
 
 
 def matches(name: str, pattern: str) -> bool:
