@@ -186,3 +186,21 @@ def test_it_resumes_bitwise_from_its_state() -> None:
 def test_arguments_out_of_range_are_rejected(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         OPTIMIZERS.build({"type": LARS, "lr": 1.0, **arguments}, params=[nn.Parameter(torch.ones(1))])
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_large_tensor_is_updated_in_pieces_as_the_papers_update_it(variant: str, weight_decay: float) -> None:
+    rng = np.random.default_rng(0)
+    shape = (160, 110, 3, 3)  # channels last, and more elements than a piece has
+    start, gradients = rng.normal(size=shape), rng.normal(size=(2, *shape))
+    assert start.size > lars.CHUNK
+    options = {"momentum": 0.9, "weight_decay": weight_decay, "trust_coefficient": 0.02}
+    weight = nn.Parameter(torch.tensor(start).contiguous(memory_format=torch.channels_last))
+    optimizer = LARS([weight], 0.5, variant=variant, **options)
+    for gradient in gradients:
+        weight.grad = torch.tensor(gradient).contiguous(memory_format=torch.channels_last)
+        optimizer.step()
+    known = {"weight_decay": weight_decay, "momentum": 0.9, "trust": 0.02}
+    expected = lars_by_the_papers(start.ravel(), gradients.reshape(2, -1), [0.5, 0.5], variant=variant, **known)[-1]
+    np.testing.assert_allclose(weight.detach().numpy().ravel(), expected, rtol=1e-10, atol=1e-12)

@@ -33,3 +33,12 @@ def test_one_bad_element_is_noticed(bad: float) -> None:
     assert all_finite(tensor)
     tensor[2, 1] = bad
     assert not all_finite(tensor)
+
+
+def test_the_norm_of_millions_of_numbers_is_exact_to_single_precision() -> None:
+    torch.manual_seed(0)
+    tensor = torch.randn(1024, 512, 3, 3).contiguous(memory_format=torch.channels_last) * torch.rand(1024, 512, 3, 3)
+    exact = tensor.double().norm()
+    for found in (part_norms([tensor])[0], total_norm([tensor])):
+        assert abs(found - exact) <= 1e-6 * exact
+    assert abs(torch.linalg.vector_norm(tensor) - exact) > 1e-5 * exact  # why it is not PyTorch's own

@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from selfsup.errors import ConfigError, nearest
-from selfsup.ops.parts import is_split, norms_of_whole, own_part, part_norms
+from selfsup.ops.parts import CHUNK, flat, is_split, norms_of_whole, own_part, part_norms
 from selfsup.registry import OPTIMIZERS
 
 Variant = Literal["simclr", "byol", "larc"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 LARC_EPSILON = 1e-8  # apex's LARC
-BUNCH = 1 << 24  # elements that are updated together; 64 MiB for their temporary
+BUNCH = 1 << 24  # elements whose norms are computed together, and that a GPU updates together
 
 
 @OPTIMIZERS.register_module()
@@ -31,8 +31,9 @@ class LARS(Optimizer):
     Tensors whose weights or gradients are all zero are not scaled; ``larc`` does not decay them either. A parameter
     group with ``adapt=False`` takes plain momentum SGD: SimCLR and BYOL do that, without weight decay, for biases and
     normalization layers. Norms are of whole tensors, also where each process holds a part of them, in one exchange for
-    all of them. Tensors are updated in bunches, by one kernel for all of a bunch where there is one; beside the
-    momentum buffer one temporary of a bunch's size exists at a time, and no value is read back from the device.
+    all of them. On GPUs tensors are updated in bunches, by one kernel for all of a bunch; on processors a large tensor
+    is updated in pieces that stay in the cache from the first operation to the last. Beside the momentum buffer one
+    temporary of a bunch's size exists at a time, and no value is read back from the device.
 
     Args:
         params: parameters, or groups of them; a group may set any argument below but ``variant``, and ``adapt``.
@@ -106,7 +107,7 @@ class LARS(Optimizer):
     def _norms_of_split(self, bunches: list[tuple[list[Tensor], dict[str, Any]]]) -> dict[int, Tensor]:
         """The norms of what the processes hold parts of, by the bunch's number, in one exchange for all of them."""
         own = {
-            number: self._own_norms(weights, self._decayed(weights, group))
+            number: self._own_norms([own_part(w) for w in weights], [own_part(w.grad) for w in weights], group)
             for number, (weights, group) in enumerate(bunches)
             if group["adapt"] and is_split(weights[0])
         }
@@ -117,13 +118,31 @@ class LARS(Optimizer):
         return dict(zip(own, found, strict=True))
 
     def _update(self, weights: list[Tensor], group: dict[str, Any], norms: Tensor | None) -> None:
+        parts = [own_part(weight) for weight in weights]
+        gradients = [own_part(weight.grad) for weight in weights]
+        ratios = self._ratios(weights, gradients, group, norms) if group["adapt"] else parts
+        buffers = [own_part(self._buffer(weight)) for weight in weights] if group["momentum"] else parts
+        for piece in _pieces(parts, gradients, buffers, ratios):
+            self._move(group, *piece)
+
+    def _move(
+        self,
+        group: dict[str, Any],
+        parts: list[Tensor],
+        gradients: list[Tensor],
+        buffers: list[Tensor],
+        ratios: list[Tensor],
+    ) -> None:
+        """Update weights by gradients; buffers count with momentum alone, ratios where weights are adapted."""
         lr, momentum = group["lr"], group["momentum"]
-        parts, steps = [own_part(weight) for weight in weights], self._steps(weights, group, norms)
+        steps = _decayed(gradients, parts, group)
+        if group["adapt"]:
+            scaled = torch.Tensor.mul_ if group["weight_decay"] else torch.mul  # without decay they are the gradients
+            steps = [scaled(step, ratio) for step, ratio in zip(steps, ratios, strict=True)]
         if momentum == 0:
             torch._foreach_add_(parts, steps, alpha=-lr)
             return
         inside, outside = (lr, 1.0) if self.variant == "simclr" else (1.0, lr)
-        buffers = [own_part(self._buffer(weight)) for weight in weights]
         torch._foreach_mul_(buffers, momentum)
         torch._foreach_add_(buffers, steps, alpha=inside)
         torch._foreach_add_(parts, buffers, alpha=-outside * momentum if group["nesterov"] else -outside)
@@ -136,31 +155,49 @@ class LARS(Optimizer):
             state["momentum_buffer"] = torch.zeros_like(weight)
         return state["momentum_buffer"]
 
-    def _decayed(self, weights: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
-        """The gradients with weight decay; of split ones the own parts."""
-        gradients = [own_part(weight.grad) for weight in weights]
-        if not (decay := group["weight_decay"]):
-            return gradients
-        return list(torch._foreach_add(gradients, [own_part(weight) for weight in weights], alpha=decay))
-
-    def _own_norms(self, weights: list[Tensor], steps: list[Tensor]) -> Tensor:
+    def _own_norms(self, parts: list[Tensor], gradients: list[Tensor], group: dict[str, Any]) -> Tensor:
         """Norms of the own parts of weights, then of gradients, with the decay that the variant measures."""
-        measured = [own_part(weight.grad) for weight in weights] if self.variant == "larc" else steps
-        return part_norms([*map(own_part, weights), *measured], torch.promote_types(weights[0].dtype, torch.float32))
+        measured = gradients if self.variant == "larc" else _decayed(gradients, parts, group)
+        return part_norms([*parts, *measured], torch.promote_types(parts[0].dtype, torch.float32))
 
-    def _steps(self, weights: list[Tensor], group: dict[str, Any], norms: Tensor | None) -> list[Tensor]:
-        """The decayed gradients times their ratios; of split ones the own parts, and the norms are given."""
-        decay, trust = group["weight_decay"], group["trust_coefficient"]
-        steps = self._decayed(weights, group)
-        if not group["adapt"]:
-            return steps
-        is_larc = self.variant == "larc"
-        weight_norms, norms = (self._own_norms(weights, steps) if norms is None else norms).chunk(2)
+    def _ratios(
+        self, weights: list[Tensor], gradients: list[Tensor], group: dict[str, Any], norms: Tensor | None
+    ) -> list[Tensor]:
+        """What each tensor's step is scaled by; of split ones the norms are given."""
+        decay, trust, is_larc = group["weight_decay"], group["trust_coefficient"], self.variant == "larc"
+        if norms is None:
+            norms = self._own_norms(weights, gradients, group)
+        weight_norms, norms = norms.chunk(2)
         ratios = trust * weight_norms / (norms + decay * weight_norms + LARC_EPSILON if is_larc else norms)
         # Where larc does not scale there is nothing to decay: weights of zero; or no step at all: gradients of zero.
         unscaled = (norms > 0).to(norms.dtype) if is_larc else torch.ones_like(norms)
         ratios = torch.where((weight_norms > 0) & (norms > 0), ratios, unscaled).to(weights[0].dtype)
-        return [step.mul_(ratio) if decay else step * ratio for step, ratio in zip(steps, ratios.unbind(), strict=True)]
+        return list(ratios.unbind())
+
+
+def _decayed(gradients: list[Tensor], parts: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+    """The gradients with weight decay."""
+    decay = group["weight_decay"]
+    return list(torch._foreach_add(gradients, parts, alpha=decay)) if decay else gradients
+
+
+def _pieces(*columns: list[Tensor]) -> Iterator[tuple[list[Tensor], ...]]:
+    """What is updated at a time of parts, gradients, buffers and ratios: on processors large tensors chunk by chunk."""
+    together = []
+    for *tensors, ratio in zip(*columns, strict=True):
+        if tensors[0].device.type == "cpu" and tensors[0].numel() > CHUNK and _laid_out_alike(tensors):
+            for chunks in zip(*(flat(each).split(CHUNK) for each in tensors), strict=True):
+                yield *([chunk] for chunk in chunks), [ratio]
+        else:
+            together.append((*tensors, ratio))
+    if together:
+        yield tuple(map(list, zip(*together, strict=True)))
+
+
+def _laid_out_alike(tensors: list[Tensor]) -> bool:
+    """Whether all are without gaps and in one order."""
+    orders = (torch.contiguous_format, torch.channels_last)
+    return any(all(each.is_contiguous(memory_format=order) for each in tensors) for order in orders)
 
 
 def _bunches(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
