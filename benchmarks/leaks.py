@@ -90,7 +90,8 @@ def main() -> int:
     alarms = among_tests.sum() - 6 * twice
     print(f"{len(train)} training and {len(test)} test pieces, {len(planted)} planted; {twice} photographs there twice")
     print(f"recall {recall:.3f}, false alarms {alarms} ({1000 * alarms / len(test):.2f} in 1,000), {seconds:.1f} s")
-    large = Signatures(np.arange(100_000, dtype=np.uint64), rng.integers(0, 255, (100_000, 768), dtype=np.uint8))
+    noise = rng.integers(0, 255, (100_000, 768), dtype=np.uint8)
+    large = Signatures(np.arange(100_000, dtype=np.uint64), noise, np.full(100_000, 300, np.uint32))
     started = time.perf_counter()
     find_copies(large, large)
     print(f"100,000 images against 100,000: {time.perf_counter() - started:.1f} s besides reading them")

@@ -1,8 +1,9 @@
 """Linear probes on the nineteen tasks of VTAB, a thousand labels each.
 
-Paper: Zhai et al. 2019, arXiv:1910.04867, which fine-tunes; here features are frozen. 800 images are learned from and
-200 choose, drawn by us; on a task with a validation part of its own 1000 are learned from and that part chooses. 1000
-images of SUN397 do not hold all of its classes; the row says which are missing.
+Paper: Zhai et al. 2019, arXiv:1910.04867, which fine-tunes; here features are frozen. 800 images of the training part
+are learned from and 200 choose, of the validation part where the data set has one; then all 1,000 are learned from. The
+images are drawn by us. 1,000 images of SUN397 do not hold all of its classes; the row says which are missing.
+Caltech-101, EuroSAT and SUN397 are split by us, for torchvision has no official split.
 
 Data: ``data/cifar100``, ``data/dtd`` and so on; what is not there is named with where it comes from.
 

@@ -16,23 +16,26 @@ from selfsup.ops.progress import progress_after
 SIDE = 16  # of the thumbnails that are compared
 _COARSE = 8  # of those that candidates are found by
 _LIKE = 0.98  # cosine of coarse thumbnails without their mean; 99.5 % of the copies measured lie above 0.995
-_LEVELS = 2.0  # most root mean square difference of thumbnails, of 255
-_SHARE = 0.2  # most of it as a share of the thumbnail's own standard deviation
+_LEVELS = 2.0, 10.0  # most root mean square difference of thumbnails of large and of tiny images, of 255
+_SIDE_OF_2_LEVELS = 300  # what compression changes grows as 1 / side: measured on scenes and photographs of 48 to 200
+_SHARE = 0.2  # most of the difference as a share of the thumbnail's own standard deviation
 _GROUND = (127, 127, 127)
 _QUERIES, _KEYS = 1024, 65_536  # compared at a time: 256 MiB of similarities
 
 
 @dataclass(frozen=True, eq=False)
 class Signatures:
-    """What images are recognized by, 776 bytes an image.
+    """What images are recognized by, 780 bytes an image.
 
     Args:
         digests: of the bytes of the file, or of the pixels where there is no file, uint64 (N,).
         thumbnails: averages over 16 x 16 fields, uint8 (N, 768); zeros for an image that cannot be decoded.
+        sides: the shorter side of each image in pixels, uint32 (N,); 0 for one that cannot be decoded.
     """
 
     digests: np.ndarray
     thumbnails: np.ndarray
+    sides: np.ndarray
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -66,32 +69,31 @@ def signatures(source: Any, *, num_workers: int = 2, title: str = "looking for c
     """
     path = getattr(source, "file", None)
 
-    def of_one(index: int) -> tuple[int, np.ndarray]:
+    def of_one(index: int) -> tuple[int, np.ndarray, int]:
         file = path(index) if callable(path) else None
         try:
             image = np.ascontiguousarray(on_background(source.image(index), _GROUND))
         except DecodeError:
-            return digest_of(source.name(index).encode("utf-8", "backslashreplace")), np.zeros(3 * SIDE**2, np.uint8)
+            return digest_of(source.name(index).encode("utf-8", "backslashreplace")), np.zeros(3 * SIDE**2, np.uint8), 0
         content = Path(file).read_bytes() if file is not None and Path(file).is_file() else image.tobytes()
-        return digest_of(content), thumbnail_of(image)
+        return digest_of(content), thumbnail_of(image), min(image.shape[:2])
 
-    digests = np.zeros(len(source), np.uint64)
+    digests, sides = np.zeros(len(source), np.uint64), np.zeros(len(source), np.uint32)
     thumbnails = np.zeros((len(source), 3 * SIDE**2), np.uint8)
     with ThreadPoolExecutor(max(1, num_workers)) as pool:
         for start in range(0, len(source), _QUERIES):
             part = range(start, min(start + _QUERIES, len(source)))
             found = progress_after(pool.map(of_one, part), total=len(part), title=title)
-            for index, (digest, thumbnail) in zip(part, found, strict=True):
-                digests[index], thumbnails[index] = digest, thumbnail
-    return Signatures(digests, thumbnails)
+            for index, (digest, thumbnail, side) in zip(part, found, strict=True):
+                digests[index], thumbnails[index], sides[index] = digest, thumbnail, side
+    return Signatures(digests, thumbnails, sides)
 
 
 def find_copies(queries: Signatures, keys: Signatures) -> Copies:
     """For each image that occurs among others, one of those.
 
-    Equal bytes are found whatever they show. Near-equal images are found by their thumbnails: the root mean square
-    difference is at most 2 levels of 255 and at most 0.2 of the thumbnail's standard deviation. An image cut out of
-    another, mirrored or recolored is no copy, and neither are two images of a single color.
+    Equal bytes are found whatever they show, others by :func:`near_equal`. An image cut out of another, mirrored or
+    recolored is no copy, and neither are two images of a single color.
 
     Args:
         queries: the images that are looked for.
@@ -111,8 +113,9 @@ def find_copies(queries: Signatures, keys: Signatures) -> Copies:
         for start in range(0, len(queries), _QUERIES):
             rows, columns = np.nonzero(coarse[start : start + _QUERIES] @ block.T > _LIKE)
             rows, columns = rows + start, columns + first
-            differences, alike = compared(queries.thumbnails[rows], keys.thumbnails[columns])
-            for row, column, difference in zip(rows[alike], columns[alike], differences[alike], strict=True):
+            sides = np.minimum(queries.sides[rows], keys.sides[columns])
+            apart, alike = near_equal(queries.thumbnails[rows], keys.thumbnails[columns], sides)
+            for row, column, difference in zip(rows[alike], columns[alike], apart[alike], strict=True):
                 if not exact[row] and difference < closest[row]:
                     closest[row], key_of[row] = difference, column
     found = np.flatnonzero(key_of >= 0)
@@ -138,14 +141,22 @@ def _directions(thumbnails: np.ndarray) -> np.ndarray:
     return coarse / np.maximum(np.linalg.norm(coarse, axis=1, keepdims=True), 1.0)
 
 
-def compared(one: np.ndarray, other: np.ndarray, levels: float | np.ndarray = _LEVELS) -> tuple[np.ndarray, np.ndarray]:
-    """Root mean square differences of thumbnails (P, 768), and whether they are small enough.
+def differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Root mean square differences of thumbnails (P, 768), in levels of 255."""
+    return np.sqrt(((one.astype(np.float32) - other) ** 2).mean(axis=1))
+
+
+def near_equal(one: np.ndarray, other: np.ndarray, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The differences of pairs of thumbnails, and whether they are those of copies.
+
+    Thumbnails of copies differ by 2 levels of 255 at most; where the smaller image has a side of less than 300 pixels,
+    by 600 / side, and 10 at most. They also differ by no more than a fifth of the thumbnail's standard deviation.
 
     Args:
-        one: thumbnails.
+        one: thumbnails (P, 768).
         other: as many.
-        levels: the largest difference of copies, of 255; they also differ by a fifth of their contrast at most.
+        sides: the shorter side of the smaller image of each pair, in pixels, (P,).
     """
-    first = one.astype(np.float32)
-    differences = np.sqrt(((first - other) ** 2).mean(axis=1))
-    return differences, (differences <= levels) & (differences <= _SHARE * first.std(axis=1))
+    allowed = np.clip(_LEVELS[0] * _SIDE_OF_2_LEVELS / np.maximum(sides, 1), *_LEVELS)
+    apart = differences(one, other)
+    return apart, (apart <= allowed) & (apart <= _SHARE * one.astype(np.float32).std(axis=1))

@@ -59,6 +59,12 @@ class InputContract:
             raise ConfigError.at("size", "must be > 0", got=self.size)
         if self.std is not None and min(self.std) <= 0:
             raise ConfigError.at("std", "must be > 0", got=self.std)
+        if self.mean is not None and self.std is not None and self.value_range is not None:
+            low, high = self.value_range
+            if not low <= min(self.mean) <= max(self.mean) <= high:
+                raise ConfigError.at("mean", f"must be in the unit of value_range, {low:g} to {high:g}", got=self.mean)
+            if not (high - low) / 500 <= min(self.std) <= max(self.std) <= high - low:
+                raise ConfigError.at("std", f"must be in the unit of value_range, {low:g} to {high:g}", got=self.std)
 
     @classmethod
     def for_side(cls, side: int, **stated: Any) -> "InputContract":

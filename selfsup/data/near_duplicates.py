@@ -5,14 +5,14 @@ were scaled or compressed again differ in a few of them, other images in half. T
 and each image is compared with its next neighbors in each: time grows as N log N, where all pairs of a million images
 would take hours. The planes of the first 64 bits part the images in halves, which tells images apart that are all
 alike, such as X-rays; those of the others go through the origin, so that a set made of copies of one picture is seen to
-be one. Candidates are then compared by their thumbnails, as :func:`~selfsup.data.duplicates.find_copies` does.
+be one. Candidates are then compared by their thumbnails, see :func:`~selfsup.data.duplicates.near_equal`.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from selfsup.data.duplicates import SIDE, compared
+from selfsup.data.duplicates import SIDE, near_equal
 
 BITS = 64  # of each of the two codes
 ORDERS = 24
@@ -21,8 +21,6 @@ MOST_BITS = 14  # that differ between copies; other images differ in 32 +- 6
 _COARSE = 8
 _LUMA = 6  # cosines of the brightness whose two frequencies sum up to less, without the constant one: 20
 _COLOR = 2  # and of two color differences: 3 each
-_LEVELS = 2.0, 10.0  # root mean square difference of copies of large images, and the most that is allowed small ones
-_SIDE_OF_2_LEVELS = 300  # what compression changes grows as 1 / side: measured on scenes and photographs of 48 to 200
 _SAMPLE = 16_384  # images that scales and medians are taken from
 _BLOCK = 8192
 
@@ -31,9 +29,6 @@ def near_pairs(
     thumbnails: Callable[[np.ndarray], np.ndarray], chosen: np.ndarray, sides: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of images with near-equal thumbnails, enough of them to connect all that belong together.
-
-    Images whose shorter sides have 300 pixels and more are near-equal if their thumbnails differ by 2 levels of 255 at
-    most, smaller ones if by 600 / side, up to 10; and by no more than a fifth of the contrast.
 
     Args:
         thumbnails: of images at these positions, uint8, shape (n, 768), see ``duplicates.Signatures``.
@@ -51,7 +46,6 @@ def near_pairs(
     if len(chosen) < 2:
         return firsts[0], seconds[0]
     codes = _codes(thumbnails, chosen)
-    levels = np.clip(_LEVELS[0] * _SIDE_OF_2_LEVELS / np.maximum(sides, 1), *_LEVELS).astype(np.float32)
     groups = np.arange(len(chosen))
     rng = np.random.default_rng(1)
     for number in range(ORDERS):
@@ -65,8 +59,8 @@ def near_pairs(
             for start in range(0, len(likely), _BLOCK):
                 part = likely[start : start + _BLOCK]
                 pairs = np.sort(np.stack([one[part], other[part]]), axis=0)
-                allowed = np.maximum(levels[pairs[0]], levels[pairs[1]])
-                alike = compared(thumbnails(chosen[pairs[0]]), thumbnails(chosen[pairs[1]]), allowed)[1]
+                smaller = np.minimum(sides[pairs[0]], sides[pairs[1]])
+                alike = near_equal(thumbnails(chosen[pairs[0]]), thumbnails(chosen[pairs[1]]), smaller)[1]
                 found.append(pairs[:, alike])
         pairs = np.concatenate(found, axis=1)
         groups = joined(groups, pairs[0], pairs[1])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from selfsup.data.duplicates import compared
+from selfsup.data.duplicates import differences
 from selfsup.data.image_scan import READABLE, UNREADABLE, ImageScan, reason, scan_images
 from selfsup.data.near_duplicates import joined, near_pairs
 from selfsup.errors import require
@@ -104,7 +104,7 @@ class DataReport:
                 yield Finding(kind, self.name(image), "", size)
         else:
             others = (self.same_bytes if kind.endswith("exact") else self.groups)[images]
-            apart = compared(self._thumbnails(images), self._thumbnails(others))[0]
+            apart = differences(self._thumbnails(images), self._thumbnails(others))
             for image, other, difference in zip(images.tolist(), others.tolist(), apart, strict=True):
                 detail = "" if kind.endswith("exact") else f"{difference:.1f} of 255 levels apart"
                 yield Finding(kind, self.name(image), self.name(other), detail)

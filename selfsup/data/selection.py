@@ -97,6 +97,11 @@ class Subset:
         return getattr(self.dataset, "classes", None)
 
     @property
+    def taxonomy(self) -> Any:
+        """Of the classes of the whole source; None where it has none."""
+        return getattr(self.dataset, "taxonomy", None)
+
+    @property
     def targets(self) -> Callable[[int], dict] | None:
         """``targets(index)`` of the chosen images; None where the source has none."""
         targets = getattr(self.dataset, "targets", None)

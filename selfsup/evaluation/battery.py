@@ -25,6 +25,13 @@ DEFAULT_PROTOCOLS: dict[str, dict[str, Any]] = {
     "spread": {"type": "Spread"},
 }
 """What a backbone is evaluated by unless protocols are named."""
+NAMED_PROTOCOLS: dict[str, dict[str, Any]] = {
+    **DEFAULT_PROTOCOLS,
+    "corruptions": {"type": "Corruptions", "probe": {"type": "LinearProbe"}},
+    "imagenet_c": {"type": "Corruptions", "kinds": "imagenet-c", "probe": {"type": "LinearProbe"}},
+    "class_subset": {"type": "ClassSubset", "probe": {"type": "LinearProbe"}},
+}
+"""What a name stands for that is not just an evaluator with its defaults."""
 
 
 def baselines_of(spec: str, representation: Representation, *, cache: Path | None = None) -> list[Representation]:

@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from selfsup.errors import ConfigError, DataError, nearest
+from selfsup.errors import ConfigError, nearest
 from selfsup.evaluation.extraction.features import Features
 from selfsup.evaluation.representation import Representation
 from selfsup.evaluation.scores import Predictions, Result, Score, classification_scores
-from selfsup.evaluation.task import Task
+from selfsup.evaluation.task import Task, check_learnable
 from selfsup.ops.dist import from_main, in_shares, world_size
 
 
@@ -120,26 +119,8 @@ class Probe:
     def _result(self, representation: Representation, task: Task, test: Features, answer: Tensor | None) -> Result:
         predictor = self.predictor(representation, task)
         predictions = predictions_of(predictor(test.features) if answer is None else answer, test)
-        notes = predictor.notes
-        if task.parts.missing:
-            missing = task.parts.missing
-            some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-            notes = (*notes, f"{len(missing)} classes of the test images are not among the training images: {some}")
+        notes = (*predictor.notes, *task.parts.notes)
         return Result(classification_scores(predictions), predictions, predictor.chosen, notes)
-
-
-def check_learnable(task: Task) -> None:
-    """Reject a task whose training images tell nothing apart, before anything long is computed.
-
-    Raises:
-        DataError: if they have no labels, or one class.
-    """
-    place, labels = f"tasks.{task.name}", getattr(task.parts.train, "labels", None)
-    if labels is None or hasattr(labels, "row"):
-        raise DataError.at(place, "the training images must have one label each")
-    if len(found := np.unique(np.asarray(labels))) < 2:
-        named = task.parts.train.classes[int(found[0])] if len(found) else "none"
-        raise DataError.at(place, f"all {len(labels):,} training images are of one class", got=named)
 
 
 def predictions_of(found: Tensor, test: Features) -> Predictions:

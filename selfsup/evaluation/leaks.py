@@ -82,10 +82,11 @@ def _kept(source: Any, num_workers: int, cache: Path | None) -> Signatures:
     path = cache / f"signatures-{fingerprint(source)}.npz"
     if path.is_file():
         with np.load(path) as file:
-            return Signatures(file["digests"], file["thumbnails"])
+            if "sides" in file:  # not in those of versions before
+                return Signatures(**file)
     made = signatures(source, num_workers=num_workers)
     cache.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npz")
-    np.savez(partial, digests=made.digests, thumbnails=made.thumbnails)
+    np.savez(partial, digests=made.digests, thumbnails=made.thumbnails, sides=made.sides)
     partial.replace(path)
     return made

@@ -27,7 +27,7 @@ class Row:
     Args:
         representation: ``name``, ``fingerprint``, ``layer``, and where known ``method`` and ``step``; of a fusion
             ``fused``, its parts, and their ``scaling``.
-        task: ``name``, ``fingerprint`` of each part, images and classes of each, classes missing from train.
+        task: ``name``, ``fingerprint`` of each part, images and classes of each, classes missing from train and test.
         evaluator: its name in the config.
         protocol: name and version.
         parameters: of the protocol.
@@ -138,6 +138,7 @@ def described(task: Task) -> dict[str, Any]:
         "images": {name: len(part) for name, part in parts.items() if part is not None},
         "classes": None if task.parts.test.classes is None else len(task.parts.test.classes),
         "missing_classes": list(task.parts.missing),
+        "untested_classes": list(task.parts.untested),
     }
 
 

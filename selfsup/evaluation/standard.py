@@ -35,7 +35,8 @@ def StandardTask(
         label_list: a file of names, one a line: only these training images have labels, such as ImageNet's official
             lists of 1 and 10 %.
         val: share of the training images to choose in, where there is no official split for it.
-        max_train: see :class:`Task`.
+        max_train: images at the most to learn and choose from: the share ``val`` of them comes from the official
+            validation split, where there is one.
         complete: see :class:`~selfsup.data.standard.Standard`.
         more: further arguments of :class:`Task`.
 
@@ -56,7 +57,10 @@ def StandardTask(
         return Task(task_name, train=parts.train, val=val, test=parts.test, **options)
     if label_list is not None:
         train = Subset(train, indices=listed(train, Path(label_list).expanduser()))
-    own = Standard(set, root, known.val, complete=complete) if known.val else val
+    own: Any = Standard(set, root, known.val, complete=complete) if known.val else val
+    if known.val and max_train is not None:
+        some = min(round(val * max_train), len(own))
+        own, options["max_train"] = Subset(own, count=some), max_train - some
     test = Standard(set, root, known.test, complete=complete)
     return Task(task_name, train=train, val=own, test=test, **options)
 

@@ -25,12 +25,25 @@ class Parts:
         val: where hyper-parameters are chosen; None without ``train``.
         test: what is evaluated.
         missing: names of classes that ``test`` has and ``train`` lacks.
+        untested: names of classes that ``train`` has and ``test`` lacks.
     """
 
     train: Any
     val: Any
     test: Any
     missing: tuple[str, ...] = ()
+    untested: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of scores should know about the classes."""
+        sides = ((self.missing, "test", "training"), (self.untested, "training", "test"))
+        return tuple(
+            f"{len(names)} classes of the {here} images are not among the {there} images: "
+            f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+            for names, here, there in sides
+            if names
+        )
 
 
 @TASKS.register_module()
@@ -110,11 +123,14 @@ class Task:
         if any(getattr(part, "labels", None) is None or part.classes is None for part in given):
             return Parts(train, val, test)
         train, val, test = (part and _labelled(part, self.name) for part in _joined(train, val, test))
-        missing: tuple[str, ...] = ()
-        if train is not None:
-            known = set(classes_in(train.labels))
-            missing = tuple(test.classes[label] for label in classes_in(test.labels) if label not in known)
-        return Parts(train, val, test, missing)
+        if train is None:
+            return Parts(None, val, test)
+        learned, tested = classes_in(train.labels), classes_in(test.labels)
+        missing, untested = (
+            tuple(test.classes[label] for label in sorted(set(some) - set(others)))
+            for some, others in ((tested, learned), (learned, tested))
+        )
+        return Parts(train, val, test, missing, untested)
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -171,17 +187,31 @@ class Task:
         if "labels" in needs and several and not either:
             return "its images have several classes each"
         if {"labels", "train"} <= needs:
-            there = classes_in(parts.train.labels)
-            if len(there) < 2:
-                alone = parts.train.classes[there[0]] if there else None
-                raise DataError.at(
-                    f"tasks.{self.name}.train", "must have images of two classes or more to learn from", got=alone
-                )
+            check_learnable(self, several=either)
         if "hierarchy" in needs:
             if self.hierarchy is None:
                 return "it has no hierarchy of classes"
             _ = self.tree
         return None
+
+
+def check_learnable(task: Task, *, several: bool = False) -> None:
+    """Reject a task whose training images tell nothing apart, before anything long is computed.
+
+    Args:
+        task: that something is to be learned from.
+        several: whether an image may have several classes.
+
+    Raises:
+        DataError: if the training images have no such labels, or one class.
+    """
+    train, place = task.parts.train, f"tasks.{task.name}.train"
+    labels = getattr(train, "labels", None)
+    if labels is None or (isinstance(labels, LabelSets) and not several):
+        raise DataError.at(place, "must have labels" if several else "must have one label for each image")
+    if len(there := classes_in(labels)) < 2:
+        alone = train.classes[there[0]] if there else None
+        raise DataError.at(place, "must have images of two classes or more to learn from", got=alone)
 
 
 def classes_in(labels: Any) -> list[int]:

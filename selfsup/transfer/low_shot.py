@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from selfsup.errors import ConfigError, require
-from selfsup.evaluation.scores import Score, student_quantile
+from selfsup.evaluation.scores import Score, over_draws
 from selfsup.transfer.labelled import Labelled
 from selfsup.transfer.start import Start
 from selfsup.transfer.transfer import Transfer, Transferred
@@ -116,10 +114,3 @@ class LowShot:
         found = [out.rows[0].scores["top1"] for out in each]
         score = found[0] if len(found) == 1 else over_draws([one.value for one in found])
         return Draws(name, score, each)
-
-
-def over_draws(values: Sequence[float]) -> Score:
-    """The mean, with Student's 95 % interval over the draws."""
-    mean, count = float(np.mean(values)), len(values)
-    half = student_quantile(count - 1) * float(np.std(values, ddof=1)) / count**0.5
-    return Score(mean, max(0.0, mean - half), min(1.0, mean + half), count, "draws")

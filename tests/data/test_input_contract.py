@@ -1,5 +1,7 @@
 """How images are shown: against Pillow and torchvision."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -76,6 +78,22 @@ def test_it_survives_plain_data_and_cards_of_version_0_1_are_read() -> None:
     assert set(InputContract.from_dict(unknown).unknown) >= {"size", "mean", "std"}
     with pytest.raises(ConfigError, match="mean"):
         InputContract(mean=None).check_known("weights.json")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [
+        ({"mean": (123.7, 116.3, 103.5)}, "mean"),
+        ({"std": (58.4, 57.1, 57.4)}, "std"),
+        ({"value_range": (0, 255)}, "std"),
+    ],
+)
+def test_mean_and_deviation_in_another_unit_than_the_pixels_are_rejected(wrong: Any, path: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        InputContract(**wrong)
+    assert error.value.problems[0].path == path
+    caffe = InputContract(value_range=(0, 255), mean=(123.7, 116.3, 103.5), std=(1, 1, 1), channel_order="bgr")
+    assert caffe.std == (1, 1, 1)
 
 
 def test_a_stated_size_takes_the_place_of_the_views_side() -> None:

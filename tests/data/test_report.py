@@ -11,7 +11,7 @@ import pytest
 
 from selfsup.cli.main import main
 from selfsup.data import ImageList, Pooled, Subset, WebShards
-from selfsup.data.duplicates import Signatures, compared, find_copies, thumbnail_of
+from selfsup.data.duplicates import Signatures, find_copies, near_equal, thumbnail_of
 from selfsup.data.image_scan import ROW, scan_images
 from selfsup.data.near_duplicates import joined, near_pairs
 from selfsup.data.report import ASPECTS, SIDES, DataReport, report_on
@@ -166,17 +166,20 @@ def test_pairs_are_those_that_comparing_all_with_all_finds() -> None:
     rng = np.random.default_rng(1)
     noisy = (images[:100].astype(float) + rng.normal(0, 1.2, (100, 768))).round().clip(0, 255).astype(np.uint8)
     both = np.concatenate([images, noisy])
-    one, other = near_pairs(lambda chosen: both[chosen], np.arange(len(both)), np.full(len(both), 300))
+    sides = np.full(len(both), 300)
+    one, other = near_pairs(lambda chosen: both[chosen], np.arange(len(both)), sides)
     found = set(zip(one.tolist(), other.tolist(), strict=True))
     expected = {
         (row, column)
         for row in range(len(both))
-        for column in (row + 1 + np.flatnonzero(compared(both[row][None], both[row + 1 :])[1])).tolist()
+        for column in (
+            row + 1 + np.flatnonzero(near_equal(both[row][None], both[row + 1 :], sides[row + 1 :])[1])
+        ).tolist()
     }
     assert len(expected) == 100 and found <= expected
     assert len(found) >= 99
     digests = np.arange(len(both), dtype=np.uint64)
-    queries = find_copies(Signatures(digests[700:], noisy), Signatures(digests[:700], images))
+    queries = find_copies(Signatures(digests[700:], noisy, sides[:100]), Signatures(digests[:700], images, sides[:700]))
     assert {(key, 700 + query) for query, key in zip(queries.queries, queries.keys, strict=True)} == expected
 
 

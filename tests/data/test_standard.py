@@ -55,6 +55,15 @@ def test_imagenet_lies_in_folders_and_the_official_lists_choose_labels(imagenet:
     assert caught.value.problems[0].got == "n01440764_99.JPEG"
 
 
+def test_few_labels_come_from_the_official_validation_split_too(tmp_path: Path) -> None:
+    for split, count in (("train", 20), ("val", 10), ("test", 2)):
+        for number in range(count):
+            write_image(tmp_path / split / ("airport", "beach")[number % 2] / f"{split}_{number}.jpg", number)
+    parts = StandardTask("resisc45", tmp_path, max_train=10, complete=False).parts
+    assert (len(parts.train), len(parts.val), len(parts.test)) == (8, 2, 2)
+    assert all("val_" in parts.val.name(index) for index in range(2))
+
+
 def test_places205_is_a_list_of_paths_and_numbers(tmp_path: Path) -> None:
     rows = "a/abbey/gsun_0003d7ee4fb6a7e2ca8d9d6dde1bb3e5.jpg 0\na/airport_terminal/gsun_f6a1e4ad.jpg 1\n"
     lists = tmp_path / "trainvalsplit_places205"
@@ -100,7 +109,7 @@ def test_voc_tells_difficult_objects_from_absent_ones(tmp_path: Path) -> None:
     found = Standard("voc07", tmp_path, "test", complete=False)
     assert shown(found) == {"000001.jpg": ["car"], "000002.jpg": ["aeroplane", "car"], "000004.jpg": []}
     assert [np.flatnonzero(found.labels.row(index) < 0).tolist() for index in range(3)] == [[], [], [0]]
-    assert SETS["voc07"].metric == "map11"
+    assert SETS["voc07"].metric == "map_11"
 
 
 def test_coco_categories_keep_their_order_whatever_their_ids(tmp_path: Path) -> None:

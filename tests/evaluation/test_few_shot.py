@@ -3,11 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.stats import t
 
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation import FewShot, RawPixels, Representation, Task
-from selfsup.evaluation.protocols.few_shot import RATIOS, fit_centroid, fit_ridge, leave_one_out, student
+from selfsup.evaluation.protocols.few_shot import RATIOS, fit_centroid, fit_ridge, leave_one_out
 from selfsup.evaluation.protocols.few_shot import _left_singular as left_singular
 from tests.evaluation.pictures import SMALL, Blobs
 
@@ -81,11 +80,6 @@ def test_files_of_features_give_the_same_scores(tmp_path: Path) -> None:
     evaluator = FewShot((2,), draws=3)
     plain, cached = (Representation(RawPixels(2), SMALL, cache=cache) for cache in (None, tmp_path))
     assert evaluator.evaluate(plain, TASK).scores == evaluator.evaluate(cached, TASK).scores
-
-
-@pytest.mark.parametrize("freedom", [10, 19, 99])
-def test_students_t(freedom: int) -> None:
-    assert student(freedom) == pytest.approx(t.ppf(0.975, freedom), rel=1e-3)
 
 
 @pytest.mark.parametrize("wrong", [{"shots": (0,)}, {"draws": 1}, {"classifiers": ("svm",)}])

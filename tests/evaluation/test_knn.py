@@ -71,6 +71,13 @@ def test_equal_votes_go_to_the_smaller_class() -> None:
     assert predict(KNN(k=2), train, torch.tensor([4, 2]), torch.tensor([[1.0, 0.0]])).tolist() == [2]
 
 
+def test_a_class_without_a_vote_is_not_among_the_first_five() -> None:
+    train, test = (Blobs(80, num_classes=8, noise=120, seed=n, prefix=str(n)) for n in (0, 1))
+    result = KNN(k=1).evaluate(Representation(RawPixels(2), SMALL), Task(train=train, test=test))
+    assert result.scores["top5"] == result.scores["top1"] and result.scores["top1"].value < 1
+    assert result.predictions is not None and (result.predictions.confidence == 1).all()
+
+
 def test_more_neighbors_than_images_means_all_of_them() -> None:
     similarities, where = nearest(torch.ones(2, 1), torch.tensor([[1.0], [3.0]]), 50)
     assert where.tolist() == [[1, 0], [1, 0]]

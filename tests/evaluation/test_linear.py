@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation import LinearProbe, RawPixels, fit_logistic
-from selfsup.evaluation.extraction.features import Stacked
+from selfsup.evaluation.extraction.features import Features, Stacked
 from selfsup.evaluation.protocols import linear, softmax_regression
 from selfsup.evaluation.protocols.softmax_regression import SoftmaxProblem
 from selfsup.evaluation.representation import Representation
@@ -127,8 +127,9 @@ def test_works_inside_no_grad() -> None:
 
 def test_a_class_that_only_the_test_images_have_is_simply_missed() -> None:
     train, labels = (torch.tensor(part) for part in problem(2))
-    predictor = LinearProbe().fit(known(train, labels), None)
-    assert predictor(train).argmax(dim=1).max() < 2
+    features = Features(train, torch.arange(len(train)), labels, classes=["a", "b", "c"])
+    logits = LinearProbe().fit(features, None)(train)
+    assert logits.shape == (len(train), 3) and logits.argmax(dim=1).max() == 1
 
 
 @pytest.mark.parametrize(

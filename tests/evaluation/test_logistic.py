@@ -85,7 +85,7 @@ def test_images_of_one_class_are_an_error_before_anything_is_computed() -> None:
     task = Task("one", train=Blobs(9, num_classes=1), val=Blobs(3, num_classes=1, prefix="val"), test=Blobs(9))
     with pytest.raises(DataError) as raised:
         LogisticRegression().evaluate(Representation(Untouched(), SMALL), task)
-    assert raised.value.problems[0].path == "tasks.one"
+    assert raised.value.problems[0].path == "tasks.one.train"
     assert raised.value.problems[0].got == "class 0"
 
 

@@ -187,6 +187,10 @@ def test_a_probe_learns_all_classes_and_is_tested_on_some() -> None:
     result = ClassSubset(probe=LinearProbe()).evaluate(SHOWN, task)
     alone = LinearProbe().evaluate(SHOWN, task)
     assert result.scores["top1"] == alone.scores["top1"] and result.chosen == alone.chosen
+    numbered = Blobs(30, num_classes=2, noise=40, seed=3, prefix="test")
+    numbered.classes = ["0", "1"]
+    task = Task(train=TASK.train, test=numbered)
+    assert ClassSubset("number", probe=LinearProbe()).evaluate(SHOWN, task).scores["top1"] == alone.scores["top1"]
     assert ClassSubset(probe=LinearProbe()).needs == {"labels", "train"} and ClassSubset().needs == {"labels"}
 
 

@@ -90,7 +90,7 @@ def granularity(k: int, *above: str) -> Row:
         row(test=Blobs(12, prefix="test", noise=61.0)),
         row(test=relabelled()),
         dataclasses.replace(BASE, precision="bf16"),
-        dataclasses.replace(BASE, protocol="knn/2"),
+        dataclasses.replace(BASE, protocol="knn/0"),
         of_task(metric="per_class"),
         of_task(train=Blobs(30, seed=1)),
         of_task(seed=1),

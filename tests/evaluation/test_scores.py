@@ -166,6 +166,10 @@ def test_the_top_five_need_more_than_the_best_class() -> None:
     assert error.value.problems[0].path == "metric"
 
 
-def test_ties_of_logits_are_no_reason_to_miss_a_label_in_the_top() -> None:
-    predictions = Predictions(np.arange(1), np.array([2]), np.array([0]), np.zeros((1, 8)))
-    assert predictions.top(1).all()
+def test_of_equal_logits_the_smaller_class_comes_first_and_what_is_out_of_the_question_is_in_no_top() -> None:
+    logits = np.zeros((8, 8))
+    logits[:, [0, 5]] = -np.inf, 1
+    found = Predictions(np.arange(8), np.arange(8), logits.argmax(1), logits)
+    assert np.flatnonzero(found.top(1)).tolist() == [5] and np.flatnonzero(found.right).tolist() == [5]
+    assert np.flatnonzero(found.top(3)).tolist() == [1, 2, 5]
+    assert not found.top(8)[0] and (found.best(8)[:, -1] == -1).all()

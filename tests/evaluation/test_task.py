@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from selfsup.data import Hierarchy
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation import Task
 from selfsup.testing import check_task
@@ -26,6 +27,13 @@ def test_watching_sees_val_in_place_of_test() -> None:
     assert names(watched.parts.train) | names(watched.parts.val) == names(task.parts.train)
     own = Blobs(40, prefix="val")
     assert Task(train=Blobs(60), val=own, test=Blobs(30, prefix="test")).watch().parts.test.name(3) == "val 3"
+
+
+def test_the_hierarchy_of_the_source_is_that_of_its_parts_too() -> None:
+    train = Blobs(120)
+    train.taxonomy = Hierarchy(("kind",), {name: ("blob",) for name in train.classes or ()})  # type: ignore[attr-defined]
+    task = Task(train=train, test=Blobs(30, prefix="test"), hierarchy="source").watch()
+    assert task.tree.levels == ("kind",)
 
 
 def test_classes_are_joined_by_name_and_the_missing_ones_named() -> None:

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from selfsup.errors import ConfigError
+from selfsup.evaluation.scores import over_draws
 from selfsup.transfer import LinearSGD, LowShot
-from selfsup.transfer.low_shot import over_draws
 from tests.transfer.small import write_images, write_start
 
 

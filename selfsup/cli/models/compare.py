@@ -172,4 +172,7 @@ def _taxa(chosen: argparse.Namespace, line: Any) -> list[str] | None:
         raise ConfigError.at("--hierarchy", "needed for --by taxon: a CSV file of the classes and what they belong to")
     hierarchy = Hierarchy.from_csv(chosen.hierarchy)
     found = predictions_of_entry(next(iter(line.entries.values())))
-    return None if found is None else [hierarchy.lineages[name][-1] for name in found.class_names]
+    if found is None:
+        return None
+    hierarchy.check(found.class_names, "--hierarchy")
+    return hierarchy.taxa(hierarchy.levels[-1], found.class_names)

@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", choices=("folder", "column"), help="where labels are (default: found by itself)")
     parser.add_argument("--groups", metavar="GROUPS", help="folder, column or REGEX: what lies on one side of a split")
     parser.add_argument("--pretraining", metavar="PATH", help="images the weights were trained on, to look for leaks")
-    parser.add_argument("--protocols", metavar="A,B", help="default: knn,linear,logistic,few_shot,spread")
+    protocols = "default: knn,linear,logistic,few_shot,spread; others are vissl_knn, svm, retrieval, corruptions"
+    parser.add_argument("--protocols", metavar="A,B", help=protocols)
     parser.add_argument("--layer", default="pooled", help="pooled (default), or res2 to res5")
     parser.add_argument("--work-dir", type=Path, metavar="DIR", help="default: work_dirs/evaluate_<TRAIN or NAME>")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: the GPU where there is one)")
@@ -116,18 +117,17 @@ def _describe(task: Any, console: Console) -> None:
 
 
 def _protocols(named: str | None) -> dict[str, dict[str, Any]]:
-    from selfsup.evaluation.battery import DEFAULT_PROTOCOLS
+    from selfsup.evaluation.battery import DEFAULT_PROTOCOLS, NAMED_PROTOCOLS
     from selfsup.registry import EVALUATORS
 
     if named is None:
         return DEFAULT_PROTOCOLS
-    by_word = {_word(name): name for name in EVALUATORS.names()}
-    by_word |= {name: section["type"] for name, section in DEFAULT_PROTOCOLS.items()}
+    by_word: dict[str, dict[str, Any]] = {_word(name): {"type": name} for name in EVALUATORS.names()} | NAMED_PROTOCOLS
     wanted = [word.strip() for word in named.split(",") if word.strip()]
     for word in wanted:
         if word not in by_word:
             raise ConfigError.at("--protocols", "no such protocol", got=word, expected=nearest(word, by_word))
-    return {word: {"type": by_word[word]} for word in wanted}
+    return {word: by_word[word] for word in wanted}
 
 
 def _word(name: str) -> str:
@@ -147,17 +147,16 @@ def _task(chosen: argparse.Namespace, console: Console) -> Any:
     from selfsup.evaluation import Task
     from selfsup.planning.own_images import labels_needed
 
-    def labelled(path: str) -> Any:
+    def labelled(path: str, option: str) -> Any:
         if not Path(path).expanduser().exists():
-            raise DataError.at("--data" if path == chosen.data else "--test", "no such folder or list", got=path)
-        option = "--data" if path == chosen.data else "--test"
+            raise DataError.at(option, "no such folder or list", got=path)
         labels = chosen.labels or labels_needed(Path(path).expanduser(), option)[0]
         return _images(path, labels, chosen.groups)
 
     name = Path(chosen.data).expanduser().resolve().stem
-    images = labelled(chosen.data)
+    images = labelled(chosen.data, "--data")
     if chosen.test is not None:
-        return Task(name, train=images, test=labelled(chosen.test))
+        return Task(name, train=images, test=labelled(chosen.test, "--test"))
     for run in runs_of(chosen.weights):
         found = Split.read(run, images)
         if found is not None and len(found.test):
@@ -213,11 +212,11 @@ def _report(tasks: Mapping[str, Any], results: Path, representations: list[Any],
             console.print(
                 f"{names[entry.row.representation['fingerprint']]}, {entry.row.evaluator}: {note}", highlight=False
             )
-    best = order[0]
+    mine = order[0]
     for line in lines:
         for other in order[1:]:
-            if (found := difference(line, other, best)) is not None:
-                console.print(told(line, found, other, best, several=len(order) > 2), soft_wrap=True, highlight=False)
+            if (found := difference(line, other, mine)) is not None:
+                console.print(told(line, found, other, mine, several=len(order) > 2), soft_wrap=True, highlight=False)
     panels = {
         line.title: {name: (score.value, score.low, score.high) for name, score in line.values.items()}
         for line in lines
@@ -227,7 +226,7 @@ def _report(tasks: Mapping[str, Any], results: Path, representations: list[Any],
     picture = draw_comparison(panels, results.with_name("scores.png"), names=order)
     console.print(f"scores as a picture: {picture}", highlight=False, soft_wrap=True)
     for task in (each for whole in tasks.values() for each in whole.tests()):
-        _mistakes(task, results, [line for line in lines if line.task == task.name], order[0], console)
+        _mistakes(task, results, [line for line in lines if line.task == task.name], mine, console)
     console.print(
         f"rows in {results}; side by side again with: selfsup compare {results.parent}", highlight=False, soft_wrap=True
     )

@@ -29,6 +29,7 @@ from selfsup.ops.progress import progress_after
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
+Batch = tuple[list[int], list[int], Tensor]  # positions, those of them that can be decoded, and these images
 
 CPU = torch.device("cpu")
 GATHERED_ROWS = 4096  # of each process that are on a device at once
@@ -153,33 +154,20 @@ def extract(
     """
     if device.type == "cpu":
         tune_allocator()
-    todo = np.arange(len(source))
-    if files is not None:
-        todo = broadcast_object(_to_do(files) if is_main() else None)
-    per_process = -(-len(todo) // world_size())
-    own = todo[min(rank() * per_process, len(todo)) :][:per_process].tolist()
-    rounds = -(-per_process // batch_size)
-    parts: list[list[Tensor]] = []
+    own, rounds = _share(len(source), files, batch_size)
+    batches: Iterator[Batch] = _batches(source, own, view, batch_size, num_workers, rounds=rounds)
+    if is_main():
+        batches = progress_after(_reported(batches, len(own), batch_size, title), total=rounds, title=title)
+    parts: list[Sequence[Tensor]] = []
     kept: list[int] = []
     fault: Exception | None = None
-    shape: tuple[int, ...] = (3, 32, 32)
-    batches = _batches(source, own, view, batch_size, num_workers, rounds=rounds)
-    reporting = _reported(batches, len(own), batch_size, title) if is_main() else batches
     try:
-        for chunk, good, images in progress_after(reporting, total=rounds, title=title, enabled=is_main()):
-            found: Sequence[Tensor] = ()
-            if good:
-                shape = tuple(images.shape[1:])
-                found = [each.float().cpu() for each in compute(images.to(device))]
-            elif sharded:
-                compute(torch.full((1, *shape), 127, dtype=torch.uint8, device=device))
-            kept += good
+        for chunk, good, found in _computed(compute, batches, device, sharded=sharded):
             if files is None:
-                parts += [list(found)] if good else []
-                continue
-            bad = sorted(set(chunk) - set(good))
-            for number, file in enumerate(files):
-                file.write(good, found[number] if good else torch.empty(0, 0), bad)
+                kept += good
+                parts += [found] if good else []
+            else:
+                _write(files, chunk, good, found)
     except Exception as error:
         if world_size() == 1:
             raise
@@ -197,6 +185,36 @@ def extract(
     layers = max(gather_objects(len(parts[0]) if parts else 0))
     own_layers = [torch.cat([part[number] for part in parts]) if parts else None for number in range(layers)]
     return [_features(_gather_uneven(each, device), index, source, device) for each in own_layers]
+
+
+def _share(count: int, files: Sequence[FeatureFile] | None, batch_size: int) -> tuple[list[int], int]:
+    """The images that this process computes, and how many batches of them the busiest process has."""
+    todo = np.arange(count)
+    if files is not None:
+        todo = broadcast_object(_to_do(files) if is_main() else None)
+    size = -(-len(todo) // world_size())
+    return todo[min(rank() * size, len(todo)) :][:size].tolist(), -(-size // batch_size)
+
+
+def _computed(
+    compute: Callable[[Tensor], Sequence[Tensor]], batches: Iterator[Batch], device: torch.device, *, sharded: bool
+) -> Iterator[tuple[list[int], list[int], Sequence[Tensor]]]:
+    """The positions of each batch, those that could be decoded, and their features at each layer, on the CPU."""
+    shape: tuple[int, ...] = (3, 32, 32)
+    for chunk, good, images in batches:
+        found: Sequence[Tensor] = ()
+        if good:
+            shape = tuple(images.shape[1:])
+            found = [each.float().cpu() for each in compute(images.to(device))]
+        elif sharded:
+            compute(torch.full((1, *shape), 127, dtype=torch.uint8, device=device))
+        yield chunk, good, found
+
+
+def _write(files: Sequence[FeatureFile], chunk: list[int], good: list[int], found: Sequence[Tensor]) -> None:
+    bad = sorted(set(chunk) - set(good))
+    for number, file in enumerate(files):
+        file.write(good, found[number] if good else torch.empty(0, 0), bad)
 
 
 def _to_do(files: Sequence[FeatureFile]) -> np.ndarray:
@@ -241,8 +259,8 @@ def device_of(module: nn.Module) -> torch.device:
 
 def _batches(
     source: Any, indices: list[int], view: Any, batch_size: int, num_workers: int, *, rounds: int
-) -> Iterator[tuple[list[int], list[int], Tensor]]:
-    """Positions, those of them that can be decoded, and these images, (B, 3, H, W)."""
+) -> Iterator[Batch]:
+    """Images as they are shown, uint8 (B, 3, H, W), decoded ahead."""
 
     def load(index: int) -> np.ndarray | None:
         try:

@@ -94,14 +94,12 @@ class ClassSubset:
             if whole.logits is None:
                 raise ConfigError.at("probe", "must give logits", got=type(self.probe).__name__)
             some = whole.chosen(np.flatnonzero(there[whole.index]))
-            best, above = _of_subset(some.logits, some.labels, chosen, restrict=self.restrict)  # type: ignore[arg-type]
-            pairs = zip(best.tolist(), some.labels.tolist(), strict=True)
-            own = np.array([winner in chosen[label] for winner, label in pairs])
-            predicted = np.where(own, some.labels, owner[best])
+            best, before = _of_subset(some.logits, some.labels, chosen, restrict=self.restrict)  # type: ignore[arg-type]
+            predicted = np.where(before == 0, some.labels, owner[best])
             predictions = dataclasses.replace(some, predicted=predicted, logits=None, classes=names)
             scores = {"top1": proportion(predictions.right, some.groups)}
             if len(learned) > 5:
-                scores["top5"] = proportion(above < 5, some.groups)
+                scores["top5"] = proportion(before < 5, some.groups)
             return Result(scores, predictions, predictor.chosen, (*predictor.notes, *notes))
 
         test = representation.features(source)
@@ -136,7 +134,9 @@ class ClassSubset:
 def _of_subset(
     logits: np.ndarray, labels: np.ndarray, chosen: Sequence[Sequence[int]], *, restrict: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The class with the greatest logit of those that compete, and how many are above all that the label stands for.
+    """The class with the greatest logit of those that compete, and how many come before all that the label stands for.
+
+    Of equal logits the smaller number comes first; whatever has -inf comes last.
 
     Args:
         logits: (N, C).
@@ -147,12 +147,14 @@ def _of_subset(
     competing = np.full(logits.shape[1], not restrict)
     competing[[number for numbers in chosen for number in numbers]] = True
     logits = np.where(competing, logits, -np.inf)
-    above = np.zeros(len(labels), np.int64)
+    before = np.zeros(len(labels), np.int64)
     for label in np.unique(labels).tolist():
-        of_label = labels == label
-        own = logits[of_label][:, chosen[label]].max(axis=1, keepdims=True)
-        above[of_label] = (logits[of_label] > own).sum(axis=1)
-    return logits.argmax(axis=1), above
+        some, numbers = logits[labels == label], np.sort(chosen[label])
+        first = numbers[some[:, numbers].argmax(axis=1)][:, None]
+        best = np.take_along_axis(some, first, axis=1)
+        earlier = (some > best) | ((some == best) & (np.arange(some.shape[1]) < first)) | (best == -np.inf)
+        before[labels == label] = earlier.sum(axis=1)
+    return logits.argmax(axis=1), before
 
 
 def read_mapping(given: str | Path | Mapping[str, Any]) -> dict[str, list[Any]]:

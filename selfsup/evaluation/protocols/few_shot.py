@@ -9,11 +9,10 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from selfsup.errors import ConfigError, DataError
-from selfsup.evaluation.evaluator import check_learnable
 from selfsup.evaluation.extraction.features import Features, Stacked
 from selfsup.evaluation.representation import Representation
-from selfsup.evaluation.scores import Result, Score, Z
-from selfsup.evaluation.task import Task
+from selfsup.evaluation.scores import Result, Score, over_draws
+from selfsup.evaluation.task import Task, check_learnable
 from selfsup.ops.dist import from_main
 from selfsup.ops.progress import progress_bar
 from selfsup.registry import EVALUATORS
@@ -118,7 +117,7 @@ class FewShot:
         left_out = [k for k in self.shots if k not in usable]
         notes = (f"a class has too few training images for k = {', '.join(map(str, left_out))}",) if left_out else ()
         chosen_by = {name: float(np.median(values)) for name, values in ratios.items()}
-        scores = {name: mean_over_draws(values) for name, values in found.items()}
+        scores = {name: over_draws(values) for name, values in found.items()}
         if usable[-1] * len(classes) == len(rows):  # all there is: an interval over draws would say nothing
             for name in self.classifiers:
                 same = scores[f"{name}{usable[-1]}"]
@@ -199,22 +198,6 @@ def fit_centroid(features: Tensor, targets: Tensor) -> Affine:
     shares = one_hot(targets).double()
     centers = (shares.T @ normalize(features, dim=1)) / shares.sum(dim=0)[:, None]
     return Affine(centers.T, -centers.square().sum(dim=1) / 2, normalized=True)
-
-
-def mean_over_draws(values: Sequence[float]) -> Score:
-    """The mean of accuracies with its 95 % interval by Student's t."""
-    mean, count = float(np.mean(values)), len(values)
-    half = student(count - 1) * float(np.std(values, ddof=1)) / count**0.5
-    return Score(mean, max(0.0, mean - half), min(1.0, mean + half), count, "draws")
-
-
-def student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t; to 0.1 % from 10 degrees of freedom on, 2 % too small with 3.
-
-    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
-    """
-    terms = (Z**3 + Z) / 4, (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96, (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384
-    return Z + sum(term / freedom ** (power + 1) for power, term in enumerate(terms))
 
 
 def _left_singular(inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,8 @@ class KNN(Probe):
     Nothing is chosen, so that the images of val vote too. Several processes classify a share of the test images each.
 
     Ties are settled by order: among equally similar training images the earlier ones are neighbors, among classes
-    with equal votes the smaller number wins. Similarities are computed in float32, in blocks, with or without FAISS.
+    with equal votes the smaller number wins; a class without a vote is not among the first five. Similarities are
+    computed in float32, in blocks, with or without FAISS.
 
     Args:
         k: how many neighbors vote, > 0; all training images when there are fewer.
@@ -38,7 +39,7 @@ class KNN(Probe):
     Source: Wu et al. 2018, arXiv:1805.01978, section 3.4.
     """
 
-    protocol = "knn/1"
+    protocol = "knn/2"
     shared = True
 
     def __init__(self, k: int = 20, *, temperature: float = 0.07, normalize: bool = True) -> None:
@@ -91,12 +92,12 @@ class Neighbors:
         self.knn, self.voters, self.num_classes, self.notes = knn, voters, num_classes, notes
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Votes of each class, float64 (M, C), of features (M, D)."""
+        """Logarithms of each class's votes, float64 (M, C), of features (M, D): their softmax is the share of votes."""
         knn, voters = self.knn, self.voters
         similarities, neighbors = nearest(
             features, voters.blocks(KEY_BLOCK), knn.k, normalize=knn.normalize, device=voters.device
         )
-        return votes(similarities, voters.labels[neighbors], self.num_classes, knn.temperature)
+        return votes(similarities, voters.labels[neighbors], self.num_classes, knn.temperature).log()
 
 
 def nearest(

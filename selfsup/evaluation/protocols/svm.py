@@ -14,7 +14,7 @@ from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation.extraction.features import Features
 from selfsup.evaluation.protocols.average_precision import KINDS, average_precision, mean_average_precision, mean_scores
 from selfsup.evaluation.representation import Representation
-from selfsup.evaluation.scores import Result, Score, student_quantile
+from selfsup.evaluation.scores import Result, Score, over_draws
 from selfsup.evaluation.task import Task
 from selfsup.ops.dist import from_main
 from selfsup.ops.progress import progress_bar
@@ -35,10 +35,10 @@ class SVM:
     train and val, the smaller of equals. Classes that an image shows in a way that does not count, such as VOC's
     'difficult' objects, are negatives in training and left out of the test of that class.
 
-    With ``shots`` the SVMs learn from few images: of images with several classes, for each class by itself k that show
-    it and (C - 1) k that do not, what does not count left out; of images with one class, k of each class. One cost
-    serves all classes and draws of a k: the one with the best mean average precision on val. VISSL takes the one that
-    is best on the test images.
+    With ``shots`` the SVMs learn from few images of train and val: of images with several classes, for each class by
+    itself k that show it and (C - 1) k that do not, what does not count left out; of images with one class, k of each
+    class. One cost serves all classes and draws of a k: the one with the best mean average precision on the images of
+    train and val that were not drawn. VISSL takes the one that is best on the test images.
 
     Scores, means over the classes: ``map`` (area under the curve of precision, made monotone, VISSL's and VOC's from
     2010 on), ``map_11`` (mean over 11 recalls, VOC's in 2007), ``map_step`` (area under the curve as it is,
@@ -59,7 +59,7 @@ class SVM:
     Source: VISSL, svm_trainer.py, svm_low_shot_trainer.py and their configs; Goyal et al. 2019, arXiv:1905.01235.
     """
 
-    protocol = "vissl-svm/1"
+    protocol = "vissl-svm/2"
     needs = frozenset({"labels", "multi-label", "train"})
 
     def __init__(
@@ -115,9 +115,7 @@ class SVM:
         names, place = parts["test"].classes, f"tasks.{task.name}"
         if not shown.any():
             raise DataError.at(f"{place}.test", "no image has a class")
-        learned = (
-            labels["train"] if self.shots else np.concatenate([labels[n] for n in ("train", "val") if n in labels])
-        )
+        learned = np.concatenate([labels[n] for n in ("train", "val") if n in labels])
         least = min(self.shots) if self.shots else self.folds
         few = np.flatnonzero(shown & ((learned > 0).sum(axis=0) < least))
         if len(few):
@@ -130,8 +128,6 @@ class SVM:
         every = np.flatnonzero(shown & ((learned <= 0).sum(axis=0) < self.folds))
         if len(every):
             raise DataError.at(f"{place}.train", "a class is in every image", got=names[int(every[0])])
-        if self.shots and len(self.costs) > 1 and "val" not in parts:
-            raise DataError.at(f"{place}.val", "is needed to choose the cost in", expected="or give a single cost")
 
     def _all(self, sides: Mapping[str, "_Side"], names: list[str]) -> Result:
         learned = _joined([sides[name] for name in ("train", "val") if name in sides])
@@ -182,62 +178,83 @@ class SVM:
 
     def _few(self, sides: Mapping[str, "_Side"], names: list[str], several: bool) -> Result:
         assert self.shots is not None
-        train, test, val = sides["train"], sides["test"], sides.get("val")
+        learned, test = _joined([sides[name] for name in ("train", "val") if name in sides]), sides["test"]
         classes = np.flatnonzero((test.targets > 0).any(axis=0)).tolist()
         scores: dict[str, Score] = {}
-        chosen: dict[str, Any] = {}
-        notes: tuple[str, ...] = ()
-        failed = 0
-        fits = len(self.shots) * self.samples * len(classes) * len(self.costs)
+        chosen: dict[str, float] = {}
+        notes: list[str] = []
+        failed, fits = 0, len(self.shots) * self.samples * len(classes) * len(self.costs)
         with _machines(fits) as (tick, pool):
             for k in self.shots:
                 draws = [
-                    few_shots(train.targets, classes, k, several=several, seed=(self.seed, k, draw))
+                    few_shots(learned.targets, classes, k, several=several, seed=(self.seed, k, draw))
                     for draw in range(self.samples)
                 ]
                 if any(places is None for draw in draws for places in draw):
-                    notes = (*notes, f"k = {k} is left out: a class has too few images")
+                    notes.append(f"k = {k} is left out: a class has too few images")
                     continue
 
                 def learn(job: tuple[int, int, int]) -> tuple[Any, bool]:
                     draw, number, which = job
                     places = draws[draw][number]  # noqa: B023 (used within the turn)
-                    target = np.where(train.targets[places, classes[number]] > 0, 1, -1)
-                    machine = _fit(train.features[places], target, self.costs[which])
+                    target = np.where(learned.targets[places, classes[number]] > 0, 1, -1)
+                    machine = _fit(learned.features[places], target, self.costs[which])
                     tick()
                     return machine
 
                 shape = (self.samples, len(classes), len(self.costs))
-                machines = list(pool.map(learn, [tuple(job) for job in np.ndindex(shape)]))  # type: ignore[misc]
-                failed += sum(not whole for _, whole in machines)
-                weight = np.stack([machine.coef_[0] for machine, _ in machines]).reshape(*shape, -1)
-                bias = np.array([machine.intercept_[0] for machine, _ in machines]).reshape(shape)
-                best = 0
-                if val is not None and len(self.costs) > 1:
-                    on_val = [
-                        np.mean(
-                            [
-                                mean_average_precision(
-                                    val.features @ weight[draw, :, which].T + bias[draw, :, which],
-                                    val.targets[:, classes],
-                                )
-                                for draw in range(self.samples)
-                            ]
-                        )
-                        for which in range(len(self.costs))
-                    ]
-                    best = int(np.argmax(on_val))
+                found = list(pool.map(learn, [tuple(job) for job in np.ndindex(shape)]))  # type: ignore[misc]
+                failed += sum(not whole for _, whole in found)
+                machines = _Learned.of([machine for machine, _ in found], shape)
+                rest = [_without(learned.targets[:, classes], drawn) for drawn in draws]
+                best = machines.best(learned.features, rest)
+                if best is None:
+                    notes.append(f"k = {k} leaves no image to choose the cost by: it is {self.costs[0]:g}")
+                elif len(self.costs) > 1:
                     chosen[f"k{k}"] = self.costs[best]
-                of_draws = [
-                    test.features @ weight[draw, :, best].T + bias[draw, :, best] for draw in range(self.samples)
-                ]
+                answers = [machines.decisions(test.features, draw, best or 0) for draw in range(self.samples)]
                 for name, kind in KINDS.items():
-                    values = [mean_average_precision(found, test.targets[:, classes], kind) for found in of_draws]
-                    scores[f"k{k}/{name}"] = _over_draws(np.array(values))
+                    values = [mean_average_precision(each, test.targets[:, classes], kind) for each in answers]
+                    scores[f"k{k}/{name}"] = over_draws(values)
         if not scores:
             raise DataError.at("train", "no class has enough images for any number of shots", got=self.shots)
-        notes = (*notes, *_of_convergence(failed, fits, "SVMs"))
-        return Result(scores, None, {"cost": chosen, "by": "mean average precision on val"} if chosen else {}, notes)
+        notes += _of_convergence(failed, fits, "SVMs")
+        by = "mean average precision on what was not drawn"
+        return Result(scores, None, {"cost": chosen, "by": by} if chosen else {}, tuple(notes))
+
+
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """SVMs of several draws, classes and costs: weight (S, C, K, D) and bias (S, C, K)."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+    @classmethod
+    def of(cls, machines: Sequence[Any], shape: tuple[int, int, int]) -> "_Learned":
+        """From those of all draws, classes and costs, the cost changing fastest."""
+        weight = np.stack([machine.coef_[0] for machine in machines]).reshape(*shape, -1)
+        return cls(weight, np.array([machine.intercept_[0] for machine in machines]).reshape(shape))
+
+    def decisions(self, features: np.ndarray, draw: int, which: int) -> np.ndarray:
+        """Scores of every class, (N, C)."""
+        return features @ self.weight[draw, :, which].T + self.bias[draw, :, which]
+
+    def best(self, features: np.ndarray, targets: Sequence[np.ndarray]) -> int | None:
+        """The cost with the best mean average precision over the draws, each with its own targets (N, C).
+
+        The first one if it is the only one; None if a draw has left nothing to choose by.
+        """
+        draws, _, costs = self.bias.shape
+        if costs == 1:
+            return 0
+        if not all((each > 0).any() for each in targets):
+            return None
+        found = [
+            [mean_average_precision(self.decisions(features, draw, which), targets[draw]) for draw in range(draws)]
+            for which in range(costs)
+        ]
+        return int(np.argmax(np.mean(found, axis=1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,10 +348,12 @@ def few_shots(
     return found
 
 
-def _over_draws(values: np.ndarray) -> Score:
-    half = student_quantile(len(values) - 1) * float(values.std(ddof=1)) / len(values) ** 0.5
-    value = float(values.mean())
-    return Score(value, max(0.0, value - half), min(1.0, value + half), len(values), "draws")
+def _without(targets: np.ndarray, drawn: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Targets (N, C) that leave out of each class the images that its SVM has learned from."""
+    rest = targets.copy()
+    for number, places in enumerate(drawn):
+        rest[places, number] = -1
+    return rest
 
 
 def _of_convergence(failed: int, of: int, what: str) -> tuple[str, ...]:

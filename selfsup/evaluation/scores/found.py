@@ -42,11 +42,11 @@ class Predictions:
         index: positions in the test source, int64 (N,).
         labels: int64 (N,).
         predicted: int64 (N,).
-        logits: float (N, C), where the predictor gives them.
+        logits: float (N, C), where the predictor gives them; -inf for a class that is out of the question.
         groups: of each image, int64 (N,), or None.
         classes: names in label order, or None.
         names: of the images, or None.
-        ranked: the classes with the greatest logits, the greatest first, int64 (N, up to 5), instead of the logits.
+        ranked: what :meth:`best` gives for 5, instead of the logits.
         sure: the greatest share of the softmax, (N,), likewise.
     """
 
@@ -66,18 +66,17 @@ class Predictions:
         return self.predicted == self.labels
 
     def top(self, k: int) -> np.ndarray:
-        """Whether the label is among the k classes with the greatest logits, bool (N,); k <= 5 without logits."""
-        if self.logits is None:
-            assert self.ranked is not None and k <= max(5, self.ranked.shape[1])
-            return (self.ranked[:, :k] == self.labels[:, None]).any(axis=1)
-        own = np.take_along_axis(self.logits, self.labels[:, None].clip(0, self.logits.shape[1] - 1), axis=1)
-        return ((self.logits > own).sum(axis=1) < k) & (self.labels < self.logits.shape[1])
+        """Whether the label is among the :meth:`best` k classes, bool (N,); k <= 5 without logits."""
+        return (self.best(k) == self.labels[:, None]).any(axis=1)
 
     def best(self, k: int) -> np.ndarray:
-        """The classes with the greatest logits, the greatest first, int64 (N, up to k); the predicted one without."""
+        """The classes with the greatest logits, the greatest first, of equal ones the smaller number, int64 (N, up to
+        k); -1 in place of classes with the logit -inf; the predicted class alone where there are no logits.
+        """
         if self.logits is None:
             return self.predicted[:, None] if self.ranked is None else self.ranked[:, :k]
-        return np.argsort(-self.logits, axis=1, kind="stable")[:, :k]
+        order = np.argsort(-self.logits, axis=1, kind="stable")[:, :k]
+        return np.where(np.take_along_axis(self.logits, order, axis=1) > -np.inf, order, -1)
 
     @cached_property
     def confidence(self) -> np.ndarray:

@@ -1,7 +1,7 @@
 """95 % intervals of proportions and means, of images by themselves and of groups that belong together."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Literal
@@ -86,6 +86,13 @@ def mean(values: np.ndarray, groups: np.ndarray | None = None, cells: np.ndarray
     value, variance = clusters.value, clusters.variance
     n = value * (1 - value) / variance if variance > 0 else clusters.plain_n / clusters.effect
     return Score(value, *wilson(value, max(n, 1e-9), clusters.quantile), clusters.n, clusters.spread)
+
+
+def over_draws(values: Sequence[float]) -> Score:
+    """The mean of scores in [0, 1] of several draws, with its 95 % interval by Student's t."""
+    value, count = float(np.mean(values)), len(values)
+    half = student_quantile(count - 1) * float(np.std(values, ddof=1)) / count**0.5
+    return Score(value, max(0.0, value - half), min(1.0, value + half), count, "draws")
 
 
 @dataclass(frozen=True)
