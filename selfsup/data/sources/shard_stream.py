@@ -25,8 +25,8 @@ import numpy as np
 
 from selfsup.data.decode.decoder import MAX_PIXELS, decode_image
 from selfsup.data.sampler import FeistelPermutation
-from selfsup.data.shards.catalog import INDEX_FOLDER, expanded, find_shards, index_file
-from selfsup.data.shards.remote import RemoteShards, is_url
+from selfsup.data.shards.names import INDEX_FOLDER, find_shards, index_file, is_url
+from selfsup.data.shards.remote import RemoteShards
 from selfsup.data.shards.shard_index import kept_shard_index, shard_stamp, status_of, write_shard_index
 from selfsup.data.sources.path_table import PathTable
 from selfsup.data.sources.source import printable
@@ -135,7 +135,7 @@ class ShardStream:
         self.remote: RemoteShards | None = None
         kept = Path(self.root, INDEX_FOLDER)
         if isinstance(root, str) and is_url(root):
-            self.remote = RemoteShards(root, schemes=schemes, cache=cache, expanded=expanded, may_be_empty=True)
+            self.remote = RemoteShards(root, schemes=schemes, cache=cache, may_be_empty=True)
             kept = self.remote.folder / f"index-{hashlib.blake2b(root.encode(), digest_size=8).hexdigest()}"
         self.num_images = num_images
         self.log = Path(log).expanduser()
