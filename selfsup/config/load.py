@@ -6,11 +6,12 @@ from typing import Any
 
 from selfsup.config.custom_imports import import_custom
 from selfsup.config.find import find_config
+from selfsup.config.images import use_images
 from selfsup.config.options import apply_options, parse_options
 from selfsup.config.read import read_config
 from selfsup.config.recipe import Recipe
 from selfsup.config.validate import check, with_defaults
-from selfsup.errors import ConfigError, DataError
+from selfsup.errors import ConfigError
 
 
 def load_config(
@@ -22,7 +23,7 @@ def load_config(
         path_or_name: a file, or the name of a packaged config such as ``'swav/swav_resnet50'``; ``.py`` is optional.
         options: changes by dotted path, ``{'train_cfg.max_steps': 5}`` or ``['train_cfg.max_steps=5']``; list items
             by number: ``custom_hooks.0.interval=5``. ``train_cfg.max_steps`` replaces ``max_epochs`` and vice versa.
-        images: folder or list of images that replaces the config's own, see :func:`use_images`.
+        images: folder, list, shards or URL that replace the config's own images, see :func:`use_images`.
 
     Raises:
         ConfigError: if the file is not found, cannot be executed, or has anything wrong; every problem is listed.
@@ -46,41 +47,3 @@ def read_and_check(
     failed = import_custom(config.get("custom_imports"))
     found = check(config)
     return config, ConfigError(*failed, *found.problems, source=str(path), note=found.note)
-
-
-def use_images(config: dict[str, Any], images: str | Path) -> None:
-    """Point a config, in place, at images without labels; its tasks and input contract are of other images.
-
-    They are an ``ImageList``, or of a folder of shards ``WebShards``.
-
-    Raises:
-        DataError: if there is no such folder or file.
-    """
-    root = images_root(images)
-    loader = config.get("train_dataloader")
-    if isinstance(loader, dict):
-        source = "WebShards" if holds_shards(root) else "ImageList"
-        loader["dataset"] = {"type": source, "root": str(root.absolute())}  # found from any folder
-        loader.pop("num_images", None)
-    config.pop("tasks", None)
-    config.pop("input_contract", None)
-
-
-def images_root(images: str | Path) -> Path:
-    """The folder or list of one's own images.
-
-    Raises:
-        DataError: if there is no such folder or file.
-    """
-    if not (root := Path(images).expanduser()).exists():
-        right = "it must be a folder of images or a list of their paths"
-        raise DataError.at(str(images), "no such folder or file", expected=right)
-    return root
-
-
-def holds_shards(root: Path) -> bool:
-    """Whether a folder holds tars and what is written beside them, and nothing else."""
-    if not root.is_dir():
-        return False
-    endings = {entry.suffix for entry in root.iterdir() if not entry.name.startswith(".")}
-    return ".tar" in endings and endings <= {".tar", ".json", ".parquet"}

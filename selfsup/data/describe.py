@@ -44,19 +44,22 @@ def _classes(source: Any) -> list[str]:
     labels, names = getattr(source, "labels", None), getattr(source, "classes", None)
     if labels is None or not names:
         return []
+    of, unlabelled = "", 0
     if isinstance(labels, LabelSets):
-        numbers = labels.numbers
+        counts = labels.counts()
     else:
         numbers = np.asarray(labels[Drawn(len(source), _MOST_LABELS)[:]])
-    counts = np.bincount(numbers[numbers >= 0], minlength=len(names))
+        counts = np.bincount(numbers[numbers >= 0], minlength=len(names))
+        unlabelled = int((numbers < 0).sum())
+        if len(numbers) == _MOST_LABELS:
+            of = f" of {len(numbers):,} drawn images"
     fewest, most = counts.min(), counts.max()
     each = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
-    of = f" of {len(numbers):,} drawn images" if len(numbers) == _MOST_LABELS else ""
     line = f"{len(names):,} class{'' if len(names) == 1 else 'es'} ({_some(names)}), {each} images each{of}"
     for number, words in ((1, "of one image"), (0, "without images")):
         if len(found := np.flatnonzero(counts == number)):
             line += f"; {len(found):,} {words} ({_some([names[at] for at in found[:_NAMED]], len(found))})"
-    if unlabelled := int((numbers < 0).sum()):
+    if unlabelled:
         line += f"; {unlabelled:,} images without a label"
     lines = [line]
     if len(names) > 1 and all(name.lower() in _PARTS for name in names):

@@ -163,7 +163,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, 
         indices = {part: np.array(numbers, np.int64) for part, numbers in about.pop("indices").items()}
         return about, indices, about.pop("names")
     with np.load(path) as arrays:
-        names = {part: arrays[f"{part}_names"].tobytes().decode().split("\n") for part in _PARTS}
+        texts = {part: arrays[f"{part}_names"].tobytes().decode() for part in _PARTS}
+        names = {part: text.split("\n") if text else [] for part, text in texts.items()}
         return json.loads(str(arrays["about"])), {part: arrays[part] for part in _PARTS}, names
 
 

@@ -12,17 +12,20 @@ import numpy as np
 import torch
 
 from selfsup.config.batch import effective_batch
-from selfsup.config.load import holds_shards
+from selfsup.config.images import images_section
 from selfsup.config.recipe import Recipe
 from selfsup.data.decode import decode_image
 from selfsup.data.decode.header import read_header
 from selfsup.data.draws import draw
 from selfsup.data.shards.catalog import manifest_classes
-from selfsup.data.sources.image_list import EXTENSIONS, ImageList
+from selfsup.data.shards.names import find_shards, is_url
+from selfsup.data.shards.remote import RemoteShards
+from selfsup.data.sources.image_list import EXTENSIONS
 from selfsup.data.sources.web_shards import WebShards
 from selfsup.data.transforms.background import flat_background
 from selfsup.errors import ConfigError, DataError
 from selfsup.ops.files import WORK_DIR_MARKER
+from selfsup.registry import DATASETS
 
 SMALL_SIDE = 80
 """Images whose median shorter side is below this count as small: they are shown whole, without blur."""
@@ -64,11 +67,18 @@ class FolderFacts:
     flat: float = 0.0
 
 
-def look(root: Path, *, labels: str | None = "auto", groups: str | None = None) -> FolderFacts:
+def open_images(
+    images: str | Path, labels: str | None = None, groups: str | None = None, *, option: str = "--data"
+) -> Any:
+    """The images that a command names, see :func:`~selfsup.config.images.images_section`."""
+    return DATASETS.build(images_section(images, labels=labels, groups=groups, option=option))
+
+
+def look(root: str | Path, *, labels: str | None = "auto", groups: str | None = None) -> FolderFacts:
     """Count images, read the headers of some of them, and decode a few.
 
     Args:
-        root: a folder or a list.
+        root: a folder, a list, or shards; of shards behind a URL the first one is looked into.
         labels: ``'folder'``, ``'column'`` or None as the user has said; ``'auto'`` looks for them.
         groups: as for ``ImageList``, so that a long list is read once.
 
@@ -78,10 +88,12 @@ def look(root: Path, *, labels: str | None = "auto", groups: str | None = None) 
     said = ""
     if labels == "auto":
         labels, said = find_labels(root)
-    images: Any = WebShards(root, labels) if holds_shards(root) else ImageList(root, labels, groups=groups)  # type: ignore[arg-type]
+    images = open_images(root, labels, groups)
+    remote = getattr(images, "remote", None) is not None
+    among = int(images.shard_starts[1]) if remote else len(images)
     sides: list[int] = []
     flat: list[bool] = []
-    for index in draw(len(images), min(_SAMPLE, len(images))).tolist():
+    for index in draw(among, min(_SAMPLE, among)).tolist():
         try:
             content = images.encoded(index) if isinstance(images, WebShards) else Path(images.file(index)).read_bytes()
             header = read_header(content)
@@ -95,7 +107,7 @@ def look(root: Path, *, labels: str | None = "auto", groups: str | None = None) 
     return FolderFacts(len(images), int(np.median(sides)), labels, said, float(np.mean(flat)))
 
 
-def find_labels(root: Path) -> tuple[str | None, str]:
+def find_labels(images: str | Path, option: str = "--data") -> tuple[str | None, str]:
     """Where the labels of some images are, if that is unmistakable; and a sentence about it.
 
     A table with a column ``label`` has them there. The folders below a root are classes if every image lies in one of
@@ -103,13 +115,21 @@ def find_labels(root: Path) -> tuple[str | None, str]:
     dates or a camera's folders are.
 
     Args:
-        root: a folder or a list.
+        images: a folder, a list, or shards.
+        option: of the command, that named them.
 
     Returns:
-        ``'folder'``, ``'column'`` or None; what was found, empty where nothing looks like labels.
+        ``'folder'``, ``'column'``, of shards ``'cls'``, or None; what was found, empty where nothing looks like labels.
     """
-    if holds_shards(root):
-        named = manifest_classes(root)
+    root = Path(images).expanduser()
+    section = images_section(images, option=option)
+    if section["type"] == "WebShards":
+        place: Any = (
+            find_shards(root)[0]
+            if not is_url(images)
+            else RemoteShards(str(images), schemes=section["schemes"], cache=section["cache"])
+        )
+        named = manifest_classes(place)
         return ("cls", f"labels: those of {len(named):,} classes that stand beside the images") if named else (None, "")
     if root.is_file():
         if root.suffix.lower() == ".txt":
@@ -134,22 +154,22 @@ def find_labels(root: Path) -> tuple[str | None, str]:
     return "folder", f"labels: the {len(names):,} folders ({some}); --labels none trains and evaluates without them"
 
 
-def labels_needed(root: Path, option: str) -> tuple[str, str]:
+def labels_needed(root: str | Path, option: str) -> tuple[str, str]:
     """:func:`find_labels` where there have to be some.
 
     Args:
-        root: a folder or a list.
+        root: a folder, a list, or shards.
         option: of the command, that named it.
 
     Raises:
         DataError: if there is no image.
         ConfigError: if no labels are found.
     """
-    labels, said = find_labels(root)
+    labels, said = find_labels(root, option)
     if labels is not None:
         return labels, said
     try:
-        ImageList(root)
+        open_images(root, option=option)
     except DataError as error:
         first = error.problems[0]
         raise DataError.at(option, first.message, got=first.got) from None

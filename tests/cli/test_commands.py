@@ -76,11 +76,11 @@ def test_a_dry_run_needs_no_data(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["swav/swav_resnt50"], "error: swav/swav_resnt50: no such file"),
         (["swav/swav_scenes", "--cfg-options", "model.bakbone.depth=3"], "model.bakbone: is not an argument of SwAV"),
-        (["swav/swav_scenes", "--data", "nowhere"], "error: nowhere: no such folder or file"),
+        (["swav/swav_scenes", "--data", "nowhere"], "error: --data: no such folder or file, got 'nowhere'"),
         (["swav/swav_scenes", "--init-from", "nowhere"], "error: nowhere: no such checkpoint"),
         (["swav/swav_scenes", "--seed", "-1"], "seed: must be >= 0, got -1"),
         (["swav/swav_scenes", "--work-dir", "/dev/null/here"], "work_dir: cannot be written to (Not a directory), got"),
-        (["swav/swav_scenes", "--data", selfsup.__file__], "--data: must be a folder of images or a list of"),
+        (["swav/swav_scenes", "--data", selfsup.__file__], "--data: must be a folder of images, a list of"),
         (["swav/swav_scenes", "--cfg-options", "launcher=pytorch"], "launcher: is not a key of a config"),
     ],
 )

@@ -139,7 +139,7 @@ def test_the_nearest_images_are_those_of_the_greatest_cosine(said: str, capsys: 
     ("words", "path"),
     [
         (["train"], "CONFIG"),
-        (["train", "--data", "nowhere"], "nowhere"),
+        (["train", "--data", "nowhere"], "--data"),
         (["train", "--data", "mine", "--budget", "soon"], "--budget"),
         (["embed", "work_dirs/mine", "mine", "--out", "found.txt"], "--out"),
         (["embed", "nowhere", "mine", "--out", "found.npz"], "nowhere"),

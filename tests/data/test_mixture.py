@@ -48,6 +48,17 @@ def test_repeats_lie_on_one_side_of_a_split() -> None:
     assert all(names) and not (names[0] & names[1] or names[0] & names[2] or names[1] & names[2])
 
 
+def test_images_of_a_group_lie_on_one_side_whatever_their_source() -> None:
+    one, other = source("a", 40, labelled=True), source("b", 12, labelled=True)
+    one.groups = np.arange(40) // 4
+    mixture = Mixture({"a": one, "b": other}, {"a": 1, "b": 1})
+    parts = split(mixture)
+    sides = [{int(mixture.groups[index]) for index in part.indices[:]} for part in (parts.train, parts.val, parts.test)]
+    assert all(sides) and not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    groups = {mixture.name(index): int(mixture.groups[index]) for index in range(len(mixture))}
+    assert len(set(groups.values())) == 10 + 12 and groups["a/a4"] == groups["a/a7"] == 1
+
+
 @pytest.mark.parametrize("weights", [{"a": 1}, {"a": 1, "b": 0}, {"a": 1, "c": 1}])
 def test_weights_that_do_not_fit_are_rejected(weights: dict[str, float]) -> None:
     with pytest.raises(ConfigError) as raised:

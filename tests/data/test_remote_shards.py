@@ -349,7 +349,7 @@ def test_a_web_server_is_read(written: Path, tmp_path: Path) -> None:
     try:
         root = f"http://127.0.0.1:{server.server_port}"
         cache = {"dir": tmp_path / "cache", "max_gib": 0.1}
-        for name in ("", "/{00000..00009}.tar"):
+        for name in ("", "/{00000..00009}.tar", "/manifest.json"):
             images = WebShards(root + name, schemes=("http",), cache=cache)
             assert np.array_equal(images.image(21), WebShards(written).image(21)) and len(images) == 40
     finally:

@@ -121,10 +121,10 @@ def test_copies_of_held_out_images_leave_the_training(tmp_path: Path, monkeypatc
     assert not module.looks_for_copies(images) and split(images).copies.size == 0
 
 
-@pytest.mark.parametrize("in_json", [100_000, 3])
-def test_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_json: int) -> None:
+@pytest.mark.parametrize("in_json, groups", [(100_000, True), (3, True), (3, False)])
+def test_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_json: int, groups: bool) -> None:
     monkeypatch.setattr(module, "_MOST_IN_JSON", in_json)
-    source = listed(groups=True)
+    source = listed(groups=groups)
     found = split(source, val=0.2, seed=5)
     path = found.write(tmp_path)
     assert path.name == ("split.json" if in_json > 3 else "split.npz")

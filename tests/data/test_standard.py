@@ -3,15 +3,20 @@
 import dataclasses
 import json
 import pickle
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torchvision
 
 from selfsup.config import find_config
 from selfsup.config.read import read_config
 from selfsup.data.standard import SETS, Standard
+from selfsup.data.standard.readers import TorchvisionImages
 from selfsup.data.standard.sets import SIMCLR_TRANSFER, VTAB
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation.standard import StandardTask
@@ -166,6 +171,30 @@ def test_torchvision_reads_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     found = Standard("cifar10", tmp_path, "test", complete=False)
     assert shown(found) == {"CIFAR10/test/0": ["cat"], "CIFAR10/test/1": ["ship"]}
     np.testing.assert_array_equal(found.image(1), pixels[1].reshape(3, 32, 32).transpose(1, 2, 0))
+
+
+class KeptLabels(SimpleNamespace):
+    """A torchvision data set as far as its labels go."""
+
+    def __len__(self) -> int:
+        return len(next(iter(vars(self).values())))
+
+
+def test_labels_are_found_where_torchvision_keeps_them() -> None:
+    cars = type("StanfordCars", (KeptLabels,), {})(_samples=[("a.jpg", 1), ("b.jpg", 0)])
+    assert TorchvisionImages(cars, "cars", ["BMW", "Audi"]).labels.tolist() == [1, 0]
+    assert {type(cars).__name__, "PCAM"} <= set(dir(torchvision.datasets))
+    opened: dict[str, Any] = {
+        "pcam/camelyonpatch_level_2_split_valid_y.h5": {"y": np.array([1, 0, 1]).reshape(3, 1, 1, 1)}
+    }
+    pcam = type("PCAM", (KeptLabels,), {"_FILES": torchvision.datasets.PCAM._FILES})(
+        h5py=SimpleNamespace(File=lambda path: nullcontext(opened[path.as_posix()])),
+        _base_folder=Path("pcam"),
+        _split="val",
+    )
+    assert TorchvisionImages(pcam, "camelyon", None).labels.tolist() == [1, 0, 1]
+    clevr = TorchvisionImages(KeptLabels(_labels=[3, 10, 3, 6]), "clevr", None)  # counts of objects, from 3 on
+    assert (clevr.labels.tolist(), clevr.classes) == ([0, 2, 0, 1], ["3", "6", "10"])
 
 
 @pytest.mark.parametrize("name", sorted(SETS))

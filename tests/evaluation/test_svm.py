@@ -33,7 +33,7 @@ class Pascal(Blobs):
         image, number = np.nonzero(known)
         offsets = np.searchsorted(image, np.arange(count + 1))
         self.known = known
-        self.labels = LabelSets(number, offsets, 3, ignored=known[image, number] < 0)
+        self.labels = LabelSets(number, offsets, 3, values=known[image, number])
 
 
 def test_features_are_normalized_as_in_the_conformance_record() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from selfsup.config.images import images_name
 from selfsup.errors import ConfigError, DataError
 from selfsup.ops.cpus import available_cpus
 from selfsup.ops.images import on_background
@@ -33,10 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Look for unreadable, tiny and repeated images, and for those of an evaluation."""
     from selfsup.data.report import report_on, write_findings
+    from selfsup.planning.own_images import open_images
 
-    source = _images(chosen.source, "SOURCE")
+    source = open_images(chosen.source, option="SOURCE")
     against = None if chosen.against is None else _against(chosen.against)
-    out = chosen.out or Path("work_dirs", f"data_report_{Path(chosen.source).expanduser().resolve().stem}")
+    out = chosen.out or Path("work_dirs", f"data_report_{images_name(chosen.source)}")
     console = Console()
     try:
         report = report_on(
@@ -55,20 +57,13 @@ def run(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _images(path: str, where: str) -> Any:
-    from selfsup.config.load import holds_shards
-    from selfsup.data import ImageList, WebShards
-
-    root = Path(path).expanduser()
-    if not root.exists():
-        raise DataError.at(where, "no such folder or list", got=path)
-    return WebShards(root) if holds_shards(root) or root.suffix == ".tar" else ImageList(root)
-
-
 def _against(named: str) -> Any:
     """A folder or list, or the test images of a config's tasks."""
-    if Path(named).expanduser().exists() and Path(named).suffix != ".py":
-        return _images(named, "--against")
+    from selfsup.data.shards.names import is_url
+    from selfsup.planning.own_images import open_images
+
+    if is_url(named) or (Path(named).expanduser().exists() and Path(named).suffix != ".py"):
+        return open_images(named, option="--against")
     from selfsup.config import find_config
     from selfsup.config.read import read_config
     from selfsup.data import Pooled

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of verbs that look at a folder with some weights."""
     parser.add_argument("weights", metavar="WEIGHTS", help="a work dir, a file of weights with its card, or timm:NAME")
-    parser.add_argument("folder", metavar="FOLDER", help="a folder of images, or a list of their paths")
+    parser.add_argument("folder", metavar="FOLDER", help="a folder of images, a list of their paths, shards or a URL")
     parser.add_argument("--layer", default="pooled", help="pooled (default), or res2 to res5")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the images shown, instead of the card's")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: the GPU where there is one)")
@@ -36,9 +36,9 @@ def run(chosen: argparse.Namespace) -> int:
         raise ConfigError.at("--out", f"must end in {' or '.join(SUFFIXES)}", got=chosen.out)
     if out.suffix == ".parquet":
         _pyarrow()
-    from selfsup.data import ImageList
+    from selfsup.planning.own_images import open_images
 
-    images = ImageList(chosen.folder)
+    images = open_images(chosen.folder, option="FOLDER")
     representation = opened(chosen)
     found = representation.features(images)
     columns: dict[str, np.ndarray] = {

@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from selfsup.errors import ConfigError, DataError, SelfsupError, nearest
+from selfsup.config.images import images_name
+from selfsup.errors import ConfigError, SelfsupError, nearest
 from selfsup.ops.images import on_background
 
 SHOWN = 8  # mistakes of each kind in the picture
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "weights", nargs="+", metavar="WEIGHTS", help="work dirs, files with a card, or timm:NAME; A+B is their fusion"
     )
-    parser.add_argument("--data", metavar="TRAIN", help="labelled images: a folder of classes or a list")
+    parser.add_argument("--data", metavar="TRAIN", help="labelled images: a folder of classes, a list, shards or a URL")
     parser.add_argument("--config", metavar="NAME", help="tasks and evaluators of a config instead, such as eval/voc07")
     parser.add_argument("--test", metavar="TEST", help="test images (default: a fifth of --data, the same every time)")
     parser.add_argument("--labels", choices=("folder", "column"), help="where labels are (default: found by itself)")
@@ -48,7 +49,7 @@ def run(chosen: argparse.Namespace) -> int:
         _describe(task, console)
     if all(task.fits(evaluator.needs) for task in tasks.values() for evaluator in evaluators.values()):
         raise ConfigError.at("--data", "no protocol fits these images", expected="labels: a folder a class, or a list")
-    name = Path(chosen.data).expanduser().resolve().stem if chosen.data else Path(chosen.config).stem
+    name = images_name(chosen.data) if chosen.data else Path(chosen.config).stem
     work_dir = chosen.work_dir or Path("work_dirs", f"evaluate_{name}")
     options = {"layer": layer, "device": chosen.device, "cache": work_dir / "features"}
     representations = {spec: _opened(spec, **options) for spec in chosen.weights}
@@ -135,25 +136,16 @@ def _word(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def _images(path: str, labels: str | None, groups: str | None = None) -> Any:
-    from selfsup.data import ImageList
-
-    return ImageList(path, labels, groups=groups)  # type: ignore[arg-type]
-
-
 def _task(chosen: argparse.Namespace, console: Console) -> Any:
     """The task: two sources, or one that is split in the same way each time."""
     from selfsup.data import Split, split
     from selfsup.evaluation import Task
-    from selfsup.planning.own_images import labels_needed
+    from selfsup.planning.own_images import labels_needed, open_images
 
     def labelled(path: str, option: str) -> Any:
-        if not Path(path).expanduser().exists():
-            raise DataError.at(option, "no such folder or list", got=path)
-        labels = chosen.labels or labels_needed(Path(path).expanduser(), option)[0]
-        return _images(path, labels, chosen.groups)
+        return open_images(path, chosen.labels or labels_needed(path, option)[0], chosen.groups, option=option)
 
-    name = Path(chosen.data).expanduser().resolve().stem
+    name = images_name(chosen.data)
     images = labelled(chosen.data, "--data")
     if chosen.test is not None:
         return Task(name, train=images, test=labelled(chosen.test, "--test"))
@@ -177,10 +169,11 @@ def _pretraining(chosen: argparse.Namespace) -> Any:
     """The images that the weights were trained on, as the command or the config of their run says; None if unknown."""
     from selfsup.config import load_config
     from selfsup.data import Split
+    from selfsup.planning.own_images import open_images
     from selfsup.registry import DATASETS
 
     if chosen.pretraining is not None:
-        return _images(chosen.pretraining, None)
+        return open_images(chosen.pretraining, option="--pretraining")
     for run in runs_of(chosen.weights):
         with contextlib.suppress(SelfsupError):  # a folder that has moved, a part that is not installed
             images = DATASETS.build(load_config(run / "config.py").train_dataloader.dataset)

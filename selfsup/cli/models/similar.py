@@ -21,11 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Find the images of a folder that are nearest to some images."""
-    from selfsup.data import ImageList
+    from selfsup.planning.own_images import open_images
 
     if chosen.count < 1:
         raise DataError.at("--count", "must be > 0", got=chosen.count)
-    images, queries = ImageList(chosen.folder), Files(chosen.images)
+    images, queries = open_images(chosen.folder, option="FOLDER"), Files(chosen.images)
     representation = opened(chosen)
     from selfsup.evaluation.neighbors import nearest_images, neighbor_rows, same_images
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from selfsup.config import Recipe
+from selfsup.config.images import images_name
 from selfsup.data.splits import SPLIT_FILES
 from selfsup.errors import SelfsupError
 from selfsup.planning.own_images import find_labels
@@ -29,7 +30,7 @@ def next_steps(recipe: Recipe, data: str) -> list[tuple[str, str]]:
     work_dir = str(recipe.work_dir)
     where = shlex.quote(work_dir)
     folder = shlex.quote(data)
-    name = Path(data).expanduser().resolve().stem or "images"
+    name = images_name(data)
     steps = [
         (f"selfsup embed {where} {folder} --out {shlex.quote(name)}.npz", "features of all images, with their names")
     ]
@@ -63,7 +64,7 @@ def _same_images(recipe: Recipe, data: str) -> str:
     """The options by which another run holds out the images that this one has held out."""
     dataset = recipe.train_dataloader.dataset
     options = f" --groups {shlex.quote(dataset['groups'])}" if dataset.get("groups") else ""
-    if dataset.get("labels") != find_labels(Path(data).expanduser())[0]:
+    if dataset.get("labels") != find_labels(data)[0]:
         options += f" --labels {dataset.get('labels') or 'none'}"
     return options
 

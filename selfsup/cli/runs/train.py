@@ -15,7 +15,7 @@ from rich.console import Console
 from selfsup.cli.main import INTERRUPTED
 from selfsup.cli.runs.launch import is_first, launch_command, launched_processes
 from selfsup.config import Recipe, config_name, find_config, load_config, scale_learning_rates
-from selfsup.config.load import images_root
+from selfsup.config.images import images_name, images_section
 from selfsup.config.options import parse_options
 from selfsup.errors import CheckpointError, ConfigError, DataError, SelfsupError
 from selfsup.ops.dist import found_launcher
@@ -27,7 +27,9 @@ from selfsup.planning.own_images import USUAL_BUDGET, Choice, choose, device_kin
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     add_common_arguments(parser, config_optional=True)
-    parser.add_argument("--data", metavar="PATH", help="train on this folder or list of images instead of the config's")
+    parser.add_argument(
+        "--data", metavar="PATH", help="train on this folder, list or URL of images instead of the config's"
+    )
     parser.add_argument(
         "--labels",
         choices=("folder", "column", "none"),
@@ -190,9 +192,9 @@ def prepared(
         notes.append(f"resuming with the recipe that the run has stored, {stored}")
         images = None
         if chosen.data is not None:
-            options["train_dataloader.dataset.root"] = str(Path(chosen.data).expanduser().absolute())
+            options["train_dataloader.dataset.root"] = images_section(chosen.data)["root"]
     elif chosen.data is not None:
-        check_data(Path(chosen.data).expanduser())
+        check_data(chosen.data)
         of_images, said = image_options(chosen, choice)
         options |= of_images
         notes += said
@@ -231,12 +233,7 @@ def image_options(chosen: argparse.Namespace, choice: Choice | None) -> tuple[di
     """
     path = "train_dataloader.dataset"
     options = {f"{path}.groups": chosen.groups} if chosen.groups else {}
-    root = Path(chosen.data).expanduser()
-    if (
-        choice is not None
-        or not root.exists()
-        or any(word.startswith(f"{path}.labels=") for word in chosen.cfg_options)
-    ):
+    if choice is not None or any(word.startswith(f"{path}.labels=") for word in chosen.cfg_options):
         return options, []
     if chosen.labels is not None:
         return options | ({} if chosen.labels == "none" else {f"{path}.labels": chosen.labels}), []
@@ -244,7 +241,7 @@ def image_options(chosen: argparse.Namespace, choice: Choice | None) -> tuple[di
     if chosen.resume and (work_dir / "config.py").is_file():
         labels, said = load_config(work_dir / "config.py").train_dataloader.dataset.get("labels"), ""
     else:
-        labels, said = find_labels(root)
+        labels, said = find_labels(chosen.data)
     return options | ({f"{path}.labels": labels} if labels else {}), [said] if said else []
 
 
@@ -279,20 +276,21 @@ def fitted(recipe: Recipe, chosen: argparse.Namespace, console: Console, *, usua
     return recipe
 
 
-def check_data(path: Path) -> None:
+def check_data(data: str) -> None:
     """Reject what ``--data`` cannot mean by its own name.
 
     Raises:
-        DataError: if it is a file and no list.
+        DataError: if it is a file, but neither a list nor a shard.
     """
     from selfsup.data.sources.entries import LIST_EXTENSIONS
 
-    if path.is_file() and path.suffix.lower() not in LIST_EXTENSIONS:
+    path = Path(data).expanduser()
+    if path.is_file() and path.suffix.lower() not in (*LIST_EXTENSIONS, ".tar"):
         raise DataError.at(
             "--data",
-            "must be a folder of images or a list of their paths",
+            "must be a folder of images, a list of their paths, or shards",
             got=str(path),
-            expected=f"lists end in {', '.join(LIST_EXTENSIONS)}",
+            expected=f"lists end in {', '.join(LIST_EXTENSIONS)}, shards in .tar",
         )
 
 
@@ -328,14 +326,9 @@ def placed(recipe: Recipe, chosen: argparse.Namespace, *, config: str | None = N
     config = config or chosen.config
     default = recipe.work_dir or str(Path("work_dirs", find_config(config).stem))
     if chosen.config is None:
-        default = recipe.work_dir or str(usual_work_dir(chosen.data))
+        default = recipe.work_dir or str(Path("work_dirs", images_name(chosen.data)))
     name = recipe.recipe or config_name(config)
     return replace(recipe, work_dir=str(Path(chosen.work_dir or default).expanduser()), recipe=name)
-
-
-def usual_work_dir(data: str) -> Path:
-    """Where a run on some images goes if nothing says so."""
-    return Path("work_dirs", Path(data).expanduser().resolve().stem or "images")
 
 
 def stored_config(chosen: argparse.Namespace) -> Path | None:
@@ -352,7 +345,7 @@ def stored_config(chosen: argparse.Namespace) -> Path | None:
     if not chosen.resume:
         return None
     if work_dir is None:
-        work_dir = Path("work_dirs", find_config(chosen.config).stem) if chosen.config else usual_work_dir(chosen.data)
+        work_dir = Path("work_dirs", find_config(chosen.config).stem if chosen.config else images_name(chosen.data))
     stored = work_dir / "config.py"
     if not stored.is_file() or (chosen.config and find_config(chosen.config) == stored.resolve()):
         return None
@@ -363,10 +356,9 @@ def chosen_for(chosen: argparse.Namespace, processes: int) -> Choice:
     """The recipe that fits the images of ``--data`` and the device."""
     from selfsup.ops.dist import local_device
 
-    root = images_root(chosen.data)
-    check_data(root)
+    check_data(chosen.data)
     labels = None if chosen.labels == "none" else chosen.labels or "auto"
-    found = look(root, labels=labels, groups=chosen.groups)
+    found = look(chosen.data, labels=labels, groups=chosen.groups)
     return choose(found, device_kind(local_device(chosen.device)), processes=processes)
 
 

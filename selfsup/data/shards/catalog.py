@@ -6,17 +6,16 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
-from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, overload
-from urllib.parse import quote
 
 import numpy as np
 
+from selfsup.data.shards.names import INDEX_FOLDER, MANIFEST, find_shards, index_file
 from selfsup.data.shards.remote import RemoteShards
 from selfsup.data.shards.shard_index import (
     VERSION,
@@ -33,10 +32,6 @@ from selfsup.ops.cpus import available_cpus
 from selfsup.ops.files import whole_file, write_whole
 from selfsup.ops.progress import progress_bar
 
-INDEX_FOLDER = ".selfsup-index"
-MANIFEST = "manifest.json"
-_ENDING = ".tar"
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _FETCHED = 4  # remote shards indexed side by side
 _MANY = 64  # shards from which on processes of their own are worth their start
 _WHOLE_NUMBER = re.compile(r"-?\d+", re.ASCII)
@@ -71,51 +66,6 @@ class Catalog:
     unfinished: list[str] = field(default_factory=list)
     damaged: dict[str, str] = field(default_factory=dict)
     failed: int = 0
-
-
-def find_shards(root: str | os.PathLike[str]) -> tuple[Path, list[str]]:
-    """The tar files that a folder, a file or a name with ranges such as ``{0000..0123}.tar`` means.
-
-    Returns:
-        The folder, and the names of the shards relative to it: those of a folder sorted by their bytes.
-
-    Raises:
-        DataError: if there are none.
-    """
-    path = Path(root).expanduser()
-    if _RANGE.search(path.name):
-        names = list(expanded(path.name))
-        missing = [name for name in names if not (path.parent / name).is_file()]
-        if missing:
-            raise DataError.at("root", f"no such shard: {path.parent / missing[0]}", got=f"{len(missing)} missing")
-        return path.parent, names
-    if path.is_file():
-        return path.parent, [path.name]
-    if not path.is_dir():
-        raise DataError.at("root", "no such folder or file", got=os.fspath(root))
-    found: list[str] = []
-    for folder, folders, files in os.walk(path):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = os.path.relpath(folder, path)
-        found += [os.path.normpath(os.path.join(inside, name)) for name in files if _is_shard(name)]
-    if not found:
-        raise DataError.at("root", f"no shards ({_ENDING}) below {path}", expected="`selfsup shard` makes them")
-    return path, sorted(found, key=os.fsencode)
-
-
-def _is_shard(name: str) -> bool:
-    return name.endswith(_ENDING) and not name.startswith(".")
-
-
-def expanded(name: str) -> Iterator[str]:
-    """What ranges stand for: ``{08..11}`` counts as a shell does, with the zeros of the first number."""
-    pieces = _RANGE.split(name)  # text, first, last, text, first, last, text
-    ranges = [
-        [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-        for first, last in zip(pieces[1::3], pieces[2::3], strict=True)
-    ]
-    for numbers in product(*ranges):
-        yield "".join(text + number for text, number in zip(pieces[::3], [*numbers, ""], strict=True))
 
 
 def make_catalog(
@@ -178,11 +128,6 @@ def make_catalog(
     return catalog
 
 
-def index_file(folder: Path, shard: str, labels: str | None) -> Path:
-    """Where the index of a shard lies."""
-    return folder / f"{shard}.{quote(labels, safe='') if labels else 'none'}.index"
-
-
 def _short(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -238,8 +183,11 @@ def _index_folder(base: Path, index: str | os.PathLike[str] | None) -> Path:
     file = default_file({"shards": printable(os.fspath(base.resolve()))})
     if file is None:
         return beside
+    folder = file.with_suffix(".index")
+    if folder.is_dir():
+        os.utime(folder)  # in use: not to be removed
     prepare_default_folder(file.parent)
-    return file.with_suffix(".index")
+    return folder
 
 
 def _kept(told: Any, place: Path | RemoteShards, folder: Path, made_from: dict) -> Catalog | None:
@@ -381,7 +329,7 @@ def _class_names(texts: set[str], given: list[str] | None, *, positions_first: b
 def manifest_classes(place: Path | RemoteShards) -> list[str] | None:
     """The names of the classes that ``selfsup shard`` has written beside its shards; None for none."""
     try:
-        told = (place / MANIFEST).read_text(encoding="utf-8") if isinstance(place, Path) else place.text(MANIFEST)
+        told = (place / MANIFEST).read_bytes() if isinstance(place, Path) else place.small_file(MANIFEST)
         return json.loads(told).get("classes")
     except (OSError, ValueError, AttributeError):
         return None

@@ -2,26 +2,26 @@
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import queue
-import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
+from selfsup.data.shards.names import URL, expanded
 from selfsup.data.shards.shard_index import VERSION, write_shard_index
 from selfsup.data.sources.path_table import Contents, PathTable, write_path_table
 from selfsup.errors import ConfigError, DataError, require
 from selfsup.ops.locks import held
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "last_modified", "mtime", "updated", "created")
 """What file systems call what changes with a file, the surest first."""
 _WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before another try
@@ -30,26 +30,21 @@ _CHUNK = 1 << 20
 _AT_ONCE = 4  # shards fetched side by side
 _OFTEN = 64  # reads after which they are noted for all processes to see
 _READS_KEPT = 24 * 3600  # seconds that the counts of processes which are gone stay
-_MOST_TEXT = 1 << 26  # bytes of a manifest
+_MOST_SMALL = 1 << 26  # bytes of a manifest, or of the index of a shard
 
 Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
 
-def is_url(root: Any) -> bool:
-    """Whether a root is not a path of this machine."""
-    return isinstance(root, str) and (_URL.match(root) is not None or "::" in root)
-
-
 class RemoteShards:
     """The tars below a URL, and a folder of this machine that holds those used last.
 
     Args:
-        url: a folder, or a name with ranges, as ``https://host/shards/{00000..00127}.tar``, read by fsspec.
+        url: a folder; a name with ranges, as ``https://host/shards/{00000..00127}.tar``; or the ``manifest.json`` that
+            ``selfsup shard`` writes beside its shards. Read by fsspec.
         schemes: those that are allowed, such as ``('https', 's3')``.
         cache: ``dir``, a folder that all processes of a machine share, and ``max_gib``, the most that it may hold.
-        expanded: gives the names that a name with ranges stands for.
         may_be_empty: whether shards may come later.
 
     Raises:
@@ -63,10 +58,9 @@ class RemoteShards:
         *,
         schemes: Sequence[str],
         cache: Mapping[str, Any] | None,
-        expanded: Callable[[str], Iterator[str]],
         may_be_empty: bool = False,
     ) -> None:
-        found = _URL.match(url)
+        found = URL.match(url)
         if found is None or "::" in url or found[1].lower() not in schemes:
             raise ConfigError.at(
                 "schemes", "URLs of this kind are not allowed", got=url, expected="name the scheme, as in ('https',)"
@@ -83,10 +77,17 @@ class RemoteShards:
         self.max_bytes = int(cache["max_gib"] * 2**30)
         self.began = time.time()
         self._forget()
-        self._ranges = list(expanded(self._fs[1].rpartition("/")[2])) if "{" in url.rpartition("/")[2] else None
-        self._prefix = self._fs[1].rstrip("/") if self._ranges is None else self._fs[1].rpartition("/")[0]
         self.sizes: dict[str, int] = {}
         self.stamps: dict[str, list[int]] = {}
+        folder, _, last = self._fs[1].rpartition("/")
+        self._named: list[str] | None = None  # shards that are known without a listing
+        self._prefix = folder
+        if "{" in last:
+            self._named = list(expanded(last))
+        elif last.endswith(".json"):
+            self._named = self._of_manifest(last)
+        else:
+            self._prefix = self._fs[1].rstrip("/")
         self.refresh()
         if not self.stamps and not may_be_empty:
             raise DataError.at("root", f"no shards (.tar) below {url}")
@@ -143,12 +144,12 @@ class RemoteShards:
         """Size and version of each file below the URL, by name, in the order of the names' bytes."""
         fs = self._fs[0]
         found: dict[str, Any] = {}
-        if self._ranges is None:
+        if self._named is None:
             for path, told in fs.find(self._prefix, detail=True).items():
                 if path.startswith(self._prefix + "/"):  # a page may link to anything
                     found[path[len(self._prefix) + 1 :]] = told
         else:
-            found = dict.fromkeys(self._ranges)
+            found = dict.fromkeys(self._named)
         for name in found:
             if name.startswith("/") or ".." in name.split("/") or "\\" in name or "\0" in name:
                 raise DataError.at("root", "a name that leads out of the folder", got=name)
@@ -162,7 +163,7 @@ class RemoteShards:
                 raise DataError.at("root", "no such shard", got=str(error)) from None
         if sizeless := [name for name in found if found[name].get("size") is None and name.endswith(".tar")]:
             raise DataError.at("root", "the server does not say how large shards are", got=sizeless[0])
-        order = sorted(found, key=os.fsencode) if self._ranges is None else found
+        order = sorted(found, key=os.fsencode) if self._named is None else found
         return {name: (found[name].get("size") or 0, _version(found[name])) for name in order}
 
     def has_record(self, shard: str) -> bool:
@@ -170,11 +171,21 @@ class RemoteShards:
         stem = shard.removesuffix(".tar")
         return any(f"{stem}{ending}" in self.sizes for ending in ("_stats.json", ".parquet"))
 
-    def text(self, name: str) -> str:
-        """A small file beside the shards; empty if there is none."""
-        if not 0 < self.sizes.get(name, 0) <= _MOST_TEXT:
-            return ""
-        return _tried(name, lambda: self._fs[0].cat_file(f"{self._prefix}/{name}")).decode("utf-8", "replace")
+    def small_file(self, name: str) -> bytes:
+        """What lies beside the shards; empty if there is none, or more than 64 MiB."""
+        path, size = f"{self._prefix}/{name}", self.sizes.get(name, 0)
+        if self._named is not None:  # what lies beside them is in no listing
+            with contextlib.suppress(OSError):
+                size = _tried(name, lambda: self._fs[0].info(path)).get("size") or 0
+        return _tried(name, lambda: self._fs[0].cat_file(path)) if 0 < size <= _MOST_SMALL else b""
+
+    def _of_manifest(self, name: str) -> list[str]:
+        self._named = []
+        try:
+            return [str(each["name"]) for each in json.loads(self.small_file(name))["shards"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            expected = "`selfsup shard` writes one beside its shards"
+            raise DataError.at("root", "no manifest of shards", got=self.url, expected=expected) from None
 
     def read(self, name: str, size: int, offset: int) -> bytes:
         """A piece of a shard, which is fetched if it is not here.
@@ -250,11 +261,11 @@ class RemoteShards:
 
     def index(self, name: str, file: Path, labels: str | None, index_name: str) -> str | None:
         """Make the index of a shard: of the one that lies beside it, or else by reading it; what is wrong, or None."""
-        if self.sizes.get(index_name):
+        if content := self.small_file(index_name):
             beside = file.with_suffix(f".{os.getpid()}.beside")
             try:
                 beside.parent.mkdir(parents=True, exist_ok=True)
-                beside.write_bytes(_tried(index_name, lambda: self._fs[0].cat_file(f"{self._prefix}/{index_name}")))
+                beside.write_bytes(content)
                 _take_over(PathTable(beside), file, self.stamps[name], labels)
                 return None
             except (OSError, ValueError, KeyError, TypeError, IndexError):

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from selfsup.data.shards.catalog import INDEX_FOLDER, MANIFEST, index_file
+from selfsup.data.shards.names import INDEX_FOLDER, MANIFEST, index_file
 from selfsup.data.shards.shard_index import status_of, write_shard_index
 from selfsup.data.sources.source import LabelSets
 from selfsup.errors import ConfigError, DataError
@@ -181,7 +181,8 @@ def _write_shard(source: Any, out: Path, shard: int, images_per_shard: int) -> d
                 tar.addfile(member, io.BytesIO(piece))
     checksum, size = _checksum(partial), partial.stat().st_size
     settle(partial, final)
-    write_shard_index(final, index_file(out / INDEX_FOLDER, final.name, None), None)
+    for labels in (None,) if getattr(source, "labels", None) is None else (None, "cls"):
+        write_shard_index(final, index_file(out / INDEX_FOLDER, final.name, labels), labels)
     told = {"count": len(indices), "successes": successes, "bytes": size, "blake2b": checksum}
     write_whole(final.with_name(f"{final.stem}_stats.json"), json.dumps(told))
     return told

@@ -8,7 +8,8 @@ import numpy as np
 
 from selfsup.data.sources.coco import OBJECT
 from selfsup.data.sources.pictures import DOMAINS, emoji_table, emoji_tile
-from selfsup.data.sources.scenes import LEVELS, SPLITS, box_of, check_choice, piece_of_photograph, placed, split_emoji
+from selfsup.data.sources.scenes import LEVELS, SPLITS, box_of, piece_of_photograph, placed, split_emoji
+from selfsup.data.transforms.base import check_choice
 from selfsup.errors import require
 from selfsup.registry import DATASETS
 

@@ -1,6 +1,5 @@
 """From a folder or a list to the table of its paths: made, or found where an earlier process has kept it."""
 
-import hashlib
 import json
 import os
 import re
@@ -23,7 +22,7 @@ from selfsup.data.sources.entries import (
     skipped_files,
 )
 from selfsup.data.sources.path_table import Contents, PathTable, write_path_table
-from selfsup.data.sources.source import printable
+from selfsup.data.sources.source import group_number, printable
 from selfsup.data.sources.table_store import default_file, one_at_a_time, prepare_default_folder
 from selfsup.errors import DataError, nearest
 from selfsup.ops.progress import progress_bar
@@ -146,7 +145,7 @@ class Listing:
                 if self.labels is not None:
                     labels.add(entry)
                 if self.groups is not None:
-                    groups.append(_group_number(self._group(entry)))
+                    groups.append(group_number(self._group(entry)))
                 yield entry.path
 
         def finish() -> Contents:
@@ -175,11 +174,6 @@ class Listing:
             return os.path.dirname(path)
         found = re.search(self.groups or "", path)
         return (found and found[found.re.groups and 1]) or path
-
-
-def _group_number(name: str) -> int:
-    """A number that stays the same whatever other groups there are."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
 
 
 class _Labels:

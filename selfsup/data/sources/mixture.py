@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from selfsup.data.sampler import FeistelPermutation
-from selfsup.data.sources.source import ImageSource, join_classes, single_labels
+from selfsup.data.sources.source import ImageSource, group_number, join_classes, single_labels
 from selfsup.errors import ConfigError
 from selfsup.registry import DATASETS
 
@@ -27,6 +27,8 @@ class Mixture:
 
     Sources that lie in shards may be mixed shard by shard, so that a few are read at a time
     (``train_dataloader.shards_at_once``): the shares then hold on average, and repeats are of whole shards.
+
+    Images of one group lie on one side of a split, whatever their source.
 
     Args:
         datasets: the sources by name, built or as dicts.
@@ -112,9 +114,20 @@ class Mixture:
         return (sum(reads for reads, _ in told), sum(waited for _, waited in told)) if told else None
 
     @property
-    def labels(self) -> "MixtureLabels | None":
+    def labels(self) -> "MixtureNumbers | None":
         """Positions in ``classes``; None without classes."""
-        return None if self.classes is None else MixtureLabels(self)
+        return None if self.classes is None else MixtureNumbers(self, [source.labels for source in self.sources])
+
+    @property
+    def groups(self) -> "MixtureNumbers | None":
+        """The groups of all sources; None if none has any."""
+        each = [getattr(source, "groups", None) for source in self.sources]
+        if all(groups is None for groups in each):
+            return None
+        whole = [
+            _Alone(source) if groups is None else groups for source, groups in zip(self.sources, each, strict=True)
+        ]
+        return MixtureNumbers(self, whole)
 
     @cached_property
     def digest(self) -> str | None:
@@ -174,26 +187,44 @@ class _Rotated:
         return (position + self._first) % self.length
 
 
-class MixtureLabels:
-    """The labels of a mixture: by number, slice or array."""
+class _Alone:
+    """For each image of a source a group of its own: a number that follows from its name."""
 
-    def __init__(self, mixture: Mixture) -> None:
+    def __init__(self, source: Any) -> None:
+        self._source = source
+
+    def __getitem__(self, index: Any) -> Any:
+        if not isinstance(index, np.ndarray):
+            return group_number(self._source.name(index))
+        return np.array([group_number(self._source.name(image)) for image in index.tolist()], np.int64)
+
+
+class MixtureNumbers:
+    """A number of each image of a mixture: by number, slice or array.
+
+    Args:
+        mixture: whose images they are.
+        of_sources: the numbers of each source's images.
+    """
+
+    def __init__(self, mixture: Mixture, of_sources: Sequence[Any]) -> None:
         self._mixture = mixture
+        self._of_sources = of_sources
 
     def __len__(self) -> int:
         return len(self._mixture)
 
     def __getitem__(self, index: Any) -> Any:
-        """One label, or int64 in the shape of the index."""
+        """One number, or int64 in the shape of the index."""
         if not isinstance(index, slice | np.ndarray | list):
             number, image = self._mixture.place(index)
-            return int(self._mixture.sources[number].labels[image])
+            return int(self._of_sources[number][image])
         wanted = np.arange(len(self))[index] if isinstance(index, slice) else np.asarray(index, np.int64)
         numbers, images = self._mixture.places(wanted)
         found = np.empty(wanted.shape, np.int64)
-        for number, source in enumerate(self._mixture.sources):
+        for number, each in enumerate(self._of_sources):
             chosen = numbers == number
-            found[chosen] = source.labels[images[chosen]]
+            found[chosen] = each[images[chosen]]
         return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -17,7 +17,8 @@ from selfsup.data.sources.pictures import (
     photograph,
     photograph_names,
 )
-from selfsup.errors import ConfigError, nearest, require
+from selfsup.data.transforms.base import check_choice
+from selfsup.errors import ConfigError, require
 from selfsup.registry import DATASETS
 
 LEVELS = ("category", "subcategory", "emoji")
@@ -260,9 +261,3 @@ def box_of(mask: np.ndarray) -> tuple[float, float, float, float]:
     """The tight box of a mask, bool (H, W): x_min, y_min, x_max, y_max, the latter two behind the last pixel."""
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
-
-
-def check_choice(argument: str, value: str, choices: Sequence[str]) -> None:
-    """Reject what is not among the choices."""
-    if value not in choices:
-        raise ConfigError.at(argument, f"got {value!r}", expected=nearest(str(value), choices))

@@ -6,79 +6,34 @@ looks which finished shards are new, and appends them as the next generation. Fr
 for all processes, and for a run that is resumed, on however many processes: image n of the stream is a function of n
 and the log alone.
 
-Where an image is gone when its turn comes, no other one may be shown twice for it. So a few images of each generation
-are spared: they have no place of their own, and the log says which of them takes the place of which image. Those that
-are left when the next generation begins are images of that.
+The log itself, and the images that stand in for those that are gone, are in ``stream_log``.
 """
 
 import hashlib
-import json
 import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from selfsup.data.decode.decoder import MAX_PIXELS, decode_image
-from selfsup.data.sampler import FeistelPermutation
-from selfsup.data.shards.catalog import INDEX_FOLDER, expanded, find_shards, index_file
-from selfsup.data.shards.remote import RemoteShards, is_url
+from selfsup.data.shards.names import INDEX_FOLDER, find_shards, index_file, is_url
+from selfsup.data.shards.remote import RemoteShards
 from selfsup.data.shards.shard_index import kept_shard_index, shard_stamp, status_of, write_shard_index
+from selfsup.data.shards.stream_log import Generation, StreamLog
 from selfsup.data.sources.path_table import PathTable
 from selfsup.data.sources.source import printable
 from selfsup.data.sources.web_shards import MAX_BYTES, OPEN_SHARDS, OpenTar, Recent
 from selfsup.errors import ConfigError, DataError, DecodeError, require
-from selfsup.ops.files import WholeAppends
 from selfsup.ops.locks import held
 from selfsup.registry import DATASETS
 
 _LOOK_AGAIN = 1.0  # seconds between two looks at the folder
-_SPARED = 8  # one in so many images: of 64 shards as many as 8 have, which may be taken away at once
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Generation:
-    """Shards that joined the stream together.
-
-    Args:
-        number: from 0.
-        first: number of its first image in the stream.
-        shards: their names.
-        starts: the number within the generation of each shard's first image, and of all at the end.
-        order: of the images within the generation, those that were carried over last before they are mixed.
-        num_spare: images at the end of the order that have no place in the stream.
-        before: the generation before, of which the spared images that were not used are images of this one.
-        used: how many of those were.
-    """
-
-    number: int
-    first: int
-    shards: tuple[str, ...]
-    starts: np.ndarray = field(repr=False)
-    order: FeistelPermutation = field(repr=False)
-    num_spare: int = 0
-    before: "Generation | None" = field(default=None, repr=False)
-    used: int = 0
-
-    def place(self, position: int) -> tuple[str, int]:
-        """The shard of an image of the stream, and its row there; from ``end`` on those of the spared images."""
-        image = self.order.at(position - self.first)
-        if image >= self.starts[-1]:
-            assert self.before is not None
-            return self.before.place(self.before.end + self.used + image - int(self.starts[-1]))
-        shard = int(np.searchsorted(self.starts, image, side="right")) - 1
-        return self.shards[shard], image - int(self.starts[shard])
-
-    @property
-    def end(self) -> int:
-        """Number of the first image after it."""
-        return self.first + self.order.length - self.num_spare
 
 
 @DATASETS.register_module()
@@ -135,10 +90,10 @@ class ShardStream:
         self.remote: RemoteShards | None = None
         kept = Path(self.root, INDEX_FOLDER)
         if isinstance(root, str) and is_url(root):
-            self.remote = RemoteShards(root, schemes=schemes, cache=cache, expanded=expanded, may_be_empty=True)
+            self.remote = RemoteShards(root, schemes=schemes, cache=cache, may_be_empty=True)
             kept = self.remote.folder / f"index-{hashlib.blake2b(root.encode(), digest_size=8).hexdigest()}"
         self.num_images = num_images
-        self.log = Path(log).expanduser()
+        self.log = StreamLog(Path(log).expanduser(), seed)
         self.shards_at_once = shards_at_once
         self.when_empty = when_empty
         self.seed = seed
@@ -146,13 +101,14 @@ class ShardStream:
         self.max_pixels = max_pixels
         self.index = kept if index is None else Path(index).expanduser()
         self._open_anew()
-        self._read_log()
+        self.log.read()
+
+    @property
+    def generations(self) -> list[Generation]:
+        """What of the stream is laid down, as far as it was read."""
+        return self.log.generations
 
     def _open_anew(self) -> None:
-        self.generations: list[Generation] = []
-        self._stand_ins: dict[int, tuple[str, int]] = {}
-        self._spares_used = 0  # of the last generation
-        self._read_to = 0
         self._tables: Recent[str, PathTable] = Recent(self._open_table, OPEN_SHARDS)
         self._tars: Recent[str, OpenTar] = Recent(self._open_tar, OPEN_SHARDS)
 
@@ -228,21 +184,18 @@ class ShardStream:
             DataError: if it has ended before.
         """
         index = range(self.num_images)[int(index)]
-        if index >= self._end:
-            self._read_log()
+        if index >= self.log.end:
+            self.log.read()
 
         def there() -> bool:
-            while index >= self._end:
+            while index >= self.log.end:
                 if not self._grow():
                     return False
             return True
 
-        if index >= self._end:
+        if index >= self.log.end:
             self._until(there, index)
-        if (stand_in := self._stand_ins.get(index)) is not None:
-            return stand_in
-        firsts = [generation.first for generation in self.generations]
-        return self.generations[int(np.searchsorted(firsts, index, side="right")) - 1].place(index)
+        return self.log.place(index)
 
     def stand_in(self, index: int) -> None:
         """Give the place of an image that cannot be read to one that has none.
@@ -252,10 +205,10 @@ class ShardStream:
         """
 
         def put() -> bool:
-            while self._spares_used >= (self.generations[-1].num_spare if self.generations else 0):
+            while not self.log.spares_left:
                 if not self._grow(only_new=True):
                     return False
-            self._append({"position": index, "spare": self._spares_used})
+            self.log.add_stand_in(index)
             return True
 
         self._until(put, index)
@@ -264,24 +217,20 @@ class ShardStream:
         """Try something with the lock held, the log read, until it is done; wait for shards or end as it was chosen."""
         waited = False
         while True:
-            with held(self.log.with_name(f"{self.log.name}.lock"), patience=3600):
-                self._read_log()
+            with held(self.log.file.with_name(f"{self.log.file.name}.lock"), patience=3600):
+                self.log.read()
                 if done():
                     return
             if self.when_empty == "end":
                 raise DataError.at(
                     str(self.root),
-                    f"the stream ends after {self._end:,} images, and number {index:,} was asked for",
+                    f"the stream ends after {self.log.end:,} images, and number {index:,} was asked for",
                     expected="resume when there are new shards",
                 )
             if not waited:
-                logger.warning("%s: waiting for image %s; there are %s so far", self.root, index, self._end)
+                logger.warning("%s: waiting for image %s; there are %s so far", self.root, index, self.log.end)
             waited = True
             time.sleep(_LOOK_AGAIN)
-
-    @property
-    def _end(self) -> int:
-        return self.generations[-1].end if self.generations else 0
 
     def _grow(self, *, only_new: bool = False) -> bool:
         """Append a generation to the log; only who holds the lock may.
@@ -298,28 +247,10 @@ class ShardStream:
                 break
             if is_whole(name) and (count := self._indexed(name)):
                 found.append((name, count))
-        carried = self.generations[-1].num_spare - self._spares_used if self.generations else 0
-        if not found and (only_new or not carried):
+        if not found and (only_new or not self.log.spares_left):
             return False
-        total = carried + sum(count for _, count in found)
-        line = {
-            "number": len(self.generations),
-            "seed": self.seed,
-            "shards": found,
-            "used": self._spares_used,
-            "spare": min(-(-total // _SPARED), total - 1),
-        }
-        self._append(line)
+        self.log.add_generation(found)
         return True
-
-    def _append(self, line: dict[str, Any]) -> None:
-        _drop_unfinished_line(self.log)
-        appends = WholeAppends(self.log)
-        try:
-            appends.write(json.dumps(line).encode() + b"\n")
-        finally:
-            appends.close()
-        self._read_log()
 
     def _there(self, known: set[str]) -> tuple[list[str], Callable[[str], bool]]:
         """The shards that are there and not known, and whether one is finished, as far as that is on record."""
@@ -352,70 +283,9 @@ class ShardStream:
         except (OSError, ValueError):
             return 0
 
-    def _read_log(self) -> None:
-        """Take over the generations that were appended since the last time."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with self.log.open("rb") as file:
-                file.seek(self._read_to)
-                content = file.read()
-        except FileNotFoundError:
-            return
-        for line in content[: content.rfind(b"\n") + 1].splitlines(keepends=True):
-            try:
-                told: dict[str, Any] = json.loads(line)
-                if "position" in told:
-                    self._take_stand_in(int(told["position"]), int(told["spare"]))
-                    self._read_to += len(line)
-                    continue
-                generation = self._generation(told)
-            except (ValueError, KeyError, TypeError, IndexError):
-                raise DataError.at("log", f"{self.log} is damaged in generation {len(self.generations)}") from None
-            if (told["number"], told["seed"]) != (len(self.generations), self.seed):
-                raise DataError.at("log", f"{self.log} is of another stream", got=(told["number"], told["seed"]))
-            self.generations.append(generation)
-            self._spares_used = 0
-            self._read_to += len(line)
-
-    def _generation(self, told: dict[str, Any]) -> Generation:
-        """What a line of the log says; one of before there were spared images says nothing of them."""
-        shards = [(str(name), int(count)) for name, count in told["shards"]]
-        if any(os.path.isabs(name) or ".." in Path(name).parts for name, _ in shards):
-            raise ValueError("a name that leads out of the folder")
-        before = self.generations[-1] if self.generations else None
-        used, spare, there = int(told.get("used", 0)), int(told.get("spare", 0)), before.num_spare if before else 0
-        starts = np.cumsum([0, *(count for _, count in shards)])
-        order = FeistelPermutation(int(starts[-1]) + there - used, (int(told["seed"]), int(told["number"])))
-        if not (0 <= used <= there and 0 <= spare < order.length):
-            raise ValueError("more images than there are")
-        return Generation(
-            number=len(self.generations),
-            first=self._end,
-            shards=tuple(name for name, _ in shards),
-            starts=starts,
-            order=order,
-            num_spare=spare,
-            before=before,
-            used=used,
-        )
-
-    def _take_stand_in(self, position: int, spare: int) -> None:
-        last = self.generations[-1]
-        if not 0 <= spare < last.num_spare or not 0 <= position < last.end:
-            raise ValueError("no such image")
-        self._stand_ins[position] = last.place(last.end + spare)
-        self._spares_used = spare + 1
-
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("_tables", "_tars")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._open_anew()
-
-
-def _drop_unfinished_line(log: Path) -> None:
-    """What a process that was killed while it wrote has left."""
-    if log.exists() and (content := log.read_bytes()) and not content.endswith(b"\n"):
-        with log.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)

@@ -1,5 +1,6 @@
 """What everything that gives images offers."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -47,6 +48,11 @@ def printable(path: str | bytes) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def group_number(name: str) -> int:
+    """The number of a group by its name: it stays the same whatever other groups there are."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
+
+
 def file_or_name(source: Any, index: int) -> str:
     """What a message calls an image: the path of its file, printable, or its name where it has none."""
     file = getattr(source, "file", None)
@@ -61,8 +67,9 @@ class LabelSets:
         offsets: where each image's numbers begin in ``numbers``, and M at the end; int64, shape (N + 1,).
         num_classes: C.
         chosen: which images, as indices into all of them; None for all.
-        ignored: of each number, whether the class shows in the image in a way that does not count, such as the
-            'difficult' objects of VOC, bool (M,); None for none.
+        values: what each number says of its class, int8 (M,): 1 it shows, 0 it does not, -1 it does not count in this
+            image, such as the 'difficult' objects of VOC. None: all show.
+        unlisted: the same of classes without a number: 0, or -1 where nobody has looked for them.
     """
 
     def __init__(
@@ -72,39 +79,42 @@ class LabelSets:
         num_classes: int,
         chosen: Any = None,
         *,
-        ignored: np.ndarray | None = None,
+        values: np.ndarray | None = None,
+        unlisted: int = 0,
     ) -> None:
         self.numbers = numbers
         self.offsets = offsets
         self.num_classes = num_classes
-        self.ignored = ignored
+        self.values = values
+        self.unlisted = unlisted
         self._chosen = range(len(offsets) - 1) if chosen is None else chosen
 
     def __len__(self) -> int:
         return len(self._chosen)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """1 for each class of the image and 0 for all others, uint8, shape (C,); what is ignored is 0."""
+        """1 for each class of the image and 0 for all others, uint8, shape (C,)."""
         return (self.row(index) > 0).astype(np.uint8)
 
     def row(self, index: int) -> np.ndarray:
-        """1 for each class of the image, -1 for what is ignored, 0 for all others, int8, shape (C,)."""
+        """1 for each class of the image, -1 for what does not count, 0 for all others, int8, shape (C,)."""
         return self.matrix([index])[0]
 
     def matrix(self, indices: Any = None) -> np.ndarray:
         """:meth:`row` of all images, or of some, int8, shape (N, C)."""
         image, entry = self._entries(indices)
-        found = np.zeros((len(self) if indices is None else len(indices), self.num_classes), np.int8)
-        shown = np.ones(len(entry), bool) if self.ignored is None else ~np.asarray(self.ignored[entry], bool)
-        found[image[~shown], self.numbers[entry[~shown]]] = -1
-        found[image[shown], self.numbers[entry[shown]]] = 1  # a class that shows both ways is there
+        shape = (len(self) if indices is None else len(indices), self.num_classes)
+        found = np.full(shape, self.unlisted, np.int8)
+        values = np.ones(len(entry), np.int8) if self.values is None else self.values[entry]
+        order = np.argsort(values, kind="stable")  # of several numbers of one class the highest value counts
+        found[image[order], self.numbers[entry[order]]] = values[order]
         return found
 
     def counts(self) -> np.ndarray:
-        """How many images show each class, what is ignored not counted, int64, shape (C,); without a matrix."""
+        """How many images show each class, int64, shape (C,); without a matrix."""
         image, entry = self._entries(None)
-        if self.ignored is not None:
-            shown = ~np.asarray(self.ignored[entry], bool)
+        if self.values is not None:
+            shown = self.values[entry] > 0
             image, entry = image[shown], entry[shown]
         pairs = np.unique(image * self.num_classes + self.numbers[entry])
         return np.bincount(pairs % self.num_classes, minlength=self.num_classes)
@@ -122,12 +132,14 @@ class LabelSets:
 
     def renumbered(self, numbers: np.ndarray, num_classes: int) -> "LabelSets":
         """The same sets with other class numbers."""
-        return LabelSets(numbers, self.offsets, num_classes, self._chosen, ignored=self.ignored)
+        how: dict[str, Any] = {"values": self.values, "unlisted": self.unlisted}
+        return LabelSets(numbers, self.offsets, num_classes, self._chosen, **how)
 
     def of(self, indices: Any) -> "LabelSets":
         """Those of chosen images."""
         chosen = indices if isinstance(self._chosen, range) else ChosenLabels(self._chosen, indices)
-        return LabelSets(self.numbers, self.offsets, self.num_classes, chosen, ignored=self.ignored)
+        how: dict[str, Any] = {"values": self.values, "unlisted": self.unlisted}
+        return LabelSets(self.numbers, self.offsets, self.num_classes, chosen, **how)
 
 
 class ChosenLabels:

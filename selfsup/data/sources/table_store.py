@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import socket
 import tempfile
 import time
@@ -57,7 +58,7 @@ def prepare_default_folder(folder: Path) -> None:
     for path in folder.iterdir():
         with suppress(FileNotFoundError):  # another process was quicker
             if now - path.stat().st_mtime > _SECONDS_UNUSED:
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()  # the index of shards is a folder
 
 
 def _check_owner(folder: Path) -> None:

@@ -10,8 +10,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from selfsup.data.decode.decoder import MAX_PIXELS, decode_image
-from selfsup.data.shards.catalog import Catalog, class_positions, counts_before, expanded, index_file, make_catalog
-from selfsup.data.shards.remote import RemoteShards, is_url
+from selfsup.data.shards.catalog import Catalog, class_positions, counts_before, make_catalog
+from selfsup.data.shards.names import index_file, is_url
+from selfsup.data.shards.remote import RemoteShards
 from selfsup.data.sources.path_table import PathTable
 from selfsup.data.sources.source import printable
 from selfsup.errors import DecodeError
@@ -40,7 +41,8 @@ class WebShards:
 
     Args:
         root: a folder, searched with its subfolders for ``.tar``; one tar; or a name with ranges, as in
-            ``'shards/{00000..00127}.tar'``. A URL that fsspec reads (``selfsup[remote]``) is a folder, or has ranges.
+            ``'shards/{00000..00127}.tar'``. A URL that fsspec reads (``selfsup[remote]``) is that of a folder, a name
+            with ranges, or the ``manifest.json`` that ``selfsup shard`` writes.
         labels: ``None`` for images without labels; ``'cls'`` reads the file beside an image with that ending; any other
             word is a key of the JSON beside it. An image without, or whose label is empty, ``-1`` or ``nan``, has none.
         classes: the class names in label order; default: those that ``selfsup shard`` has written beside the shards,
@@ -80,7 +82,7 @@ class WebShards:
         self.root = root if is_url(root) else Path(root).expanduser()
         self.remote: RemoteShards | None = None
         if isinstance(root, str) and is_url(root):
-            self.remote = RemoteShards(root, schemes=schemes, cache=cache, expanded=expanded)
+            self.remote = RemoteShards(root, schemes=schemes, cache=cache)
         self.min_side = min_side
         self.max_pixels = max_pixels
         self.bit_depth = bit_depth

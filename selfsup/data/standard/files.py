@@ -70,15 +70,14 @@ class NamedFiles:
         return digest.hexdigest()
 
 
-def label_sets(
-    rows: Sequence[Sequence[int]], num_classes: int, ignored: Sequence[Sequence[int]] | None = None
-) -> LabelSets:
-    """The classes of each image, and those that do not count there, as a source holds them."""
-    unseen = [[]] * len(rows) if ignored is None else ignored
-    whole = [[*row, *other] for row, other in zip(rows, unseen, strict=True)]
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in whole])]).astype(np.int64)
-    numbers = np.array([number for row in whole for number in row], np.int64)
-    if ignored is None:
-        return LabelSets(numbers, offsets, num_classes)
-    flags = [flag for row, other in zip(rows, unseen, strict=True) for flag in [False] * len(row) + [True] * len(other)]
-    return LabelSets(numbers, offsets, num_classes, ignored=np.array(flags, bool))
+def label_sets(rows: Sequence[Sequence[tuple[int, int]]], num_classes: int, *, unlisted: int = 0) -> LabelSets:
+    """What is known of each image, as a source holds it.
+
+    Args:
+        rows: for each image classes with their values, see :class:`~selfsup.data.LabelSets`.
+        num_classes: C.
+        unlisted: value of the others.
+    """
+    offsets = np.cumsum([0, *map(len, rows)])
+    pairs = np.array([pair for row in rows for pair in row], np.int64).reshape(-1, 2)
+    return LabelSets(pairs[:, 0], offsets, num_classes, values=pairs[:, 1].astype(np.int8), unlisted=unlisted)

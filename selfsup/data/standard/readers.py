@@ -13,6 +13,7 @@ from selfsup.data.sources.image_list import ImageList
 from selfsup.data.standard.files import NamedFiles, label_sets
 from selfsup.errors import DataError
 
+_VOC_VALUES = {"1": 1, "0": -1}  # shown, and difficult
 TAXA = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
 
 
@@ -85,15 +86,13 @@ def voc(root: Path, split: str, *, folder: str) -> Any:
     if not lists:
         raise DataError.at(str(base), f"no ImageSets/Main/CLASS_{split}.txt")
     classes = [path.name.removesuffix(f"_{split}.txt") for path in lists]
-    shown: dict[str, list[int]] = {}
-    difficult: dict[str, list[int]] = {}
+    known: dict[str, list[tuple[int, int]]] = {}
     for number, path in enumerate(lists):
         for line in path.read_text(encoding="utf-8").splitlines():
             name, value = line.split()
-            shown.setdefault(name, []).extend([number] if value == "1" else [])
-            difficult.setdefault(name, []).extend([number] if value == "0" else [])
-    names = sorted(shown)
-    sets = label_sets([shown[name] for name in names], len(classes), [difficult[name] for name in names])
+            known.setdefault(name, []).extend([(number, _VOC_VALUES[value])] if value in _VOC_VALUES else [])
+    names = sorted(known)
+    sets = label_sets([known[name] for name in names], len(classes))
     return NamedFiles(base / "JPEGImages", [f"{name}.jpg" for name in names], sets, classes)
 
 
@@ -106,7 +105,7 @@ def coco(root: Path, split: str, *, year: int) -> Any:
     for each in found["annotations"]:
         shown[each["image_id"]].add(position[each["category_id"]])
     images = sorted(found["images"], key=lambda image: image["file_name"])
-    sets = label_sets([sorted(shown[image["id"]]) for image in images], len(categories))
+    sets = label_sets([[(number, 1) for number in sorted(shown[image["id"]])] for image in images], len(categories))
     names = [image["file_name"] for image in images]
     return NamedFiles(root / f"{split}{year}", names, sets, [category["name"] for category in categories])
 
@@ -116,21 +115,14 @@ def openimages(root: Path, split: str) -> Any:
     with _there(root / "class-descriptions-boxable.csv").open(newline="", encoding="utf-8") as file:
         described = [(row[0], row[1]) for row in csv.reader(file) if row]
     position = {identifier: number for number, (identifier, _) in enumerate(described)}
-    shown: dict[str, list[int]] = {}
-    verified: dict[str, set[int]] = {}
+    verified: dict[str, list[tuple[int, int]]] = {}
     path = _there(root / f"{split}-annotations-human-imagelabels-boxable.csv")
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            number = position[row["LabelName"]]
-            verified.setdefault(row["ImageID"], set()).add(number)
-            shown.setdefault(row["ImageID"], []).extend([number] if float(row["Confidence"]) > 0 else [])
-    names = sorted(shown)
-    everything = set(range(len(described)))
-    sets = label_sets(
-        [sorted(set(shown[name])) for name in names],
-        len(described),
-        [sorted(everything - verified[name]) for name in names],
-    )
+            known = (position[row["LabelName"]], int(float(row["Confidence"]) > 0))
+            verified.setdefault(row["ImageID"], []).append(known)
+    names = sorted(verified)
+    sets = label_sets([verified[name] for name in names], len(described), unlisted=-1)
     return NamedFiles(root / split, [f"{name}.jpg" for name in names], sets, [name for _, name in described])
 
 
@@ -145,20 +137,18 @@ class TorchvisionImages:
     Args:
         dataset: without transforms; gives a PIL image and a class number.
         name: what its images are called, before their number.
-        classes: names of the classes; None numbers them.
+        classes: names of the classes; None calls them by their numbers.
     """
 
     groups = None
 
     def __init__(self, dataset: Any, name: str, classes: list[str] | None) -> None:
         self.dataset, self._name = dataset, name
-        found = next(
-            value
-            for attribute in ("targets", "_labels", "labels", "y", "_targets")
-            if (value := getattr(dataset, attribute, None)) is not None
-        )
-        self.labels = np.asarray(found, np.int64)
-        self.classes = classes or [str(number) for number in range(int(self.labels.max()) + 1)]
+        self.labels = _torchvision_labels(dataset)
+        if classes is None:
+            numbers, self.labels = np.unique(self.labels, return_inverse=True)
+            classes = [str(number) for number in numbers.tolist()]
+        self.classes = classes
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -192,12 +182,22 @@ def torchvision(
     except (RuntimeError, FileNotFoundError, ModuleNotFoundError) as error:
         raise DataError.at(str(root), f"torchvision does not read it: {str(error).splitlines()[0]}") from None
     names = getattr(found, "classes", None) or getattr(found, "categories", None)
-    if dataset == "Caltech101":
-        found.labels = found.y
     return TorchvisionImages(found, f"{dataset}/{split}", None if names is None else [str(name) for name in names])
 
 
 _BY_FLAG = ("CIFAR10", "CIFAR100", "FashionMNIST")
+
+
+def _torchvision_labels(dataset: Any) -> np.ndarray:
+    """The class numbers of all images, int64, without decoding one: each data set keeps them elsewhere."""
+    if type(dataset).__name__ == "PCAM":
+        file = dataset._base_folder / dataset._FILES[dataset._split]["targets"][0]
+        with dataset.h5py.File(file) as kept:
+            return np.asarray(kept["y"], np.int64).reshape(-1)
+    if type(dataset).__name__ == "StanfordCars":
+        return np.array([number for _, number in dataset._samples], np.int64)
+    kept = (getattr(dataset, name, None) for name in ("targets", "_labels", "labels", "y"))
+    return np.asarray(next(each for each in kept if each is not None), np.int64)
 
 
 def _there(path: Path) -> Path:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from selfsup.data.decode.decoder import decode_image
+from selfsup.data.sources.pictures import photograph_names
 from selfsup.data.transforms.base import check_choice
 from selfsup.data.transforms.geometry import RandomResizedCrop
 from selfsup.errors import ConfigError
@@ -137,5 +138,6 @@ _DRAW: dict[str, Callable[[int, int, np.random.Generator], np.ndarray]] = {
 def _photographs() -> tuple[np.ndarray, ...]:
     """The packaged photographs, RGB, reduced to a short side of PHOTO_SIDE or a little more."""
     folder = files("selfsup.data") / "photos"
-    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".jpg"))
-    return tuple(decode_image((folder / name).read_bytes(), min_side=PHOTO_SIDE, name=name) for name in names)
+    return tuple(
+        decode_image((folder / name).read_bytes(), min_side=PHOTO_SIDE, name=name) for name in photograph_names()
+    )
