@@ -13,9 +13,9 @@ Command: tools/slurm_train.sh PARTITION seer configs/swav/seer_regnety256_stream
 from mmengine.config import read_base
 
 with read_base():
-    from .seer_regnety256 import *  # noqa: F403
+    from .seer_regnety256 import *
 
-train_dataloader.dataset = dict(  # noqa: F405
+train_dataloader.dataset = dict(
     type="ShardStream",
     root="data/stream",
     log="work_dirs/seer_regnety256_stream_generations.jsonl",
@@ -24,7 +24,7 @@ train_dataloader.dataset = dict(  # noqa: F405
     when_empty="wait",
 )
 evaluators = {}
-default_hooks.evaluate = None  # noqa: F405
-default_hooks.collapse = None  # noqa: F405
-default_hooks.pictures = None  # noqa: F405
+default_hooks.evaluate = None
+default_hooks.collapse = None
+default_hooks.pictures = None
 split = None

@@ -11,16 +11,6 @@ Command: tools/slurm_train.sh PARTITION seer configs/swav/seer_regnety64.py --da
 from mmengine.config import read_base
 
 with read_base():
-    from .seer_regnety128 import (
-        auto_scale_lr,
-        default_hooks,
-        evaluators,
-        model,
-        optim_wrapper,
-        param_scheduler,
-        sync_bn,
-        train_cfg,
-        train_dataloader,
-    )
+    from .seer_regnety128 import *
 
 model.backbone.arch = "y_64gf"

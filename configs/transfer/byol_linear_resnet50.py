@@ -2,9 +2,8 @@
 
 Paper: Grill et al. 2020, arXiv:2006.07733. Reported: 74.3 % top-1 (Papers with Code, by the authors). Not run here.
 
-Nesterov momentum 0.9, rate 0.2 for 256 images, 80 epochs, no warm-up: the evaluation config of the code. Not in what
-could be read: the batch (1024 here), the weight decay (none here), the shape of the schedule (a cosine here), and the
-augmentation (crops and flips here).
+The code's configs/eval.py: Nesterov momentum 0.9, rate 0.2 for 256 images along a cosine, 80 epochs, no warm-up, no
+weight decay; bicubic crops and flips. The batch is an option of its command, 1024 here.
 
 Sized for batch 1024, here as 8 processes with 128 images each.
 
@@ -15,24 +14,13 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.evals.imagenet_head import default_hooks, evaluators, tasks
+    from .._base_.linear_resnet50 import model, train_dataloader
 
 processes = 8
 batch = 128 * processes  # 1024
 
-model = dict(
-    type="LinearHeads",
-    backbone=dict(type="ResNet", depth=50),
-    num_classes=1000,
-    loss=dict(type="CrossEntropyLoss"),
-    preprocess=dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-)
-train_dataloader = dict(
-    batch_size=batch // processes,
-    num_workers=8,
-    dataset=dict(type="ImageList", root="data/imagenet/train", labels="folder"),
-    views=dict(type="SupervisedViews", size=224, jitter=0.0, interpolation="bicubic"),
-    num_images=1_281_167,
-)
+train_dataloader.batch_size = batch // processes
+train_dataloader.views.interpolation = "bicubic"
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
     precision="auto",

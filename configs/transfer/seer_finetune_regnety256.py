@@ -4,8 +4,8 @@ Paper: Goyal et al. 2021, arXiv:2103.01988, section 4. Reported: 84.2 % top-1. N
 
 SGD with momentum, batch 256, rate 0.0125 and a tenth of it after 30 of 35 epochs, weight decay 1e-4, SwAV's
 augmentation (VISSL's swav_train_only.yaml). The head keeps the first layer of the pretraining head, with a fresh batch
-norm, as in VISSL's regnet256Gf_swav_head.yaml. Not in what could be read: whether batch norm is synchronized; per
-process here.
+norm, as in VISSL's regnet256Gf_swav_head.yaml, which does not synchronize it. VISSL's config for fine-tuning, whose
+rates are others, has Nesterov momentum and no decay of batch norm; the paper does not say so, and neither is here.
 
 Sized for 32 GPUs with 8 images each.
 
@@ -16,18 +16,11 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.evals.imagenet_head import default_hooks, evaluators, tasks
+    from .._base_.models.seer_classifier import model
 
 processes = 32
 batch = 8 * processes  # 256
 
-model = dict(
-    type="Supervised",
-    backbone=dict(type="RegNet", arch="y_256gf", checkpoint_stages=(1, 2, 3, 4)),
-    num_classes=1000,
-    loss=dict(type="CrossEntropyLoss"),
-    neck=dict(type="HiddenLayers", hidden_dims=(8192,), bn=False, fresh_bn=True),
-    preprocess=dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-)
 train_dataloader = dict(
     batch_size=batch // processes,
     num_workers=8,

@@ -4,9 +4,9 @@ Paper: Goyal et al. 2021, arXiv:2103.01988, section 4. Reported: 85.2 % top-1 (R
 Not run here.
 
 SGD with momentum, batch 256, rate 0.0125 and a tenth of it after 30 of 35 epochs, weight decay 1e-4, SwAV's
-augmentation (VISSL's swav_train_only.yaml; tricks_384_swav.yaml, bicubic). The head keeps the first layer of the
-pretraining head, with a fresh batch norm, as in VISSL's regnet256Gf_swav_head.yaml. Not in what could be read: whether
-batch norm is synchronized; per process here. What else differs at 384 pixels is not there either.
+augmentation (VISSL's swav_train_only.yaml; tricks_384_swav.yaml, bicubic). Test images are resized to a shorter side of
+384, as in tricks_384_swav_mixup.yaml beside it. The head keeps the first layer of the pretraining head, with a fresh
+batch norm, as in VISSL's regnet256Gf_swav_head.yaml. What else differs at 384 pixels could not be read.
 
 Sized for 32 GPUs with 8 images each.
 
@@ -29,4 +29,4 @@ with read_base():
     )
 
 train_dataloader.views.pipelines[0].transforms[0] = dict(type="RandomResizedCrop", size=384, interpolation="bicubic")
-input_contract = dict(size=384, resize="shorter:438", interpolation="bicubic")
+input_contract = dict(size=384, resize="shorter:384", interpolation="bicubic")

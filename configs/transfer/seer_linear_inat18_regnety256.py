@@ -2,9 +2,10 @@
 
 Paper: Goyal et al. 2021, arXiv:2103.01988. Reported: the table could not be read. Not run here.
 
-VISSL's linear_image_classification: rate 0.01 for 256 images, a tenth of it after 24, 48 and 72 of 84 epochs; weight
-decay 5e-4, Nesterov momentum, crops and flips; res4 and res5 averaged to 3 x 1 and 2 x 1 places, and the pooled
-features; batch norm and a linear layer on each. Sized for 32 GPUs with 8 images each.
+As seer_linear_imagenet_regnety256, with a tenth of the rate after 24, 48 and 72 of 84 epochs, and batch norm over 128
+images: VISSL's config for this network.
+
+Sized for 32 GPUs with 8 images each.
 
 Command: tools/dist_train.sh transfer/seer_linear_inat18_regnety256 32 --init-from work_dirs/seer_regnety256
 """
@@ -28,3 +29,4 @@ train_dataloader.num_images = 437_513
 param_scheduler.epochs = (24, 48, 72)
 train_cfg.max_epochs = 84
 split = None
+sync_bn = 16  # 128 images, VISSL's 8 processes with 16 each

@@ -2,9 +2,9 @@
 
 Paper: Goyal et al. 2021, arXiv:2103.01988. Reported: the table could not be read. Not run here.
 
-VISSL's linear_image_classification: rate 0.01 for 256 images, a tenth of it after 4, 8 and 12 of 14 epochs; weight
-decay 5e-4, Nesterov momentum, crops and flips; res4 and res5 averaged to 3 x 1 and 2 x 1 places, and the pooled
-features; batch norm and a linear layer on each. Sized for 32 GPUs with 8 images each.
+As seer_linear_imagenet_regnety256, with a tenth of the rate after 4, 8 and 12 of 14 epochs.
+
+Sized for 32 GPUs with 8 images each.
 
 Command: tools/dist_train.sh transfer/seer_linear_places205_regnety256 32 --init-from work_dirs/seer_regnety256
 """
@@ -18,6 +18,7 @@ with read_base():
         model,
         optim_wrapper,
         param_scheduler,
+        sync_bn,
         train_cfg,
         train_dataloader,
     )

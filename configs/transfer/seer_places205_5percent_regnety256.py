@@ -2,26 +2,21 @@
 
 Paper: Goyal et al. 2021, arXiv:2103.01988, section 4. Reported: a curve that could not be read. Not run here.
 
-Sized for 32 GPUs with 8 images each.
+Sized for 16 GPUs with 8 images each.
 
-Command: tools/dist_train.sh transfer/seer_places205_5percent_regnety256 32 --init-from work_dirs/seer_regnety256
+Command: tools/dist_train.sh transfer/seer_places205_5percent_regnety256 16 --init-from work_dirs/seer_regnety256
 """
 
 from mmengine.config import read_base
 
 with read_base():
     from .._base_.data.places205 import places205, tasks
-    from .seer_low_shot_1percent_regnety256 import (
-        auto_scale_lr,
-        default_hooks,
-        evaluators,
-        model,
-        optim_wrapper,
-        param_scheduler,
-        train_cfg,
-        train_dataloader,
-    )
+    from .._base_.evals.imagenet_head import default_hooks, evaluators
+    from .._base_.models.seer_classifier import model
+    from .._base_.seer_low_shot import *
 
 model.num_classes = 205
-train_dataloader.dataset = dict(type="Subset", dataset=places205, fraction=0.05, stratified=True)
-train_dataloader.num_images = 122_444  # but for the rounding of each class
+train_dataloader.update(
+    dataset=dict(type="Subset", dataset=places205, fraction=0.05, stratified=True),
+    num_images=122_444,  # but for the rounding of each class
+)

@@ -4,7 +4,8 @@ Paper: Chen et al. 2020, arXiv:2002.05709. Reported: 69.1 % top-1 for the releas
 google-research/simclr). Not run here.
 
 The README's command: Nesterov momentum, rate 0.1 for 256 images at batch 4096, 90 epochs, no warm-up, weight decay
-1e-6 (the paper's 0 is from memory), crops and flips; the code lets the rate fall along a cosine.
+1e-6 (the paper's 0 is from memory), the classifier starting at zero, crops and flips; the code lets the rate fall along
+a cosine.
 
 Sized for batch 4096, here as 32 processes with 128 images each.
 
@@ -15,24 +16,14 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.evals.imagenet_head import default_hooks, evaluators, tasks
+    from .._base_.linear_resnet50 import model, train_dataloader
 
 processes = 32
 batch = 128 * processes  # 4096
 
-model = dict(
-    type="LinearHeads",
-    backbone=dict(type="ResNet", depth=50),
-    num_classes=1000,
-    loss=dict(type="CrossEntropyLoss"),
-    preprocess=dict(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
-)
-train_dataloader = dict(
-    batch_size=batch // processes,
-    num_workers=8,
-    dataset=dict(type="ImageList", root="data/imagenet/train", labels="folder"),
-    views=dict(type="SupervisedViews", size=224, jitter=0.0, interpolation="bicubic"),
-    num_images=1_281_167,
-)
+model.update(init_std=0.0, preprocess=dict(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)))
+train_dataloader.batch_size = batch // processes
+train_dataloader.views.interpolation = "bicubic"
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
     precision="auto",

@@ -3,8 +3,8 @@
 Paper: Chen and He 2021, arXiv:2011.10566. Reported: 68.1 % top-1 after 100 epochs at batch 512 (README of SimSiam).
 Not run here.
 
-LARC (trust coefficient 0.001, without clipping) at batch 4096, rate 0.1 for 256 images along a cosine, 90 epochs, no
-weight decay. Moved once per epoch here, as in the code's pretraining.
+main_lincls.py with ``--lars``: LARC (trust coefficient 0.001, without clipping) at batch 4096, rate 0.1 for 256 images
+along a cosine that moves once per epoch, 90 epochs, no weight decay, crops and flips.
 
 Sized for batch 4096, here as 8 processes with 512 images each.
 
@@ -15,24 +15,12 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.evals.imagenet_head import default_hooks, evaluators, tasks
+    from .._base_.linear_resnet50 import model, train_dataloader
 
 processes = 8
 batch = 512 * processes  # 4096
 
-model = dict(
-    type="LinearHeads",
-    backbone=dict(type="ResNet", depth=50),
-    num_classes=1000,
-    loss=dict(type="CrossEntropyLoss"),
-    preprocess=dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-)
-train_dataloader = dict(
-    batch_size=batch // processes,
-    num_workers=8,
-    dataset=dict(type="ImageList", root="data/imagenet/train", labels="folder"),
-    views=dict(type="SupervisedViews", size=224, jitter=0.0),
-    num_images=1_281_167,
-)
+train_dataloader.batch_size = batch // processes
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
     precision="auto",

@@ -6,7 +6,7 @@ Which images those are is published as google-research/simclr imagenet_subsets/1
 are taken as they are; ``configs/simclr/simclr_v2_finetune_resnet50.py`` says how the list is made.
 
 eval_semisup.py: batch 256, 20 epochs, rates times 0.2 after 12 and 16, no weight decay; 0.01 for the trunk and 0.2 for
-the classifier.
+the classifier; batch norm synchronized over all processes.
 
 Sized for 8 GPUs with 32 images each.
 
@@ -23,6 +23,7 @@ with read_base():
         model,
         optim_wrapper,
         param_scheduler,
+        sync_bn,
         tasks,
         train_cfg,
         train_dataloader,

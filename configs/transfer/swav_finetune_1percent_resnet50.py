@@ -6,7 +6,8 @@ Which images those are is published as google-research/simclr imagenet_subsets/1
 are taken as they are; ``configs/simclr/simclr_v2_finetune_resnet50.py`` says how the list is made.
 
 eval_semisup.py: batch 256, 20 epochs, rates times 0.2 after 12 and 16, no weight decay; 0.02 for the trunk and 5.0 for
-the classifier.
+the classifier; batch norm synchronized over all processes. The classifier starts as PyTorch draws linear layers there,
+from N(0, 0.01) here.
 
 Sized for 8 GPUs with 32 images each.
 
@@ -46,3 +47,4 @@ optim_wrapper = dict(
 param_scheduler = dict(type="MultiStep", epochs=(12, 16), factor=0.2)
 train_cfg = dict(max_epochs=20)
 auto_scale_lr = dict(base_batch_size=batch, rule="linear")
+sync_bn = "all"

@@ -25,6 +25,11 @@ def check_layer(layer: str) -> None:
         raise ConfigError.at("layer", f"must be one of {', '.join(LAYERS)}", got=layer, expected=expected)
 
 
+def map_of(maps: Sequence[Tensor], layer: str) -> Tensor:
+    """Which of the four feature maps a layer reads: (B, C, H, W)."""
+    return maps[LAYERS.index(layer.partition(":")[0]) - 1]
+
+
 def pool_map(maps: Sequence[Tensor], layer: str) -> Tensor:
     """The features of a layer, (B, D), from the four feature maps.
 
@@ -36,10 +41,10 @@ def pool_map(maps: Sequence[Tensor], layer: str) -> Tensor:
     Raises:
         ConfigError: if the windows do not fit into the map.
     """
+    chosen = map_of(maps, layer)
     if (match := _FLATTENED.fullmatch(layer)) is None:
-        return maps[LAYERS.index(layer) - 1].mean((2, 3))
-    name, kernel, stride, height, width = match.groups()
-    chosen = maps[LAYERS.index(name) - 1]
+        return chosen.mean((2, 3))
+    _, kernel, stride, height, width = match.groups()
     if kernel is None:
         return adaptive_avg_pool2d(chosen, (int(height), int(width))).flatten(1)
     if min(chosen.shape[2:]) < int(kernel):

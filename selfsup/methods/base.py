@@ -1,7 +1,6 @@
 """What every method has: a backbone, a loss over views, and what happens around a step."""
 
-import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +11,10 @@ from torch import Tensor, nn
 from selfsup.backbones.pooling import LAYERS, pool_map
 from selfsup.data.preprocess import Preprocess
 from selfsup.data.view_dataset import Sample, collate_views
-from selfsup.errors import ConfigError, require, under
-from selfsup.registry import BACKBONES, LOSSES, NECKS, TRANSFORMS, Registry
+from selfsup.errors import ConfigError
+from selfsup.methods.batch_checks import check_view_count
+from selfsup.methods.parts import built
+from selfsup.registry import BACKBONES, TRANSFORMS
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Method(BaseModel):
 
     def __init__(self, backbone: nn.Module | dict[str, Any], preprocess: Preprocess | dict[str, Any] | None = None):
         super().__init__()
-        self.backbone = _built(BACKBONES, backbone, "backbone")
+        self.backbone = built(BACKBONES, backbone, "backbone")
         if not isinstance(getattr(self.backbone, "out_dim", None), int):
             raise ConfigError.at(
                 "backbone", f"{type(self.backbone).__name__} has no 'out_dim' (int), the number of pooled features"
@@ -90,7 +91,7 @@ class Method(BaseModel):
             preprocess = Preprocess()
         if isinstance(preprocess, dict):
             preprocess = {"type": "Preprocess", **preprocess}
-        self.preprocess: Preprocess = _built(TRANSFORMS, preprocess, "preprocess")
+        self.preprocess: Preprocess = built(TRANSFORMS, preprocess, "preprocess")
 
     @property
     def representation(self) -> Any:
@@ -241,149 +242,3 @@ class Method(BaseModel):
         if self.channels_last is not None:
             layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return self.preprocess([view.to(self._device, memory_format=layout, non_blocking=True) for view in views])
-
-
-def _built(registry: Registry, part: Any, place: str, **context: Any) -> Any:
-    """Build a part of a method; a value that it rejects is an error of the user's, with its place in the config."""
-    with under(place):
-        return registry.build(part, **context)
-
-
-def build_part(registry: Registry, part: nn.Module | dict[str, Any], place: str, *, in_dim: int, source: str) -> Any:
-    """Build a part of a method that takes the features of another part.
-
-    Args:
-        registry: where its type is looked up.
-        part: the module, or its dict; ``in_dim`` may be left out of the dict.
-        place: its path in the method, for the error message.
-        in_dim: the features it is given.
-        source: where they come from, for the error message.
-
-    Raises:
-        ConfigError: if the part takes another number of features, does not say how many it gives, or rejects a value.
-    """
-    module = _built(registry, part, place, in_dim=in_dim)
-    if not isinstance(getattr(module, "out_dim", None), int):
-        raise ConfigError.at(place, f"{type(module).__name__} has no 'out_dim' (int), the number of features it gives")
-    wanted = getattr(module, "in_dim", in_dim)
-    if wanted != in_dim:
-        raise ConfigError.at(
-            f"{place}.in_dim", f"must be {source} = {in_dim}", got=wanted, expected="it may be left out of the config"
-        )
-    return module
-
-
-def build_predictor(predictor: nn.Module | dict[str, Any], neck: Any) -> Any:
-    """Build a predictor, which makes of one embedding another of the same size.
-
-    Args:
-        predictor: the module, or its dict; ``in_dim`` and ``out_dim`` may be left out of the dict.
-        neck: what embeds, with ``out_dim``.
-
-    Raises:
-        ConfigError: if the predictor takes or gives another number of features, or rejects a value.
-    """
-    module = _built(NECKS, predictor, "predictor", in_dim=neck.out_dim, out_dim=neck.out_dim)
-    for name in ("in_dim", "out_dim"):
-        if (got := getattr(module, name, neck.out_dim)) != neck.out_dim:
-            raise ConfigError.at(
-                f"predictor.{name}",
-                f"must be neck.out_dim = {neck.out_dim}",
-                got=got,
-                expected="it may be left out of the config",
-            )
-    return module
-
-
-def build_loss(loss: nn.Module | dict[str, Any], place: str, given: Sequence[str] | Mapping[str, Sequence[str]]) -> Any:
-    """Build a method's loss, and see whether it takes what the method will hand over.
-
-    Losses are called by position, and two that take as many tensors may mean different ones: what a method hands over
-    has names, and the parameters of a loss that fits are called the same. One that takes ``*args`` says that it can do
-    with anything.
-
-    Args:
-        loss: the module, or its dict.
-        place: its path in the method, for the error message.
-        given: what it is handed, by position; or, where other methods of the loss are called than its ``forward``,
-            what each of them is handed.
-
-    Raises:
-        ConfigError: if the loss takes something else, or rejects a value.
-    """
-    module = _built(LOSSES, loss, place)
-    name = type(module).__name__
-    for call, handed in (given if isinstance(given, Mapping) else {"forward": given}).items():
-        function = getattr(module, call, None)
-        needed = f"must take ({', '.join(handed)}){'' if call == 'forward' else f' as its {call}'}"
-        if not callable(function):
-            raise ConfigError.at(place, f"{needed}, and {name} has no {call}")
-        signature = inspect.signature(function)
-        if not _takes(signature, handed):
-            takes = ", ".join(f"{_STARS.get(p.kind, '')}{p.name}" for p in signature.parameters.values())
-            right = "choose another loss, or give the parameters of your own these names"
-            raise ConfigError.at(place, f"{needed}, and {name} takes ({takes})", expected=right)
-    return module
-
-
-_STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
-
-
-def _takes(signature: inspect.Signature, names: Sequence[str]) -> bool:
-    """Whether what has these names may be handed over by position."""
-    try:
-        bound = signature.bind(*names).arguments
-    except TypeError:
-        return False
-    kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
-    return all(kinds[name] is inspect.Parameter.VAR_POSITIONAL or name == value for name, value in bound.items())
-
-
-def check_has_negatives(per_process: int, processes: int) -> None:
-    """What ``check_batch`` does where images are compared with the others of their batch.
-
-    Raises:
-        ConfigError: if there are no others.
-    """
-    require(
-        per_process * processes >= 2, "", "compares images of a batch with each other, which takes two or more", got=1
-    )
-
-
-def check_views(views: Sequence[Tensor], *, needed: int | None, exact: bool, why: str) -> None:
-    """Reject a batch whose number of views does not fit the method.
-
-    Args:
-        views: the batch.
-        needed: how many views it must have; None leaves it open.
-        exact: whether more are wrong too.
-        why: what asks for them, for the error message.
-
-    Raises:
-        ConfigError: if there are too few, or with ``exact`` too many, or if they are no list of normalized images.
-    """
-    if isinstance(views, Tensor):
-        raise ConfigError.at(
-            "views", f"must be a list with a batch of images per view, got one of {tuple(views.shape)}"
-        )
-    if any(not view.is_floating_point() for view in views):
-        raise ConfigError.at("views", "must be normalized images, as method.preprocess makes them", got=views[0].dtype)
-    if misfit := _misfit(len(views), needed=needed, exact=exact, why=why):
-        raise ConfigError.at("views", f"{misfit} (a run's come from train_dataloader.views)")
-
-
-def check_view_count(num_views: int, *, needed: int | None, exact: bool, why: str) -> None:
-    """Reject a config whose number of views does not fit the method; the arguments are those of :func:`check_views`.
-
-    Raises:
-        ConfigError: if there are too few, or with ``exact`` too many.
-    """
-    if misfit := _misfit(num_views, needed=needed, exact=exact, why=why):
-        raise ConfigError(misfit)
-
-
-def _misfit(num_views: int, *, needed: int | None, exact: bool, why: str) -> str:
-    if needed is None or (num_views >= needed and not (exact and num_views > needed)):
-        return ""
-    amount = f"exactly {needed}" if exact else f"at least {needed}"
-    return f"{why} needs {amount} view{'' if needed == 1 else 's'} of each image, got {num_views}"

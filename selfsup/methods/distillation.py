@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from selfsup.errors import ConfigError, require, under
 from selfsup.losses.cross_entropy import CrossEntropyLoss
-from selfsup.methods.base import Method, build_loss, check_views
+from selfsup.methods.base import Method
+from selfsup.methods.batch_checks import check_views
+from selfsup.methods.parts import build_loss
 from selfsup.methods.supervised import Supervised, accuracies, checked_labels
 from selfsup.registry import METHODS
 

@@ -6,11 +6,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from selfsup.backbones.pooling import check_layer, pool_map
+from selfsup.backbones.pooling import check_layer, map_of, pool_map
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError, require
 from selfsup.losses.cross_entropy import soft_targets
-from selfsup.methods.base import Method, build_loss, check_views
+from selfsup.methods.base import Method
+from selfsup.methods.batch_checks import check_views
+from selfsup.methods.parts import build_loss
 from selfsup.methods.supervised import accuracies, checked_labels
 from selfsup.registry import METHODS
 
@@ -29,7 +31,8 @@ class LinearHeads(Method):
         layers: ``'pooled'``, ``'res4'``, or a pooling of a map such as ``'res5:2x1'``, see
             :class:`~selfsup.evaluation.Representation`.
         copies: heads on each layer; head ``copies * layer + copy`` is called ``heads.<number>``.
-        bn: put batch norm between features and classifier, as VISSL does.
+        bn: put batch norm between features and classifier, as VISSL does: over the channels of a map, whose places
+            share them, before it is flattened.
         affine: whether that has weights and biases.
         image_size: side of the images, which the length of flattened maps depends on; needed for those alone.
         init_std: standard deviation of the classifiers' first weights.
@@ -38,8 +41,8 @@ class LinearHeads(Method):
     Raises:
         ConfigError: if a number is out of its range, or a layer is unknown.
 
-    Source: VISSL's configs/config/benchmark/linear_image_classification (a head for each layer, batch norm); SwAV's
-        eval_linear.py (no batch norm, N(0, 0.01)).
+    Source: VISSL's configs/config/benchmark/linear_image_classification and linear_eval_mlp.py (a head for each layer,
+        batch norm); SwAV's eval_linear.py (no batch norm, N(0, 0.01)).
     """
 
     num_views = 1
@@ -70,10 +73,9 @@ class LinearHeads(Method):
         self.layers = tuple(layers)
         self.copies = copies
         self.criterion: nn.Module = build_loss(loss, "loss", ("scores", "targets"))
-        sizes = self._sizes(image_size)
         self.heads = nn.ModuleList(
-            nn.Sequential(*([nn.BatchNorm1d(size, affine=affine)] if bn else []), nn.Linear(size, num_classes))
-            for size in sizes
+            nn.Sequential(*(_norm(channels, size // channels, affine) if bn else ()), nn.Linear(size, num_classes))
+            for size, channels in self._sizes(image_size)
             for _ in range(copies)
         )
         for part in self.heads.modules():
@@ -83,15 +85,20 @@ class LinearHeads(Method):
         self.fresh_parts = ("heads",)
         self.chosen = 0
 
-    def _sizes(self, image_size: int | None) -> list[int]:
-        """Length of each layer's features."""
+    def _sizes(self, image_size: int | None) -> list[tuple[int, int]]:
+        """Length of each layer's features, and channels."""
+        whole = self.backbone.out_dim, self.backbone.out_dim
         if set(self.layers) == {"pooled"}:
-            return [self.backbone.out_dim] * len(self.layers)
+            return [whole] * len(self.layers)
         if image_size is None:
             raise ConfigError.at("image_size", "must be given for layers other than 'pooled'")
+        self.backbone.eval()
         with torch.random.fork_rng(devices=()), torch.no_grad():
-            found = self._features(torch.zeros(1, 3, image_size, image_size))
-        return [features.shape[1] for features in found]
+            maps = self.backbone.feature_maps(torch.zeros(1, 3, image_size, image_size))
+        return [
+            whole if layer == "pooled" else (pool_map(maps, layer).shape[1], map_of(maps, layer).shape[1])
+            for layer in self.layers
+        ]
 
     def train(self, mode: bool = True) -> Self:
         """Training mode for the heads alone."""
@@ -148,3 +155,9 @@ class LinearHeads(Method):
         scores = [head(each) for head, each in zip(self.heads, features, strict=True)]
         loss = torch.stack([self.criterion(each, targets) for each in scores]).sum()
         return {"loss": loss, **accuracies(scores[self.chosen], labels)}
+
+
+def _norm(channels: int, places: int, affine: bool) -> list[nn.Module]:
+    """Batch norm of flattened features, each channel over all its places."""
+    norm = nn.BatchNorm1d(channels, affine=affine)
+    return [norm] if places == 1 else [nn.Unflatten(1, (channels, places)), norm, nn.Flatten()]

@@ -10,7 +10,9 @@ from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError, require
 from selfsup.layers.ring import RingBuffer
 from selfsup.layers.update_rows import UpdateRows
-from selfsup.methods.base import Method, Progress, build_loss, build_part, check_views
+from selfsup.methods.base import Method, Progress
+from selfsup.methods.batch_checks import check_views
+from selfsup.methods.parts import build_loss, build_part
 from selfsup.methods.teacher import Teacher, check_momentum, copy_student
 from selfsup.ops.dist import broadcast, gather, rank, world_size
 from selfsup.ops.similarity import l2_normalize

@@ -6,15 +6,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.methods.base import (
-    Method,
-    Progress,
-    build_loss,
-    build_part,
-    build_predictor,
-    check_has_negatives,
-    check_views,
-)
+from selfsup.methods.base import Method, Progress
+from selfsup.methods.batch_checks import check_has_negatives, check_views
+from selfsup.methods.parts import build_loss, build_part, build_predictor
 from selfsup.methods.teacher import Teacher, check_momentum, copy_student
 from selfsup.ops.ema import cosine_momentum
 from selfsup.registry import METHODS, NECKS

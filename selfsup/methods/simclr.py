@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.methods.base import Method, build_loss, build_part, check_has_negatives, check_views
+from selfsup.methods.base import Method
+from selfsup.methods.batch_checks import check_has_negatives, check_views
 from selfsup.methods.multi_view import forward_by_size
+from selfsup.methods.parts import build_loss, build_part
 from selfsup.registry import METHODS, NECKS
 
 

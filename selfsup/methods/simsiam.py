@@ -5,7 +5,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from selfsup.data.preprocess import Preprocess
-from selfsup.methods.base import Method, build_loss, build_part, build_predictor, check_views
+from selfsup.methods.base import Method
+from selfsup.methods.batch_checks import check_views
+from selfsup.methods.parts import build_loss, build_part, build_predictor
 from selfsup.registry import METHODS, NECKS
 
 

@@ -12,7 +12,9 @@ from selfsup.backbones.stages import freeze_stages
 from selfsup.data.preprocess import Preprocess
 from selfsup.errors import ConfigError, nearest, require
 from selfsup.losses.cross_entropy import soft_targets
-from selfsup.methods.base import Method, Progress, build_loss, build_part, check_views
+from selfsup.methods.base import Method, Progress
+from selfsup.methods.batch_checks import check_views
+from selfsup.methods.parts import build_loss, build_part
 from selfsup.ops.dist import broadcast_object
 from selfsup.ops.ema import ema_update
 from selfsup.ops.mixup import cut, cut_window, mix

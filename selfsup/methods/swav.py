@@ -12,16 +12,10 @@ from selfsup.errors import ConfigError, require
 from selfsup.layers.feature_queue import FeatureQueue
 from selfsup.layers.update_rows import UpdateRows
 from selfsup.losses.swav import SwAVLoss
-from selfsup.methods.base import (
-    Method,
-    Progress,
-    build_loss,
-    build_part,
-    check_has_negatives,
-    check_view_count,
-    check_views,
-)
+from selfsup.methods.base import Method, Progress
+from selfsup.methods.batch_checks import check_has_negatives, check_view_count, check_views
 from selfsup.methods.multi_view import forward_by_size
+from selfsup.methods.parts import build_loss, build_part
 from selfsup.necks.prototypes import Prototypes
 from selfsup.ops.dist import all_reduce_sum, world_size
 from selfsup.ops.similarity import l2_normalize

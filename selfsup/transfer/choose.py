@@ -1,7 +1,9 @@
 """Which transfer fits some weights, images, a device and a time; and why."""
 
+import dataclasses
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +11,7 @@ import torch
 from selfsup.data.draws import draw
 from selfsup.errors import ConfigError, DecodeError, nearest
 from selfsup.ops.dist import local_device
-from selfsup.planning.budget import clock
+from selfsup.planning.budget import clock, parse_budget
 from selfsup.planning.own_images import device_kind
 from selfsup.registry import BACKBONES
 from selfsup.transfer.fine_tune import SMALL, FineTune
@@ -17,7 +19,7 @@ from selfsup.transfer.hyper_rule_transfer import BATCH, HyperRuleTransfer
 from selfsup.transfer.labelled import Labelled
 from selfsup.transfer.linear_sgd import LinearSGD
 from selfsup.transfer.start import Start
-from selfsup.transfer.transfer import Transfer, shown
+from selfsup.transfer.transfer import Transfer, batch_for, begun, shown, stored
 
 RULES = ("fine-tune", "linear", "bit")
 USUAL_BUDGET = {"cpu": "4m", "small_gpu": "15m", "large_gpu": "30m"}
@@ -51,8 +53,9 @@ def choose(
     start: Start,
     data: Labelled,
     *,
-    seconds: float,
+    budget: str,
     rule: str | None = None,
+    work_dir: Path | None = None,
     size: int | None = None,
     micro_batch: int | None = None,
     seed: int = 0,
@@ -63,8 +66,10 @@ def choose(
     Args:
         start: the weights.
         data: the images.
-        seconds: how long it may take.
+        budget: how long it may take, such as ``'5m'``.
         rule: one of :data:`RULES`, where the user has said; None to choose.
+        work_dir: of the run: what the same request has begun there is what is chosen again, whatever an image takes
+            this time.
         size: side of the images in pixels; None for the weights'.
         micro_batch: images at a time; None for the transfer's own.
         seed: of the run.
@@ -75,33 +80,44 @@ def choose(
     """
     if rule is not None and rule not in RULES:
         raise ConfigError.at("--rule", "no such rule", got=rule, expected=nearest(rule, RULES))
-    images, why = len(data.source), []
+    how: dict[str, Any] = {"size": size, "micro_batch": micro_batch, "seed": seed}
+    if rule is not None:
+        return _by(rule, start, data, **how)
+    saved = None if work_dir is None else stored(work_dir)
+    if saved is not None and saved.recipe in RULES:
+        earlier = _by(saved.recipe, start, data, **how)
+        recipe = dataclasses.replace(earlier.transfer.recipe(start, data), work_dir=str(work_dir))
+        if begun(recipe, start, budget) is not None:
+            return dataclasses.replace(earlier, why=(f"{saved.recipe}: as it was begun in {work_dir}",))
+    rule, reason = _fitting(start, data, parse_budget(budget), size=size, device=device)
+    found = _by(rule, start, data, **how)
+    return dataclasses.replace(found, why=(f"{rule}: {reason}; --rule names another", *found.why))
+
+
+def _by(rule: str, start: Start, data: Labelled, *, size: int | None, micro_batch: int | None, seed: int) -> Choice:
+    """The transfer of a rule, and what it does."""
+    images = len(data.source)
     side = size or start.input_contract.size
     workers = 0 if side is not None and side <= SMALL else None  # to start one takes longer than it would save
     common: dict[str, Any] = {"micro_batch": micro_batch, "num_workers": workers, "seed": seed}
-    if rule is None:
-        rule, reason = _fitting(start, data, seconds, size=size, device=device)
-        why.append(f"{rule}: {reason}; --rule names another")
     if rule == "bit":
         resized = None if size is None else (round(size * 512 / 480), size)
         bit = HyperRuleTransfer(size=resized, **common)
-        return Choice(bit, rule, (*why, *bit.chosen(start, data)))
+        return Choice(bit, rule, tuple(bit.chosen(start, data)))
     if rule == "linear":
         linear = LinearSGD(steps=_steps(images, 256, epochs=100), size=size, **common)
         rates = ", ".join(f"{0.1 * rate:g}" for rate in linear.rates)
-        by = "the best on val counts" if data.val else "there is no val to choose by, so the middle one counts"
-        return Choice(linear, rule, (*why, f"linear: classifiers with rates {rates} on one pass of the trunk; {by}"))
+        by = "the best on val counts" if data.val else "there is no val to choose by, so that of rate 0.1 counts"
+        return Choice(linear, rule, (f"linear: classifiers with rates {rates} on one pass of the trunk; {by}",))
     tuned = FineTune(steps=_steps(images, 64, epochs=EPOCHS), size=size, **common)
     by = "the best step on val counts" if data.val else "there is no val to choose by, so the last step counts"
-    return Choice(tuned, rule, (*why, f"fine-tune: AdamW, a cosine, the whole network; {by}"))
+    return Choice(tuned, rule, (f"fine-tune: AdamW, a cosine, the whole network; {by}",))
 
 
 def _fitting(start: Start, data: Labelled, seconds: float, *, size: int | None, device: str | None) -> tuple[str, str]:
     """A rule, and why."""
-    images, per_class = len(data.source), data.per_class
-    where = {"cpu": "no GPU", "small_gpu": "a GPU of less than 20 GB", "large_gpu": "a GPU"}[
-        device_kind(local_device(device))
-    ]
+    images, per_class, kind = len(data.source), data.per_class, device_kind(local_device(device))
+    where = {"cpu": "no GPU", "small_gpu": "a GPU of less than 20 GB", "large_gpu": "a GPU"}[kind]
     labels = f"{images:,} labelled images, {per_class} a class"
     if per_class < FEW:
         return "linear", f"{labels}: so few say little about the network itself"
@@ -112,7 +128,7 @@ def _fitting(start: Start, data: Labelled, seconds: float, *, size: int | None, 
         f"{where}, {labels}; an image of {side} px takes {1000 * each:.2g} ms to learn from, and {clock(seconds)} are "
         f"enough for {passes:,.0f} passes"
     )
-    if start.backbone.get("type") == "BiTResNet" and device_kind(local_device(device)) != "cpu":
+    if start.backbone.get("type") == "BiTResNet" and kind != "cpu":
         rule = HyperRuleTransfer().rule(start, data)
         needed = rule.steps * BATCH * (rule.crop / side) ** 2
         if shown_images >= needed:
@@ -123,8 +139,7 @@ def _fitting(start: Start, data: Labelled, seconds: float, *, size: int | None, 
 
 
 def _steps(images: int, batch: int, *, epochs: int) -> int:
-    per_epoch = max(1, images // min(batch, max(1, images // 2)))
-    return min(max(STEPS[0], epochs * per_epoch), STEPS[1])
+    return min(max(STEPS[0], epochs * (images // batch_for(images, batch))), STEPS[1])
 
 
 @torch.no_grad()

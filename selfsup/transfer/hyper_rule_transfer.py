@@ -1,6 +1,5 @@
 """BiT-HyperRule as a training: nothing is chosen but by the size of the task and of its images."""
 
-import os
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from selfsup.data.draws import draw
 from selfsup.errors import ConfigError, DecodeError
 from selfsup.methods.base import Method
 from selfsup.ops.dist import local_device, world_size
+from selfsup.ops.memory import device_memory
 from selfsup.registry import METHODS
 from selfsup.transfer.bit_rule import HyperRule, Source, hyper_rule
 from selfsup.transfer.fine_tune import QUIET
@@ -22,7 +22,7 @@ from selfsup.transfer.transfer import Transfer
 
 BATCH = 512
 LOOKED_AT = 20  # images whose size is looked at
-USABLE = 0.5  # of the free memory, for activations
+USABLE = 0.5  # of the device's memory, for activations
 WITHOUT_FLIP = ("dsprites-orientation", "smallnorb-azimuth", "dsprites-location")
 WITHOUT_CROP = ("clevr-count", "clevr-distance", "dmlab", "kitti-distance", "dsprites-location")
 """Tasks of VTAB whose labels a flip or a crop would change.
@@ -195,7 +195,7 @@ def _micro_batch(model: dict[str, Any], side: int) -> int:
     """The largest power of two whose activations fit into memory, at most the batch of this process."""
     each = activation_bytes(model, side)
     most = max(1, BATCH // world_size())
-    fitting = max(1, int(USABLE * _free_memory() / each))
+    fitting = max(1, int(USABLE * device_memory(local_device(None)) / each))
     return min(most, 1 << (fitting.bit_length() - 1))
 
 
@@ -216,10 +216,3 @@ def activation_bytes(model: dict[str, Any], side: int) -> int:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             method.backbone(torch.empty(2, 3, side, side))
     return max(1, sum(size for storage, size in seen.items() if storage not in own) // 2)
-
-
-def _free_memory() -> int:
-    device = local_device(None)
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

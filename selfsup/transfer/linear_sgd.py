@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from selfsup.config import Recipe
 from selfsup.engine.runner import Runner
@@ -20,9 +21,9 @@ from selfsup.transfer.transfer import Settled, Transfer, accumulated, batch_for,
 class LinearSGD(Transfer):
     """Train linear classifiers on a trunk that does not change, in eval mode.
 
-    Several rates, and several layers, share one pass of the trunk; the head that is best on ``val`` counts, or the
-    first where there is no ``val``. Papers' own settings are in ``configs/transfer``; the defaults here are for images
-    of one's own.
+    Several rates, and several layers, share one pass of the trunk; the head that is best on ``val`` counts, or where
+    there is no ``val`` that of the first layer whose rate is nearest to the optimizer's. Papers' own settings are in
+    ``configs/transfer``; the defaults here are for images of one's own.
 
     Args:
         epochs: passes over the images.
@@ -158,11 +159,13 @@ def _from_one(rate: float) -> float:
 def folded(head: nn.Sequential) -> nn.Sequential:
     """A batch norm in eval mode and a linear layer as one linear layer."""
     linear: Any = head[-1]
-    if len(head) == 1:
+    norm: Any = next((part for part in head if isinstance(part, _BatchNorm)), None)
+    if norm is None:
         return head
-    norm: Any = head[0]
     scale = (norm.running_var + norm.eps).rsqrt() * (1.0 if norm.weight is None else norm.weight)
     shift = (0.0 if norm.bias is None else norm.bias) - norm.running_mean * scale
+    places = linear.in_features // norm.num_features  # a channel's lie together in what was flattened
+    scale, shift = scale.repeat_interleave(places), shift.repeat_interleave(places)
     one = nn.Linear(linear.in_features, linear.out_features).to(linear.weight)
     one.weight.copy_(linear.weight * scale)
     one.bias.copy_(linear.bias + linear.weight @ shift)

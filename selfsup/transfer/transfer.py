@@ -108,17 +108,12 @@ class Transfer:
         data.check()
         folder = Path(work_dir)
         recipe = replace(self.recipe(start, data), work_dir=str(folder))
-        resumes = False
-        if (saved := _stored(folder)) is not None and saved.config is not None:
-            stored = replace(Recipe.from_dict(saved.config), work_dir=str(folder), load_from=recipe.load_from)
-            weights = None if start.file is None else digest_of(start.file)
-            resumes = _asks_for(recipe, budget) == _asks_for(stored, stored.budget)
-            resumes = resumes and (saved.started_from or {}).get("sha256") == weights
-        recipe = stored if resumes else recipe
+        earlier = begun(recipe, start, budget)
+        recipe = recipe if earlier is None else earlier
         with batch_has_to_fit(recipe, device=device, option="--micro-batch"):
-            if budget is not None and not resumes:
+            if budget is not None and earlier is None:
                 recipe = self._fitted(recipe, budget, began, note=note, device=device, launcher=launcher)
-            runner = Runner(recipe, resume=resumes, device=device, launcher=launcher)
+            runner = Runner(recipe, resume=earlier is not None, device=device, launcher=launcher)
             runner.train()
         runner.method.eval()
         settled = self.settle(runner.method, runner, data)
@@ -156,10 +151,27 @@ class Transfer:
         return {"transfer": self.name}
 
 
-def _stored(folder: Path) -> Checkpoint | None:
+def stored(folder: Path) -> Checkpoint | None:
     """The newest checkpoint of a run that can be resumed."""
     found = list_checkpoints(folder)[-1:]
     return Checkpoint.read(found[0], mapped=True) if found else None
+
+
+def begun(recipe: Recipe, start: Start, budget: str | None) -> Recipe | None:
+    """The recipe of the run in a work dir, if it was begun by the same request; its number of steps may be a budget's.
+
+    Args:
+        recipe: what is asked for.
+        start: the weights.
+        budget: of the request.
+    """
+    saved = stored(Path(str(recipe.work_dir)))
+    if saved is None or saved.config is None:
+        return None
+    known = replace(Recipe.from_dict(saved.config), work_dir=recipe.work_dir, load_from=recipe.load_from)
+    weights = None if start.file is None else digest_of(start.file)
+    same = _asks_for(recipe, budget) == _asks_for(known, known.budget)
+    return known if same and (saved.started_from or {}).get("sha256") == weights else None
 
 
 def _asks_for(recipe: Recipe, budget: str | None) -> str:

@@ -27,9 +27,9 @@ from selfsup.weights.read import read_weights
 
 CARD_NOTE = "selfsup"
 """Under which name a file of weights alone holds its card, as JSON."""
-WITHOUT_NOTE = (".onnx", ".pt2")
-"""Files that have their card beside them only."""
-WITH_CARD = (".safetensors", ".pth", ".pt", *WITHOUT_NOTE)
+TRACED = {".onnx": "onnx", ".pt2": "torch-export"}
+"""Files that hold a network itself, and their formats: their card lies beside them only."""
+WITH_CARD = (".safetensors", ".pth", ".pt", *TRACED)
 OWN = "yours"
 _WITHIN = ", within the terms of "
 UNKNOWN_INPUT = InputContract(
@@ -38,8 +38,8 @@ UNKNOWN_INPUT = InputContract(
 
 
 def card_path(weights: Path) -> Path:
-    """Where the card of a file of weights is."""
-    return weights.with_suffix(".json")
+    """Where the card of a file is: ``a.json`` of weights ``a.safetensors``, ``a.onnx.json`` of a network ``a.onnx``."""
+    return weights.with_name(f"{weights.name}.json") if weights.suffix in TRACED else weights.with_suffix(".json")
 
 
 def read_card(weights: Path) -> dict[str, Any] | None:
@@ -57,7 +57,7 @@ def _inside(weights: Path) -> dict[str, Any] | None:
     Whoever loads the weights does not meet it; tensors stay in the file.
     """
     note: Any = None
-    if weights.suffix in WITHOUT_NOTE or not weights.is_file():
+    if weights.suffix in TRACED or not weights.is_file():
         return None
     kind = kind_of(weights)
     if kind == ".safetensors":
@@ -71,8 +71,16 @@ def _inside(weights: Path) -> dict[str, Any] | None:
 
 
 def _beside(weights: Path) -> dict[str, Any] | None:
+    path = _lies_at(weights)
+    found = _parsed(path.read_bytes(), path, "not a readable card") if path.is_file() else None
+    of_others = found is not None and path != card_path(weights) and found.get("format") != TRACED[weights.suffix]
+    return None if of_others else found
+
+
+def _lies_at(weights: Path) -> Path:
+    """Where the card is looked for: traced files shared the name of weights' cards before they had one of their own."""
     path = card_path(weights)
-    return _parsed(path.read_bytes(), path, "not a readable card") if path.is_file() else None
+    return path if weights.suffix not in TRACED or path.is_file() else weights.with_suffix(".json")
 
 
 def _parsed(text: str | bytes, place: Path, otherwise: str) -> dict[str, Any] | None:
@@ -92,7 +100,7 @@ def check_card(out: Path, card: Mapping[str, Any], *, source: Path | None = None
 
     Raises:
         CheckpointError: if ``out`` is the file that is read, or the card would replace a file that is no card or that
-            says something else of a file which differs from ``out`` in its suffix alone.
+            says something else of another file.
     """
     beside, theirs = card_path(out), None
     if source is not None and out.exists() and os.path.samefile(out, source):
@@ -102,7 +110,7 @@ def check_card(out: Path, card: Mapping[str, Any], *, source: Path | None = None
     with contextlib.suppress(CheckpointError):
         theirs = _beside(out)
     stems = (each for each in sorted(out.parent.glob("*")) if each.suffix in WITH_CARD and each.name != out.name)
-    others = [each.name for each in stems if card_path(each) == beside]
+    others = [each.name for each in stems if _lies_at(each) == beside]
     if theirs is None or (others and _said(theirs) != _said(card)):
         what = "is no card" if theirs is None else f"is the card of {others[0]} too"
         raise CheckpointError.at(str(beside), f"{what}, and {out.name} needs it", expected="choose another name")

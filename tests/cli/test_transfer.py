@@ -66,11 +66,22 @@ def test_what_is_predicted_is_what_the_classifier_says(capsys: pytest.CaptureFix
     assert named == [classifier.classes[best] for best in classifier.logits(ImageList("colors", "folder")).argmax(1)]
 
 
-def test_the_classifier_is_exported_without_a_config(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["export", "run", "--format", "torch-export", "--output", "run/classifier.pt2"]) == 0
-    assert Path("run/classifier.pt2").is_file()
+def test_the_classifier_is_exported_without_a_config_beside_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    before = Path("run/model.json").read_bytes()
+    assert main(["export", "run", "--format", "torch-export", "--output", "run/model.pt2"]) == 0
+    assert Path("run/model.json").read_bytes() == before
+    assert json.loads(Path("run/model.pt2.json").read_text())["classes"] == list(CLASSES)
     assert main(["export", "run", "--format", "timm", "--output", "x.pth"]) == 2
     assert "--format" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_onnx_and_torch_export_lie_in_one_folder() -> None:
+    pytest.importorskip("onnxruntime")
+    for suffix, format in {"onnx": "onnx", "pt2": "torch-export"}.items():
+        assert main(["export", "run", "--format", format, "--output", f"out/colors.{suffix}"]) == 0
+    cards = {path.name: json.loads(path.read_text())["format"] for path in Path("out").glob("*.json")}
+    assert cards == {"colors.onnx.json": "onnx", "colors.pt2.json": "torch-export"}
 
 
 @pytest.mark.parametrize(

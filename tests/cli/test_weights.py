@@ -137,7 +137,7 @@ def test_what_a_run_has_trained_can_be_traced(format: str, file: str, capsys: py
     assert main(["train", "mine.py", "--device", "cpu"]) == 0
     capsys.readouterr()
     assert main(["export", "mine.py", "work", "--format", format, "--output", file]) == 0
-    assert f"written to {file}, with a card in t.json" in capsys.readouterr().out
+    assert f"written to {file}, with a card in {file}.json" in capsys.readouterr().out
 
 
 def test_the_words_of_the_commands_are_those_of_the_engine() -> None:
@@ -218,16 +218,24 @@ def test_a_card_is_not_taken_from_another_file_of_weights(capsys: pytest.Capture
     assert exported("ex/z.safetensors", "torchvision") == 0
     before = Path("ex/z.json").read_bytes()
     capsys.readouterr()
-    assert exported("ex/z.pt2", "torch-export") == 2
+    assert exported("ex/z.pth", "timm") == 2
     assert "ex/z.json: is the card of z.safetensors too" in " ".join(capsys.readouterr().err.split())
-    assert sorted(path.name for path in Path("ex").iterdir()) == ["z.json", "z.safetensors"]
+    assert exported("ex/z.pt2", "torch-export") == 0  # a traced file's card has a name of its own
+    assert sorted(path.name for path in Path("ex").iterdir()) == ["z.json", "z.pt2", "z.pt2.json", "z.safetensors"]
     assert Path("ex/z.json").read_bytes() == before
     trained_backbone("ex/z.safetensors")
-    assert exported("ex/z_2.pt2", "torch-export") == 0
-    assert exported("ex/z_2.safetensors", "torchvision") == 2  # a traced file holds no card itself
-    assert "card of z_2.pt2 too" in " ".join(capsys.readouterr().err.split())
     Path("ex/z.safetensors").unlink()
-    assert exported("ex/z.pt2", "torch-export") == 0  # a card without a file is nobody's
+    assert exported("ex/z.pth", "timm") == 0  # a card without a file is nobody's
+
+
+def test_a_traced_file_s_card_under_its_earlier_name_is_found_and_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("z.pt2").touch()
+    earlier = {"backbone": {"type": "ResNet", "depth": 18}, "format": "torch-export"}
+    Path("z.json").write_text(json.dumps(earlier))
+    assert read_card(Path("z.pt2")) == earlier and read_card(Path("z.onnx")) is None
+    torch.save(resnet(18).state_dict(), "tv.pth")
+    assert convert_resnet("z.safetensors") == 2
+    assert "z.json: is the card of z.pt2 too" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_card_that_was_put_beside_a_plain_file_is_that_file_s(capsys: pytest.CaptureFixture[str]) -> None:

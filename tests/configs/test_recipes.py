@@ -44,6 +44,12 @@ PROCESSES = {
     "swav/seer_regnety256_stream": 512,
     "swav/swav_resnet50": 64,
     "transfer/byol_linear_resnet50": 8,
+    "transfer/seer_finetune_regnety256": 32,
+    "transfer/seer_finetune_regnety256_384": 32,
+    "transfer/seer_linear_imagenet_regnety256": 32,
+    "transfer/seer_linear_inat18_regnety256": 32,
+    "transfer/seer_linear_openimages_regnety256": 64,
+    "transfer/seer_linear_places205_regnety256": 32,
     "transfer/moco_linear_resnet50": 8,
     "transfer/simclr_finetune_10percent_resnet50": 32,
     "transfer/simclr_finetune_1percent_resnet50": 32,
@@ -57,7 +63,7 @@ PROCESSES = {
 
 @cache
 def plan(name: str, **options: Any) -> Plan:
-    processes = PROCESSES.get(name, 32 if name.startswith("transfer/seer") else 128 if "seer" in name else 1)
+    processes = PROCESSES.get(name, 16 if name.startswith("transfer/seer") else 128 if "seer" in name else 1)
     return describe(load_config(name, options), processes=processes)
 
 

@@ -28,6 +28,7 @@ class Said:
         groups: parameters with another rate.
         kinds: what an image goes through after crop and flip.
         per_epoch: whether the cosine moves once per epoch.
+        sync_bn: processes that share batch norm.
     """
 
     epochs: int
@@ -42,15 +43,19 @@ class Said:
     kinds: tuple[str, ...] = ()
     model: dict[str, Any] = field(default_factory=dict)
     per_epoch: bool = False
+    sync_bn: str | int | None = None
 
 
 SWAV_VIEW = ("ColorJitter", "RandomGray", "GaussianBlur")
 KEPT = {"neck": {"type": "HiddenLayers", "hidden_dims": (8192,), "bn": False, "fresh_bn": True}}
-PROBE = {"layers": ("res4:3x1", "res5:2x1", "pooled"), "bn": True}
+NO_DECAY = {"kinds": "norm", "weight_decay": 0.0}
+FEW = Said(70, 128, 0.05 * 128 / 256, (30,), nesterov=True, model=KEPT, sync_bn=8)
 
 
-def probe(epochs: int, drops: tuple[int, ...] | None, **said: Any) -> Said:
-    return Said(**{"epochs": epochs, "batch": 256, "lr": 0.01, "drops": drops, "decay": 5e-4, "nesterov": True} | said)
+def probe(epochs: int, drops: tuple[int, ...], num_classes: int, sync_bn: str | int = "all") -> Said:
+    heads = {"layers": ("res4:2x1", "res5:1x2", "pooled"), "bn": True, "num_classes": num_classes}
+    more: dict[str, Any] = {"groups": (NO_DECAY,), "model": heads, "sync_bn": sync_bn}
+    return Said(epochs, 256, 0.01, drops, decay=5e-4, nesterov=True, **more)
 
 
 SAYS = {
@@ -58,30 +63,29 @@ SAYS = {
     "moco_linear_resnet50": Said(100, 256, 30.0, (60, 80)),
     "seer_finetune_regnety256": Said(35, 256, 0.0125, (30,), decay=1e-4, kinds=SWAV_VIEW, model=KEPT),
     "seer_finetune_regnety256_384": Said(35, 256, 0.0125, (30,), decay=1e-4, kinds=SWAV_VIEW, model=KEPT),
-    "seer_linear_imagenet_regnety256": probe(28, (8, 16, 24), model=PROBE),
-    "seer_linear_inat18_regnety256": probe(84, (24, 48, 72), model=PROBE | {"num_classes": 8142}),
-    "seer_linear_openimages_regnety256": probe(16, None, lr=0.003, decay=1e-4, model=PROBE | {"num_classes": 9605}),
-    "seer_linear_places205_regnety256": probe(14, (4, 8, 12), model=PROBE | {"num_classes": 205}),
-    "seer_low_shot_10percent_regnety256": Said(70, 256, 0.05, (30,), nesterov=True, model=KEPT),
-    "seer_low_shot_1percent_regnety256": Said(70, 256, 0.05, (30,), nesterov=True, model=KEPT),
-    "simclr_finetune_10percent_resnet50": Said(30, 4096, 0.8, nesterov=True),
-    "simclr_finetune_1percent_resnet50": Said(60, 4096, 0.8, nesterov=True),
-    "simclr_linear_resnet50": Said(90, 4096, 1.6, decay=1e-6, nesterov=True),
+    "seer_linear_imagenet_regnety256": probe(28, (8, 16, 24), 1000),
+    "seer_linear_inat18_regnety256": probe(84, (24, 48, 72), 8142, sync_bn=16),
+    "seer_linear_openimages_regnety256": Said(
+        16, 1024, 0.003, (2, 4, 6), decay=1e-4, nesterov=True, model={"layers": ("pooled",), "num_classes": 9605}
+    ),
+    "seer_linear_places205_regnety256": probe(14, (4, 8, 12), 205),
+    "seer_low_shot_10percent_regnety256": FEW,
+    "seer_low_shot_1percent_regnety256": FEW,
+    "simclr_finetune_10percent_resnet50": Said(30, 4096, 0.8, nesterov=True, sync_bn="all"),
+    "simclr_finetune_1percent_resnet50": Said(60, 4096, 0.8, nesterov=True, sync_bn="all"),
+    "simclr_linear_resnet50": Said(90, 4096, 1.6, decay=1e-6, nesterov=True, model={"init_std": 0.0}),
     "simsiam_linear_resnet50": Said(90, 4096, 1.6, optimizer="LARS", per_epoch=True),
     "swav_finetune_10percent_resnet50": Said(
-        20, 256, 0.01, (12, 16), 0.2, groups=({"match": "classifier.*", "lr_scale": 20.0},)
+        20, 256, 0.01, (12, 16), 0.2, groups=({"match": "classifier.*", "lr_scale": 20.0},), sync_bn="all"
     ),
     "swav_finetune_1percent_resnet50": Said(
-        20, 256, 0.02, (12, 16), 0.2, groups=({"match": "classifier.*", "lr_scale": 250.0},)
+        20, 256, 0.02, (12, 16), 0.2, groups=({"match": "classifier.*", "lr_scale": 250.0},), sync_bn="all"
     ),
-    "swav_linear_resnet50": Said(100, 256, 0.3, decay=1e-6),
+    "swav_linear_resnet50": Said(100, 256, 0.3, decay=1e-6, per_epoch=True),
 }
 SHARES = (1, 5, 10, 20, 50)
 SAYS |= {
-    f"seer_places205_{share}percent_regnety256": replace(
-        SAYS["seer_low_shot_1percent_regnety256"], model=KEPT | {"num_classes": 205}
-    )
-    for share in SHARES
+    f"seer_places205_{share}percent_regnety256": replace(FEW, model=KEPT | {"num_classes": 205}) for share in SHARES
 }
 IMAGES = {f"{kind}_1percent": 12_811 for kind in ("low_shot", "finetune")}
 IMAGES |= {f"{kind}_10percent": 128_116 for kind in ("low_shot", "finetune")}
@@ -100,6 +104,7 @@ def test_it_says_what_its_source_says(name: str) -> None:
     steps, per_epoch = found.steps, found.steps_per_epoch
     assert steps is not None and per_epoch is not None
     assert found.effective_batch == said.batch
+    assert recipe.sync_bn == said.sync_bn
     assert steps == said.epochs * per_epoch
     optimizer = recipe.optim_wrapper["optimizer"]
     assert optimizer["type"] == said.optimizer

@@ -2,11 +2,13 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from selfsup.backbones import RegNet
 from selfsup.errors import ConfigError
 from selfsup.losses import CrossEntropyLoss
 from selfsup.methods import LinearHeads
+from selfsup.transfer.linear_sgd import folded
 from selfsup.weights.digest import fingerprint
 
 NETWORK = {"depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16), "group_width": 8}
@@ -49,6 +51,19 @@ def test_the_trunk_does_not_change_and_has_no_gradient() -> None:
     assert fingerprint(method.backbone) == before
     assert all(parameter.grad is None for parameter in method.backbone.parameters())
     assert not any(module.training for module in method.backbone.modules())
+
+
+def test_batch_norm_of_a_map_is_one_for_each_channel_as_vissls() -> None:
+    method = heads(layers=("res4:2x1",), image_size=32, bn=True).train()
+    map4 = method.backbone.feature_maps(IMAGES)[2].detach()
+    pooled = nn.AdaptiveAvgPool2d((2, 1))(map4)
+    theirs = nn.Sequential(nn.BatchNorm2d(16), nn.Flatten(), nn.Linear(32, 3))
+    theirs[-1].load_state_dict(method.heads[0][-1].state_dict())
+    torch.testing.assert_close(method.heads[0](pooled.flatten(1)), theirs(pooled))
+    with torch.no_grad():
+        one = folded(method.eval().heads[0])
+    assert len(one) == 1
+    torch.testing.assert_close(one(pooled.flatten(1)), theirs.eval()(pooled))
 
 
 def test_flattened_maps_have_their_own_length_and_need_the_images_side() -> None:

@@ -1,50 +1,58 @@
-"""A transfer killed with ``kill -9`` goes on where it was with the same call, and comes to what it would have."""
+"""``selfsup transfer --budget`` killed with ``kill -9`` goes on where it was by the same command, and comes to what it
+would have."""
 
+import json
 import multiprocessing
 import os
 import signal
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from selfsup.cli import main
+from selfsup.engine.hooks import best_step
 from selfsup.engine.hooks.best_step import read_scores
-from selfsup.engine.runner import Runner
 from selfsup.methods import Supervised
-from selfsup.transfer import FineTune, Labelled, Start, Transferred, transfer
+from selfsup.planning import budget
+from selfsup.transfer import choose, transfer
 from selfsup.weights.read import read_weights
 from tests.transfer.small import write_images, write_start
 
-KILLED_AT = {
-    "in training": (Supervised, "loss", 7),  # of eight steps
-    "in the evaluation of a step": (Runner, "save", 3),
-    "between training and evaluation": (transfer, "_finished", 1),
-    "in the evaluation": (transfer, "evaluate_rows", 1),
-    "once the row is there": (transfer, "save_classifier", 1),
+STEPS, LATE = 120, 70  # no rehearsal comes so far
+COMMAND = ["transfer", "tiny.safetensors", "--data", "colors", "--budget", "1m", "--work-dir"]
+
+KILLED_AT: dict[str, tuple[Any, str, Callable[..., bool]]] = {
+    "in training": (Supervised, "after_step", lambda method, progress: progress.step == LATE),
+    "in the evaluation of a step": (
+        best_step,
+        "write_record",
+        lambda path, text: max(map(int, json.loads(text))) > LATE,
+    ),
+    "between training and evaluation": (transfer, "_finished", lambda *arguments, **options: True),
+    "in the evaluation": (transfer, "evaluate_rows", lambda *arguments, **options: True),
+    "once the row is there": (transfer, "save_classifier", lambda *arguments, **options: True),
 }
-"""What is called so many times, and then no more."""
+"""Before a call of which the process ends itself."""
 
 
-def run(folder: Path, work_dir: str) -> Transferred:
-    tuned = FineTune(precision="fp32", num_workers=0, steps=8, batch_size=8, drop_path=0.2)
-    begun, data = Start.open(folder / "tiny.safetensors"), Labelled.of(folder / "colors")
-    recipe = tuned.recipe(begun, data)
-    hooks = {**recipe.default_hooks, "checkpoint": {"type": "CheckpointHook", "every_steps": 2}}
-    saved = replace(recipe, default_hooks=hooks)
-    tuned.recipe = lambda start, data: saved  # type: ignore[method-assign]
-    return tuned.run(begun, data, work_dir=folder / work_dir)
+def run(folder: Path, work_dir: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(budget, "SHORTEST", 0.1)
+        patch.setattr(budget, "SHARE", 0.0)
+        patch.setattr(choose, "STEPS", (STEPS, STEPS))
+        assert main([*COMMAND, work_dir]) == 0
 
 
 def killed(folder: Path, work_dir: str, point: str) -> None:
-    """The same in a process that ends itself."""
-    owner, name, times = KILLED_AT[point]
-    original, called = getattr(owner, name), [0]
+    owner, name, is_there = KILLED_AT[point]
+    original = getattr(owner, name)
 
     def then_no_more(*arguments: Any, **options: Any) -> Any:
-        called[0] += 1
-        if called[0] == times:
+        if is_there(*arguments, **options):
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*arguments, **options)
 
@@ -64,12 +72,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", KILLED_AT)
-def test_the_same_call_goes_on_and_writes_no_row_twice(point: str, folder: Path) -> None:
+def test_the_same_command_goes_on_and_writes_no_row_twice(
+    point: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work_dir = point.replace(" ", "_")
     child = multiprocessing.get_context("spawn").Process(target=killed, args=(folder, work_dir, point))
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
+    steps = sorted(path.name for path in Path(folder, work_dir, "checkpoints").iterdir())
+    assert steps, "there is something to go on from"
+    monkeypatch.setattr(choose, "_seconds_per_image", lambda *arguments, **options: (1e6, 16))  # the machine is busy
     for _ in range(2):
         run(folder, work_dir)
     assert not (folder / work_dir / "earlier").exists()

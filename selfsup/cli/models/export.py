@@ -35,7 +35,7 @@ def run(chosen: argparse.Namespace) -> int:
     from selfsup.engine.save import run_card
     from selfsup.engine.start import load_method
     from selfsup.registry import METHODS
-    from selfsup.weights.card import provenance
+    from selfsup.weights.card import card_path, provenance
     from selfsup.weights.checkpoint import checkpoint_file
     from selfsup.weights.export import export
 
@@ -46,8 +46,8 @@ def run(chosen: argparse.Namespace) -> int:
     card = run_card(recipe, method, step=step, started_from=began, earlier=provenance(checkpoint))
     written = export(method.representation, card, chosen.output, format=chosen.format, source=checkpoint)
     print(
-        f"written to {written.path}, with a card in {written.path.with_suffix('.json').name}; on random images its "
-        f"features differ by at most {written.difference:.1e} of the greatest"
+        f"written to {written.path}, with a card in {card_path(written.path).name}; on random images its features "
+        f"differ by at most {written.difference:.1e} of the greatest"
     )
     print(f"load it with: {written.usage}")
     print("it takes normalized images: range, mean and std are under 'preprocess' in the card")
@@ -57,9 +57,13 @@ def run(chosen: argparse.Namespace) -> int:
 def _classifier(chosen: argparse.Namespace) -> int:
     """A classifier that ``selfsup transfer`` has left, with its head."""
     from selfsup.transfer.classifier import export_classifier
+    from selfsup.weights.card import card_path
 
     written = export_classifier(chosen.config, chosen.output, format=chosen.format)
-    print(f"written to {written.path}; on random images its logits differ by at most {written.difference:.1e}")
+    print(
+        f"written to {written.path}, with a card in {card_path(written.path).name}; on random images its logits differ "
+        f"by at most {written.difference:.1e} of the greatest"
+    )
     print(f"load it with: {written.usage}")
     print("it takes normalized images: range, mean and std are under 'preprocess' in the card, names under 'classes'")
     return 0

@@ -40,7 +40,7 @@ def run(chosen: argparse.Namespace) -> int:
 
     console = Console(soft_wrap=True, highlight=False)
     budget = chosen.budget or USUAL_BUDGET[device_kind(local_device(chosen.device))]
-    seconds = parse_budget(budget)
+    parse_budget(budget)  # a mistake is said before anything is read
     root = Path(chosen.data).expanduser()
     for option, path in (("--data", root), ("--test", chosen.test and Path(chosen.test).expanduser())):
         if path and not path.exists():
@@ -68,11 +68,13 @@ def run(chosen: argparse.Namespace) -> int:
 
     counts = [f"{len(DATASETS.build(part)):,} {what}" for what, part in parts.items() if part is not None]
     console.print(f"{len(data.classes)} classes; images: {', '.join(counts)}")
+    work_dir = chosen.work_dir or Path("work_dirs", f"transfer_{root.resolve().stem}")
     choice = choose(
         start,
         data,
-        seconds=seconds,
+        budget=budget,
         rule=chosen.rule,
+        work_dir=work_dir,
         size=chosen.size,
         micro_batch=chosen.micro_batch,
         seed=chosen.seed,
@@ -80,7 +82,6 @@ def run(chosen: argparse.Namespace) -> int:
     )
     for line in choice.why:
         console.print(line)
-    work_dir = chosen.work_dir or Path("work_dirs", f"transfer_{root.resolve().stem}")
     out = choice.transfer.run(
         start,
         data,

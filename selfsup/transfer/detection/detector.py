@@ -91,6 +91,7 @@ class Detector(Method):
     """
 
     num_views = 1
+    entry_points = ("detect",)
     fresh_parts = ("detector",)
 
     def __init__(
@@ -124,17 +125,12 @@ class Detector(Method):
         require(0 <= freeze_at <= NUM_STAGES, "freeze_at", f"must be in 0..{NUM_STAGES}", got=freeze_at)
         self.kind, self.norm, self.freeze_at, self.num_classes = kind, norm, freeze_at, num_classes
         self.own_batch_norm = norm == "train"
-        channels, self._frozen = _probe(self.backbone, freeze_at)
+        channels, frozen = _probe(self.backbone, freeze_at)
         if norm == "frozen":
-            self._frozen |= {
-                f"{name}.{own}"
-                for name, module in self.backbone.named_modules()
-                if isinstance(module, _BatchNorm)
-                for own, _ in module.named_parameters(recurse=False)
-            }
+            frozen |= _norm_parameters(self.backbone)
         for name, parameter in self.backbone.named_parameters():
-            parameter.requires_grad_(name not in self._frozen)
-        sizes: dict[str, Any] = {
+            parameter.requires_grad_(name not in frozen)
+        options: dict[str, Any] = {
             "min_size": min_size,
             "max_size": max_size,
             "image_mean": [0.0] * 3,  # the method's own preprocess has normalized
@@ -142,39 +138,19 @@ class Detector(Method):
             "_skip_resize": True,  # in training alone
         }
         norm_layer = nn.BatchNorm2d if fpn_bn else None
+        self.detector: nn.Module
         if kind == "retinanet":
             pyramid = _Pyramid(self.backbone, channels, fpn_dim, LastLevelP6P7(fpn_dim, fpn_dim), norm_layer, first=1)
-            levels = tuple(tuple((anchor_size * 2**level * OCTAVES).tolist()) for level in range(5))
-            self.detector: nn.Module = RetinaNet(
-                pyramid,
-                num_classes,
-                anchor_generator=AnchorGenerator(levels, (RATIOS,) * 5),
-                score_thresh=score_threshold,
-                detections_per_img=max_detections,
-                **sizes,
-            )
+            options |= {"score_thresh": score_threshold, "detections_per_img": max_detections}
+            self.detector = _retinanet(pyramid, num_classes, anchor_size=anchor_size, **options)
         else:
             pyramid = _Pyramid(self.backbone, channels, fpn_dim, LastLevelMaxPool(), norm_layer, first=0)
-            anchors = AnchorGenerator(tuple((anchor_size * 2**level,) for level in range(5)), (RATIOS,) * 5)
-            self.detector = MaskRCNN(
-                pyramid,
-                rpn_anchor_generator=anchors,
-                rpn_pre_nms_top_n_train=pre_nms[0],
-                rpn_pre_nms_top_n_test=pre_nms[1],
-                rpn_post_nms_top_n_train=proposals,
-                rpn_post_nms_top_n_test=proposals,
-                rpn_batch_size_per_image=sampled_anchors,
-                box_roi_pool=_pooling(7, anchor_size),
-                box_head=TwoMLPHead(fpn_dim * 7**2, head_dim),
-                box_predictor=FastRCNNPredictor(head_dim, num_classes + 1),
-                box_batch_size_per_image=sampled_boxes,
-                box_score_thresh=score_threshold,
-                box_detections_per_img=max_detections,
-                mask_roi_pool=_pooling(14, anchor_size),
-                mask_head=MaskRCNNHeads(fpn_dim, (mask_dim,) * 4, 1),
-                mask_predictor=MaskRCNNPredictor(mask_dim, mask_dim, num_classes + 1),
-                **sizes,
-            )
+            options |= {"box_score_thresh": score_threshold, "box_detections_per_img": max_detections}
+            options |= {"rpn_batch_size_per_image": sampled_anchors, "box_batch_size_per_image": sampled_boxes}
+            for part, looked_at in zip(("train", "test"), pre_nms, strict=True):
+                options |= {f"rpn_pre_nms_top_n_{part}": looked_at, f"rpn_post_nms_top_n_{part}": proposals}
+            dims = {"head_dim": head_dim, "mask_dim": mask_dim}
+            self.detector = _mask_rcnn(pyramid, num_classes, anchor_size=anchor_size, **dims, **options)
         if norm == "sync":
             convert_sync_bn(self)
         self.train()
@@ -275,6 +251,39 @@ class _Probe(nn.Module):
         if not stage:
             return maps, [None] * len(parameters)
         return maps, torch.autograd.grad(maps[stage - 1].sum(), parameters, allow_unused=True)
+
+
+def _retinanet(pyramid: _Pyramid, num_classes: int, *, anchor_size: int, **options: Any) -> RetinaNet:
+    levels = [(anchor_size * 2**level * OCTAVES).tolist() for level in range(5)]
+    return RetinaNet(pyramid, num_classes, anchor_generator=_anchors(levels), **options)
+
+
+def _mask_rcnn(
+    pyramid: _Pyramid, num_classes: int, *, anchor_size: int, head_dim: int, mask_dim: int, **options: Any
+) -> MaskRCNN:
+    dim = pyramid.out_channels
+    return MaskRCNN(
+        pyramid,
+        rpn_anchor_generator=_anchors([[anchor_size * 2**level] for level in range(5)]),
+        box_roi_pool=_pooling(7, anchor_size),
+        box_head=TwoMLPHead(dim * 7**2, head_dim),
+        box_predictor=FastRCNNPredictor(head_dim, num_classes + 1),
+        mask_roi_pool=_pooling(14, anchor_size),
+        mask_head=MaskRCNNHeads(dim, (mask_dim,) * 4, 1),
+        mask_predictor=MaskRCNNPredictor(mask_dim, mask_dim, num_classes + 1),
+        **options,
+    )
+
+
+def _anchors(levels: Sequence[Sequence[float]]) -> AnchorGenerator:
+    with torch.device("cpu"):  # they are no buffers, and stay where the network is built without memory
+        return AnchorGenerator(tuple(tuple(sizes) for sizes in levels), (RATIOS,) * len(levels))
+
+
+def _norm_parameters(backbone: nn.Module) -> set[str]:
+    """Names of the scales and shifts of batch norm."""
+    norms = ((name, module) for name, module in backbone.named_modules() if isinstance(module, _BatchNorm))
+    return {f"{name}.{own}" for name, module in norms for own, _ in module.named_parameters(recurse=False)}
 
 
 def _pooling(side: int, anchor_size: int) -> MultiScaleRoIAlign:

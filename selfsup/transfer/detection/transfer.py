@@ -14,7 +14,7 @@ from selfsup.evaluation.rows import Row
 from selfsup.ops.dist import Launcher
 from selfsup.transfer.detection.detector import Detector
 from selfsup.weights.card import card_path, read_card
-from selfsup.weights.checkpoint import checkpoint_path
+from selfsup.weights.checkpoint import list_checkpoints
 from selfsup.weights.load import exported_file
 
 
@@ -70,7 +70,7 @@ class Detection:
         recipe = self.recipe(work_dir)
         runner = Runner(recipe, resume=True, device=device, launcher=launcher)
         detector: Any = runner.train()
-        file = checkpoint_path(work_dir, runner.total_steps)
+        file = list_checkpoints(work_dir)[-1]
         results = Path(work_dir) / "results.jsonl"
         rows = evaluate(recipe, file, device=device, launcher=launcher, results=results, note=runner.logger.info)
         return detector.eval(), rows
