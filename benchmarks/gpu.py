@@ -28,7 +28,7 @@ from selfsup.data import ImageList, StepSampler, ViewDataset, build_loader
 from selfsup.methods.swav import SwAV
 from selfsup.ops.cpus import available_cpus
 from selfsup.planning.describe import view_sizes
-from selfsup.planning.memory import step_footprint
+from selfsup.planning.memory import step_trace
 from selfsup.planning.trial import build_on_meta
 from selfsup.registry import METHODS
 
@@ -83,7 +83,7 @@ def main() -> int:
         before = torch.cuda.memory_allocated(device)
         step("bf16")()
         peak = torch.cuda.max_memory_allocated(device) - before
-        said = step_footprint(build_on_meta(recipe), sizes, options.batch, "bf16").peak_with_gradients
+        said = step_trace(build_on_meta(recipe), sizes, options.batch, "bf16").footprint().peak_with_gradients
         print(
             f"peak of a step {peak / 2**30:.2f} GiB beside what was there; the plan's activations and gradients "
             f"{said / 2**30:.2f} GiB"

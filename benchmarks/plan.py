@@ -23,9 +23,10 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from selfsup.engine.distributed import build_on_main, shard
 from selfsup.engine.optim import PrecisionOptimWrapper
-from selfsup.ops.dist import init_process_group, is_main, leave_process_group, world_size
-from selfsup.ops.precision import Precision
-from selfsup.planning.memory import DTYPES, step_footprint
+from selfsup.ops.dist import is_main, world_size
+from selfsup.ops.launch import init_process_group, leave_process_group
+from selfsup.ops.precision import DTYPES, Precision
+from selfsup.planning.memory import step_trace
 from selfsup.registry import METHODS
 
 LIMIT = 0.1
@@ -103,7 +104,7 @@ def compare_steps() -> int:
         with torch.device("meta"):
             method = METHODS.build(case.model)
         method.channels_last = True
-        planned = step_footprint(method, case.views, case.batch, case.precision)
+        planned = step_trace(method, case.views, case.batch, case.precision).footprint()
         kept, peak = measured(case)
         off = [planned.kept / kept - 1, planned.peak_with_gradients / peak - 1]
         worst = max(worst, *map(abs, off))

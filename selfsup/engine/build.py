@@ -10,9 +10,8 @@ from selfsup.config.recipe import DEFAULT_WRAPPER, Recipe
 from selfsup.data.selection import labelled
 from selfsup.errors import DataError, require, under
 from selfsup.methods.base import Method
-from selfsup.ops.dist import gather_objects
+from selfsup.ops.dist import gather_objects, together
 from selfsup.ops.precision import fast_everywhere, fast_precisions, reason
-from selfsup.ops.together import together
 from selfsup.registry import DATASETS, OPTIM_WRAPPERS, TRANSFORMS
 from selfsup.weights.checkpoint import Checkpoint
 

@@ -18,8 +18,9 @@ from selfsup.evaluation.build import build_evaluators, build_tasks, method_repre
 from selfsup.evaluation.head import Head
 from selfsup.evaluation.rows import Row
 from selfsup.evaluation.scores import Score
-from selfsup.ops.dist import Launcher, init_process_group, is_main, local_device
+from selfsup.ops.dist import is_main
 from selfsup.ops.kernels import choose_kernels
+from selfsup.ops.launch import Launcher, init_process_group, local_device
 from selfsup.ops.memory import tune_allocator
 from selfsup.registry import DATASETS, METHODS, TRANSFORMS
 from selfsup.weights.checkpoint import Checkpoint

@@ -19,8 +19,7 @@ from selfsup.engine.schedules.build import scheduled_options
 from selfsup.errors import CheckpointError, DataError, NonFiniteError, RecordError, UnreadableError
 from selfsup.methods.base import Progress
 from selfsup.methods.first_step import check_losses, checked_parts
-from selfsup.ops.dist import all_reduce_max, all_reduce_sum, world_size
-from selfsup.ops.together import together
+from selfsup.ops.dist import all_reduce_max, all_reduce_sum, together, world_size
 
 SHOWN_IMAGES = 8  # names of images in the message about a step that failed
 

@@ -16,8 +16,7 @@ from selfsup.engine.optim.groups import OPTIONS
 from selfsup.engine.save import facts_of, restore_rank_state
 from selfsup.engine.schedules import Schedule
 from selfsup.errors import CheckpointError
-from selfsup.ops.dist import broadcast_object, gather_objects, rank, world_size
-from selfsup.ops.together import together
+from selfsup.ops.dist import broadcast_object, gather_objects, rank, together, world_size
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.weights.digest import digest_of
 from selfsup.weights.load import load_checkpoint

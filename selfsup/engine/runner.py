@@ -38,22 +38,12 @@ from selfsup.errors import require, under
 from selfsup.evaluation.build import build_tasks, run_contract
 from selfsup.methods.base import Method, Progress
 from selfsup.ops.cpus import limit_threads, number_of_workers, own_cpus
-from selfsup.ops.dist import (
-    Launcher,
-    broadcast_object,
-    described,
-    found_launcher,
-    init_process_group,
-    is_main,
-    local_device,
-    rank,
-    world_size,
-)
+from selfsup.ops.dist import broadcast_object, is_main, rank, together, world_size
 from selfsup.ops.files import write_record
 from selfsup.ops.kernels import choose_kernels
+from selfsup.ops.launch import Launcher, described, found_launcher, init_process_group, local_device
 from selfsup.ops.memory import tune_allocator
 from selfsup.ops.parts import is_sharded
-from selfsup.ops.together import together
 from selfsup.registry import HOOKS, METHODS, RUNNERS
 from selfsup.weights.card import origin
 from selfsup.weights.checkpoint import Checkpoint

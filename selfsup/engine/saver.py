@@ -16,9 +16,8 @@ from torch import Tensor
 
 from selfsup.engine.save import backbone_prefix, collect, described_run, own_rank_state, run_card
 from selfsup.errors import CheckpointError
-from selfsup.ops.dist import is_main, rank, world_size
+from selfsup.ops.dist import is_main, rank, together, world_size
 from selfsup.ops.files import reason, settle_folder
-from selfsup.ops.together import together
 from selfsup.weights.checkpoint import Checkpoint, checkpoint_path, forget_old, save
 
 WAIT_WORTH_SAYING = 1.0  # seconds

@@ -13,8 +13,7 @@ from selfsup.data.sources.source import single_labels
 from selfsup.data.splits import MOST_CANDIDATES, Split, looks_for_copies, split
 from selfsup.engine.resume import NEW_RUN
 from selfsup.errors import CheckpointError
-from selfsup.ops.dist import broadcast_object, is_main
-from selfsup.ops.together import together
+from selfsup.ops.dist import broadcast_object, is_main, together
 from selfsup.weights.checkpoint import Checkpoint
 
 

@@ -10,9 +10,8 @@ from torch import nn
 
 from selfsup.errors import CheckpointError
 from selfsup.methods.base import Method
-from selfsup.ops.dist import broadcast_object, is_main
+from selfsup.ops.dist import broadcast_object, is_main, together
 from selfsup.ops.parts import class_name, is_sharded
-from selfsup.ops.together import together
 from selfsup.registry import METHODS
 from selfsup.weights.card import origin
 from selfsup.weights.checkpoint import Checkpoint, checkpoint_file, list_checkpoints

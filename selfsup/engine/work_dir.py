@@ -11,10 +11,9 @@ from typing import Any
 
 from selfsup.data.splits import SPLIT_FILES
 from selfsup.errors import CheckpointError, ConfigError
-from selfsup.ops.dist import barrier, is_main, world_size
+from selfsup.ops.dist import barrier, is_main, together, world_size
 from selfsup.ops.files import WORK_DIR_MARKER, found_in_work_dir
 from selfsup.ops.locks import held, living_holder
-from selfsup.ops.together import together
 from selfsup.weights.checkpoint import NAME
 from selfsup.weights.one_file import is_folder
 

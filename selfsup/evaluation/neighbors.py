@@ -1,7 +1,7 @@
 """The nearest images of an image."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import normalize
@@ -9,7 +9,9 @@ from torch.nn.functional import normalize
 from selfsup.evaluation.extraction.features import Features
 from selfsup.evaluation.protocols.knn import nearest
 from selfsup.evaluation.representation import Representation
-from selfsup.plots.neighbors import NeighborRow
+
+if TYPE_CHECKING:  # matplotlib is an extra
+    from selfsup.plots.neighbors import NeighborRow
 
 
 def nearest_images(
@@ -49,7 +51,7 @@ def _identity(source: Any, index: int) -> str:
     return source.name(index) if file is None else os.path.realpath(file(index))
 
 
-def rows_of(representation: Representation, queries: Any, source: Any, *, count: int) -> list[NeighborRow]:
+def rows_of(representation: Representation, queries: Any, source: Any, *, count: int) -> "list[NeighborRow]":
     """What a picture shows of some queries and their nearest images; all processes call this.
 
     Args:
@@ -71,7 +73,7 @@ def neighbor_rows(
     images: Features,
     places: list[list[int]],
     cosines: list[list[float]],
-) -> list[NeighborRow]:
+) -> "list[NeighborRow]":
     """What :func:`nearest_images` found, with the images as the network is shown them.
 
     Args:
@@ -80,6 +82,8 @@ def neighbor_rows(
         asked, images: their features.
         places, cosines: what was found.
     """
+    from selfsup.plots.neighbors import NeighborRow
+
     view = representation.input_contract.view
     rows = []
     for number, (some, similarities) in enumerate(zip(places, cosines, strict=True)):

@@ -15,7 +15,7 @@ from selfsup.backbones import Timm
 from selfsup.data.input_contract import InputContract
 from selfsup.errors import CheckpointError
 from selfsup.evaluation.representation import Representation
-from selfsup.ops.dist import local_device
+from selfsup.ops.launch import local_device
 from selfsup.registry import BACKBONES
 from selfsup.weights.card import card_path, read_card, weights_card
 from selfsup.weights.digest import digest_of

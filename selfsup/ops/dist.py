@@ -1,152 +1,39 @@
-"""Processes: who am I, start the group, reduce and gather with or without gradient.
+"""Processes: who am I, reduce and gather with or without gradient, fail together.
 
 Every function works without a process group too, as if there were one process.
 """
 
-import os
-import re
-from collections.abc import Callable
-from datetime import timedelta
-from typing import Any, Literal, TypeVar, get_args
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from selfsup.errors import ConfigError, SelfsupError, nearest
+from selfsup.errors import SelfsupError
 
-Launcher = Literal["none", "pytorch", "slurm"]
-LAUNCHERS: tuple[Launcher, ...] = get_args(Launcher)
-FIRST_SPECIAL_STEP = 0xFFFF_FFF0  # Slurm's own steps: interactive shell, batch script, extern
 _Result = TypeVar("_Result")
+
+
+def is_started() -> bool:
+    """Whether there is a process group."""
+    return dist.is_available() and dist.is_initialized()
 
 
 def rank() -> int:
     """Number of this process, 0 without a process group."""
-    return dist.get_rank() if _running() else 0
+    return dist.get_rank() if is_started() else 0
 
 
 def world_size() -> int:
     """Number of processes, 1 without a process group."""
-    return dist.get_world_size() if _running() else 1
+    return dist.get_world_size() if is_started() else 1
 
 
 def is_main() -> bool:
     """Whether this process is the one that writes files."""
     return rank() == 0
-
-
-def found_launcher() -> Launcher:
-    """What started this process, by the variables that torchrun and srun leave; ``'none'`` if nothing did.
-
-    An interactive allocation of Slurm has variables too: a shell in it, of salloc or ``srun --pty``, is no task.
-    """
-    if {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
-        return "pytorch"
-    step, tasks = (os.environ.get(f"SLURM_STEP_{name}", "") for name in ("ID", "NUM_TASKS"))
-    is_step = step.isdecimal() and int(step) < FIRST_SPECIAL_STEP and "SLURM_PTY_PORT" not in os.environ
-    return "slurm" if is_step and tasks.isdecimal() and int(tasks) > 1 else "none"
-
-
-def init_process_group(
-    launcher: Launcher | None = None,
-    device: str | None = None,
-    *,
-    timeout: timedelta = timedelta(hours=2),
-) -> None:
-    """Join the processes that the launcher started; gloo on the CPU, nccl on GPUs.
-
-    Args:
-        launcher: ``'none'`` for a single process, ``'pytorch'`` for torchrun, ``'slurm'`` for srun; None for
-            what :func:`found_launcher` finds.
-        device: ``'cpu'``, ``'cuda'``, or for a single process ``'cuda:1'``; None takes GPUs where there are any.
-        timeout: how long a collective may wait for the slowest process.
-
-    Raises:
-        ConfigError: if the launcher is unknown, its environment variables are missing, or the device is not there.
-    """
-    launcher = found_launcher() if launcher is None else launcher
-    if launcher not in LAUNCHERS:
-        raise ConfigError.at(
-            "launcher", f"{launcher!r} is not one of {LAUNCHERS}", expected=nearest(str(launcher), LAUNCHERS)
-        )
-    kind, number = _device_kind(device)
-    if _running():
-        return
-    if launcher == "none":
-        if number is not None:
-            torch.cuda.set_device(number)
-        return
-    place = _torchrun_place() if launcher == "pytorch" else _slurm_place()
-    gpu = None
-    if kind == "cuda":
-        if number is not None and place["world_size"] > 1:
-            raise ConfigError.at("device", "each process takes a GPU of its own", got=device, expected="use 'cuda'")
-        gpu = torch.device(
-            "cuda", own_gpu(place["local_rank"], torch.cuda.device_count()) if number is None else number
-        )
-        torch.cuda.set_device(gpu)
-    dist.init_process_group(
-        backend="nccl" if kind == "cuda" else "gloo",
-        init_method=place["meeting_point"],
-        rank=place["rank"],
-        world_size=place["world_size"],
-        timeout=timeout,
-        device_id=gpu,
-    )
-
-
-def own_gpu(local_rank: int, visible: int) -> int:
-    """The number of a process's GPU among those it sees; the only one where each process is shown its own, as by
-    Slurm's ``--gpus-per-task``.
-
-    Args:
-        local_rank: number of the process on its machine.
-        visible: GPUs that it sees, >= 1.
-
-    Raises:
-        ConfigError: if there are several, and fewer than processes.
-    """
-    if visible == 1 and "CUDA_VISIBLE_DEVICES" in os.environ:
-        return 0
-    if local_rank >= visible:
-        raise ConfigError.at(
-            "device",
-            f"process {local_rank} of this machine has no GPU of its own",
-            got=f"{visible} GPU{'' if visible == 1 else 's'}",
-            expected="start at most one process per GPU",
-        )
-    return local_rank
-
-
-def leave_process_group() -> None:
-    """Part from the other processes at the end; nccl complains of those that leave without."""
-    if _running():
-        dist.destroy_process_group()
-
-
-def local_device(device: str | None = None) -> torch.device:
-    """The device of this process.
-
-    Args:
-        device: ``'cpu'``, ``'cuda'`` or ``'cuda:1'``; None takes what the process group uses, or a GPU where there is
-            one.
-
-    Raises:
-        ConfigError: if the device is not there.
-    """
-    if device is None and _running():
-        device = "cuda" if "nccl" in dist.get_backend_config() else "cpu"
-    kind, number = _device_kind(device)
-    if kind == "cpu":
-        return torch.device("cpu")
-    return torch.device("cuda", torch.cuda.current_device() if number is None else number)
-
-
-def described(device: torch.device) -> str:
-    """A device as a log names it, and how many processes each have one."""
-    name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
-    return f"{device}{name}, {world_size()} process{'' if world_size() == 1 else 'es'}"
 
 
 def barrier() -> None:
@@ -296,6 +183,20 @@ def raise_together(fault: Exception | None) -> None:
             raise (other or RuntimeError)(f"process {number}: {words}")
 
 
+@contextmanager
+def together() -> Iterator[None]:
+    """An error of the user's inside, on any process, is raised on every one; all of them enter together.
+
+    What is done inside must not need the other processes.
+    """
+    own: SelfsupError | None = None
+    try:
+        yield
+    except SelfsupError as error:
+        own = error
+    raise_together(own)
+
+
 def _told(error: Exception) -> str:
     return str(error) if isinstance(error, SelfsupError) else f"{type(error).__name__}: {error}"
 
@@ -310,79 +211,17 @@ class _Gather(torch.autograd.Function):
         return all_reduce_sum(gradient).chunk(world_size())[rank()]
 
 
-def _running() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
 def _all_reduce(tensor: Tensor, operation: Any, group: dist.ProcessGroup | None) -> Tensor:
     result = tensor.detach().clone(memory_format=torch.contiguous_format)
-    if _running() and dist.get_world_size(group) > 1:
+    if is_started() and dist.get_world_size(group) > 1:
         dist.all_reduce(result, operation, group=group)
     return result
 
 
 def _gather(tensor: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
-    processes = dist.get_world_size(group) if _running() else 1
+    processes = dist.get_world_size(group) if is_started() else 1
     if processes == 1:
         return tensor.clone()
     parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(processes)]
     dist.all_gather(parts, tensor.contiguous(), group=group)
     return torch.cat(parts)
-
-
-def _device_kind(device: str | None) -> tuple[str, int | None]:
-    """``'cpu'`` or ``'cuda'``, and the number after it."""
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu", None
-    kind, _, number = str(device).partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
-        raise ConfigError.at("device", "must be 'cpu' or 'cuda'", got=device)
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError.at("device", "'cuda' was asked for, but PyTorch finds no GPU here", expected="use 'cpu'")
-    if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
-        raise ConfigError.at("device", f"this machine has {torch.cuda.device_count()} GPUs", got=device)
-    return kind, int(number) if kind == "cuda" and number else None
-
-
-def _torchrun_place() -> dict[str, Any]:
-    values = _environment(
-        ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"),
-        "pytorch",
-        "start the command with 'torchrun --nproc_per_node=N', or leave out --launcher",
-    )
-    return {
-        "rank": int(values["RANK"]),
-        "world_size": int(values["WORLD_SIZE"]),
-        "local_rank": int(values["LOCAL_RANK"]),
-        "meeting_point": "env://",
-    }
-
-
-def _slurm_place() -> dict[str, Any]:
-    values = _environment(
-        ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_JOB_ID", "SLURM_NODELIST"),
-        "slurm",
-        "start the command with srun",
-    )
-    address = os.environ.get("MASTER_ADDR") or first_slurm_host(values["SLURM_NODELIST"])
-    # one port per job and step, so that those which share a node do not meet
-    job, step = int(values["SLURM_JOB_ID"]), os.environ.get("SLURM_STEP_ID", "0")
-    port = os.environ.get("MASTER_PORT") or str(20_000 + (job + 7919 * int(step)) % 20_000)
-    return {
-        "rank": int(values["SLURM_PROCID"]),
-        "world_size": int(values["SLURM_NTASKS"]),
-        "local_rank": int(values["SLURM_LOCALID"]),
-        "meeting_point": f"tcp://{address}:{port}",
-    }
-
-
-def first_slurm_host(node_list: str) -> str:
-    """The first host of a Slurm node list: ``'gpu[007-009,12],cpu1'`` gives ``'gpu007'``."""
-    return re.sub(r"\[(\w+)[^\]]*\]", r"\1", re.split(r",(?![^\[]*\])", node_list)[0])
-
-
-def _environment(names: tuple[str, ...], launcher: str, advice: str) -> dict[str, str]:
-    missing = [name for name in names if name not in os.environ]
-    if missing:
-        raise ConfigError.at(f"--launcher {launcher}", f"the environment has no {', '.join(missing)}", expected=advice)
-    return {name: os.environ[name] for name in names}

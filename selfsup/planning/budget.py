@@ -24,7 +24,8 @@ from selfsup.engine.logging.lines import open_log
 from selfsup.engine.logging.metrics import MetricsLog
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
-from selfsup.ops.dist import Launcher, broadcast_object, world_size
+from selfsup.ops.dist import broadcast_object, world_size
+from selfsup.ops.launch import Launcher
 
 SHARE, SHORTEST, LONGEST = 0.02, 3.0, 10.0
 """Of the budget so much is spent on measuring steps, in seconds at least and at the most."""

@@ -23,7 +23,8 @@ from selfsup.data.views.method_views import SimCLRViews
 from selfsup.engine.logging.utilization import measured_peak
 from selfsup.ops import precision
 from selfsup.ops.cpus import available_cpus, number_of_workers
-from selfsup.ops.dist import barrier, gather_objects, local_device, world_size
+from selfsup.ops.dist import barrier, gather_objects, world_size
+from selfsup.ops.launch import local_device
 
 try:
     import resource

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from selfsup.config.recipe import Recipe
 from selfsup.errors import ConfigError
-from selfsup.ops.dist import local_device, world_size
+from selfsup.ops.dist import world_size
+from selfsup.ops.launch import local_device
 from selfsup.ops.memory import device_memory, is_lack_of_memory
 from selfsup.ops.precision import fast_precision
 from selfsup.planning.scale import largest_batch

@@ -8,18 +8,18 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from selfsup.ops.precision import Precision
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from selfsup.ops.precision import DTYPES, Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,23 +39,85 @@ class Footprint:
     calls: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """Every change of the bytes that are alive in a step.
+
+    Args:
+        changes: by how many bytes what is alive grows, and what is set apart, in order, int64 (T, 2).
+        forward: how many of them are the forward pass's.
+        batch_size: images, of ``image_bytes`` each with all views.
+        calls: see :class:`Footprint`.
+    """
+
+    changes: np.ndarray
+    forward: int
+    batch_size: int
+    image_bytes: int
+    calls: tuple[int, ...]
+
+    def footprint(self) -> Footprint:
+        """What it comes to."""
+        now, apart = self.changes.cumsum(axis=0).T
+        images = self.batch_size * self.image_bytes
+        return Footprint(
+            kept=images + int(now[self.forward - 1]),
+            peak=images + int(now.max()),
+            peak_with_gradients=images + int((now + apart).max()),
+            calls=self.calls,
+        )
+
+    def extended(self, other: "Trace", batch_size: int) -> "Trace | None":
+        """The trace of a step with another batch, by two that differ in nothing else; None if that cannot be told.
+
+        It can where each change is a part that stays and one in proportion to the images. What has an entry for each
+        pair of images grows faster, which would leave it less than nothing to stay.
+        """
+        if (self.forward, self.changes.shape) != (other.forward, other.changes.shape):
+            return None
+        each, rest = np.divmod(other.changes - self.changes, other.batch_size - self.batch_size)
+        stays = self.changes - self.batch_size * each
+        if rest.any() or (np.sign(stays) * np.sign(each) < 0).any():
+            return None
+        return replace(self, changes=stays + batch_size * each, batch_size=batch_size)
+
+
+def footprints(run: Callable[[int], Trace]) -> Callable[[int], Footprint]:
+    """What steps take by their number of images; the first two asked for are run, others follow from them if they can.
+
+    Args:
+        run: a step with so many images.
+    """
+    traces: list[Trace] = []
+
+    @cache
+    def footprint(batch_size: int) -> Footprint:
+        found = traces[0].extended(traces[1], batch_size) if len(traces) == 2 else None
+        if found is None:
+            found = run(batch_size)
+            if len(traces) < 2:
+                traces.append(found)
+        return found.footprint()
+
+    return footprint
+
+
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of tensors that operations make, for as long as they are alive.
+    """Writes down the bytes of tensors that operations make, when they are made and when they are gone.
 
     Attributes:
-        now: alive, without what was there before and what was set apart.
-        peak: the most that ``now`` has been.
-        apart: bytes set apart by :meth:`set_apart`.
-        peak_of_all: the most that ``now`` and ``apart`` have been together.
+        changes: by how many bytes what is alive grows, and what is set apart by :meth:`set_apart`, in order.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.peak = self.apart = self.peak_of_all = 0
+        self.changes: list[tuple[int, int]] = []
         self._sizes: dict[int, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         results = func(*args, **(kwargs or {}))
+        if not isinstance(results, Tensor | tuple | list):  # such as the device of a tensor, which is asked for most
+            return results
         known = {self._key(each) for each in tree_iter((args, kwargs)) if isinstance(each, Tensor)}
         for result in tree_iter(results):
             if isinstance(result, Tensor):
@@ -65,8 +127,7 @@ class LiveBytes(TorchDispatchMode):
     def set_apart(self, tensor: Tensor) -> None:
         """Count a tensor that is alive apart from the others from here on, as gradients are."""
         size = self._sizes.pop(self._key(tensor), 0)
-        self.now -= size
-        self.apart += size
+        self.changes.append((-size, size))
 
     def _note(self, tensor: Tensor, known: set[int]) -> None:
         storage = tensor.untyped_storage()
@@ -74,13 +135,11 @@ class LiveBytes(TorchDispatchMode):
         if key in known or key in self._sizes:
             return
         self._sizes[key] = storage.nbytes()
-        self.now += self._sizes[key]
-        self.peak = max(self.peak, self.now)
-        self.peak_of_all = max(self.peak_of_all, self.now + self.apart)
+        self.changes.append((self._sizes[key], 0))
         weakref.finalize(storage, self._forget, key)
 
     def _forget(self, key: int) -> None:
-        self.now -= self._sizes.pop(key, 0)
+        self.changes.append((-self._sizes.pop(key, 0), 0))
 
     @staticmethod
     def _key(tensor: Tensor) -> int:
@@ -90,27 +149,28 @@ class LiveBytes(TorchDispatchMode):
 @contextmanager
 def without_contents(module: nn.Module) -> Iterator[None]:
     """Inside, a module on the meta device has fake tensors of the CPU, and what is computed is fake."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    cpu = torch.device("cpu")
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         for part in module.modules():
             for name, parameter in part._parameters.items():
                 if parameter is not None:
-                    empty = torch.empty_like(parameter, device="cpu")
+                    empty = FakeTensor(mode, parameter.detach(), cpu)
                     part._parameters[name] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
             for name, buffer in part._buffers.items():
                 if buffer is not None:
-                    part._buffers[name] = torch.empty_like(buffer, device="cpu")
+                    part._buffers[name] = FakeTensor(mode, buffer, cpu)
         yield
 
 
-def step_footprint(
+def step_trace(
     method: nn.Module,
     views: Sequence[tuple[int, int]],
     batch_size: int,
     precision: Precision,
     *,
     watched: Sequence[nn.Module] = (),
-) -> Footprint:
-    """What one micro-batch of a method takes.
+) -> Trace:
+    """What happens to memory in one micro-batch of a method.
 
     Args:
         method: on the meta device; its tensors are replaced by fake ones.
@@ -129,15 +189,17 @@ def step_footprint(
             "label": torch.zeros(batch_size, dtype=torch.int64),
             "bad": [],
         }
-        images = sum(view.numel() for view in batch["views"])
-        return _footprint(method, lambda: _loss(method(batch, mode="loss")), precision, images, watched)
+        image_bytes = sum(3 * size**2 * count for size, count in views)
+        changes, forward, calls = _traced(method, lambda: _loss(method(batch, mode="loss")), precision, watched)
+    return Trace(changes=changes, forward=forward, batch_size=batch_size, image_bytes=image_bytes, calls=calls)
 
 
 def backbone_activations(backbone: nn.Module, size: int, count: int, precision: Precision) -> int:
     """Bytes that a backbone on the meta device keeps of images (count, 3, size, size) for the backward pass."""
     with without_contents(backbone):
         images = torch.empty(count, 3, size, size).contiguous(memory_format=torch.channels_last)
-        return _footprint(backbone, lambda: backbone(images).float().sum(), precision, 0, (), backward=False).kept
+        changes, _, _ = _traced(backbone, lambda: backbone(images).float().sum(), precision, backward=False)
+    return int(changes[:, 0].sum())
 
 
 def _images(count: int, size: int) -> Tensor:
@@ -148,15 +210,15 @@ def _loss(parts: Mapping[str, Tensor]) -> Tensor:
     return torch.stack([value.float() for name, value in parts.items() if name.startswith("loss")]).sum()
 
 
-def _footprint(
+def _traced(
     method: nn.Module,
     run: Callable[[], Tensor],
     precision: Precision,
-    images: int,
-    watched: Sequence[nn.Module],
+    watched: Sequence[nn.Module] = (),
     *,
     backward: bool = True,
-) -> Footprint:
+) -> tuple[np.ndarray, int, tuple[int, ...]]:
+    """All changes, how many of them are the forward pass's, and the calls of what is watched."""
     method.train()
     live, calls = LiveBytes(), Counter[nn.Module]()
     handles = [
@@ -169,11 +231,10 @@ def _footprint(
         with live:
             with torch.autocast("cpu", DTYPES[precision], enabled=precision != "fp32", cache_enabled=False):
                 loss = run()
-            kept, called = live.now + images, tuple(calls[part] for part in watched)
+            forward, called = len(live.changes), tuple(calls[part] for part in watched)
             if backward:
                 loss.backward()
     finally:
         for handle in handles:
             handle.remove()
-    peak, of_all = live.peak + images, live.peak_of_all + images
-    return Footprint(kept=kept, peak=peak, peak_with_gradients=of_all, calls=called)
+    return np.array(live.changes, np.int64), forward, called

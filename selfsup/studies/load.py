@@ -9,7 +9,7 @@ from selfsup.config.find import CONFIG_FOLDERS
 from selfsup.config.read import read_config
 from selfsup.data import ImageList
 from selfsup.errors import ConfigError, nearest, under
-from selfsup.ops.dist import local_device
+from selfsup.ops.launch import local_device
 from selfsup.planning.own_images import choose, device_kind, look
 from selfsup.studies.axes.axis import AXES
 from selfsup.studies.recipes import Base

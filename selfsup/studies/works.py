@@ -18,7 +18,7 @@ from selfsup.evaluation.evaluator import predictions_of
 from selfsup.evaluation.opening import open_representation
 from selfsup.evaluation.rows import Row
 from selfsup.evaluation.scores import classification_scores
-from selfsup.ops.dist import local_device
+from selfsup.ops.launch import local_device
 from selfsup.registry import METHODS, TASKS, TRANSFORMS
 from selfsup.studies.cells import Output
 from selfsup.weights.checkpoint import checkpoint_file

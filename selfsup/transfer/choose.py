@@ -10,7 +10,7 @@ import torch
 
 from selfsup.data.draws import draw
 from selfsup.errors import ConfigError, DecodeError, nearest
-from selfsup.ops.dist import local_device
+from selfsup.ops.launch import local_device
 from selfsup.planning.budget import clock, parse_budget
 from selfsup.planning.own_images import device_kind
 from selfsup.registry import BACKBONES

@@ -12,7 +12,7 @@ from selfsup.config import validate_component
 from selfsup.data.input_contract import InputContract
 from selfsup.errors import CheckpointError, under
 from selfsup.evaluation.representation import Classifier
-from selfsup.ops.dist import local_device
+from selfsup.ops.launch import local_device
 from selfsup.registry import BACKBONES, NECKS
 from selfsup.weights.card import card_path, read_card
 from selfsup.weights.export import Exported, export

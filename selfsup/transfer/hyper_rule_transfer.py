@@ -11,7 +11,8 @@ from selfsup.data.decode.header import read_header
 from selfsup.data.draws import draw
 from selfsup.errors import ConfigError, DecodeError
 from selfsup.methods.base import Method
-from selfsup.ops.dist import local_device, world_size
+from selfsup.ops.dist import world_size
+from selfsup.ops.launch import local_device
 from selfsup.ops.memory import device_memory
 from selfsup.registry import METHODS
 from selfsup.transfer.bit_rule import HyperRule, Source, hyper_rule

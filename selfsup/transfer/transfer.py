@@ -20,7 +20,8 @@ from selfsup.evaluation.representation import Classifier
 from selfsup.evaluation.rows import Row, read_predictions
 from selfsup.evaluation.scores import Predictions
 from selfsup.methods.base import Method
-from selfsup.ops.dist import Launcher, broadcast_object, found_launcher, is_main
+from selfsup.ops.dist import broadcast_object, is_main
+from selfsup.ops.launch import Launcher, found_launcher
 from selfsup.ops.parts import class_name
 from selfsup.planning.budget import clock, measure, parse_budget, within
 from selfsup.planning.fits import batch_has_to_fit

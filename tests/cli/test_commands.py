@@ -19,7 +19,7 @@ from selfsup.config import config_names, load_config
 from selfsup.engine.interrupt import Interrupted, InterruptWatch
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
-from selfsup.ops.dist import local_device
+from selfsup.ops.launch import local_device
 from selfsup.ops.precision import fast_precision
 from selfsup.registry import HOOKS
 from selfsup.weights.checkpoint import checkpoint_file

@@ -1,3 +1,6 @@
+import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,12 +36,26 @@ def test_a_run_too_short_to_learn_gets_no_maps_and_what_cannot_be_drawn_is_one_l
     assert len(losses(tmp_path)) == 4 and not list(tmp_path.glob(".*.partial"))
 
 
+def test_without_matplotlib_a_run_says_so_once_and_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
+    run(tmp_path, pictures={"min_steps": 1, "curves_every_steps": 2}, custom_hooks=[{"type": "NeighborsHook"}])
+    for what in ("pictures", "neighbors.png"):
+        assert log_of(tmp_path).count(f"{what}: not drawn, matplotlib is not installed") == 1
+    assert len(losses(tmp_path)) == 4 and not list(tmp_path.glob("*.png"))
+
+
+def test_hooks_are_found_without_matplotlib() -> None:
+    look = "import sys; sys.modules['matplotlib'] = None; import selfsup.engine.hooks"
+    subprocess.run([sys.executable, "-c", look], check=True)
+
+
 def test_maps_show_the_images_that_are_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[int] = []
     monkeypatch.setattr(
-        "selfsup.engine.hooks.pictures.draw_embedding_map", lambda features, *_, **__: shown.append(len(features))
+        "selfsup.plots.embedding.draw_embedding_map", lambda features, *_, **__: shown.append(len(features))
     )
-    monkeypatch.setattr("selfsup.engine.hooks.pictures.draw_prototypes", lambda *_, **__: None)
+    monkeypatch.setattr("selfsup.plots.sheets.draw_prototypes", lambda *_, **__: None)
     small = {"type": "Scenes", "split": "val", "size": 40, "variants": 1, "domains": ["google"]}
     val, train = ({"type": "Subset", "dataset": small, "indices": range(*ends)} for ends in ((9,), (9, 50)))
     task = {"type": "Task", "train": train, "val": val, "test": small | {"split": "test"}}

@@ -15,7 +15,7 @@ from selfsup.layers import convert_sync_bn
 from selfsup.losses import InfoNCELoss
 from selfsup.methods import MoCo, Progress
 from selfsup.necks import ProjectionNeck
-from selfsup.ops import dist
+from selfsup.ops import dist, launch
 from tests.dist.two_processes import run_in_processes
 from tests.engine.tiny_run import tiny_config
 from tests.methods.tiny import TinyBackbone, images
@@ -36,7 +36,7 @@ def functions_of_dist() -> list[str]:
         assert dist.gather_objects("a") == dist.gather_objects_on_main("a") == ["a"]
         assert dist.broadcast_object("a") == dist.from_main(lambda: "a") == "a"
         dist.barrier()
-        assert dist.local_device().type == GPU
+        assert launch.local_device().type == GPU
     return [str(warning.message) for warning in caught]
 
 
@@ -49,8 +49,8 @@ def in_slurm() -> tuple[str, int]:
         os.environ[name] = {"SLURM_NTASKS": "1"}.get(name, "0")
     os.environ |= {"SLURM_JOB_ID": str(os.getpid()), "SLURM_NODELIST": "localhost"}
     torch.distributed.destroy_process_group()
-    dist.init_process_group("slurm")
-    return str(dist.local_device()), dist.world_size()
+    launch.init_process_group("slurm")
+    return str(launch.local_device()), dist.world_size()
 
 
 def test_slurm_with_one_gpu_a_task_takes_it() -> None:

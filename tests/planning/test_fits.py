@@ -10,7 +10,8 @@ from selfsup.config import Recipe, load_config
 from selfsup.engine import Runner
 from selfsup.errors import ConfigError
 from selfsup.planning import fits
-from selfsup.planning.scale import ROOM, largest_batch, plan_scale
+from selfsup.planning.scale import largest_batch, plan_scale
+from selfsup.planning.ways import ROOM
 
 LACK = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 RECIPE = "simclr/simclr_scenes"

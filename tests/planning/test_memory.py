@@ -9,8 +9,9 @@ from torch.profiler import ProfilerActivity, profile
 from selfsup.backbones import RegNet
 from selfsup.config import Recipe
 from selfsup.errors import ConfigError
-from selfsup.planning.memory import backbone_activations, step_footprint
-from selfsup.planning.scale import parse_size, plan_scale
+from selfsup.planning.memory import Trace, backbone_activations, footprints, step_trace
+from selfsup.planning.scale import plan_scale
+from selfsup.planning.sizes import parse_size
 from selfsup.registry import METHODS
 
 SWAV = {
@@ -65,10 +66,28 @@ def test_fake_steps_take_what_real_ones_take_within_ten_percent(case: str) -> No
     model, views, precision = CASES[case]
     with torch.device("meta"):
         method = METHODS.build(model)
-    worked_out = step_footprint(method, views, 8, precision)  # type: ignore[arg-type]
+    worked_out = step_trace(method, views, 8, precision).footprint()  # type: ignore[arg-type]
     kept, peak = measured(model, views, 8, precision)
     assert worked_out.kept == pytest.approx(kept, rel=0.1)
     assert worked_out.peak_with_gradients == pytest.approx(peak, rel=0.1)
+
+
+@pytest.mark.parametrize("case", ["regnet", "bit"])
+def test_what_a_step_takes_follows_from_two_others(case: str) -> None:
+    model, views, precision = CASES[case]
+    run = []
+
+    def step(batch_size: int) -> Trace:
+        run.append(batch_size)
+        with torch.device("meta"):
+            method = METHODS.build(model)
+        return step_trace(method, views, batch_size, precision)  # type: ignore[arg-type]
+
+    footprint = footprints(step)
+    found = {batch_size: footprint(batch_size) for batch_size in (4, 8, 11)}
+    # NT-Xent compares all pairs, and what it takes is not foretold.
+    assert run == ([4, 8] if case == "regnet" else [4, 8, 11])
+    assert found[11] == step(11).footprint()
 
 
 def test_checkpointed_stages_keep_less() -> None:
@@ -125,7 +144,7 @@ def test_the_largest_batch_fits_and_a_larger_one_does_not() -> None:
     def total(batch: int) -> int:
         with torch.device("meta"):
             method = METHODS.build(recipe().model)
-        return others + step_footprint(method, [(32, 2)], batch, "fp32").peak_with_gradients
+        return others + step_trace(method, [(32, 2)], batch, "fp32").footprint().peak_with_gradients
 
     assert total(way.largest_batch) <= 0.9 * memory * 1.02
     assert total(way.largest_batch * 21 // 20) > 0.9 * memory

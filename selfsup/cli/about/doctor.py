@@ -18,7 +18,8 @@ def run(chosen: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.markup import escape
 
-    from selfsup.ops.dist import init_process_group, is_main, leave_process_group
+    from selfsup.ops.dist import is_main
+    from selfsup.ops.launch import init_process_group, leave_process_group
     from selfsup.planning.doctor import examine
 
     folder = Path(chosen.folder).expanduser()

@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Plan a training on many processes: memory, exchanges, checkpoints, and what fits."""
     from selfsup.planning import load_and_try
-    from selfsup.planning.scale import parse_size, plan_scale, print_scale
+    from selfsup.planning.scale import plan_scale
+    from selfsup.planning.scale_tables import print_scale
+    from selfsup.planning.sizes import parse_size
 
     for option, number in (("--processes", chosen.processes), ("--per-machine", chosen.per_machine)):
         if number < 1:

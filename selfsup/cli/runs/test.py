@@ -33,7 +33,7 @@ def run(chosen: argparse.Namespace) -> int:
         )
     from selfsup.engine.evaluate import evaluate, metrics
     from selfsup.engine.work_dir import work_dir_of
-    from selfsup.ops.dist import leave_process_group
+    from selfsup.ops.launch import leave_process_group
 
     folder = Path(chosen.work_dir or work_dir_of(checkpoint) or str(recipe.work_dir))
     said: list[str] = []

@@ -18,7 +18,7 @@ from selfsup.config import Recipe, config_name, find_config, load_config, scale_
 from selfsup.config.images import images_name, images_section
 from selfsup.config.options import parse_options
 from selfsup.errors import CheckpointError, ConfigError, DataError, SelfsupError
-from selfsup.ops.dist import found_launcher
+from selfsup.ops.launch import found_launcher
 from selfsup.planning import describe, load_and_try, print_notes, print_plan
 from selfsup.planning.fits import batch_has_to_fit
 from selfsup.planning.own_images import USUAL_BUDGET, Choice, choose, device_kind, find_labels, look, most_steps
@@ -114,7 +114,7 @@ def run(chosen: argparse.Namespace) -> int:
     origin: dict[str, Any] = {"scaled_from": unscaled if chosen.auto_scale_lr else None, "original": original}
     if chosen.dry_run:
         from selfsup.ops.cost import multiply_adds
-        from selfsup.ops.dist import local_device
+        from selfsup.ops.launch import local_device
         from selfsup.ops.precision import fast_precision
 
         fast = fast_precision(local_device(chosen.device))
@@ -140,7 +140,7 @@ def run(chosen: argparse.Namespace) -> int:
 def train(recipe: Recipe, chosen: argparse.Namespace) -> int:
     """Hand over to the engine; after Ctrl-C say how to resume."""
     from selfsup.engine.runner import Runner
-    from selfsup.ops.dist import leave_process_group
+    from selfsup.ops.launch import leave_process_group
 
     work_dir = Path(str(recipe.work_dir))
     is_new = not work_dir.exists()
@@ -254,7 +254,8 @@ def fitted(recipe: Recipe, chosen: argparse.Namespace, console: Console, *, usua
         console: told how long what takes.
         usual: whether a run without a budget gets the usual one of its device.
     """
-    from selfsup.ops.dist import broadcast_object, local_device, world_size
+    from selfsup.ops.dist import broadcast_object, world_size
+    from selfsup.ops.launch import local_device
     from selfsup.planning.budget import clock, measure, parse_budget, within
 
     budget = chosen.budget or USUAL_BUDGET[device_kind(local_device(chosen.device))]
@@ -354,7 +355,7 @@ def stored_config(chosen: argparse.Namespace) -> Path | None:
 
 def chosen_for(chosen: argparse.Namespace, processes: int) -> Choice:
     """The recipe that fits the images of ``--data`` and the device."""
-    from selfsup.ops.dist import local_device
+    from selfsup.ops.launch import local_device
 
     check_data(chosen.data)
     labels = None if chosen.labels == "none" else chosen.labels or "auto"

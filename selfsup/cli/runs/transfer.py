@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Train a classifier on labelled images, and leave it with its scores, mistakes and card."""
-    from selfsup.ops.dist import local_device
+    from selfsup.ops.launch import local_device
     from selfsup.planning.budget import clock, parse_budget
     from selfsup.planning.own_images import device_kind, labels_needed
     from selfsup.transfer import Labelled, Start

@@ -6,12 +6,12 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from selfsup.data.selection import Subset
+from selfsup.engine.hooks.pictures import can_draw
 from selfsup.errors import require
 from selfsup.evaluation.neighbors import rows_of
 from selfsup.evaluation.representation import Representation
 from selfsup.ops.dist import is_main
 from selfsup.ops.random_state import isolated_random_state
-from selfsup.plots.neighbors import draw_neighbors
 from selfsup.registry import HOOKS
 
 
@@ -53,6 +53,11 @@ class NeighborsHook(Hook):
         self.num_neighbors = num_neighbors
         self.max_images = max_images
         self.seed = seed
+        self._draws = True
+
+    def before_train(self, runner: Any) -> None:
+        """Look whether it can be drawn at all."""
+        self._draws = can_draw(runner, "neighbors.png")
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:  # type: ignore[no-untyped-def]
         """Draw it for the first time if it is time."""
@@ -64,6 +69,8 @@ class NeighborsHook(Hook):
         self._draw(runner, f"after all {runner.max_iters:,} steps")
 
     def _draw(self, runner: Any, when: str) -> None:
+        if not self._draws:
+            return
         parts = next(iter(runner.tasks.values())).watch().parts
         with isolated_random_state(runner.device):
             representation = Representation(
@@ -75,6 +82,8 @@ class NeighborsHook(Hook):
                 bank = Subset(bank, count=self.max_images, seed=self.seed)
             found = rows_of(representation, queries, bank, count=self.num_neighbors)  # every process takes its part
         if is_main():
+            from selfsup.plots.neighbors import draw_neighbors
+
             try:
                 path = draw_neighbors(
                     found, Path(runner.work_dir, "neighbors.png"), summary=f"{when}, {len(bank):,} images searched"

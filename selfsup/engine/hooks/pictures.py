@@ -1,5 +1,6 @@
 """A run's pictures: what goes in, how it went, what came out."""
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,6 @@ from selfsup.errors import DataError
 from selfsup.evaluation.representation import Representation
 from selfsup.ops.dist import is_main
 from selfsup.ops.random_state import isolated_random_state
-from selfsup.plots.curves import draw_curves
-from selfsup.plots.embedding import draw_embedding_map
-from selfsup.plots.sheets import draw_prototypes, draw_view_sheet
 from selfsup.registry import HOOKS
 
 
@@ -27,8 +25,8 @@ class PictureHook(Hook):
     """Write ``views.png`` before the first step, ``curves.png`` now and then, and the maps at the end, to the work dir.
 
     ``embedding.png`` and, for methods with prototypes, ``prototypes.png`` show images that the evaluation of the first
-    task watches. A picture that cannot be drawn or written is reported in one line, and the run continues. Training
-    is left as it was; only the main process draws.
+    task watches. A picture that cannot be drawn or written is reported in one line, and the run continues; without
+    matplotlib there are none. Training is left as it was; only the main process draws.
 
     Args:
         num_rows: images on the sheet of views, > 0.
@@ -51,10 +49,14 @@ class PictureHook(Hook):
         self.num_images = num_images
         self.curves_every_steps = curves_every_steps
         self.min_steps = min_steps
+        self._draws = True
 
     def before_train(self, runner: Any) -> None:
         """Draw the views of the first images."""
-        if is_main():
+        self._draws = can_draw(runner, "pictures")
+        if self._draws and is_main():
+            from selfsup.plots.sheets import draw_view_sheet
+
             with isolated_random_state(runner.device):
                 self._draw(runner, "views.png", lambda path: draw_view_sheet(self._views(runner), path))
 
@@ -66,7 +68,7 @@ class PictureHook(Hook):
     def after_train(self, runner: Any) -> None:
         """Draw the curves and the maps."""
         self._curves(runner)
-        if runner.max_iters < self.min_steps:
+        if not self._draws or runner.max_iters < self.min_steps:
             return
         with isolated_random_state(runner.device):
             source = _watched(runner)
@@ -76,6 +78,9 @@ class PictureHook(Hook):
             scores = _prototype_scores(runner.method, found.features.to(runner.device))  # likewise
             if not is_main():
                 return
+            from selfsup.plots.embedding import draw_embedding_map
+            from selfsup.plots.sheets import draw_prototypes
+
             images = [runner.input_contract.view(source.image(index)) for index in found.index.tolist()]
             shown: dict[str, Any] = {
                 "labels": found.labels,
@@ -105,8 +110,10 @@ class PictureHook(Hook):
         return rows
 
     def _curves(self, runner: Any) -> None:
-        if not is_main():
+        if not (self._draws and is_main()):
             return
+        from selfsup.plots.curves import draw_curves
+
         prototypes = getattr(runner.method, "prototypes", None)
         labels = single_labels(labelled(_watched(runner)))
         lines = read_metrics(Path(runner.work_dir, "metrics.jsonl"))
@@ -116,6 +123,14 @@ class PictureHook(Hook):
             "title": f"{type(runner.method).__name__}: {printable(Path(runner.work_dir).resolve().name)}",
         }
         self._draw(runner, "curves.png", lambda path: draw_curves(lines, path, **options))
+
+
+def can_draw(runner: Any, what: str) -> bool:
+    """Whether matplotlib is installed; if not, that is said."""
+    if importlib.util.find_spec("matplotlib") is not None:
+        return True
+    runner.logger.warning(f"{what}: not drawn, matplotlib is not installed (pip install matplotlib)")
+    return False
 
 
 def _watched(runner: Any) -> Any:

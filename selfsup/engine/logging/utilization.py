@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from selfsup.ops.cost import FLOPS_PER_MULTIPLY_ADD, multiply_adds
 from selfsup.ops.parts import is_sharded
-from selfsup.ops.precision import Precision
+from selfsup.ops.precision import DTYPES, Precision
 from selfsup.registry import BACKBONES
 
 _HALF, _FLOAT = ("bf16", "fp16"), ("fp32",)
@@ -31,7 +31,6 @@ STATED: tuple[tuple[str, tuple[str, ...], float], ...] = (
 """Dense floating-point operations a second, by what is part of a GPU's name; NVIDIA's data sheets."""
 _SIDE = 2048  # of the matrices that are multiplied
 _SECONDS = 0.3
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _BACKWARD = 2  # gradients of weights and of inputs, each as much as the forward pass
 
 
@@ -48,7 +47,7 @@ def stated_peak(device: torch.device, precision: Precision, *, tf32: bool) -> fl
 
 def measured_peak(device: torch.device, precision: Precision) -> float:
     """Floating-point operations a second of a large matrix product, the fastest of some."""
-    one, other = (torch.ones(_SIDE, _SIDE, device=device, dtype=_DTYPES[precision]) for _ in range(2))
+    one, other = (torch.ones(_SIDE, _SIDE, device=device, dtype=DTYPES[precision]) for _ in range(2))
     start, best = time.perf_counter(), float("inf")
     while time.perf_counter() - start < _SECONDS or best == float("inf"):
         begun = time.perf_counter()

@@ -14,10 +14,9 @@ from torch.optim import Optimizer
 from selfsup.engine.optim.groups import parameter_groups
 from selfsup.errors import CheckpointError, ConfigError, NonFiniteError, nearest, require, under
 from selfsup.ops.parts import all_finite, is_split, split_like, total_norm
-from selfsup.ops.precision import Precision, fast_precision
+from selfsup.ops.precision import DTYPES, Precision, fast_precision
 from selfsup.registry import OPTIM_WRAPPERS, OPTIMIZERS
 
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PRECISIONS = ("auto", *get_args(Precision))
 SMALLEST_LOSS_SCALE = 1.0  # below it fp16 gradients overflow without any scaling: the fault is not the scale's
 

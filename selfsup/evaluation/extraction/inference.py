@@ -12,9 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from selfsup.ops.dist import broadcast_object, gather_objects, rank, world_size
-from selfsup.ops.precision import Precision, fast_everywhere
+from selfsup.ops.precision import DTYPES, Precision, fast_everywhere
 
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LARGEST_COPY = 2**31
 """Bytes of weights up to which a network is copied to have its batch norm folded."""
 COSINE = 0.999  # of each image's features with those in float32

@@ -11,7 +11,7 @@ from selfsup.engine import Runner
 from selfsup.engine.evaluate import evaluate
 from selfsup.errors import CheckpointError
 from selfsup.evaluation.rows import Row
-from selfsup.ops.dist import Launcher
+from selfsup.ops.launch import Launcher
 from selfsup.transfer.detection.detector import Detector
 from selfsup.weights.card import card_path, read_card
 from selfsup.weights.checkpoint import list_checkpoints
