@@ -1,6 +1,6 @@
-"""Capacity x schedule x data, supervised, and normalization x batch size, on the embedded scenes.
+"""Capacity x schedule x data, supervised, on the embedded scenes.
 
-Paper: Kolesnikov et al. 2020, arXiv:1912.11370, figures and table 4, at another size.
+Paper: Kolesnikov et al. 2020, arXiv:1912.11370, section 4.1, at another size.
 
 Command: selfsup study studies/capacity_scenes
 """
@@ -29,7 +29,7 @@ study = dict(
                 steps={
                     f"{steps}": {
                         "train_cfg.max_steps": steps,
-                        "param_scheduler.steps": [steps // 3, 2 * steps // 3, 9 * steps // 10],
+                        "param_scheduler.steps": [steps // 3, 2 * steps // 3, 8 * steps // 9],
                         "param_scheduler.warmup_steps": steps // 10,
                     }
                     for steps in (120, 360)

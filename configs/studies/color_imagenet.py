@@ -19,6 +19,21 @@ _reported = dict(
     supervised={"1/8": 0.770, "1/4": 0.767, "1/2": 0.765, "1": 0.757, "1 + blur": 0.754},
 )
 
+
+def _one_view(strength: float, *, blur: bool) -> dict:
+    """A view as SimCLR makes two of, for training with labels."""
+    changes = {name: 0.8 * strength for name in ("brightness", "contrast", "saturation")}
+    transforms = [
+        dict(type="RandomResizedCrop", size=224, scale=(0.08, 1.0), interpolation="bicubic", attempts=100),
+        dict(type="RandomHorizontalFlip", p=0.5),
+        dict(type="ColorJitter", **changes, hue=0.2 * strength, p=0.8, brightness_mode="additive"),
+        dict(type="RandomGray", p=0.2),
+    ]
+    if blur:
+        transforms.append(dict(type="GaussianBlur", sigma=(0.1, 2.0), p=0.5, kernel="simclr"))
+    return dict(type="MultiView", pipelines=[dict(transforms=transforms)])
+
+
 study = dict(
     name="color_imagenet",
     question="Does a stronger color distortion help, with and without labels?",
@@ -62,16 +77,8 @@ study = dict(
             base=supervised,
             factors=dict(
                 strength={
-                    name: {
-                        f"{_views}": dict(
-                            type="SimCLRViews",
-                            size=224,
-                            strength=strength,
-                            blur=False,
-                            brightness_mode="additive",
-                        )
-                    }
-                    for name, strength in _strengths.items()
+                    **{name: {_views: _one_view(strength, blur=False)} for name, strength in _strengths.items()},
+                    "1 + blur": {_views: _one_view(1.0, blur=True)},
                 },
                 method=dict(supervised={}),
             ),

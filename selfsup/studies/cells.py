@@ -39,10 +39,12 @@ class Output:
     Args:
         folder: with its files.
         kept: what its work returned.
+        seconds: that it took.
     """
 
     folder: Path
     kept: Mapping[str, Any]
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +95,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, str) or value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, Sequence | set | frozenset):
-        items = [plain(item) for item in value]
-        return sorted(items, key=str) if isinstance(value, set | frozenset) else items
+    if isinstance(value, Sequence):
+        return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "__dataclass_fields__"):
@@ -122,4 +123,5 @@ def state_of(folder: Path) -> State:
 def output_of(cell: Cell, root: Path) -> Output:
     """What a finished cell has left."""
     folder = cell.folder(root)
-    return Output(folder, json.loads((folder / DONE).read_text(encoding="utf-8"))["kept"])
+    record = json.loads((folder / DONE).read_text(encoding="utf-8"))
+    return Output(folder, record["kept"], record["seconds"])

@@ -9,11 +9,14 @@ from typing import Any, Literal
 import numpy as np
 
 from selfsup.evaluation.rows import read_predictions, read_rows
-from selfsup.evaluation.scores import Predictions, paired, student_quantile
+from selfsup.evaluation.scores import Predictions, Z, student_quantile
+from selfsup.evaluation.scores.intervals import clustered
 from selfsup.studies.cells import Cell, Output
 
 Word = Literal["holds", "the opposite holds", "cannot tell", "not measured"]
 Finished = Sequence[tuple[Cell, Output]]
+Term = tuple[float, Output, str]
+"""A weight, a cell's output and the name of a score."""
 
 
 @dataclass(frozen=True)
@@ -96,34 +99,29 @@ class Verdict:
 def verdict(claim: Claim, finished: Finished) -> Verdict:
     """What finished cells say about a claim.
 
-    Each seed gives one difference. Its interval joins two sources: the spread of the differences over seeds, by
-    Student's t, and the test images, which all seeds share and which more seeds therefore do not average out. The
-    images' part is that of the paired test where two scores are compared, and otherwise the scores' own intervals as
-    if they were independent, which is wider.
+    Each seed gives one weighted sum, and all seeds share the test images, which more seeds therefore do not average
+    out. Both are drawn at random: the interval is that of readers and cases, where each reader judges every case.
     """
-    found = {}
+    runs = []
     for seed in sorted({cell.seed for cell, _ in finished}):
         here = [(cell, output) for cell, output in finished if cell.seed == seed]
         terms = [(weight, fitting(here, factors, score), score) for weight, factors, score in claim.named()]
         if all(output is not None for _, output, _ in terms):
-            found[seed] = _contrast([(weight, output, score) for weight, output, score in terms if output is not None])
-    if not found:
+            runs.append([(weight, output, score) for weight, output, score in terms if output is not None])
+    if not runs:
         return Verdict(claim, "not measured")
-    values = np.array([value for value, _, _ in found.values()])
-    images = max(n for _, _, n in found.values())
-    halves = [half for _, half, _ in found.values() if half is not None]
+    scores = [[output.kept["scores"][score] for _, output, score in terms] for terms in runs]
+    weights = [weight for weight, _, _ in runs[0]]
+    values = np.array([[score["value"] for score in each] for each in scores]) @ weights
+    images = max(int(score.get("n") or 0) for each in scores for score in each)
     value, count = float(values.mean()), len(values)
-    if not halves:
+    part = _paired_images(runs) or _independent_images(weights, scores)
+    if part is None:
         return Verdict(claim, "cannot tell", value, seeds=count, images=images)
-    half = float(np.mean(halves))
-    if count > 1:
-        spread = student_quantile(count - 1) * float(values.std(ddof=1)) / math.sqrt(count)
-        half = math.hypot(half, spread)
+    half = half_width(values, part)
     low, high = value - half, value + half
     word: Word = "holds" if low > 0 else "the opposite holds" if high < 0 else "cannot tell"
-    grouped = any(
-        score.get("spread") == "groups" for _, output in finished for score in output.kept.get("scores", {}).values()
-    )
+    grouped = any(score.get("spread") == "groups" for each in scores for score in each)
     counted = "groups of test images" if grouped else "test images"
     return Verdict(claim, word, value, low, high, count, images, counted)
 
@@ -140,25 +138,84 @@ def fitting(finished: Finished, factors: Mapping[str, Any], score: str) -> Outpu
     return fit[0] if fit else None
 
 
-def _contrast(terms: Sequence[tuple[float, Output, str]]) -> tuple[float, float | None, int]:
-    """Value, half of the interval that the test images give, and how many they are, of one seed."""
-    scores = [output.kept["scores"][score] for _, output, score in terms]
-    value = sum(weight * score["value"] for (weight, _, _), score in zip(terms, scores, strict=True))
-    images = max(int(score.get("n") or 0) for score in scores)
-    if sorted(weight for weight, _, _ in terms) == [-1, 1]:
-        minus, plus = sorted(terms, key=lambda term: term[0])
-        first, second = (predictions_of_cell(output, score) for _, output, score in (minus, plus))
-        metrics = {score.rpartition("/")[2] for _, _, score in terms}
-        if first is not None and second is not None and metrics <= {"top1", "top5", "per_class"} and len(metrics) == 1:
-            found = paired(first, second, metric=metrics.pop())  # type: ignore[arg-type]
-            if found.low is not None and found.high is not None and not found.unpaired:
-                return found.value, (found.high - found.low) / 2, images
-    halves = [
-        None if score.get("low") is None else abs(weight) * (score["high"] - score["low"]) / 2
-        for (weight, _, _), score in zip(terms, scores, strict=True)
+@dataclass(frozen=True)
+class ImagePart:
+    """What the test images add to the variance of a mean over seeds.
+
+    Args:
+        whole: the variance over images of what each gains in the mean of the seeds.
+        by_seed: how much of it is chance of seed and image together, which the spread over seeds holds as well.
+        quantile: standard deviations to each side.
+    """
+
+    whole: float
+    by_seed: float = 0.0
+    quantile: float = Z
+
+
+def half_width(values: np.ndarray, images: ImagePart) -> float:
+    """Half of the 95 % interval of a mean over seeds on images that they share; never below that of the images alone.
+
+    Args:
+        values: of each seed.
+        images: what the test images add.
+
+    Source: Hillis 2007, Stat. Med. 26, 596-619, of readers and cases, with its degrees of freedom.
+    """
+    alone = images.quantile * math.sqrt(images.whole)
+    if len(values) == 1:
+        return alone
+    seeds = float(values.var(ddof=1)) / len(values)
+    whole = seeds + max(0.0, images.whole - images.by_seed)
+    df = (len(values) - 1) * (whole / seeds) ** 2 if seeds else math.inf
+    return max(alone, student_quantile(df) * math.sqrt(whole))
+
+
+def image_part(gains: np.ndarray, groups: np.ndarray | None = None, labels: np.ndarray | None = None) -> ImagePart:
+    """What test images add to the variance, from what each of them gains.
+
+    Args:
+        gains: of each seed and image, (S, N).
+        groups: of images that belong together, int64 (N,), or None.
+        labels: int64 (N,), for the mean over classes; None for the mean over images.
+    """
+    cells = np.zeros(gains.shape[1], np.int64) if labels is None else np.unique(labels, return_inverse=True)[1]
+    mean = gains.mean(axis=0)
+    whole = clustered(mean, cells, groups)
+    apart = sum(clustered(each - mean, cells, groups).variance for each in gains)
+    least = 2 / (whole.n + 2) ** 2  # few images may all agree: two more are counted, one that gains and one that loses
+    return ImagePart(whole.variance + least, apart / max(1, len(gains) * (len(gains) - 1)), whole.quantile)
+
+
+def _paired_images(runs: Sequence[Sequence[Term]]) -> ImagePart | None:
+    """From the predictions of each test image; None where they are not there, or not of the same images."""
+    metrics = {score.rpartition("/")[2] for terms in runs for _, _, score in terms}
+    if len(metrics) > 1 or not metrics <= {"top1", "top5", "per_class"}:
+        return None
+    metric = metrics.pop()
+    found = [[predictions_of_cell(output, score) for _, output, score in terms] for terms in runs]
+    first = found[0][0]
+    if first is None or not all(_same_images(each, first) for terms in found for each in terms):
+        return None
+    gains = [
+        sum(weight * each.hits(metric) for (weight, _, _), each in zip(terms, predicted, strict=True) if each)
+        for terms, predicted in zip(runs, found, strict=True)
     ]
-    known = [half for half in halves if half is not None]
-    return value, math.hypot(*known) if len(known) == len(halves) else None, images
+    return image_part(np.array(gains), first.groups, first.labels if metric == "per_class" else None)
+
+
+def _same_images(first: Predictions | None, second: Predictions) -> bool:
+    if first is None:
+        return False
+    return np.array_equal(first.index, second.index) and np.array_equal(first.labels, second.labels)
+
+
+def _independent_images(weights: Sequence[float], scores: Sequence[Sequence[Mapping[str, Any]]]) -> ImagePart | None:
+    """From the scores' own intervals as if they were independent, which is wider; None where one has no interval."""
+    if any(score.get("low") is None for each in scores for score in each):
+        return None
+    halves = np.array([[(score["high"] - score["low"]) / 2 for score in each] for each in scores])
+    return ImagePart(float(np.mean(np.square(halves) @ np.square(weights))) / Z**2)
 
 
 def predictions_of_cell(output: Output, score: str) -> Predictions | None:

@@ -17,10 +17,10 @@ from selfsup.evaluation.build import build_evaluators
 from selfsup.ops.files import write_record
 from selfsup.planning.budget import Pace, measure
 from selfsup.registry import DATASETS
-from selfsup.studies.cells import DONE, Cell, plain
+from selfsup.studies.cells import DONE, Cell, output_of, plain
 from selfsup.studies.works import Evaluate, Pretrain, Train, Untrained, task_of
 
-PACES = "paces.json"
+PACES, PROMISED = "paces.json", "predicted.json"
 REHEARSAL = 60.0
 """Seconds of the budget that a rehearsal is told, of which it takes a small share."""
 MOST_REHEARSED = 20_000
@@ -58,6 +58,13 @@ class Forecast:
                 self.root.mkdir(parents=True, exist_ok=True)
                 write_record(self.root / PACES, json.dumps(known, indent=1) + "\n")
 
+    def promise(self, cells: Sequence[Cell]) -> None:
+        """Keep the first prediction for each cell that is to be done, to be set beside what it will have taken."""
+        known = promised(self.root)
+        fresh = [cell for cell in cells if cell.identity not in known and not (cell.folder(self.root) / DONE).is_file()]
+        known |= {cell.identity: seconds for cell in fresh if (seconds := self.seconds(cell))}
+        write_record(self.root / PROMISED, json.dumps(known, indent=1) + "\n")
+
     def check_images(self, cells: Sequence[Cell]) -> None:
         """Build every data set that is trained on, and every task, before anything is trained.
 
@@ -93,7 +100,7 @@ class Forecast:
         for cell in cells:
             path, key = cell.folder(self.root) / DONE, kind_of(cell)
             if key is not None and path.is_file():
-                took = json.loads(path.read_text(encoding="utf-8"))["seconds"]
+                took = output_of(cell, self.root).seconds
                 self._done.setdefault(_digest([key, self._amount(cell)]), {})[cell.identity] = took
 
     def current(self, cell: Cell) -> float | None:
@@ -151,12 +158,16 @@ class Forecast:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def promised(root: Path) -> dict[str, float]:
+    """Seconds that were predicted for cells before they were begun, by identity."""
+    path = root / PROMISED
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 def _evaluation(cell: Cell) -> dict[str, Any] | None:
     """What an evaluation takes with weights that are not trained yet."""
-    work, recipes = (
-        cell.work,
-        [needed.work.recipe for needed in cell.needs.values() if isinstance(needed.work, Pretrain)],
-    )
+    work = cell.work
+    recipes = [needed.work.recipe for needed in cell.needs.values() if isinstance(needed.work, Pretrain)]
     if isinstance(work, Evaluate) and recipes:
         work = Untrained(recipes[0], work.task, work.evaluators, work.name)
     if not isinstance(work, Untrained):
@@ -187,9 +198,8 @@ def kind_of(cell: Cell) -> str | None:
     work = cell.work
     if isinstance(work, Evaluate):
         networks = [
-            needed.work.recipe["model"]["backbone"]
-            for needed in cell.needs.values()
-            if isinstance(needed.work, Pretrain)
+            each.work.recipe["model"]["backbone"] if isinstance(each.work, Pretrain) else plain(each.work)
+            for each in cell.needs.values()
         ]
         return _digest(["evaluate", plain(work), networks])
     if isinstance(work, Untrained):

@@ -99,11 +99,17 @@ def on_own_images(axes: list[dict[str, Any]], root: Path, labels: str | None) ->
                     f"{axis['type']} needs {key}, which one folder does not have",
                     expected="a config of its own",
                 )
+        for factor, values in axis.get("factors", {}).items():
+            if any(path.startswith("train_dataloader.dataset") for change in values.values() for path in change):
+                raise ConfigError.at(
+                    "--data", f"the factor {factor} chooses the images itself", expected="another study"
+                )
         own = {**axis, "task": {"type": "Task", **parts}, "task_name": root.resolve().stem, "images": parts["train"]}
         own |= {"base": base(axis["base"])} if "base" in axis else {}
         own |= {"methods": {name: base(each) for name, each in axis["methods"].items()}} if "methods" in axis else {}
-        own |= {"labelled": parts["train"], "num_classes": classes} if axis["type"] == "Quantity" else {}
-        own |= {"num_classes": classes} if axis["type"] == "Advice" else {}
+        fields = AXES.find(axis["type"]).__dataclass_fields__
+        own |= {"labelled": parts["train"]} if "labelled" in fields else {}
+        own |= {"num_classes": classes} if "num_classes" in fields else {}
         own |= {"before": (), "size": _size(choice.config, of_images)} if axis["type"] == "Pairs" else {}
         changed.append({key: value for key, value in own.items() if key not in ("published", "source")})
     return changed

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,23 +9,25 @@ from typing import Any
 import numpy as np
 
 from selfsup.evaluation.scores import student_quantile
+from selfsup.planning.budget import clock
 from selfsup.studies.axes.axis import Figure
-from selfsup.studies.cells import DONE, Cell, Output, output_of, state_of
+from selfsup.studies.cells import Cell, Output, output_of, state_of
 from selfsup.studies.claims import Verdict, verdict
-from selfsup.studies.runner import Runner, finished
+from selfsup.studies.forecast import promised
+from selfsup.studies.runner import finished
 from selfsup.studies.study import Study
 
 TABLE, PAGE = "table.csv", "page.md"
 _FIRST = ("study", "cell", "seed")
-_LAST = ("evaluator", "metric", "value", "low", "high", "n", "spread", "seconds", "identity")
+_LAST = ("evaluator", "metric", "value", "low", "high", "n", "spread", "predicted", "seconds", "identity")
 
 
 def tidy(study: Study, root: Path) -> list[dict[str, Any]]:
     """A row for each finished cell and score: where it stands on each axis, the score, its interval."""
     rows = []
+    expected = promised(root)
     for cell, output in finished(study, root):
         about = {"study": study.name, "cell": cell.name, "seed": cell.seed, **cell.factors}
-        seconds = json.loads((output.folder / DONE).read_text(encoding="utf-8"))["seconds"]
         for name, score in output.kept.get("scores", {}).items():
             evaluator, _, metric = name.partition("/")
             rows.append(
@@ -35,7 +36,8 @@ def tidy(study: Study, root: Path) -> list[dict[str, Any]]:
                     "evaluator": evaluator,
                     "metric": metric,
                     **score,
-                    "seconds": seconds,
+                    "predicted": expected.get(cell.identity),
+                    "seconds": output.seconds,
                     "identity": cell.identity,
                 }
             )
@@ -110,9 +112,9 @@ def page_of(
     theirs: Sequence[str] = (),
 ) -> str:
     """What holds, with which interval, and what cannot be told, in Markdown."""
-    states = list(Runner(study, root).states().values())
+    states = [state_of(cell.folder(root)) for cell in study.cells()]
     lines = [f"# {study.name}", "", *([study.question, ""] if study.question else [])]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))  # type: ignore[arg-type]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
     lines += [f"{len(states)} cells: {counts}. Planned repetitions: {len(study.seeds)}.", ""]
     for word, heading in (
         ("holds", "What holds"),
@@ -129,16 +131,35 @@ def page_of(
         lines += [f"Reported numbers are not ours: {'; '.join(dict.fromkeys(sources))}.", ""]
         lines += ["| | reported, % | ours, % |", "|---|---|---|", *theirs, ""]
     lines += [
+        *_times(study, root),
         "## How to read it",
         "",
-        "Differences are in points of accuracy on the same test images. An interval joins the spread over seeds "
-        "(Student's t) with that of the test images, which all seeds share. A claim *holds* where its interval lies "
+        "Differences are in points of accuracy on the same test images. An interval joins the spread over seeds with "
+        "that over the test images, which all seeds share. A claim *holds* where its interval lies "
         "above zero; where it contains zero, these runs *cannot tell*. There are "
         f"{len(verdicts)} claims, each at 95 %: of those that are not true, one in forty is expected to look as if it "
         f"held. All scores are in {TABLE}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _times(study: Study, root: Path) -> list[str]:
+    """What was predicted before the first cell, beside what the cells have taken, by kind of work."""
+    expected = promised(root)
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for cell, output in finished(study, root):
+        if cell.identity in expected:
+            kind = type(cell.work).__name__.lower()
+            pairs.setdefault(kind, []).append((expected[cell.identity], output.seconds))
+    if not pairs:
+        return []
+    pairs["all"] = [pair for each in pairs.values() for pair in each]
+    lines = ["## Time", "", "| | cells | predicted | taken | taken / predicted |", "|---|---|---|---|---|"]
+    for kind, each in pairs.items():
+        first, then = (sum(column) for column in zip(*each, strict=True))
+        lines.append(f"| {kind} | {len(each)} | {clock(first)} | {clock(then)} | {then / first:.2f} |")
+    return [*lines, ""]
 
 
 def points(figure: Figure, cells: Sequence[tuple[Cell, Output]]) -> dict[str, dict[str, tuple[Any, ...]]]:

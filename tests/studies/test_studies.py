@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy.stats import t
 
 from selfsup.cli.main import main
 from selfsup.cli.runs.study import job_words
 from selfsup.data import Pooled, Scenes
 from selfsup.engine.runner import Runner as EngineRunner
 from selfsup.errors import ConfigError, SelfsupError
-from selfsup.registry import DATASETS
+from selfsup.registry import DATASETS, METHODS, TRANSFORMS
 from selfsup.studies import Cell, Claim, Output, Runner, Study, ahead, load_study, verdict
 from selfsup.studies.axes.advice import Advice, advice_page
 from selfsup.studies.axes.axis import Figure
+from selfsup.studies.claims import half_width, image_part
 from selfsup.studies.load import on_own_images, study_names
 from selfsup.studies.plan import plan_of
 from selfsup.studies.reading import of_axis, page_of, points
@@ -60,6 +63,8 @@ def test_a_study_goes_from_a_config_to_a_table_figures_and_a_page(done: Path) ->
     page = (done / "page.md").read_text()
     assert "8 cells: 8 done" in page and "SimCLR, linear, 40 labels: all pretraining images give more than 50" in page
     assert (done / "quantity_category.png").stat().st_size > 5_000
+    (whole,) = (line for line in page.splitlines() if line.startswith("| all |"))
+    assert whole.startswith("| all | 8 |") and sum(float(row["predicted"]) > 0 for row in rows) == len(rows)
     assert "more pretraining images" in (done / "quantity_category.svg").read_text().lower()
 
 
@@ -98,7 +103,12 @@ def test_all_packaged_studies_give_valid_recipes() -> None:
     assert len(study_names()) >= 15
     for name in study_names():
         study = load_study(name, seeds=1)
-        assert study.cells() and all(axis.figures() for axis in study.axes)
+        cells = study.cells()
+        assert cells and all(axis.figures() for axis in study.axes)
+        for cell in cells:
+            if isinstance(cell.work, Pretrain | Train):
+                views = TRANSFORMS.build(cell.work.recipe["train_dataloader"]["views"])
+                assert METHODS.find(cell.work.recipe["model"]["type"]).num_views in (None, views.num_views), cell.name
         for axis in study.axes:
             factors = {cell.name: cell.factors for cell in axis(0)}.values()
             for claim in axis.claims():
@@ -196,6 +206,25 @@ def test_an_interval_joins_seeds_and_images(tmp_path: Path) -> None:
     assert "one seed" in alone.words()
 
 
+def test_seeds_and_images_are_readers_and_cases() -> None:
+    rng = np.random.default_rng(0)
+    hits = rng.random((2, 4, 30)) < np.linspace(0.2, 0.8, 30)  # two methods, four seeds, thirty images
+    gains = hits[1].astype(float) - hits[0]
+    whole, squares = gains.mean(), {"seed": 0.0, "image": 0.0, "both": 0.0}
+    for seed in range(4):
+        squares["seed"] += 30 * (gains[seed].mean() - whole) ** 2 / 3
+        for image in range(30):
+            squares["image"] += (gains[:, image].mean() - whole) ** 2 / 29
+            left = gains[seed, image] - gains[seed].mean() - gains[:, image].mean() + whole
+            squares["both"] += left**2 / (3 * 29)
+    least = 2 / 32**2
+    variance = squares["seed"] + max(squares["image"] - squares["both"] + 120 * least, 0)
+    expected = t.ppf(0.975, 3 * (variance / squares["seed"]) ** 2) * (variance / 120) ** 0.5
+    alone = t.ppf(0.975, 1e9) * (squares["image"] / 120 + least) ** 0.5
+    assert half_width(gains.mean(axis=1), image_part(gains)) == pytest.approx(max(expected, alone), rel=1e-5)
+    assert half_width(np.zeros(3), image_part(np.zeros((3, 12)))) > 0.15
+
+
 def test_a_difference_of_differences_adds_up(tmp_path: Path) -> None:
     values = {"a": [0.9], "b": [0.5], "c": [0.8], "d": [0.7]}
     cells = finished(planted(values, 0.01, tmp_path), tmp_path)
@@ -252,7 +281,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_own_images_replace_those_of_a_study_and_none_is_trained_on_and_tested(folder: Path) -> None:
-    for name in ("quick_scenes", "quality_scenes", "augmentations_scenes", "losses_scenes"):
+    for name in ("quick_scenes", "quality_scenes", "augmentations_scenes", "losses_scenes", "low_shot_scenes"):
         study = load_study(f"studies/{name}", data=folder, seeds=1)
         for cell in study.cells():
             if isinstance(cell.work, Pretrain | Train):
@@ -266,7 +295,9 @@ def test_own_images_replace_those_of_a_study_and_none_is_trained_on_and_tested(f
                     assert names[1] and not names[0] & names[1]
 
 
-@pytest.mark.parametrize(("name", "path"), [("domain_scenes", "--data"), ("granularity_scenes", "--data")])
+@pytest.mark.parametrize(
+    ("name", "path"), [("domain_scenes", "--data"), ("granularity_scenes", "--data"), ("capacity_scenes", "--data")]
+)
 def test_axes_that_need_more_than_a_folder_say_so(folder: Path, name: str, path: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_study(f"studies/{name}", data=folder)

@@ -74,10 +74,11 @@ def work_on(study: Any, root: Path, chosen: argparse.Namespace, console: Console
     forecast = Forecast(root, say)
     forecast.check_images(cells)
     forecast.measure(cells)
+    forecast.promise(cells)
     left = None if budget is None else budget - (time.monotonic() - chosen.began)
     retry, fail_fast = (getattr(chosen, option, False) for option in ("retry", "fail_fast"))
     plan = plan_of(study, root, forecast.seconds, seconds=left, retry=retry)
-    console.print(_table(plan, clock))
+    console.print(_table(plan, root))
     for line in plan.words():
         say(line)
     if chosen.plan:
@@ -101,12 +102,17 @@ def work_on(study: Any, root: Path, chosen: argparse.Namespace, console: Console
     return FAILED if "failed" in states.values() else 0
 
 
-def _table(plan: Any, clock: Any) -> Table:
-    table = Table("cell", "state", "predicted")
+def _table(plan: Any, root: Path) -> Table:
+    from selfsup.planning.budget import clock
+    from selfsup.studies.cells import output_of
+    from selfsup.studies.forecast import promised
+
+    table, before = Table("cell", "state", "predicted", "taken"), promised(root)
     for cell in plan.cells:
-        took = plan.seconds[cell.identity]
-        shown = "" if plan.states[cell.identity] == "done" else "not known" if took is None else clock(took)
-        table.add_row(cell.name, plan.shown(cell), shown)
+        done = plan.states[cell.identity] == "done"
+        seconds = before.get(cell.identity) if done else plan.seconds[cell.identity]
+        shown = clock(seconds) if seconds is not None else "" if done else "not known"
+        table.add_row(cell.name, plan.shown(cell), shown, clock(output_of(cell, root).seconds) if done else "")
     return table
 
 

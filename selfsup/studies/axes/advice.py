@@ -18,6 +18,7 @@ MATTERS = 0.02
 """A gain whose interval lies below two points is called none."""
 BARELY = 0.05
 """Labels that lift a classifier less than this above guessing are doubtful."""
+WHOLE = {"what": "all images", "labels": "100 %"}
 
 
 @dataclass(frozen=True)
@@ -151,108 +152,98 @@ class Advice(Axis):
 
     def questions(self) -> list[Question]:
         """All of them."""
-        whole = {"what": "all images", "labels": "100 %"}
+        guessing = ahead(
+            "a classifier on frozen features beats guessing", WHOLE, {"what": "chance"}, self.score, "chance/top1"
+        )
+        no = "No, or barely: look at the labels before anything else."
         asked = [
-            Question(
-                "Do the images show what the labels say?",
-                ahead(
-                    "a classifier on frozen features beats guessing",
-                    whole,
-                    {"what": "chance"},
-                    self.score,
-                    "chance/top1",
-                ),
-                "Yes.",
-                "No, or barely: look at the labels before anything else.",
-                BARELY,
-            ),
-            Question(
+            Question("Do the images show what the labels say?", guessing, "Yes.", no, BARELY),
+            self._asked(
                 "Would more images help?",
-                self._ahead(
-                    "all images beat half of them in pretraining", whole, whole | {"what": "half of the images"}
-                ),
+                "all images beat half of them in pretraining",
+                (WHOLE, _what("half of the images")),
                 "Probably: going from half of them to all still gained.",
                 "Hardly: half of them did as well.",
             ),
-            Question(
+            self._asked(
                 "Would more detail help?",
-                self._ahead("images as they are beat those of half the resolution", whole, whole | {"what": "coarse"}),
+                "images as they are beat those of half the resolution",
+                (WHOLE, _what("coarse")),
                 "Detail matters: at half the resolution accuracy falls, so sharper images may help too.",
                 "Hardly: at half the resolution it works as well.",
             ),
-            Question(
+            self._asked(
                 "Would longer training help?",
-                self._ahead("twice as many steps beat these", whole | {"what": "twice as long"}, whole),
+                "twice as many steps beat these",
+                (_what("twice as long"), WHOLE),
                 "Yes: twice as many steps gained.",
                 "Hardly: twice as many steps gained nothing.",
             ),
         ]
+        return [*asked, *self._about_others(), *self._about_labels(), *self._about_weights()]
+
+    def _about_others(self) -> Iterator[Question]:
         if self.others is not None:
-            asked.append(
-                Question(
-                    "Does it matter which images are pretrained on?",
-                    self._ahead(
-                        f"these images beat as many of which half are {self.others_name}",
-                        whole,
-                        whole | {"what": "half others"},
-                    ),
-                    "Yes: more images should be of the same kind.",
-                    "Hardly: with half of them replaced it works as well, so images of another kind do no harm.",
-                )
+            yield self._asked(
+                "Does it matter which images are pretrained on?",
+                f"these images beat as many of which half are {self.others_name}",
+                (WHOLE, _what("half others")),
+                "Yes: more images should be of the same kind.",
+                "Hardly: with half of them replaced it works as well, so images of another kind do no harm.",
             )
-            if self.added:
-                asked.append(
-                    Question(
-                        "Would other images help?",
-                        self._ahead(
-                            f"these images with {self.others_name} added beat these alone",
-                            whole | {"what": "others added"},
-                            whole,
-                        ),
-                        "Yes: they gained.",
-                        "Hardly: they gained nothing.",
-                    )
-                )
+        if self.added:
+            yield self._asked(
+                "Would other images help?",
+                f"these images with {self.others_name} added beat these alone",
+                (_what("others added"), WHOLE),
+                "Yes: they gained.",
+                "Hardly: they gained nothing.",
+            )
+
+    def _about_labels(self) -> Iterator[Question]:
         if "50 %" in self.label_counts:
-            asked.append(
-                Question(
-                    "Would more labels help?",
-                    self._ahead("all labels beat half of them", whole, whole | {"labels": "50 %"}),
-                    "Probably: going from half of them to all still gained.",
-                    "Hardly: half of them did as well.",
-                )
+            yield self._asked(
+                "Would more labels help?",
+                "all labels beat half of them",
+                (WHOLE, WHOLE | {"labels": "50 %"}),
+                "Probably: going from half of them to all still gained.",
+                "Hardly: half of them did as well.",
             )
         for labels in self.label_counts:
-            words = (
-                f"with {labels} of the labels, a linear classifier on pretrained features beats training from scratch"
-            )
             here = {"labels": labels}
             compared = ahead(
-                words, here | {"what": "all images"}, here | {"what": "scratch"}, self.score, self.own_score
+                f"with {labels} of the labels, a linear classifier on pretrained features beats training from scratch",
+                here | {"what": "all images"},
+                here | {"what": "scratch"},
+                self.score,
+                self.own_score,
             )
-            asked.append(
-                Question(
-                    f"Does pretraining pay with {labels} of the labels?", compared, "Yes.", "Not in runs this short."
-                )
-            )
-        for spec in self.off_the_shelf:
-            words = f"{spec} beats pretraining on these images"
-            asked.append(
-                Question(
-                    f"Are weights off the shelf ({spec}) better?",
-                    self._ahead(words, whole | {"what": spec}, whole),
-                    "Yes: start from them.",
-                    "No: your own pretraining is at least as good.",
-                )
-            )
-        return asked
+            asks = f"Does pretraining pay with {labels} of the labels?"
+            yield Question(asks, compared, "Yes.", "Not in runs this short.")
 
-    def _ahead(self, words: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Claim:
-        return ahead(words, first, second, self.score)
+    def _about_weights(self) -> Iterator[Question]:
+        for spec in self.off_the_shelf:
+            yield self._asked(
+                f"Are weights off the shelf ({spec}) better?",
+                f"{spec} beats pretraining on these images",
+                (_what(spec), WHOLE),
+                "Yes: start from them.",
+                "No: your own pretraining is at least as good.",
+            )
+
+    def _asked(
+        self, asks: str, words: str, compared: tuple[Mapping[str, Any], Mapping[str, Any]], yes: str, no: str
+    ) -> Question:
+        return Question(asks, ahead(words, *compared, self.score), yes, no)
 
     def claims(self) -> Sequence[Claim]:
         """Those that answer the questions."""
         return [question.claim for question in self.questions()]
+
+
+def _what(name: str) -> dict[str, str]:
+    """Factors of what is evaluated with all labels."""
+    return WHOLE | {"what": name}
 
 
 def _coarse(images: Mapping[str, Any]) -> dict[str, Any]:
