@@ -173,3 +173,8 @@ def test_of_equal_logits_the_smaller_class_comes_first_and_what_is_out_of_the_qu
     assert np.flatnonzero(found.top(1)).tolist() == [5] and np.flatnonzero(found.right).tolist() == [5]
     assert np.flatnonzero(found.top(3)).tolist() == [1, 2, 5]
     assert not found.top(8)[0] and (found.best(8)[:, -1] == -1).all()
+    many = np.random.default_rng(0).integers(-9, 9, (3000, 30)).astype(float)
+    many[many < 0] = -np.inf
+    sorted_whole = np.argsort(-many, axis=1, kind="stable")[:, :5]
+    expected = np.where(np.take_along_axis(many, sorted_whole, axis=1) > -np.inf, sorted_whole, -1)
+    assert np.array_equal(Predictions(np.arange(3000), many.argmax(1), many.argmax(1), many).best(5), expected)

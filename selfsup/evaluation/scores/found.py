@@ -10,6 +10,8 @@ import numpy as np
 
 from selfsup.errors import ConfigError
 
+_ROWS = 1024  # that are ranked at a time
+
 
 @dataclass(frozen=True)
 class Score:
@@ -75,8 +77,8 @@ class Predictions:
         """
         if self.logits is None:
             return self.predicted[:, None] if self.ranked is None else self.ranked[:, :k]
-        order = np.argsort(-self.logits, axis=1, kind="stable")[:, :k]
-        return np.where(np.take_along_axis(self.logits, order, axis=1) > -np.inf, order, -1)
+        blocks = (self.logits[start : start + _ROWS] for start in range(0, max(1, len(self.logits)), _ROWS))
+        return np.concatenate([_greatest(block, min(k, block.shape[1])) for block in blocks])
 
     @cached_property
     def confidence(self) -> np.ndarray:
@@ -116,6 +118,17 @@ class Predictions:
         }
         names = None if self.names is None else [self.names[place] for place in places.tolist()]
         return dataclasses.replace(self, **arrays, names=names)
+
+
+def _greatest(values: np.ndarray, k: int) -> np.ndarray:
+    """The columns of the k greatest values of each row, see :meth:`Predictions.best`."""
+    some = np.sort(np.argpartition(-values, k - 1, axis=1)[:, :k], axis=1)
+    found = np.take_along_axis(values, some, axis=1)
+    order = np.take_along_axis(some, np.argsort(-found, axis=1, kind="stable"), axis=1)
+    least = found.min(axis=1, keepdims=True)
+    tied = ((values >= least).sum(axis=1) > k) & (least[:, 0] > -np.inf)
+    order[tied] = np.argsort(-values[tied], axis=1, kind="stable")[:, :k]
+    return np.where(np.take_along_axis(values, order, axis=1) > -np.inf, order, -1)
 
 
 @dataclass(frozen=True, eq=False)
