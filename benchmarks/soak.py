@@ -167,10 +167,9 @@ class Soak:
             self.added += 1
 
     def vanish(self) -> None:
-        """Take away the shard that was shown last, of which a part is still to come."""
-        steps = self.shown()
-        if steps:
-            shard = Counter(image // PER_SHARD for image in steps[max(steps)]).most_common(1)[0][0]
+        """Take away the shard that the last checkpoint has shown most of, of which a part is still to come."""
+        if saved := list_checkpoints(self.work_dir):
+            shard = Counter(image // PER_SHARD for image in self.shown()[step_of(saved[-1])]).most_common(1)[0][0]
             (self.root / f"{shard:05d}.tar").unlink()
             self.gone.add(shard)
             self.say(f"shard {shard} vanishes")
@@ -208,7 +207,7 @@ class Soak:
                 file.unlink()
             self.feed()
             self.happened["starts"] += 1
-            hit, before = False, self.said()
+            hit, before, first = False, self.said(), max(self.shown(), default=0)
             with (self.notes / "said.txt").open("ab") as said:
                 launched = subprocess.Popen(command, env=environment, cwd=root, stdout=said, stderr=said)
                 while launched.poll() is None:
@@ -216,12 +215,14 @@ class Soak:
                     self.feed()
                     if self.passed > 1 / 3 and not self.gone:
                         self.vanish()
-                    if self.passed > 1 / 2 and self.is_small and not self.happened["full disks"]:
+                    under_way = not hit and max(self.shown(), default=0) > first + 20
+                    if self.passed > 1 / 2 and under_way and self.is_small and not self.happened["full disks"]:
                         self.happened["full disks"] += 1
                         self.fill()
                     if self.filled and time.monotonic() - self.filled > FULL_FOR:
                         self.empty()
-                    if time.monotonic() - self.began > next_kill and self.passed < 1 and not hit and self.kill():
+                    due = time.monotonic() - self.began > next_kill and self.passed < 1 and not self.filled
+                    if due and not hit and self.kill():
                         hit, next_kill = True, next_kill + 60
             said_now = self.said()[len(before) :]
             errors = [line for line in said_now.splitlines() if line.startswith("error: ")]

@@ -1,5 +1,6 @@
 """Shards behind URLs: the same images as the files, within the cache's bounds, through a network that fails."""
 
+import json
 import logging
 import os
 import pickle
@@ -263,6 +264,19 @@ def test_names_of_a_listing_never_lead_out_of_the_folder(name: str, url: str, tm
         patch.setattr(fsspec.get_filesystem_class("memory"), "find", lambda *a, **k: found)
         opened(url, tmp_path)
     assert (raised.value.problems[0].path, raised.value.problems[0].got) == ("root", name)
+
+
+def test_a_manifest_says_which_shards_there_are_and_its_names_never_lead_out(url: str, tmp_path: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    images = opened(f"{url}/manifest.json", tmp_path, labels="cls")
+    assert (len(images), images.classes) == (40, ["cat", "dog"]) and not tars(tmp_path)  # its index is found, too
+    for names, got in ((["00000.tar", "../x.tar"], "../x.tar"), (None, f"{url}/manifest.json")):
+        memory.pipe_file(
+            "/bucket/shards/manifest.json", json.dumps({"shards": names and [{"name": n} for n in names]}).encode()
+        )
+        with pytest.raises(DataError) as raised:
+            opened(f"{url}/manifest.json", tmp_path)
+        assert (raised.value.problems[0].path, raised.value.problems[0].got) == ("root", got)
 
 
 def test_an_index_from_elsewhere_that_leads_out_of_its_shard_is_not_taken(

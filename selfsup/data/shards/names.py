@@ -45,15 +45,12 @@ def find_shards(root: str | os.PathLike[str]) -> tuple[Path, list[str]]:
     found: list[str] = []
     for folder, folders, files in os.walk(path):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        shards = [name for name in files if name.endswith(_ENDING) and name[0] != "."]
         inside = os.path.relpath(folder, path)
-        found += [os.path.normpath(os.path.join(inside, name)) for name in files if _is_shard(name)]
+        found += shards if inside == "." else [os.path.join(inside, name) for name in shards]
     if not found:
         raise DataError.at("root", f"no shards ({_ENDING}) below {path}", expected="`selfsup shard` makes them")
     return path, sorted(found, key=os.fsencode)
-
-
-def _is_shard(name: str) -> bool:
-    return name.endswith(_ENDING) and not name.startswith(".")
 
 
 def expanded(name: str) -> Iterator[str]:

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from selfsup.data.shards.names import URL, expanded
-from selfsup.data.shards.shard_index import VERSION, write_shard_index
-from selfsup.data.sources.path_table import Contents, PathTable, write_path_table
+from selfsup.data.shards.shard_cache import ReadCounts, make_room, touched
+from selfsup.data.shards.shard_index import take_over, write_shard_index
+from selfsup.data.sources.path_table import PathTable
 from selfsup.errors import ConfigError, DataError, require
 from selfsup.ops.locks import held
 
@@ -28,8 +26,6 @@ _WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before another try
 _GIVEN_UP = 300.0  # seconds for which a shard that could not be fetched is not asked for again
 _CHUNK = 1 << 20
 _AT_ONCE = 4  # shards fetched side by side
-_OFTEN = 64  # reads after which they are noted for all processes to see
-_READS_KEPT = 24 * 3600  # seconds that the counts of processes which are gone stay
 _MOST_SMALL = 1 << 26  # bytes of a manifest, or of the index of a shard
 
 Result = TypeVar("Result")
@@ -92,17 +88,14 @@ class RemoteShards:
         if not self.stamps and not may_be_empty:
             raise DataError.at("root", f"no shards (.tar) below {url}")
         self.folder.mkdir(parents=True, exist_ok=True)
-        for file in self.folder.glob("*.reads"):
-            with contextlib.suppress(OSError):
-                if self.began - file.stat().st_mtime > _READS_KEPT:
-                    file.unlink()
+        self._counts.drop_old()
 
     def _forget(self) -> None:
         """What each process has for itself."""
         self._opened: Any = None
         self._wanted: queue.SimpleQueue[str] | None = None
         self._failed: dict[str, tuple[float, str]] = {}
-        self._reads = self._misses = 0
+        self._counts = ReadCounts(self.folder, self.began)
 
     @property
     def _fs(self) -> tuple[Any, str]:
@@ -193,16 +186,13 @@ class RemoteShards:
         Raises:
             OSError: if it cannot be fetched.
         """
-        self._reads += 1
-        if self._reads % _OFTEN == 0:
-            self._note()
+        self._counts.read()
         while True:
             path = self._place(name)
             try:
                 descriptor = os.open(path, os.O_RDONLY)
             except FileNotFoundError:
-                self._misses += 1
-                self._note()
+                self._counts.waited()
                 self.fetch(name)
                 continue  # it may be gone again: the cache is small
             try:
@@ -218,17 +208,17 @@ class RemoteShards:
             OSError: if it cannot be fetched after several tries, or could not a short time ago.
         """
         path = self._place(name)
-        if self._touched(path):
+        if touched(path):
             return path
         when, wrong = self._failed.get(name, (0.0, ""))
         if time.monotonic() - when < _GIVEN_UP and wrong:
             raise OSError(wrong)
         with held(path.with_suffix(".lock"), patience=3600):
-            if self._touched(path):  # another process was quicker
+            if touched(path):  # another process was quicker
                 return path
             partial = path.with_suffix(".partial")
             try:
-                self._make_room(partial, self.sizes[name])
+                make_room(self.folder, partial, self.sizes[name], self.max_bytes)
                 self._download(name, partial)
                 os.replace(partial, path)
             except OSError as error:
@@ -245,19 +235,12 @@ class RemoteShards:
             for _ in range(_AT_ONCE):
                 threading.Thread(target=self._fetch_wanted, args=(self._wanted,), daemon=True).start()
         for name in shards:
-            if not self._touched(self._place(name)):
+            if not touched(self._place(name)):
                 self._wanted.put(name)
 
     def served(self) -> tuple[int, int]:
         """Reads of all processes of this machine since this began, and how many had to wait for their shard."""
-        self._note()
-        reads = misses = 0
-        for file in self.folder.glob("*.reads"):
-            with contextlib.suppress(OSError, ValueError):
-                if file.stat().st_mtime >= self.began - 1:
-                    some, waited = map(int, file.read_text().split())
-                    reads, misses = reads + some, misses + waited
-        return reads, misses
+        return self._counts.of_all()
 
     def index(self, name: str, file: Path, labels: str | None, index_name: str) -> str | None:
         """Make the index of a shard: of the one that lies beside it, or else by reading it; what is wrong, or None."""
@@ -266,7 +249,7 @@ class RemoteShards:
             try:
                 beside.parent.mkdir(parents=True, exist_ok=True)
                 beside.write_bytes(content)
-                _take_over(PathTable(beside), file, self.stamps[name], labels)
+                take_over(PathTable(beside), file, self.stamps[name], labels)
                 return None
             except (OSError, ValueError, KeyError, TypeError, IndexError):
                 pass  # damaged, or of another shard: the shard itself tells
@@ -286,32 +269,6 @@ class RemoteShards:
                 raise FileNotFoundError(f"{name}: no such shard")
         key = f"{self.url}\n{name}\n{self.stamps[name]}"
         return self.folder / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.tar"
-
-    @staticmethod
-    def _touched(path: Path) -> bool:
-        """Whether a shard is here; it is then the one used last."""
-        try:
-            os.utime(path)
-        except FileNotFoundError:
-            return False
-        return True
-
-    def _make_room(self, partial: Path, size: int) -> None:
-        with held(self.folder / "room.lock", patience=600):
-            there = []
-            for entry in self.folder.iterdir():
-                if entry.suffix in (".tar", ".partial"):
-                    with contextlib.suppress(FileNotFoundError):
-                        status = entry.stat()
-                        there.append((status.st_mtime_ns, status.st_size, entry))
-            left = self.max_bytes - size - sum(each[1] for each in there)
-            for _, freed, entry in sorted(each for each in there if each[2].suffix == ".tar"):
-                if left >= 0:
-                    break
-                entry.unlink(missing_ok=True)
-                left += freed
-            with partial.open("wb") as file:
-                file.truncate(size)  # counted by others from now on
 
     def _download(self, name: str, partial: Path) -> None:
         size, began = self.sizes[name], time.monotonic()
@@ -333,13 +290,8 @@ class RemoteShards:
             with contextlib.suppress(OSError, TimeoutError):
                 self.fetch(name)
 
-    def _note(self) -> None:
-        with contextlib.suppress(OSError):
-            own = self.folder / f"{socket.gethostname()}-{os.getpid()}-{id(self)}.reads"
-            own.write_text(f"{self._reads} {self._misses}")
-
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_opened", "_wanted", "_failed", "_reads", "_misses")
+        own = ("_opened", "_wanted", "_failed", "_counts")
         return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -371,34 +323,3 @@ def _version(told: Mapping[str, Any]) -> int:
     """What changes when a file is replaced; 0 where the file system says nothing of the kind."""
     value = next((told[key] for key in _VERSIONS if told.get(key)), None)
     return 0 if value is None else int.from_bytes(hashlib.blake2b(str(value).encode(), digest_size=6).digest())
-
-
-def _take_over(table: PathTable, file: Path, stamp: list[int], labels: str | None) -> None:
-    """Keep an index that was made of the same shard elsewhere.
-
-    Raises:
-        ValueError: if it is of another shard, or cannot be right.
-    """
-    header = table.header
-    offsets, sizes, numbers = (table.array(name) for name in ("image_offsets", "image_sizes", "labels"))
-    if (header["version"], header["of"], header["stamp"][0]) != (VERSION, labels, stamp[0]):
-        raise ValueError("of another shard")
-    arrays = [offsets, sizes] if labels is None else [offsets, sizes, numbers]
-    if any(array is None or array.dtype != np.int64 or len(array) != len(table) for array in arrays):
-        raise ValueError("damaged")
-    assert offsets is not None and sizes is not None
-    if len(table) and (offsets.min() < 0 or sizes.min() < 0 or (offsets + sizes).max() > stamp[0]):
-        raise ValueError("leads out of the shard")
-    contents = Contents(extra={"image_offsets": offsets, "image_sizes": sizes})
-    if labels is not None and numbers is not None:
-        if len(table) and not -1 <= numbers.min() <= numbers.max() < len(header["classes"]):
-            raise ValueError("labels without a class")
-        contents.arrays["labels"] = numbers
-    contents.header = {
-        "version": VERSION,
-        "stamp": stamp,
-        "of": labels,
-        "classes": [str(name) for name in header["classes"]],
-        "without_image": int(header["without_image"]),
-    }
-    write_path_table((table[row] for row in range(len(table))), lambda: contents, file=file)

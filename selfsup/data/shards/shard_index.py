@@ -97,6 +97,37 @@ def kept_shard_index(file: Path, stamp: list[int], labels: str | None) -> PathTa
     return table if fits else None
 
 
+def take_over(table: PathTable, file: Path, stamp: list[int], labels: str | None) -> None:
+    """Keep an index that was made of the same shard elsewhere.
+
+    Raises:
+        ValueError: if it is of another shard, or cannot be right.
+    """
+    header = table.header
+    offsets, sizes, numbers = (table.array(name) for name in ("image_offsets", "image_sizes", "labels"))
+    if (header["version"], header["of"], header["stamp"][0]) != (VERSION, labels, stamp[0]):
+        raise ValueError("of another shard")
+    arrays = [offsets, sizes] if labels is None else [offsets, sizes, numbers]
+    if any(array is None or array.dtype != np.int64 or len(array) != len(table) for array in arrays):
+        raise ValueError("damaged")
+    assert offsets is not None and sizes is not None
+    if len(table) and (offsets.min() < 0 or sizes.min() < 0 or (offsets + sizes).max() > stamp[0]):
+        raise ValueError("leads out of the shard")
+    contents = Contents(extra={"image_offsets": offsets, "image_sizes": sizes})
+    if labels is not None and numbers is not None:
+        if len(table) and not -1 <= numbers.min() <= numbers.max() < len(header["classes"]):
+            raise ValueError("labels without a class")
+        contents.arrays["labels"] = numbers
+    contents.header = {
+        "version": VERSION,
+        "stamp": stamp,
+        "of": labels,
+        "classes": [str(name) for name in header["classes"]],
+        "without_image": int(header["without_image"]),
+    }
+    write_path_table((table[row] for row in range(len(table))), lambda: contents, file=file)
+
+
 def shard_stamp(status: os.stat_result) -> list[int]:
     """What tells that a shard is another file than before: its size and time."""
     return [status.st_size, status.st_mtime_ns]

@@ -21,12 +21,12 @@ import numpy as np
 
 from selfsup.data.decode.decoder import MAX_PIXELS, decode_image
 from selfsup.data.shards.names import INDEX_FOLDER, find_shards, index_file, is_url
+from selfsup.data.shards.opened import MAX_BYTES, OPEN_SHARDS, OpenTar, Recent
 from selfsup.data.shards.remote import RemoteShards
 from selfsup.data.shards.shard_index import kept_shard_index, shard_stamp, status_of, write_shard_index
 from selfsup.data.shards.stream_log import Generation, StreamLog
 from selfsup.data.sources.path_table import PathTable
 from selfsup.data.sources.source import printable
-from selfsup.data.sources.web_shards import MAX_BYTES, OPEN_SHARDS, OpenTar, Recent
 from selfsup.errors import ConfigError, DataError, DecodeError, require
 from selfsup.ops.locks import held
 from selfsup.registry import DATASETS

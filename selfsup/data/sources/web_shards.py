@@ -1,25 +1,21 @@
 """Images in tar files as WebDataset and img2dataset have them, each read at its place without the others."""
 
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 
 from selfsup.data.decode.decoder import MAX_PIXELS, decode_image
 from selfsup.data.shards.catalog import Catalog, class_positions, counts_before, make_catalog
 from selfsup.data.shards.names import index_file, is_url
+from selfsup.data.shards.opened import MAX_BYTES, OPEN_SHARDS, OpenTar, Recent
 from selfsup.data.shards.remote import RemoteShards
 from selfsup.data.sources.path_table import PathTable
 from selfsup.data.sources.source import printable
 from selfsup.errors import DecodeError
 from selfsup.registry import DATASETS
-
-MAX_BYTES = 1 << 28  # of an encoded image
-OPEN_SHARDS = 64  # the usual limit of open files is 1,024, of which others need some
 
 
 @DATASETS.register_module()
@@ -197,7 +193,7 @@ class WebShards:
         file = index_file(Path(self.catalog.index), self.catalog.names[shard], self._labels)
         return _Table(PathTable(file), self.catalog)
 
-    def _open_tar(self, shard: int) -> "OpenTar":
+    def _open_tar(self, shard: int) -> OpenTar:
         return OpenTar(os.path.join(self.catalog.base, self.catalog.names[shard]))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -250,39 +246,3 @@ class _Table:
         self.size_of_shard: int = keys.header["stamp"][0]
         numbers = keys.array("labels")
         self.labels = None if numbers is None else class_positions(keys.header["classes"], catalog)[numbers]
-
-
-class OpenTar:
-    """A shard that is open for reading, until nobody uses it."""
-
-    def __init__(self, path: str) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        self.size = os.fstat(self.descriptor).st_size
-
-    def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
-
-
-Shard = TypeVar("Shard", int, str)
-Opened = TypeVar("Opened")
-
-
-class Recent(Generic[Shard, Opened]):
-    """What was opened last stays open."""
-
-    def __init__(self, opened: Callable[[Shard], Opened], most: int) -> None:
-        self._opened: Callable[[Shard], Opened] = opened
-        self._most = most
-        self._kept: OrderedDict[Shard, Opened] = OrderedDict()
-        self._lock = Lock()
-
-    def __getitem__(self, shard: Shard) -> Opened:
-        with self._lock:
-            if shard in self._kept:
-                self._kept.move_to_end(shard)
-            else:
-                self._kept[shard] = self._opened(shard)
-                if len(self._kept) > self._most:
-                    self._kept.popitem(last=False)
-            return self._kept[shard]
