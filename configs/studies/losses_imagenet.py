@@ -42,7 +42,7 @@ study = dict(
             type="Grid",
             title="Normalization and temperature",
             base=ablation,
-            factors=dict(normalized=normalization, temperature=temperatures),
+            factors=dict(embeddings=normalization, temperature=temperatures),
             without=temperatures_without,
             expected=temperatures_expected,
             published=temperatures_reported,

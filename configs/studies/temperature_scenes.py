@@ -26,7 +26,7 @@ study = dict(
             title="Normalization and temperature",
             base=simclr,
             images=images,
-            factors=dict(normalized=normalization, temperature=temperatures),
+            factors=dict(embeddings=normalization, temperature=temperatures),
             without=temperatures_without,
             expected=temperatures_expected,
             task=task,

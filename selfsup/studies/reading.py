@@ -68,7 +68,7 @@ def of_axis(axis: Any, study: Study, root: Path) -> list[tuple[Cell, Output]]:
     A cell that several seeds or axes have in common is done once, under the name that comes first.
     """
     first = {cell.identity: cell for cell in study.cells()}
-    cells = {(cell.identity, cell.name): cell for seed in study.seeds for cell in axis(seed)}
+    cells = {(cell.identity, cell.name): cell for seed in study.seeds for cell in study.of_axis(axis, seed)}
     return [
         (cell, output_of(first[cell.identity], root))
         for cell in cells.values()

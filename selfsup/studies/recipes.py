@@ -50,7 +50,7 @@ def classifier_of(
     pretraining: Mapping[str, Any],
     *,
     images: Mapping[str, Any],
-    count: int | None = None,
+    count: float | None = None,
     num_classes: int,
     steps: int,
     warmup_steps: int = 0,
@@ -62,7 +62,7 @@ def classifier_of(
     Args:
         pretraining: a whole recipe, whose views are SimCLR's.
         images: with labels.
-        count: how many of them; a smaller number is contained in a larger one. None for all.
+        count: how many of them, see :func:`images_of`; a batch holds no more.
         num_classes: C.
         steps: how long.
         warmup_steps: of them.
@@ -70,6 +70,7 @@ def classifier_of(
         jitter: see :class:`~selfsup.data.SupervisedViews`.
     """
     model, loader, wrapper = (pretraining[name] for name in ("model", "train_dataloader", "optim_wrapper"))
+    batch = min(loader["batch_size"], count) if isinstance(count, int) else loader["batch_size"]
     views = {key: loader["views"][key] for key in ("size", "scale", "before") if key in loader["views"]}
     optimizer = wrapper["optimizer"] if lr is None else {**wrapper["optimizer"], "lr": lr}
     supervised = {
@@ -85,7 +86,7 @@ def classifier_of(
         "model": supervised,
         "train_dataloader": {
             **loader,
-            "batch_size": min(loader["batch_size"], count or loader["batch_size"]),
+            "batch_size": batch,
             "dataset": images_of(images, count),
             "views": {"type": "SupervisedViews", "jitter": jitter, **views},
         },

@@ -30,6 +30,13 @@ class Study:
         if not self.axes or not self.seeds:
             raise ConfigError.at("study", "needs one axis and one seed at least", got=self.name)
 
+    def of_axis(self, axis: Any, seed: int) -> Sequence[Cell]:
+        """The cells of an axis for a seed; a recipe takes a while to load, so they are made once."""
+        made: dict[tuple[int, int], Sequence[Cell]] = self.__dict__.setdefault("_made", {})
+        if (key := (id(axis), seed)) not in made:
+            made[key] = axis(seed)
+        return made[key]
+
     def cells(self) -> list[Cell]:
         """Every cell once, needed ones before those that need them, seed by seed.
 
@@ -46,7 +53,7 @@ class Study:
 
         for seed in self.seeds:
             for axis in self.axes:
-                for cell in axis(seed):
+                for cell in self.of_axis(axis, seed):
                     add(cell)
         by_name: dict[str, Cell] = {}
         for cell in ordered.values():

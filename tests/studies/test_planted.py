@@ -14,7 +14,7 @@ from selfsup.studies.load import on_own_images
 from selfsup.studies.reading import of_axis
 
 pytestmark = pytest.mark.slow
-SEEDS, STEPS = 3, 60
+SEEDS = 3
 
 
 def put(image: np.ndarray, path: Path) -> None:
@@ -38,6 +38,14 @@ def fine_stripes(root: Path) -> None:
         put(image.clip(0, 255).astype(np.uint8), root / ("upright" if number % 2 else "level") / f"{number}.png")
 
 
+def thirty_emoji(root: Path) -> None:
+    """Thirty emoji, sixty drawings of each: what tells them apart has to be learned on such images."""
+    scenes = Scenes("all", 32, level="emoji", domains=("google",), variants=60, background="flat", scale=(0.5, 1.0))
+    for label in np.random.default_rng(0).permutation(len(scenes.classes))[:30]:
+        for number, index in enumerate(np.flatnonzero(scenes.labels == label)):
+            put(scenes.image(int(index))[..., ::-1], root / f"class_{label}" / f"{number}.png")
+
+
 def shuffled_labels(root: Path) -> None:
     """Emoji, each in a class that was drawn for it."""
     rng = np.random.default_rng(0)
@@ -57,13 +65,15 @@ def gray(root: Path) -> dict:
     return {"others": {"type": "ImageList", "root": str(root)}, "num_others": 1_500}
 
 
-def answers(root: Path, build: Callable[[Path], object], *trained: str, others: bool = False) -> dict[str, str]:
+def answers(
+    root: Path, build: Callable[[Path], object], *trained: str, steps: int = 60, others: bool = False
+) -> dict[str, str]:
     """What is answered to the questions that the trainings of these names decide."""
     build(root / "own")
     section = on_own_images([{"type": "Advice", "base": "folder/cpu_small_images"}], root / "own", None)[0]
     section.pop("type")
     section |= gray(root / "gray") if others else {}
-    axis = Advice(**section, num_images=len(DATASETS.build(section["images"])), steps=STEPS)
+    axis = Advice(**section, num_images=len(DATASETS.build(section["images"])), steps=steps)
 
     def some(seed: int) -> list[Cell]:
         wanted = [cell for cell in axis(seed) if cell.factors.get("what") in trained]
@@ -85,6 +95,11 @@ def test_detail_that_half_the_resolution_loses_is_said_to_matter(tmp_path: Path)
 def test_labels_that_are_noise_are_doubted(tmp_path: Path) -> None:
     said = answers(tmp_path, shuffled_labels, "all images", "chance")
     assert said["Do the images show what the labels say?"].startswith("No, or barely")
+
+
+def test_images_of_another_domain_in_the_place_of_half_are_said_to_cost(tmp_path: Path) -> None:
+    said = answers(tmp_path, thirty_emoji, "all images", "half others", steps=200, others=True)
+    assert said["Does it matter which images are pretrained on?"].startswith("Yes")
 
 
 def test_sixty_images_cannot_tell(tmp_path: Path) -> None:

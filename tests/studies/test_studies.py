@@ -101,6 +101,7 @@ def test_a_killed_pretraining_resumes_to_the_same_weights(config: Path, done: Pa
 
 def test_all_packaged_studies_give_valid_recipes() -> None:
     assert len(study_names()) >= 15
+    assert load_study("studies/heads_scenes").axes[0].figures()[0].order == ("16", "64", "256")
     for name in study_names():
         study = load_study(name, seeds=1)
         cells = study.cells()
@@ -110,7 +111,7 @@ def test_all_packaged_studies_give_valid_recipes() -> None:
                 views = TRANSFORMS.build(cell.work.recipe["train_dataloader"]["views"])
                 assert METHODS.find(cell.work.recipe["model"]["type"]).num_views in (None, views.num_views), cell.name
         for axis in study.axes:
-            factors = {cell.name: cell.factors for cell in axis(0)}.values()
+            factors = {cell.name: cell.factors for cell in study.of_axis(axis, 0)}.values()
             for claim in axis.claims():
                 for _, wanted in claim.terms:
                     assert sum(wanted.items() <= each.items() for each in factors) == 1, (name, wanted)

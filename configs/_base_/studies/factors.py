@@ -30,32 +30,32 @@ losses_reported = [
 temperatures = {
     f"{temperature:g}": {"model.loss.temperature": temperature} for temperature in (0.05, 0.1, 0.5, 1.0, 10.0, 100.0)
 }
-normalization = {"yes": {"model.loss.normalize": True}, "no": {"model.loss.normalize": False}}
-temperatures_without = [dict(normalized="yes", temperature=each) for each in ("10", "100")] + [
-    dict(normalized="no", temperature=each) for each in ("0.05", "0.1", "0.5", "1")
+normalization = {"normalized": {"model.loss.normalize": True}, "not normalized": {"model.loss.normalize": False}}
+temperatures_without = [dict(embeddings="normalized", temperature=each) for each in ("10", "100")] + [
+    dict(embeddings="not normalized", temperature=each) for each in ("0.05", "0.1", "0.5", "1")
 ]
 temperatures_expected = [
     dict(
         words=f"temperature 0.1 on embeddings of length 1 beats {other} on embeddings as they are",
-        ahead=dict(normalized="yes", temperature="0.1"),
-        behind=dict(normalized="no", temperature=other),
+        ahead=dict(embeddings="normalized", temperature="0.1"),
+        behind=dict(embeddings="not normalized", temperature=other),
     )
     for other in ("10", "100")
 ] + [
     dict(
         words=f"temperature 0.1 beats {other}",
-        ahead=dict(normalized="yes", temperature="0.1"),
-        behind=dict(normalized="yes", temperature=other),
+        ahead=dict(embeddings="normalized", temperature="0.1"),
+        behind=dict(embeddings="normalized", temperature=other),
     )
     for other in ("0.05", "0.5", "1")
 ]
 temperatures_reported = [
-    dict(x="0.05", series="yes", value=0.597),
-    dict(x="0.1", series="yes", value=0.644),
-    dict(x="0.5", series="yes", value=0.607),
-    dict(x="1", series="yes", value=0.580),
-    dict(x="10", series="no", value=0.572),
-    dict(x="100", series="no", value=0.570),
+    dict(x="0.05", series="normalized", value=0.597),
+    dict(x="0.1", series="normalized", value=0.644),
+    dict(x="0.5", series="normalized", value=0.607),
+    dict(x="1", series="normalized", value=0.580),
+    dict(x="10", series="not normalized", value=0.572),
+    dict(x="100", series="not normalized", value=0.570),
 ]
 source = "Chen et al. 2020, arXiv:2002.05709, ResNet-50, ImageNet, 100 epochs, quoted from memory"
 

@@ -8,7 +8,7 @@ from typing import Any
 from selfsup.studies.axes.axis import AXES, Axis, Figure, by_size, shown
 from selfsup.studies.cells import Cell
 from selfsup.studies.claims import Claim, ahead
-from selfsup.studies.recipes import Base, classifier_of, images_of, recipe_of
+from selfsup.studies.recipes import Base, classifier_of, recipe_of
 from selfsup.studies.works import Weights
 
 OWN = "pretrained"
@@ -91,8 +91,8 @@ class Capacity(Axis):
 
     def _classifier(self, changes: Mapping[str, Any], labels: float, seed: int) -> dict[str, Any]:
         recipe = recipe_of(self.base, changes, images=self.images, seed=seed)
-        images = images_of(self.labelled or self.task["train"], labels)
-        return classifier_of(recipe, images=images, num_classes=self.num_classes, **self.classifier)
+        images = self.labelled or self.task["train"]
+        return classifier_of(recipe, images=images, count=labels, num_classes=self.num_classes, **self.classifier)
 
     def claims(self) -> Sequence[Claim]:
         """Pretraining pays most where labels are few; larger networks gain, and there most of all."""

@@ -63,7 +63,7 @@ class Grid(Axis):
         return (
             Figure(
                 re.sub(r"\W+", "_", self.title.lower()), self.title, self.kind, x, series, (self.score,),  # type: ignore[arg-type]
-                published=self.published, source=self.source,
+                order=tuple(self.factors[x]), published=self.published, source=self.source,
             ),
         )  # fmt: skip
 
