@@ -16,6 +16,7 @@ from selfsup.evaluation.scores import Result, Score, bootstrap
 from selfsup.evaluation.task import Task
 from selfsup.ops.dist import from_main, gather_objects, rank, world_size
 from selfsup.ops.images import on_background
+from selfsup.ops.parts import is_sharded
 from selfsup.registry import EVALUATORS
 
 _NAMES = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")  # the order of pycocotools' stats
@@ -78,7 +79,7 @@ class DetectionAP:
         count = min(len(source), self.max_images or len(source))
         with frozen(detector):
             background = representation.input_contract.background
-            own, bad = self._detected(detector, source, range(rank(), count, world_size()), background)
+            own, bad = self._detected(detector, source, count, background)
         parts = gather_objects((own, bad))
         found = [each for part, _ in parts for each in part]
         unreadable = {index for _, part in parts for index in part}
@@ -94,11 +95,15 @@ class DetectionAP:
         return from_main(scored)
 
     def _detected(
-        self, detector: Any, source: Any, indices: range, background: tuple[int, int, int]
+        self, detector: Any, source: Any, count: int, background: tuple[int, int, int]
     ) -> tuple[list[dict[str, Any]], list[int]]:
+        """What this process finds in its share of the images, and those that cannot be decoded."""
         found: list[dict[str, Any]] = []
         bad: list[int] = []
-        for start in range(0, len(indices), self._batch_size):
+        everyone = is_sharded(detector)  # then no process may be asked more often than the others
+        indices = range(rank(), count, world_size())
+        longest = -(-count // world_size()) if everyone else len(indices)
+        for start in range(0, longest, self._batch_size):
             images, shown = [], []
             for index in indices[start : start + self._batch_size]:
                 try:
@@ -106,6 +111,8 @@ class DetectionAP:
                     shown.append(index)
                 except DecodeError:
                     bad.append(index)
+            if not images and everyone:
+                detector.detect([np.zeros((32, 32, 3), np.uint8)])
             for index, detections in zip(shown, detector.detect(images) if images else (), strict=True):
                 found += results_of(index, detections)
         return found, bad

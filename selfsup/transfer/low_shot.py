@@ -89,8 +89,9 @@ class LowShot:
         asked: list[tuple[str, list[Labelled]]] = []
         common: dict[str, Any] = {"labels": labels, "val": 0.0}
         for name, images in self.lists.items():
-            section = images if isinstance(images, str | Path) else dict(images)
-            asked.append((name, [Labelled.of(section, test, **{**common, "labels": "column"})]))
+            listed = {"type": "ImageList", "root": str(images), "labels": "column"}
+            section = dict(images) if isinstance(images, Mapping) else listed
+            asked.append((name, [Labelled.of(section, test, **common)]))
         amounts: list[tuple[str, dict[str, Any]]] = [
             *((f"{count} a class", {"per_class": count}) for count in self.per_class),
             *((f"{share:.3g} of each class", {"share": share}) for share in self.shares),

@@ -1,4 +1,5 @@
-"""Every method whose state is more than a network: sharded on two processes it is wrapped on two, and it resumes."""
+"""Every method whose state is more than a network: sharded on two processes it is wrapped on two, and it resumes; a
+detector detects the same."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from selfsup.config import Recipe
+from selfsup.engine.evaluate import evaluate
 from selfsup.engine.runner import Runner
 from selfsup.registry import METHODS
+from selfsup.weights.checkpoint import list_checkpoints
 from tests.dist.test_shard import NECK, SHARDING, config_of, losses, weights_of, with_method
 from tests.dist.two_processes import run_in_processes
 from tests.engine.tiny_run import BACKBONE
@@ -42,7 +46,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
 }
 ELSEWHERE = {"SimCLR", "SwAV"}  # in test_shard
-NEVER_SPLIT = {"Detector"}  # torchvision's detectors are called through their own forward
+DETECTOR = {"Detector"}  # below
 ONE_VIEW = ("Distillation", "LinearHeads", "Supervised")
 STEPS, CUT = 3, 2
 
@@ -76,7 +80,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_method_is_covered() -> None:
     ours = {name for name in METHODS.names(inherited=False) if METHODS.get(name).__module__.startswith("selfsup.")}
-    assert {case.partition(",")[0] for case in CASES} | ELSEWHERE | NEVER_SPLIT == ours
+    assert {case.partition(",")[0] for case in CASES} | ELSEWHERE | DETECTOR == ours
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -92,3 +96,39 @@ def test_sharded_is_wrapped_and_a_resumed_run_is_bitwise(folder: Path, case: str
     for key, tensor in of_sharded.items():
         torch.testing.assert_close(tensor, of_wrapped[key], rtol=1e-5, atol=1e-7, msg=key)
         assert torch.equal(of_cut[key], tensor), key
+
+
+def detector_config(folder: Path, kind: str, sharding: dict[str, Any] | None, steps: int = STEPS) -> dict[str, Any]:
+    from tests.transfer.detection.test_detector import config
+
+    found = config(folder / kind, steps=steps)
+    found["model"]["kind"] = kind
+    images = {name: {**part, "num_images": 3} for name, part in found["tasks"]["scenes"].items() if name != "type"}
+    found["tasks"]["scenes"] |= images
+    found["evaluators"] = {"detection": {"type": "DetectionAP", "replicates": 0, "batch_size": 1}}
+    found["default_hooks"] |= {"evaluate": None}
+    return found | {"sharding": sharding, "param_scheduler": None}
+
+
+def detect_all(folder: Path) -> dict[str, Any]:
+    scores = {}
+    for kind in ("mask_rcnn", "retinanet"):
+        for name, sharding in (("wrapped", None), ("sharded", {"min_parameters": 100})):
+            config = detector_config(folder / name, kind, sharding)
+            Runner(config, device="cpu").train()
+            (row,) = evaluate(Recipe.of(config), list_checkpoints(folder / name / kind)[-1], device="cpu")
+            scores[name, kind] = {key: score.value for key, score in row.scores.items()}
+        Runner(detector_config(folder / "cut", kind, sharding, CUT), device="cpu").train()
+        Runner(detector_config(folder / "cut", kind, sharding), resume=True, device="cpu").train()
+    return scores
+
+
+def test_a_sharded_detector_learns_and_finds_what_a_wrapped_one_does_and_resumes_bitwise(tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools")
+    scores, others = run_in_processes(detect_all, tmp_path)
+    assert scores == others
+    for kind in ("mask_rcnn", "retinanet"):
+        wrapped, sharded, cut = (tmp_path / name / kind for name in ("wrapped", "sharded", "cut"))
+        assert losses(sharded) == pytest.approx(losses(wrapped), rel=1e-5)
+        assert losses(cut) == losses(sharded) and len(set(losses(cut))) == STEPS
+        assert scores["sharded", kind] == pytest.approx(scores["wrapped", kind], abs=1e-3)

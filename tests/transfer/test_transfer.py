@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ from selfsup.data import ImageList
 from selfsup.engine.hooks.best_step import best_of, read_scores
 from selfsup.errors import CheckpointError, ConfigError, DataError
 from selfsup.evaluation.opening import open_representation
+from selfsup.registry import BACKBONES
 from selfsup.transfer import FineTune, Labelled, LinearSGD, Start, Transferred, export_classifier, load_classifier
 from selfsup.transfer.report import confusion, write_report
 from selfsup.weights.card import read_card
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.weights.read import read_weights
-from tests.engine.tiny_run import power_off
+from tests.engine.tiny_run import power_off, tiny_config, trained
 from tests.transfer.small import CLASSES, write_images, write_start
 
 QUICK = {"precision": "fp32", "num_workers": 0, "steps": 8, "batch_size": 8, "jitter": 0.0}
@@ -51,6 +53,41 @@ def test_what_is_frozen_stays_bitwise_and_everything_above_it_is_trained(tuned: 
     stages = tensor_stages(tuned.method.backbone)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {name for name, stage in stages.items() if stage > 2}
+
+
+def test_each_stage_has_a_rate_of_its_own_and_the_head_the_whole(start: Start) -> None:
+    groups = FineTune(lr_decay=0.5, backbone_lr_scale=0.1).param_groups(start.backbone)
+    for name, stage in tensor_stages(BACKBONES.build(dict(start.backbone))).items():
+        (scale,) = {g["lr_scale"] for g in groups if any(fnmatch(f"backbone.{name}", each) for each in g["match"])}
+        assert scale == pytest.approx(0.1 * 0.5 ** (5 - stage)), name
+    assert not any(fnmatch("classifier.weight", each) for group in groups for each in group["match"])
+
+
+def test_the_control_differs_in_its_weights_alone(start: Start, images: Path) -> None:
+    data, tuned = Labelled.of(images), FineTune()
+    one, other = (tuned.recipe(each, data).to_dict() for each in (start, start.from_scratch()))
+    assert one.pop("load_from") == str(start.file)
+    assert one == other
+
+
+def test_options_are_in_the_recipe(start: Start, images: Path) -> None:
+    given = {"ema": 0.9, "mixup_alpha": 0.2, "cutmix_alpha": 1.0, "frozen_stages": 1}
+    options = {"drop_path": 0.2, "label_smoothing": 0.1, "randaugment": (2, 9), "batch_norm": "sync", "micro_batch": 4}
+    recipe = FineTune(batch_size=8, **given, **options).recipe(start, Labelled.of(images))
+    assert given.items() <= recipe.model.items()
+    assert (recipe.model["backbone"]["drop_path"], recipe.model["loss"]["label_smoothing"]) == (0.2, 0.1)
+    assert (recipe.sync_bn, recipe.train_dataloader.batch_size, recipe.accumulate) == ("all", 4, 2)
+    transforms = recipe.train_dataloader.views["pipelines"][0]["transforms"]
+    assert transforms[-1] == {"type": "RandAugment", "operations": 2, "magnitude": 9}
+
+
+def test_fine_tuning_begins_in_the_middle_of_the_pretraining_head(tmp_path: Path, images: Path) -> None:
+    trained(tiny_config(tmp_path / "swav", steps=1))
+    start = Start.open(tmp_path / "swav").with_head()
+    neck = {"type": "HiddenLayers", "hidden_dims": (32,)}
+    FineTune(**QUICK | {"steps": 1}, neck=neck).run(start, Labelled.of(images), work_dir=tmp_path / "tuned")
+    log = next((tmp_path / "tuned").rglob("rank0.log")).read_text()
+    assert "neck" in next(line for line in log.splitlines() if "took" in line)
 
 
 def test_the_step_is_the_best_on_val_and_the_model_is_that_steps(tuned: Transferred) -> None:
