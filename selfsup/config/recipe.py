@@ -305,7 +305,7 @@ SECTIONS: dict[str, type] = {
 
 def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config in a checkpoint of an earlier version, in the words of this one."""
-    return {"split": None, **config}  # until there was the key, nothing was held out by it
+    return {"split": None, "compile": False, **config}  # what held until there were these keys
 
 
 def _made(section: type, values: Mapping[str, Any], partial: bool) -> Any:
