@@ -116,11 +116,18 @@ class Sharding:
             groups gradients alone are exchanged. As many as machines, as a rule.
         whole_gradients: keep gradients whole until an update's last micro-batch, which saves their exchange for all
             others and takes the memory of all gradients.
+        gather: precision in which the weights of blocks travel and are computed with, all but those of batch norm and
+            prototypes; gradients are summed in float32 in any case. ``'bf16'`` goes with the same
+            ``optim_wrapper.precision``.
+        offload: keep each process's parts of weights, gradients and optimizer state in the memory of the processor,
+            where they are updated too, and take to the device only what is gathered.
     """
 
     min_parameters: int = 1_000_000
     copies: int = 1
     whole_gradients: bool = False
+    gather: Literal["fp32", "bf16"] = "fp32"
+    offload: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +186,7 @@ class Recipe:
             ``type`` replaces it, None switches it off.
         sync_bn: batch-norm statistics over all processes, over groups of that many, or per process.
         channels_last: memory format of images and convolutions.
+        compile: compile the blocks of the backbone with ``torch.compile``, where they run first.
         tune_allocator: let the C allocator keep what is freed where the run computes on the CPU, see
             ``selfsup.ops.memory.tune_allocator``.
         tf32: on GPUs, whether training takes TF32's 10 bits for float32 products; evaluations never do.
@@ -212,6 +220,7 @@ class Recipe:
     sync_bn: Literal["all"] | int | None = None
     sharding: Sharding | None = None
     channels_last: bool = True
+    compile: bool = False
     tune_allocator: bool = True
     tf32: bool = False
     cudnn_benchmark: bool = True
@@ -296,7 +305,7 @@ SECTIONS: dict[str, type] = {
 
 def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config in a checkpoint of an earlier version, in the words of this one."""
-    return {"split": None, **config}  # until there was the key, nothing was held out by it
+    return {"split": None, "compile": False, **config}  # what held until there were these keys
 
 
 def _made(section: type, values: Mapping[str, Any], partial: bool) -> Any:

@@ -4,8 +4,10 @@ Each process holds an equal part of the rows of every parameter (PyTorch's ``ful
 one block at a time are gathered for its forward pass, again for its backward pass, and freed after each; gradients are
 averaged and split in one exchange. Training is that of DistributedDataParallel, with these differences:
 
-- Precision stays autocast's (``optim_wrapper.precision``). FSDP's own policy would also cast batch norm, inputs and
-  prototypes; the price of leaving it alone is that weights are gathered in float32.
+- Precision is autocast's (``optim_wrapper.precision``), and weights are gathered in float32. With ``sharding.gather``
+  blocks are gathered in bf16, which is what autocast would make of them, but for layer norm and what else it leaves
+  alone; batch norm and prototypes stay float32, and so does what belongs to no block. Gradients are summed over the
+  processes in float32, and within a process, over views of several sizes, in bf16.
 - Under gradient accumulation every micro-batch's gradients are exchanged within a group. Between the groups of
   ``sharding.copies`` the sum of all is exchanged once. ``sharding.whole_gradients`` keeps them whole until the last
   micro-batch, for one exchange in all, and takes the memory that sharding saves.
@@ -19,18 +21,21 @@ averaged and split in one exchange. Training is that of DistributedDataParallel,
 import inspect
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from selfsup.config import dist_timeout, sync_bn_group
 from selfsup.config.recipe import Recipe, Sharding
-from selfsup.errors import ConfigError
+from selfsup.errors import ConfigError, require
 from selfsup.layers import convert_sync_bn
+from selfsup.necks import Prototypes
 from selfsup.ops.dist import broadcast_object, is_main, world_size
 from selfsup.ops.parts import own_part, split_like
 from selfsup.ops.random_state import random_state, set_random_state
@@ -60,14 +65,24 @@ def build_on_main(build: Callable[[], nn.Module]) -> nn.Module:
     return module
 
 
-def shard(module: nn.Module, device: torch.device, *, min_parameters: int, copies: int = 1) -> nn.Module:
+def shard(
+    module: nn.Module,
+    device: torch.device,
+    *,
+    min_parameters: int,
+    copies: int = 1,
+    gather: Literal["fp32", "bf16"] = "fp32",
+    offload: bool = False,
+) -> nn.Module:
     """Split a module over the processes, in place; all of them call it together.
 
     Args:
         module: with the weights that count on process 0, see :func:`build_on_main`; no parameter may have two places.
-        device: where the parts are kept and computed with.
+        device: where is computed, and where the parts are kept.
         min_parameters: blocks with fewer parameters are gathered together with what belongs to no block.
         copies: groups of processes, neighbors by number, each of which holds all parts.
+        gather: precision in which weights of blocks are gathered and computed with.
+        offload: keep the parts in the memory of the processor.
 
     Returns:
         The module; its parameters are split, its buffers whole.
@@ -85,18 +100,35 @@ def shard(module: nn.Module, device: torch.device, *, min_parameters: int, copie
             expected="use as many copies as machines, or leave sharding out where each process is to hold all",
         )
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+    from torch.distributed.fsdp import (
+        CPUOffloadPolicy,
+        MixedPrecisionPolicy,
+        OffloadPolicy,
+        fully_shard,
+        register_fsdp_forward_method,
+    )
 
     weights = dict(_tensors(module)) if is_main() else {}
     module.to_empty(device="meta")
     shape = {"shard": processes} if copies == 1 else {"replicate": copies, "shard": processes // copies}
     mesh = init_device_mesh(device.type, tuple(shape.values()), mesh_dim_names=tuple(shape))
+    kept = CPUOffloadPolicy(pin_memory=device.type == "cuda") if offload else OffloadPolicy()
     # Whole weights never outlive a forward pass, so that what changes parameters between steps changes the parts.
-    for unit in (*blocks(module, min_parameters), module):
-        fully_shard(unit, mesh=mesh, reshard_after_forward=True)
+    split = partial(fully_shard, mesh=mesh, reshard_after_forward=True, offload_policy=kept)
+    half = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    for unit in blocks(module, min_parameters):
+        if gather == "fp32" or isinstance(unit, Prototypes | _BatchNorm):
+            split(unit)
+            continue
+        if norms := [part for part in unit.modules() if isinstance(part, _BatchNorm)]:
+            split(norms)
+        split(unit, mp_policy=half)
+    split(module)
     for name in getattr(module, "entry_points", ()):
         register_fsdp_forward_method(module, name)
-    module.to_empty(device=device)
+    module.to_empty(device=CPU if offload else device)
+    for part in module.modules() if offload else ():
+        part._buffers |= {name: buffer.to(device) for name, buffer in part._buffers.items() if buffer is not None}
     _spread(module, weights, device)
     return module
 
@@ -191,7 +223,20 @@ def wrap(
     if (group := sync_bn_group(recipe, world_size())) is not None:
         method = convert_sync_bn(method, group, timeout=dist_timeout(recipe))
     if sharding := sharding_of(recipe):
-        method = shard(method, device, min_parameters=sharding.min_parameters, copies=sharding.copies)
+        require(
+            sharding.gather == "fp32" or recipe.precision == sharding.gather,
+            "sharding.gather",
+            f"{sharding.gather!r} needs the same optim_wrapper.precision",
+            got=recipe.precision,
+        )
+        method = shard(
+            method,
+            device,
+            min_parameters=sharding.min_parameters,
+            copies=sharding.copies,
+            gather=sharding.gather,
+            offload=sharding.offload,
+        )
         log(f"sharding: {describe_shards(method, sharding.min_parameters, copies=sharding.copies)}")
         return method
     method = method.to(device).to(memory_format=memory_format)

@@ -21,6 +21,7 @@ from selfsup.data.splits import Split
 from selfsup.data.view_dataset import ViewDataset
 from selfsup.engine.beforehand import check_batches, said_beforehand
 from selfsup.engine.build import build_images, build_optim_wrapper, class_difference, settle_precision, usable_by
+from selfsup.engine.compiled import compile_blocks
 from selfsup.engine.distributed import build_on_main, sharding_of, wrap
 from selfsup.engine.hooks.progress import ProgressHook
 from selfsup.engine.logging.environment import write_environment
@@ -130,7 +131,10 @@ class Runner(MMEngineRunner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Start the process group, nccl on GPUs and gloo without; on the CPU let memory be kept for the next step."""
-        init_process_group(self.launcher, self._device_wanted, timeout=dist_timeout(self.recipe))
+        offload = self.recipe.sharding is not None and self.recipe.sharding.offload
+        init_process_group(
+            self.launcher, self._device_wanted, timeout=dist_timeout(self.recipe), exchange_on_cpu=offload
+        )
         if self.device.type == "cpu":
             tune_allocator(self.recipe.tune_allocator)
             limit_threads(own_cpus())
@@ -167,7 +171,11 @@ class Runner(MMEngineRunner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """See :func:`~selfsup.engine.distributed.wrap`."""
         layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
-        return wrap(model, self.device, self.recipe, memory_format=layout, log=self.logger.info)
+        wrapped = wrap(model, self.device, self.recipe, memory_format=layout, log=self.logger.info)
+        if self.recipe.compile:
+            count = compile_blocks(wrapped)
+            self.logger.info(f"torch.compile: {count} blocks of the backbone, at their first calls")
+        return wrapped
 
     def register_hooks(
         self, default_hooks: dict[str, Any] | None = None, custom_hooks: list[Any] | None = None

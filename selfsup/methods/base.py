@@ -14,6 +14,7 @@ from selfsup.data.view_dataset import Sample, collate_views
 from selfsup.errors import ConfigError
 from selfsup.methods.batch_checks import check_view_count
 from selfsup.methods.parts import built
+from selfsup.ops.parts import computed_on
 from selfsup.registry import BACKBONES, TRANSFORMS
 
 
@@ -233,7 +234,7 @@ class Method(BaseModel):
 
     @property
     def _device(self) -> torch.device:
-        return next(self.parameters()).device
+        return computed_on(next(self.parameters()))
 
     def _normalized(self, views: Sequence[Tensor]) -> list[Tensor]:
         if views[0].is_floating_point():

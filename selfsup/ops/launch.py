@@ -33,6 +33,7 @@ def init_process_group(
     device: str | None = None,
     *,
     timeout: timedelta = timedelta(hours=2),
+    exchange_on_cpu: bool = False,
 ) -> None:
     """Join the processes that the launcher started; gloo on the CPU, nccl on GPUs.
 
@@ -41,6 +42,7 @@ def init_process_group(
             what :func:`found_launcher` finds.
         device: ``'cpu'``, ``'cuda'``, or for a single process ``'cuda:1'``; None takes GPUs where there are any.
         timeout: how long a collective may wait for the slowest process.
+        exchange_on_cpu: on GPUs, let tensors in the memory of the processor be exchanged too, by gloo.
 
     Raises:
         ConfigError: if the launcher is unknown, its environment variables are missing, or the device is not there.
@@ -67,7 +69,7 @@ def init_process_group(
         )
         torch.cuda.set_device(gpu)
     dist.init_process_group(
-        backend="nccl" if kind == "cuda" else "gloo",
+        backend="gloo" if kind == "cpu" else "cpu:gloo,cuda:nccl" if exchange_on_cpu else "nccl",
         init_method=place["meeting_point"],
         rank=place["rank"],
         world_size=place["world_size"],

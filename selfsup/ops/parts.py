@@ -26,6 +26,14 @@ def own_part(tensor: Any) -> Tensor:
     return tensor.to_local() if is_split(tensor) else tensor
 
 
+def computed_on(tensor: Any) -> torch.device:
+    """The device that a parameter is computed with on; split ones may be kept elsewhere."""
+    if not is_split(tensor):
+        return tensor.device
+    kind = tensor.device_mesh.device_type
+    return torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
+
+
 def whole(tensor: Any) -> Tensor:
     """All rows, in every process."""
     return tensor.full_tensor() if is_split(tensor) else tensor

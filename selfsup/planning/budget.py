@@ -22,6 +22,7 @@ from selfsup.config.recipe import Recipe, TrainCfg
 from selfsup.engine.hooks.evaluate import EvaluateHook
 from selfsup.engine.logging.lines import open_log
 from selfsup.engine.logging.metrics import MetricsLog
+from selfsup.engine.optim.wrapper import frozen_for
 from selfsup.engine.runner import Runner
 from selfsup.errors import ConfigError
 from selfsup.ops.dist import broadcast_object, world_size
@@ -286,7 +287,9 @@ def with_steps(recipe: Recipe, steps: int, *, steps_per_epoch: int) -> Recipe:
         scheduled = [moved(each, factor, steps_per_epoch) for each in scheduled]
     wrapper = dict(recipe.optim_wrapper)
     if factor < 1 and isinstance(wrapper.get("freeze"), Mapping):
-        wrapper["freeze"] = {part: round(factor * count) for part, count in wrapper["freeze"].items()}
+        units = {"updates": 1, "epochs": steps_per_epoch}
+        lengths = {part: frozen_for(part, given) for part, given in wrapper["freeze"].items()}
+        wrapper["freeze"] = {part: round(factor * number * units[unit]) for part, (number, unit) in lengths.items()}
     return replace(recipe, train_cfg=TrainCfg(max_steps=steps), param_scheduler=scheduled, optim_wrapper=wrapper)
 
 

@@ -99,7 +99,8 @@ def test_what_schedules_count_moves_in_proportion(
     assert not any("epochs" in key and value is not None for key, value in schedule.items())
 
 
-def test_prototypes_rest_for_as_large_a_part_of_a_shorter_run() -> None:
-    recipe = load_config("swav/swav_scenes")
+@pytest.mark.parametrize("given", [20, "4 epochs"])
+def test_prototypes_rest_for_as_large_a_part_of_a_shorter_run(given: int | str) -> None:
+    recipe = load_config("swav/swav_scenes", {"optim_wrapper.freeze.prototypes": given})
     assert with_steps(recipe, 140, steps_per_epoch=5).optim_wrapper["freeze"] == {"prototypes": 2}
-    assert with_steps(recipe, 14_000, steps_per_epoch=5).optim_wrapper["freeze"] == {"prototypes": 20}
+    assert with_steps(recipe, 14_000, steps_per_epoch=5).optim_wrapper["freeze"] == {"prototypes": given}

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from selfsup.engine.optim.groups import parameter_groups
 from selfsup.errors import CheckpointError, ConfigError, NonFiniteError, nearest, require, under
-from selfsup.ops.parts import all_finite, is_split, split_like, total_norm
+from selfsup.ops.parts import all_finite, computed_on, is_split, split_like, total_norm
 from selfsup.ops.precision import DTYPES, Precision, fast_precision
 from selfsup.registry import OPTIM_WRAPPERS, OPTIMIZERS
 
@@ -86,7 +86,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         self.clipping = None if clip_grad is None else Clipping(**clip_grad)
         if self.clipping is not None:
             require(self.clipping.max_norm > 0, "clip_grad.max_norm", "must be > 0", got=self.clipping.max_norm)
-        self.freeze = {key: _length(key, given) for key, given in (freeze or {}).items()}
+        self.freeze = {key: frozen_for(key, given) for key, given in (freeze or {}).items()}
         self.steps_per_epoch: int | None = None
         self.whole_gradients = False
         self.cache_casts = cache_casts
@@ -94,7 +94,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         self.updates = 0
         self.last_grad_norm: Tensor | None = None
         self._names: dict[Tensor, str] | None = None
-        device = optimizer.param_groups[0]["params"][0].device
+        device = computed_on(optimizer.param_groups[0]["params"][0])
         self._device_type = "cpu" if device.type == "meta" else device.type
         self.automatic = precision == "auto"
         self.compute_in(fast_precision(device) if precision == "auto" else precision)
@@ -271,7 +271,7 @@ def _regrouped(state: Mapping[str, Any], names: Sequence[str], groups: Sequence[
     }
 
 
-def _length(key: str, given: int | str) -> tuple[float, str]:
+def frozen_for(key: str, given: int | str) -> tuple[float, str]:
     """How long a parameter is frozen: number and unit, ``'updates'`` or ``'epochs'``."""
     if isinstance(given, int) and given >= 0:
         return given, "updates"

@@ -25,6 +25,7 @@ from selfsup.ops.dist import (
     world_size,
 )
 from selfsup.ops.memory import tune_allocator
+from selfsup.ops.parts import computed_on
 from selfsup.ops.progress import progress_after
 
 logger = logging.getLogger(__name__)
@@ -253,7 +254,7 @@ def _left_out(source: Any, missing: np.ndarray) -> str:
 def device_of(module: nn.Module) -> torch.device:
     """Where a module's first parameter or buffer is; the CPU for a module that has neither."""
     for tensor in (*module.parameters(), *module.buffers()):
-        return tensor.device
+        return computed_on(tensor)
     return torch.device("cpu")
 
 
