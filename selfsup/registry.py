@@ -302,9 +302,9 @@ def _build_component(config: Any, *, registry: Registry, **context: Any) -> Any:
 
 def takes_nothing(component: Any) -> bool:
     """Whether a class is built by PyTorch's bare ``Module.__init__``, which has ``**kwargs`` only to reject them."""
-    built_by = getattr(component, "__init__", None)
-    name = f"{getattr(built_by, '__module__', '')}.{getattr(built_by, '__qualname__', '')}"
-    return name == "torch.nn.modules.module.Module.__init__" and not getattr(component, "call_super_init", False)
+    nn: Any = sys.modules.get("torch.nn")  # asked for, not imported: torch takes seconds
+    is_bare = nn is not None and getattr(component, "__init__", None) is nn.Module.__init__
+    return is_bare and not getattr(component, "call_super_init", False)
 
 
 BACKBONES = Registry("backbone", base="torch.nn.Module", locations=("selfsup.backbones",))

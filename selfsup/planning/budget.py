@@ -247,7 +247,7 @@ def within(recipe: Recipe, pace: Pace, seconds: float, *, budget: str, most: int
         raise ConfigError.at(
             "--budget",
             f"{budget} leaves {max(seconds, 0):.0f} s, too few for ten steps",
-            expected=f"beside the steps ({pace.step:.2g} s each) this run needs {needed:.0f} s",
+            expected=f"beside the steps ({pace.step:.3g} s each) this run needs {needed:.0f} s",
         )
     steps = min(steps, most or steps)
     every = math.ceil(steps / (evaluations + 1))

@@ -125,7 +125,7 @@ def _fitting(start: Start, data: Labelled, seconds: float, *, size: int | None, 
     shown_images = OF_BUDGET * seconds / each
     passes = shown_images / images
     told = (
-        f"{where}, {labels}; an image of {side} px takes {1000 * each:.2g} ms to learn from, and {clock(seconds)} are "
+        f"{where}, {labels}; an image of {side} px takes {1000 * each:,.1f} ms to learn from, and {clock(seconds)} are "
         f"enough for {passes:,.0f} passes"
     )
     if start.backbone.get("type") == "BiTResNet" and kind != "cpu":

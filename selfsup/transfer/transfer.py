@@ -132,7 +132,7 @@ class Transfer:
         steps = found.train_cfg.max_steps or 0
         shorter = f" instead of {wanted:,}, the schedule in proportion" if steps < wanted else ""
         note(
-            f"a step of {pace.batch} images takes {pace.step:.2g} s: {steps:,} steps{shorter}, about "
+            f"a step of {pace.batch} images takes {pace.step:.3g} s: {steps:,} steps{shorter}, about "
             f"{clock(steps * pace.step + pace.start + pace.end)} from here"
         )
         return found

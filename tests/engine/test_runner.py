@@ -252,7 +252,7 @@ def test_the_config_says_how_long_processes_wait_for_each_other(
 ) -> None:
     limits: list[timedelta] = []
     for module in (runner_module, evaluate_module):
-        monkeypatch.setattr(module, "init_process_group", lambda launcher, device, *, timeout: limits.append(timeout))
+        monkeypatch.setattr(module, "init_process_group", lambda *given, timeout, **more: limits.append(timeout))
     runner = trained(tiny_config(tmp_path, steps=1, evaluators={}, dist_timeout=240.0), device="cpu")
     evaluate(runner.recipe, list_checkpoints(tmp_path)[-1], device="cpu")
     assert limits == [timedelta(minutes=240)] * 2

@@ -267,7 +267,7 @@ def fitted(recipe: Recipe, chosen: argparse.Namespace, console: Console, *, usua
     recipe = within(recipe, pace, left, budget=budget, most=most)
     steps = recipe.train_cfg.max_steps or 0
     console.print(
-        f"a step of {pace.batch} images takes {pace.step:.2g} s (mean of {pace.steps_timed}), an evaluation "
+        f"a step of {pace.batch} images takes {pace.step:.3g} s (mean of {pace.steps_timed}), an evaluation "
         f"{pace.evaluation:.1f} s: {steps:,} steps, {steps / pace.steps_per_epoch:,.0f} times each of "
         f"{pace.num_images:,} images, about {clock(steps * pace.step + pace.start + pace.end)} from here; "
         + (f"the end is due {clock(seconds)} after the start" if chosen.budget else "--budget sets another time"),
