@@ -148,6 +148,8 @@ def difference(line: Line, first: str, second: str) -> Difference | None:
     if line.score not in ("top1", "top5", "per_class"):
         return None
     found = _both(line, first, second)
+    if line.score == "top5" and found is not None and not all(each.has_top5 for each in found):
+        return None
     return None if found is None else paired(*found, metric=line.score)  # type: ignore[arg-type]
 
 

@@ -99,9 +99,14 @@ class Predictions:
             return self.right
         if metric != "top5":
             raise ConfigError.at("metric", "must be 'top1', 'top5' or 'per_class'", got=metric)
-        if self.logits is None and self.ranked is None:
+        if not self.has_top5:
             raise ConfigError.at("metric", "only the best class of each image is known", got=metric)
         return self.top(5)
+
+    @property
+    def has_top5(self) -> bool:
+        """Whether more is known of an image than its best class."""
+        return self.logits is not None or (self.ranked is not None and self.ranked.shape[1] > 1)
 
     @cached_property
     def class_names(self) -> list[str]:
