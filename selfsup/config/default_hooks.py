@@ -2,10 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from selfsup.config.recipe import Recipe
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -13,7 +10,7 @@ class DefaultHook:
     """One hook of every run."""
 
     type: str  # its name among HOOKS
-    takes: Mapping[str, Callable[["Recipe"], Any]] = field(default_factory=dict)  # arguments from other sections
+    takes: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)  # arguments read from the whole recipe
 
 
 DEFAULT_HOOKS: dict[str, DefaultHook] = {
