@@ -55,9 +55,10 @@ def print_next_steps(recipe: Recipe, data: str, console: Console, *, seconds: fl
     work_dir = Path(str(recipe.work_dir))
     there = [f"{name} ({what})" for name, what in PICTURES.items() if (work_dir / name).is_file()]
     took = f"{clock(seconds)}" + (f" of {recipe.budget}" if recipe.budget else "")
-    console.print(f"\ndone in {took}; in {work_dir}: {', '.join(there)}\nnext:", highlight=False, soft_wrap=True)
-    for command, what in next_steps(recipe, data):
-        console.print(f"  {command}  # {what}", highlight=False, markup=False, soft_wrap=True)
+    what = f": {', '.join(there)}" if there else ""
+    console.print(f"\ndone in {took}; in {work_dir}{what}\nnext:", highlight=False, soft_wrap=True)
+    for command, purpose in next_steps(recipe, data):
+        console.print(f"  {command}  # {purpose}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _same_images(recipe: Recipe, data: str) -> str:

@@ -151,7 +151,8 @@ def _walk(
                 elif entry.name.lower().endswith(endings):
                     if entry.is_file() or entry.is_symlink():
                         names.append((entry.name, False))
-                elif not entry.name.endswith(b".log"):  # a run that begins has written its log, and no marker yet
+                elif not entry.name.startswith(b"run.lock") and not entry.name.endswith(b".log"):
+                    # those a run that begins has written already, and no marker yet
                     no_images.append(entry.name)
     except OSError as error:
         if not relative or not isinstance(error, PermissionError):
