@@ -1,6 +1,6 @@
 """Every image of a source read once, by several processes, and what is remembered of it kept in a file.
 
-793 bytes an image lie in the file, 25 of them in memory. A scan that was broken off goes on where it was, and one that
+793 bytes an image lie in the file, 25 of them in memory. A scan that was broken off resumes, and one that
 was finished reads again what has changed since.
 """
 

@@ -102,7 +102,7 @@ class InterruptWatch:
                     self._say(number)
                 elif number == signal.SIGINT and not self._left.wait(GRACE):
                     if is_main():
-                        print("\nstopped at once; the last checkpoint is kept, --resume goes on from it", flush=True)
+                        print("\nstopped at once; the last checkpoint is kept, --resume starts from it", flush=True)
                     os._exit(128 + number)
 
     def _say(self, number: int) -> None:

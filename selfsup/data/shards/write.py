@@ -42,7 +42,7 @@ def write_shards(
     An image is ``000000012.jpg`` (its number in the source), with ``000000012.json``, which holds its path and, where
     the source has labels, the name of its class, and ``000000012.cls``, the number of it. Beside each shard stands
     ``00000_stats.json`` as img2dataset writes it, with a checksum, which says that it is whole; ``manifest.json`` is
-    written last. Broken off, even by the system, the same call goes on where it was.
+    written last. Broken off, even by the system, the same call resumes.
 
     Args:
         source: has ``file(index)``, such as :class:`~selfsup.data.ImageList`.
