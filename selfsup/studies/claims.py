@@ -100,7 +100,7 @@ def verdict(claim: Claim, finished: Finished) -> Verdict:
     """What finished cells say about a claim.
 
     Each seed gives one weighted sum, and all seeds share the test images, which more seeds therefore do not average
-    out. Both are drawn at random: the interval is that of readers and cases, where each reader judges every case.
+    out. Both are drawn at random: the interval is that of readers and cases, where each reader sees every case.
     """
     runs = []
     for seed in sorted({cell.seed for cell, _ in finished}):
