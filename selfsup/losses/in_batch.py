@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from selfsup.ops.dist import gather_with_gradient, rank, world_size
+from selfsup.ops.precision import at_least_float32
 from selfsup.ops.similarity import l2_normalize
 
 
@@ -27,13 +28,10 @@ def anchors_and_keys(z_a: Tensor, z_b: Tensor, *, normalize: bool, name: str) ->
         raise ValueError(
             f"{name}: both views must have the same shape (B, D), got {tuple(z_a.shape)} and {tuple(z_b.shape)}"
         )
-    a, b = (l2_normalize(z_a), l2_normalize(z_b)) if normalize else (_at_least_float(z_a), _at_least_float(z_b))
+    prepared = l2_normalize if normalize else at_least_float32
+    a, b = prepared(z_a), prepared(z_b)
     batch = len(a)
     keys = torch.cat([gather_with_gradient(a), gather_with_gradient(b)])
     first = torch.arange(batch, device=a.device) + rank() * batch
     second = first + world_size() * batch
     return torch.cat([a, b]), keys, torch.cat([first, second]), torch.cat([second, first])
-
-
-def _at_least_float(z: Tensor) -> Tensor:
-    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z

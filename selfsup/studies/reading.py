@@ -198,10 +198,12 @@ def draw(figure: Figure, cells: Sequence[tuple[Cell, Output]], root: Path) -> Pa
     found = points(figure, cells)
     if not found:
         return None
-    try:
-        from selfsup.plots.study import draw_lines, draw_matrix
-    except ImportError:
+    from selfsup.plots import CAN_DRAW
+
+    if not CAN_DRAW:
         return None
+    from selfsup.plots.study import draw_lines, draw_matrix
+
     path, published = root / f"{figure.name}.png", reported(figure)
     if figure.kind == "matrix":
         down = ", ".join(figure.series)

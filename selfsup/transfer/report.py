@@ -38,10 +38,12 @@ def write_report(out: Transferred, data: Labelled) -> list[Path]:
     mistakes = find_mistakes({"head": predictions}, by="head")
     listed = folder / "mistakes.csv"
     write_mistakes(mistakes, listed)
-    try:
-        from selfsup.plots import draw_confusion, draw_mistakes
-    except ImportError:
+    from selfsup.plots import CAN_DRAW
+
+    if not CAN_DRAW:
         return [table, listed]
+    from selfsup.plots import draw_confusion, draw_mistakes
+
     written = [table, draw_confusion(counts, classes, folder / "confusion.png"), listed]
     if mistakes:
         test = data.task().parts.test

@@ -1,4 +1,3 @@
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -37,8 +36,7 @@ def test_a_run_too_short_to_learn_gets_no_maps_and_what_cannot_be_drawn_is_one_l
 
 
 def test_without_matplotlib_a_run_says_so_once_and_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
+    monkeypatch.setattr("selfsup.plots.CAN_DRAW", False)
     run(tmp_path, pictures={"min_steps": 1, "curves_every_steps": 2}, custom_hooks=[{"type": "NeighborsHook"}])
     for what in ("pictures", "neighbors.png"):
         assert log_of(tmp_path).count(f"{what}: not drawn, matplotlib is not installed") == 1

@@ -41,4 +41,3 @@ def test_the_norm_of_millions_of_numbers_is_exact_to_single_precision() -> None:
     exact = tensor.double().norm()
     for found in (part_norms([tensor])[0], total_norm([tensor])):
         assert abs(found - exact) <= 1e-6 * exact
-    assert abs(torch.linalg.vector_norm(tensor) - exact) > 1e-5 * exact  # why it is not PyTorch's own

@@ -111,6 +111,10 @@ def _histograms(report: Any) -> dict[str, dict[str, int]]:
 
 def _draw(report: Any, out: Path) -> list[str]:
     """The names of the pictures."""
+    from selfsup.plots import CAN_DRAW
+
+    if not CAN_DRAW:
+        return []
     from selfsup.plots.data_report import draw_counts, draw_groups
 
     draw_counts(_histograms(report), out / "sizes.png", title=f"{len(report.scan):,} images by size and shape")

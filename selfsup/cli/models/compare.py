@@ -130,6 +130,10 @@ def _write(chosen: argparse.Namespace, lines: Sequence[Any], names: Sequence[str
                     writer.writerow((*about, name, score.value, score.low, score.high, score.n))
         console.print(f"written to {chosen.csv}")
     if chosen.plot is not None:
+        from selfsup.plots import CAN_DRAW, NOT_DRAWN
+
+        if not CAN_DRAW:
+            raise ConfigError.at("--plot", NOT_DRAWN)
         from selfsup.plots import draw_comparison
 
         panels = {

@@ -214,9 +214,13 @@ def _report(tasks: Mapping[str, Any], results: Path, representations: list[Any],
         line.title: {name: (score.value, score.low, score.high) for name, score in line.values.items()}
         for line in lines
     }
-    from selfsup.plots import draw_comparison
+    from selfsup.plots import CAN_DRAW, NOT_DRAWN
 
-    picture = draw_comparison(panels, results.with_name("scores.png"), names=order)
+    picture = NOT_DRAWN
+    if CAN_DRAW:
+        from selfsup.plots import draw_comparison
+
+        picture = str(draw_comparison(panels, results.with_name("scores.png"), names=order))
     console.print(f"scores as a picture: {picture}", highlight=False, soft_wrap=True)
     for task in (each for whole in tasks.values() for each in whole.tests()):
         _mistakes(task, results, [line for line in lines if line.task == task.name], mine, console)
@@ -230,7 +234,7 @@ def _mistakes(task: Any, results: Path, lines: list[Any], mine: str, console: Co
     """A table of the test images that are named wrongly, and a picture of some."""
     from selfsup.evaluation.comparison import predictions_of_entry
     from selfsup.evaluation.mistakes import KINDS, find_mistakes, write_mistakes
-    from selfsup.plots import draw_mistakes
+    from selfsup.plots import CAN_DRAW
 
     predictions: Mapping[str, Any] = {
         line.evaluator: found
@@ -253,9 +257,14 @@ def _mistakes(task: Any, results: Path, lines: list[Any], mine: str, console: Co
         ]
         for kind in KINDS
     }
-    picture = draw_mistakes(rows, path.with_suffix(".png"), title=f"Mistakes of {mine} by {by} on {task.name}")
+    drawn = ""
+    if CAN_DRAW:
+        from selfsup.plots import draw_mistakes
+
+        title = f"Mistakes of {mine} by {by} on {task.name}"
+        drawn = f", some of them in {draw_mistakes(rows, path.with_suffix('.png'), title=title)}"
     console.print(
-        f"{len(mistakes):,} mistakes of {mine} by {by}: {path}, some of them in {picture}",
+        f"{len(mistakes):,} mistakes of {mine} by {by}: {path}{drawn}",
         highlight=False,
         soft_wrap=True,
     )

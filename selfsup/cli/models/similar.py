@@ -38,6 +38,11 @@ def run(chosen: argparse.Namespace) -> int:
         for row, cosine in zip(some, similarities, strict=True):
             table.add_row(f"{cosine:.3f}", images.name(int(searched.index[row])))
         console.print(table)
+    from selfsup.plots import CAN_DRAW, NOT_DRAWN
+
+    if not CAN_DRAW:
+        console.print(f"{chosen.out}: {NOT_DRAWN}", highlight=False)
+        return 0
     from selfsup.plots.neighbors import draw_neighbors
 
     out = Path(chosen.out).expanduser()

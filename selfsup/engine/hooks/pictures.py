@@ -1,6 +1,5 @@
 """A run's pictures: what goes in, how it went, what came out."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,10 +126,11 @@ class PictureHook(Hook):
 
 def can_draw(runner: Any, what: str) -> bool:
     """Whether matplotlib is installed; if not, that is said."""
-    if importlib.util.find_spec("matplotlib") is not None:
-        return True
-    runner.logger.warning(f"{what}: not drawn, matplotlib is not installed (pip install matplotlib)")
-    return False
+    from selfsup.plots import CAN_DRAW, NOT_DRAWN
+
+    if not CAN_DRAW:
+        runner.logger.warning(f"{what}: {NOT_DRAWN}")
+    return CAN_DRAW
 
 
 def _watched(runner: Any) -> Any:
