@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from selfsup.config.images import images_name, images_section
 from selfsup.data.sources.source import single_labels
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation.task import Task
@@ -14,6 +15,8 @@ from selfsup.registry import DATASETS
 
 Section = dict[str, Any]
 
+BESIDE = "cls"
+"""Where the labels of shards are, as `selfsup shard` writes them."""
 ENOUGH_TO_CHOOSE = 8
 """Labelled images of a class (the median) from which on a fifth of them is held out to choose a step by."""
 VAL, TEST = 0.2, 0.2
@@ -50,15 +53,16 @@ class Labelled:
         val: float | None = None,
         name: str | None = None,
     ) -> "Labelled":
-        """Images of a folder or list in parts.
+        """Images of a folder, a list or shards in parts.
 
         Without test images a fifth of ``train`` is the test, the same for every number of labels. Where labels are few,
         none are held out to choose by.
 
         Args:
-            train: a folder, a list, or the section of a data set.
+            train: a folder, a list, shards, a URL, or the section of a data set.
             test: likewise.
-            labels: where labels are, for folders and lists.
+            labels: where labels are, for all but sections: ``'folder'``, ``'column'``, or ``'cls'`` beside the images
+                of shards.
             groups: what must lie on one side, see :class:`~selfsup.data.ImageList`.
             per_class: labelled images of every class that are used; None for all.
             share: of every class, instead.
@@ -72,15 +76,17 @@ class Labelled:
         if per_class is not None and share is not None:
             raise ConfigError.at("--share", "give --labels-per-class or --share, not both")
 
-        def section(images: str | Path | Section) -> Section:
+        def section(images: str | Path | Section, option: str) -> Section:
             if isinstance(images, dict):
                 return images
-            root = str(Path(images).expanduser().absolute())
-            return {"type": "ImageList", "root": root, "labels": labels, **({"groups": groups} if groups else {})}
+            found = images_section(images, labels=labels, groups=groups, option=option)
+            if (found["type"] == "WebShards") != (labels == BESIDE):  # one of train and test is shards, and one is not
+                found["labels"] = BESIDE if found["type"] == "WebShards" else "folder"
+            return found
 
-        whole = section(train)
-        name = name or ("images" if isinstance(train, dict) else Path(train).expanduser().absolute().stem)
-        tested = None if test is None else section(test)
+        whole = section(train, "--data")
+        name = name or ("images" if isinstance(train, dict) else images_name(train))
+        tested = None if test is None else section(test, "--test")
         pool = whole
         if tested is None:
             parts = {"type": "Part", "dataset": whole, "val": 0.0, "test": TEST}

@@ -14,6 +14,7 @@ from selfsup.config.images import images_name, images_section
 from selfsup.data import ImageList, WebShards
 from selfsup.data.shards.write import write_shards
 from selfsup.planning.own_images import find_labels, look
+from selfsup.transfer import Labelled
 from tests.cli.test_own_images import SMALL
 
 fsspec = pytest.importorskip("fsspec")
@@ -60,6 +61,15 @@ def test_the_commands_take_a_url_as_they_take_a_folder(
     (row,) = map(json.loads, Path("work_dirs/evaluate_shards/results.jsonl").read_text().splitlines())
     assert row["task"]["name"] == "shards" and row["task"]["images"]["test"] > 0
     assert main(["train", "folder/cpu_small_images", "--data", "memory://bucket/nothing", *SMALL]) == 2
+
+
+def test_a_classifier_is_learned_from_shards_and_tested_on_a_folder(written: Path, tmp_path: Path) -> None:
+    url = "memory://bucket/shards"
+    data = Labelled.of(url, tmp_path / "images", labels=find_labels(url)[0] or "")
+    data.check()
+    parts = data.task().parts
+    assert (data.name, data.classes, len(parts.test)) == ("shards", ["cat", "dog"], IMAGES)
+    assert len(parts.train) + len(parts.val) == IMAGES
 
 
 def test_a_url_is_one_of_shards_and_its_own_scheme_is_allowed(tmp_path: Path) -> None:

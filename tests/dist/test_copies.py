@@ -1,6 +1,8 @@
-"""One process = two wrapped = two sharded = two copies of two shards, over ten steps.
+"""One process = two wrapped = two sharded = two copies of two shards: ten steps in float64, the first one in float32.
 
-In float64, as in test_shard: in float32 ten steps of so small a network magnify the rounding of sums beyond 1e-5.
+After one step in float32 losses differ by 2e-7 at the most, weights, statistics and teachers by 1.3e-5 of the largest
+entry. From there so small a network, with batch norm over eight images, magnifies rounding: losses differ by more than
+1e-5 from step 3 (SwAV), 5 (SimCLR, MoCo) or 7 (BYOL) on, and after ten by 1e-4 to 1e-2.
 """
 
 from pathlib import Path
@@ -15,6 +17,7 @@ from selfsup.errors import ConfigError
 from selfsup.ops.dist import rank
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.dist.test_shard import NECK, NT_XENT, SHARDING, config_of, float64, losses, with_method
+from tests.dist.test_shard_methods import BIT, INFO_NCE, MOMENTUM, SIAMESE
 from tests.dist.two_processes import run_in_processes
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]  # four processes: a minute
@@ -29,26 +32,44 @@ KINDS: dict[str, tuple[int, dict[str, Any] | None]] = {
     "sharded": (2, SHARDING),
     "copies": (4, COPIES),
 }
-STEPS = 10
+STEPS, SINGLE_STEPS = 10, 1
+
+
+METHODS: dict[str, dict[str, Any]] = {
+    "swav": {},
+    "simclr": {"type": "SimCLR", "neck": NECK, "loss": NT_XENT},
+    "byol": {"type": "BYOL", **SIAMESE, **MOMENTUM, "loss": {"type": "CosineLoss"}},
+    # Without batch norm, which MoCo leaves to each process.
+    "moco": {
+        "type": "MoCo",
+        "backbone": BIT,
+        "neck": NECK | {"bn": False},
+        "loss": INFO_NCE,
+        "queue_length": 16,
+        "momentum": 0.9,
+    },
+}
 
 
 def config(folder: Path, name: str, batch: int, sharding: dict[str, Any] | None) -> dict[str, Any]:
     found = config_of(folder / name, batch, sharding=sharding, train_cfg={"max_steps": STEPS})
-    if name == "simclr":
-        found = with_method(found, {"type": "SimCLR", "neck": NECK, "loss": NT_XENT})
+    if method := METHODS[name]:
+        found = with_method(found, method)
         found["optim_wrapper"] |= {"optimizer": dict(LARS), "param_groups": [PLAIN]}
     else:
         found["optim_wrapper"]["optimizer"] = dict(LARC)
-    found["model"]["preprocess"] = {"type": "InFloat64"}
-    return found
+    return found | {"sync_bn": None if name == "moco" else "all"}
 
 
 def train(folder: Path, batch: int, sharding: dict[str, Any] | None) -> None:
-    for name in ("swav", "simclr"):
+    for name in METHODS:
         train_one(config(folder, name, batch, sharding))
+        single = config(folder / "float32", name, batch, sharding) | {"train_cfg": {"max_steps": SINGLE_STEPS}}
+        Runner(single, device="cpu").train()
 
 
 def train_one(config: dict[str, Any], **how: Any) -> None:
+    config["model"]["preprocess"] = {"type": "InFloat64"}
     with float64():
         Runner(config, device="cpu", **how).train()
 
@@ -78,9 +99,9 @@ def four(folder: Path) -> dict[str, str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     train(folder / "one", 8, None)
-    run_in_processes(train, folder / "wrapped", 4, None)
-    run_in_processes(train, folder / "sharded", 4, SHARDING)
-    for found in run_in_processes(four, folder, world_size=4, timeout=180):
+    run_in_processes(train, folder / "wrapped", 4, None, timeout=240)
+    run_in_processes(train, folder / "sharded", 4, SHARDING, timeout=240)
+    for found in run_in_processes(four, folder, world_size=4, timeout=360):
         assert found == dict.fromkeys((3, 4), "sharding.copies")
     return folder
 
@@ -89,24 +110,33 @@ def newest(work_dir: Path) -> Checkpoint:
     return Checkpoint.read(list_checkpoints(work_dir)[-1])
 
 
-def assert_near(actual: torch.Tensor, expected: torch.Tensor, name: object) -> None:
-    """Within 1e-7 of the largest entry."""
-    largest = expected.abs().max().clamp(min=1e-6).item() if expected.numel() else 1.0
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-7 * largest, msg=lambda text: f"{name}: {text}")
+def assert_near(actual: torch.Tensor, expected: torch.Tensor, name: object, tolerance: float, least: float) -> None:
+    """Within a share of the largest entry, or of the least one that counts."""
+    largest = max(expected.abs().max().item(), least) if expected.numel() else 1.0
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * largest, msg=lambda text: f"{name}: {text}")
 
 
 @pytest.mark.parametrize("kind", ["wrapped", "sharded", "copies"])
-@pytest.mark.parametrize("name", ["swav", "simclr"])
-def test_losses_weights_statistics_and_momentum_are_those_of_one_process(folder: Path, kind: str, name: str) -> None:
-    expected = losses(folder / "one" / name)
-    assert len(expected) == STEPS
-    assert losses(folder / kind / name) == pytest.approx(expected, rel=2e-7)  # recorded as float32
-    actual, alone = newest(folder / kind / name), newest(folder / "one" / name)
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("steps", "part", "tolerance"), [(STEPS, ".", 1e-7), (SINGLE_STEPS, "float32", 2e-5)])
+def test_losses_weights_statistics_and_momentum_are_those_of_one_process(
+    folder: Path, kind: str, name: str, steps: int, part: str, tolerance: float
+) -> None:
+    one, several = folder / "one" / part / name, folder / kind / part / name
+    expected = losses(one)
+    assert len(expected) == steps
+    for number in ("loss", "grad_norm"):  # recorded as float32
+        assert losses(several, number) == pytest.approx(losses(one, number), rel=max(tolerance, 2e-7)), number
+    actual, alone = newest(several), newest(one)
     for key, tensor in alone.model.items():
-        if not key.startswith("queue."):  # a process's queue is of its images
-            assert_near(actual.model[key], tensor, key)
-    for number, state in alone.optim_wrapper["state"].items():
-        assert_near(actual.optim_wrapper["state"][number]["momentum_buffer"], state["momentum_buffer"], number)
+        if not (name == "swav" and key.startswith("queue.")):  # a process's queue is of its images
+            assert_near(actual.model[key], tensor, key, tolerance, 1e-6)
+    buffers = {number: state["momentum_buffer"] for number, state in alone.optim_wrapper["state"].items()}
+    # A bias before batch norm has a gradient of zero: in float32 that is rounding alone, measured by the others.
+    least = 1e-6 if part == "." else max(buffer.abs().max().item() for buffer in buffers.values())
+    for number, buffer in buffers.items():
+        found = actual.optim_wrapper["state"][number]["momentum_buffer"]
+        assert_near(found, buffer, number, tolerance, least)
 
 
 def test_a_run_in_copies_that_is_cut_goes_on_bitwise(folder: Path) -> None:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from selfsup.errors import ConfigError, DataError
+from selfsup.config.images import images_name, images_section
+from selfsup.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's options."""
     parser.add_argument("weights", metavar="WEIGHTS", help="a work dir, a file of weights with its card, or timm:NAME")
-    parser.add_argument("--data", required=True, metavar="TRAIN", help="labelled images: a folder of classes or a list")
+    labelled = "labelled images: a folder of classes, a list, shards or a URL"
+    parser.add_argument("--data", required=True, metavar="TRAIN", help=labelled)
     parser.add_argument("--test", metavar="TEST", help="test images (default: a fifth of --data, the same every time)")
     parser.add_argument("--labels", choices=("folder", "column"), help="where labels are (default: found by itself)")
     parser.add_argument("--groups", metavar="GROUPS", help="folder, column or REGEX: what lies on one side of a split")
@@ -41,17 +43,15 @@ def run(chosen: argparse.Namespace) -> int:
     console = Console(soft_wrap=True, highlight=False)
     budget = chosen.budget or USUAL_BUDGET[device_kind(local_device(chosen.device))]
     parse_budget(budget)  # a mistake is said before anything is read
-    root = Path(chosen.data).expanduser()
-    for option, path in (("--data", root), ("--test", chosen.test and Path(chosen.test).expanduser())):
-        if path and not path.exists():
-            raise DataError.at(option, "no such folder or file", got=str(path))
-    labels, said = (chosen.labels, "") if chosen.labels else labels_needed(root, "--data")
+    if chosen.test is not None:
+        images_section(chosen.test, option="--test")  # likewise
+    labels, said = (chosen.labels, "") if chosen.labels else labels_needed(chosen.data, "--data")
     if said:
         console.print(said.partition(";")[0])
     if chosen.labels_per_class is not None and chosen.labels_per_class < 1:
         raise ConfigError.at("--labels-per-class", "must be >= 1", got=chosen.labels_per_class)
     data = Labelled.of(
-        root,
+        chosen.data,
         chosen.test,
         labels=labels,
         groups=chosen.groups,
@@ -68,7 +68,7 @@ def run(chosen: argparse.Namespace) -> int:
 
     counts = [f"{len(DATASETS.build(part)):,} {what}" for what, part in parts.items() if part is not None]
     console.print(f"{len(data.classes)} classes; images: {', '.join(counts)}")
-    work_dir = chosen.work_dir or Path("work_dirs", f"transfer_{root.resolve().stem}")
+    work_dir = chosen.work_dir or Path("work_dirs", f"transfer_{images_name(chosen.data)}")
     choice = choose(
         start,
         data,
