@@ -77,10 +77,10 @@ def main() -> int:
     parser.add_argument("--shards", type=int, default=100_000)
     parser.add_argument("--images-per-shard", type=int, default=10_000)
     parser.add_argument("--folder", type=Path, help="where to, on a disk with hard links (default: a temporary one)")
-    parser.add_argument("--go-on", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--resume-in", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    if chosen.go_on:
-        continue_there(chosen.go_on)
+    if chosen.resume_in:
+        continue_there(chosen.resume_in)
         return 0
     with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
         folder = Path(name)
@@ -88,7 +88,7 @@ def main() -> int:
         began = time.perf_counter()
         WebShards(folder / "shards")
         print(f"{chosen.shards:,} indices put together in {time.perf_counter() - began:.0f} s, once", flush=True)
-        command = [sys.executable, "-m", "benchmarks.billion", "--go-on", name]
+        command = [sys.executable, "-m", "benchmarks.billion", "--resume-in", name]
         told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     print(
         f"{told['images']:,} images: opened in {told['opened']:.2f} s, first batch of step {STEP:,} after "

@@ -15,7 +15,6 @@ with read_base():
     from .simclr_v2_finetune_resnet50 import (
         auto_scale_lr,
         default_hooks,
-        evaluate_every,
         evaluators,
         model,
         optim_wrapper,

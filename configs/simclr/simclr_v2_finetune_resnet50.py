@@ -20,8 +20,7 @@ Command: tools/dist_train.sh configs/simclr/simclr_v2_finetune_resnet50.py 8 --i
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.evals.imagenet import evaluators, tasks
-    from .._base_.runtime import default_hooks
+    from .._base_.evals.imagenet_head import default_hooks, evaluators, tasks
 
 processes = 8
 batch = 128 * processes  # 1024
@@ -60,5 +59,4 @@ optim_wrapper = dict(
 param_scheduler = dict(type="WarmupCosine")
 train_cfg = dict(max_epochs=60)
 auto_scale_lr = dict(base_batch_size=batch, rule="sqrt")
-evaluate_every = 20
 sync_bn = "all"

@@ -3,7 +3,8 @@
 Paper: Chen et al. 2020, arXiv:2002.05709, figure 5: 100 epochs, batch 4096; its values are not transcribed. Not run
 here.
 
-Command: selfsup study studies/augmentations_imagenet --launcher slurm --slurm gpus_per_node=8 timeout_min=1440
+Command: selfsup study studies/augmentations_imagenet --launcher slurm
+    --slurm nodes=4 tasks_per_node=8 gpus_per_node=8 timeout_min=1440
 """
 
 from mmengine.config import read_base

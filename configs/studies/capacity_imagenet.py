@@ -2,7 +2,8 @@
 
 Paper: Kolesnikov et al. 2020, arXiv:1912.11370, section 4.1. Not run here.
 
-Command: selfsup study studies/capacity_imagenet --launcher slurm --slurm gpus_per_node=8 timeout_min=1440
+Command: selfsup study studies/capacity_imagenet --launcher slurm
+    --slurm nodes=4 tasks_per_node=8 gpus_per_node=8 timeout_min=1440
 """
 
 from mmengine.config import read_base

@@ -3,7 +3,8 @@
 Paper: Chen et al. 2020, arXiv:2002.05709, table 1, without its AutoAugment, which is not among our transforms. Not run
 here.
 
-Command: selfsup study studies/color_imagenet --launcher slurm --slurm gpus_per_node=8 timeout_min=1440
+Command: selfsup study studies/color_imagenet --launcher slurm
+    --slurm nodes=4 tasks_per_node=8 gpus_per_node=8 timeout_min=1440
 """
 
 from mmengine.config import read_base
@@ -18,6 +19,10 @@ _reported = dict(
     SimCLR={"1/8": 0.596, "1/4": 0.610, "1/2": 0.626, "1": 0.632, "1 + blur": 0.645},
     supervised={"1/8": 0.770, "1/4": 0.767, "1/2": 0.765, "1": 0.757, "1 + blur": 0.754},
 )
+
+
+def _published(method: str) -> list[dict]:
+    return [dict(x=strength, series=method, value=value) for strength, value in _reported[method].items()]
 
 
 def _one_view(strength: float, *, blur: bool) -> dict:
@@ -61,11 +66,7 @@ study = dict(
                     behind=dict(method="SimCLR", strength="1/8"),
                 )
             ],
-            published=[
-                dict(x=strength, series=method, value=value)
-                for method, values in _reported.items()
-                for strength, value in values.items()
-            ],
+            published=_published("SimCLR"),
             source=source,
             task=tasks["imagenet"],
             task_name="imagenet",
@@ -90,6 +91,8 @@ study = dict(
                     behind=dict(method="supervised", strength="1"),
                 )
             ],
+            published=_published("supervised"),
+            source=source,
             task=tasks["imagenet"],
             task_name="imagenet",
             evaluators=evaluators,

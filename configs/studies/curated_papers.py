@@ -3,7 +3,8 @@
 Paper: Goyal et al. 2021, arXiv:2103.01988, which pretrains on a billion public images that nobody has; the uncurated
 ones are expected in data/uncurated. Both sources give as many images. Not run here.
 
-Command: selfsup study studies/curated_papers --launcher slurm --slurm gpus_per_node=8 timeout_min=2880
+Command: selfsup study studies/curated_papers --launcher slurm
+    --slurm nodes=4 tasks_per_node=8 gpus_per_node=8 timeout_min=2880
 """
 
 from mmengine.config import read_base

@@ -3,7 +3,8 @@
 Paper: Cole et al. 2022, arXiv:2105.05837, tables 1 to 3. The paper's fourth set, GLC20, is not among ours. Not run
 here.
 
-Command: selfsup study studies/domain_papers --launcher slurm --slurm gpus_per_node=8 timeout_min=2880
+Command: selfsup study studies/domain_papers --launcher slurm
+    --slurm nodes=4 tasks_per_node=8 gpus_per_node=8 timeout_min=2880
 """
 
 from mmengine.config import read_base

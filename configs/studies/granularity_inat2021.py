@@ -2,7 +2,8 @@
 
 Paper: Cole et al. 2022, arXiv:2105.05837, section 4.4, figure 5. Not run here.
 
-Command: selfsup study studies/granularity_inat2021 --launcher slurm --slurm gpus_per_node=8 timeout_min=2880
+Command: selfsup study studies/granularity_inat2021 --launcher slurm
+    --slurm nodes=4 tasks_per_node=8 gpus_per_node=8 timeout_min=2880
 """
 
 from mmengine.config import read_base

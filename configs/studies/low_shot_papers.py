@@ -4,7 +4,8 @@ Paper: Goyal et al. 2021, arXiv:2103.01988, section 4. Weights are expected wher
 swav/seer_regnety*, the supervised RegNetY-128GF from a recipe of one's own. The shares of Places205 are 1, 5, 10, 20
 and 50 % of its 2,448,873 images; which ones the paper drew could not be read. Not run here.
 
-Command: selfsup study studies/low_shot_papers --launcher slurm --slurm gpus_per_node=8 timeout_min=2880
+Command: selfsup study studies/low_shot_papers --launcher slurm
+    --slurm nodes=4 tasks_per_node=8 gpus_per_node=8 timeout_min=2880
 """
 
 from mmengine.config import read_base

@@ -3,7 +3,8 @@
 Paper: Kolesnikov et al. 2020, arXiv:1912.11370, table 4, batch 4096. Batches are per process: start it where 32
 processes take part, or change them. Not run here.
 
-Command: selfsup study studies/normalization_imagenet --launcher slurm --slurm gpus_per_node=8 timeout_min=1440
+Command: selfsup study studies/normalization_imagenet --launcher slurm
+    --slurm nodes=4 tasks_per_node=8 gpus_per_node=8 timeout_min=1440
 """
 
 from mmengine.config import read_base

@@ -4,7 +4,8 @@ Paper: Cole et al. 2022, arXiv:2105.05837, section 4.3, figure 4. Reported: down
 4x about 34; JPEG and salt and pepper cost little, and supervised training suffers far less. The quality of JPEG, the
 side that 'resize' leaves and the filters could not be read. Not run here.
 
-Command: selfsup study studies/quality_imagenet --launcher slurm --slurm gpus_per_node=8 timeout_min=2880
+Command: selfsup study studies/quality_imagenet --launcher slurm
+    --slurm nodes=4 tasks_per_node=8 gpus_per_node=8 timeout_min=2880
 """
 
 from mmengine.config import read_base

@@ -3,7 +3,8 @@
 Paper: Cole et al. 2022, arXiv:2105.05837, section 4.1, figures 2 to 4. Reported: 500k and 1M images differ by less than
 one to two points; from 50k to 250k accuracy often gains more than ten. Not run here.
 
-Command: selfsup study studies/quantity_imagenet --launcher slurm --slurm gpus_per_node=8 timeout_min=2880
+Command: selfsup study studies/quantity_imagenet --launcher slurm
+    --slurm nodes=4 tasks_per_node=8 gpus_per_node=8 timeout_min=2880
 """
 
 from mmengine.config import read_base

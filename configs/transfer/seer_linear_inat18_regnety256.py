@@ -16,6 +16,7 @@ with read_base():
     from .seer_linear_imagenet_regnety256 import (
         auto_scale_lr,
         default_hooks,
+        evaluators,
         model,
         optim_wrapper,
         param_scheduler,
@@ -24,6 +25,7 @@ with read_base():
     )
 
 model.num_classes = 8142
+tasks = dict(inat18=dict(type="Task", test=dict(type="ImageList", root="data/inat18/val", labels="folder")))
 train_dataloader.dataset.root = "data/inat18/train"
 train_dataloader.num_images = 437_513
 param_scheduler.epochs = (24, 48, 72)

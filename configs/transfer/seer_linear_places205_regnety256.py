@@ -12,9 +12,11 @@ Command: tools/dist_train.sh transfer/seer_linear_places205_regnety256 32 --init
 from mmengine.config import read_base
 
 with read_base():
+    from .._base_.data.places205 import places205, tasks
     from .seer_linear_imagenet_regnety256 import (
         auto_scale_lr,
         default_hooks,
+        evaluators,
         model,
         optim_wrapper,
         param_scheduler,
@@ -24,7 +26,7 @@ with read_base():
     )
 
 model.num_classes = 205
-train_dataloader.dataset.root = "data/places205/train"
+train_dataloader.dataset = places205
 train_dataloader.num_images = 2_448_873
 param_scheduler.epochs = (4, 8, 12)
 train_cfg.max_epochs = 14

@@ -1,6 +1,7 @@
 """The scores of a finished checkpoint on the test images of its tasks."""
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from selfsup.engine.work_dir import work_dir_of
 from selfsup.errors import under
 from selfsup.evaluation.battery import evaluate_rows
 from selfsup.evaluation.build import build_evaluators, build_tasks, method_representation, run_contract
+from selfsup.evaluation.detection import DetectionAP
 from selfsup.evaluation.head import Head
+from selfsup.evaluation.representation import Classifier, Representation
 from selfsup.evaluation.rows import Row
 from selfsup.evaluation.scores import Score
 from selfsup.ops.dist import is_main
@@ -65,14 +68,37 @@ def evaluate(
     contract = run_contract(recipe.input_contract, method, TRANSFORMS.build(recipe.train_dataloader.views))
     evaluators, only = build_evaluators(recipe.evaluators)
     classes = None
-    if any(isinstance(evaluator, Head) for evaluator in evaluators.values()):
+    if any(isinstance(evaluator, Head | DetectionAP) for evaluator in evaluators.values()):
         with under("train_dataloader.dataset"):
             classes = getattr(DATASETS.build(recipe.train_dataloader.dataset), "classes", None)
+    method.classes = classes
     representation = method_representation(
         method, contract, classes=classes, name=recipe.recipe or type(method).__name__, layer=recipe.layer
     )
     about = {"method": type(method).__name__, "step": step}
-    return evaluate_rows(representation, tasks, evaluators, only=only, results=results, about=about, note=note)
+    rows = []
+    for evaluated, some in _by_head(method, representation, evaluators):
+        rows += evaluate_rows(evaluated, tasks, some, only=only, results=results, about=about, note=note)
+    return rows
+
+
+def _by_head(
+    method: Any, representation: Representation, evaluators: Mapping[str, Any]
+) -> Iterator[tuple[Representation, Mapping[str, Any]]]:
+    """What is evaluated by what: of a method with several heads each by itself, ``evaluator/layer``."""
+    layers = getattr(method, "head_layers", None)
+    by_head = {name: each for name, each in evaluators.items() if isinstance(each, Head)}
+    if layers is None or len(layers) == 1 or not isinstance(representation, Classifier):
+        yield representation, evaluators
+        return
+    yield representation, {name: each for name, each in evaluators.items() if name not in by_head}
+    at = dict(zip(layers, representation.at_layers(layers), strict=True))
+    for number, layer in enumerate(layers):
+        one = copy.copy(at[layer])
+        one.__dict__.pop("fingerprint", None)
+        one.head = method.heads[number]  # type: ignore[attr-defined]
+        label = layer if layers.count(layer) == 1 else f"{layer}.{number}"
+        yield one, {f"{name}/{label}": each for name, each in by_head.items()}
 
 
 def metrics(rows: list[Row], *, tasks: int) -> dict[str, Score]:

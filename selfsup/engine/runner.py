@@ -263,6 +263,7 @@ class Runner(MMEngineRunner):
         recipe, log = self.recipe, self.logger
         self.trained = TrainedWeights()
         images, views = build_images(recipe)
+        self.method.classes = getattr(images, "classes", None)
         for line in describe_images(images) if is_main() else ():
             log.info(line)
         if difference := class_difference(self.method, images):

@@ -28,6 +28,10 @@ class RawPixels(nn.Module):
         self.size = size
         self.out_dim = 3 * size * size
 
+    def extra_repr(self) -> str:
+        """The settings, by which features in a cache are told apart."""
+        return f"size={self.size}"
+
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) to features (B, 3 * size * size)."""
         return adaptive_avg_pool2d(images, self.size).flatten(1)
@@ -52,6 +56,10 @@ class ImageStatistics(nn.Module):
         require(grid >= 1, "grid", "must be > 0", got=grid)
         self.grid = grid
         self.out_dim = (3 + 3 + _DIRECTIONS) * grid * grid + 3 * _STEPS
+
+    def extra_repr(self) -> str:
+        """The settings, by which features in a cache are told apart."""
+        return f"grid={self.grid}"
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W) to features (B, 14 * grid * grid + 24)."""

@@ -9,10 +9,10 @@ from typing import Any
 from selfsup.evaluation.baselines import ImageStatistics
 from selfsup.evaluation.evaluator import evaluate_task, fitting
 from selfsup.evaluation.extraction.features import device_of
-from selfsup.evaluation.leaks import Leaks
+from selfsup.evaluation.leaks import ALSO, WITHOUT, Leaks
 from selfsup.evaluation.opening import relatives
 from selfsup.evaluation.representation import Representation
-from selfsup.evaluation.rows import Row, append_row, read_rows, row_of, write_predictions
+from selfsup.evaluation.rows import Row, append_row, read_predictions, read_rows, row_of, write_predictions
 from selfsup.evaluation.scores import Result
 from selfsup.evaluation.task import Task
 from selfsup.ops.dist import broadcast_object, is_main
@@ -85,19 +85,33 @@ def evaluate_rows(
     rows = []
     for name, task in fitting(tasks, evaluators, only=only, skipped=note):
         row = row_of(representation, task, name, evaluators[name], **(about or {}))
-        if row.identity not in known:
+        copies = (leaks or {}).get(task.name)
+        if (found := known.get(row.identity)) is not None:
+            again = _up_to_date(found, copies, results)
+            if again != found and results is not None and is_main():
+                append_row(results, again)
+            known[row.identity] = again
+        else:
             started = time.monotonic()
-            result = _with_leaks(
-                evaluate_task(representation, task, name, evaluators[name]), (leaks or {}).get(task.name)
-            )
+            result = _with_leaks(evaluate_task(representation, task, name, evaluators[name]), copies)
             row = row.with_result(result, time.monotonic() - started)
             if results is not None and is_main():
                 if result.predictions is not None:
                     write_predictions(results, row, result.predictions, task.parts.test)
                 append_row(results, row)
             known[row.identity] = row
-        rows.append(known[row.identity])
+        rows.append(dataclasses.replace(known[row.identity], evaluator=name))
     return rows
+
+
+def _up_to_date(row: Row, copies: Leaks | None, results: Path | None) -> Row:
+    """A row of before with what is known of copies by now."""
+    others = tuple(note for note in row.notes if ALSO not in note)
+    if copies is None or results is None or row.notes == (*others, *copies.lines()):
+        return row
+    scores = {name: score for name, score in row.scores.items() if not name.endswith(WITHOUT)}
+    result = _with_leaks(Result(scores, read_predictions(results, row), notes=others), copies)
+    return dataclasses.replace(row, scores=result.scores, notes=result.notes)
 
 
 def _with_leaks(result: Result, leaks: Leaks | None) -> Result:

@@ -47,7 +47,7 @@ class DetectionAP:
     Source: cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py.
     """
 
-    protocol = "detection-ap/1"
+    protocol = "detection-ap/2"
     needs = frozenset({"targets"})
 
     def __init__(
@@ -67,7 +67,7 @@ class DetectionAP:
         self._batch_size = batch_size
 
     def evaluate(self, representation: Representation, task: Task) -> Result:
-        """Detect in the task's test images, each process in its share of them, and compare.
+        """Detect in the task's test images, each process in its share of them, and compare; classes by their names.
 
         Raises:
             ConfigError: if what is represented is no detector, or pycocotools is not installed.
@@ -86,8 +86,13 @@ class DetectionAP:
         chosen = {name: getattr(detector, name) for name in ("kind", "norm", "freeze_at") if hasattr(detector, name)}
 
         def scored() -> Result:
-            truth = ground_truth(source, [index for index in range(count) if index not in unreadable])
+            readable = [index for index in range(count) if index not in unreadable]
+            known = getattr(detector, "classes", None)
+            truth = ground_truth(source, readable, known)
             scores, notes = average_precision(truth, found, backend=self.backend, replicates=self.replicates)
+            unknown = [] if known is None else [name for name in map(str, source.classes) if name not in known]
+            if unknown:
+                notes = (*notes, f"{len(unknown)} classes are unknown to the detector: {', '.join(unknown[:5])}")
             if unreadable:
                 notes = (*notes, f"{len(unreadable)} images cannot be decoded and do not count")
             return Result(scores, None, chosen, notes)
@@ -140,13 +145,18 @@ def results_of(index: int, detections: Any) -> list[dict[str, Any]]:
     return found
 
 
-def ground_truth(source: Any, indices: Sequence[int]) -> dict[str, Any]:
-    """What the images of a source show, in COCO's form, with its own ids, all of them from 1.
+def ground_truth(source: Any, indices: Sequence[int], classes: Sequence[str] | None = None) -> dict[str, Any]:
+    """What the images of a source show, in COCO's form, with ids of its own, all of them from 1.
 
     Args:
         source: with ``targets`` and ``classes``.
         indices: of the images.
+        classes: names in the detector's order, by which the source's are numbered; those that it does not know come
+            last. None for the source's own order.
     """
+    names = [str(name) for name in source.classes]
+    known = list(dict.fromkeys([*(names if classes is None else classes), *names]))
+    number_of = np.array([known.index(name) for name in names], np.int64)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for index in indices:
@@ -159,7 +169,7 @@ def ground_truth(source: Any, indices: Sequence[int]) -> dict[str, Any]:
             one: dict[str, Any] = {
                 "id": len(annotations) + 1,
                 "image_id": index + 1,
-                "category_id": int(target["labels"][number]) + 1,
+                "category_id": int(number_of[target["labels"][number]]) + 1,
                 "bbox": [left, top, right - left, bottom - top],
                 "area": area,
                 "iscrowd": int(target["crowd"][number]) if "crowd" in target else 0,
@@ -167,7 +177,7 @@ def ground_truth(source: Any, indices: Sequence[int]) -> dict[str, Any]:
             if masks is not None:
                 one["segmentation"] = coco_masks().encode(np.asfortranarray(masks[number], np.uint8))
             annotations.append(one)
-    categories = [{"id": number, "name": str(name)} for number, name in enumerate(source.classes, start=1)]
+    categories = [{"id": number, "name": name} for number, name in enumerate(known, start=1)]
     return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
 
 

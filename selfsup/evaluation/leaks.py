@@ -1,6 +1,6 @@
 """Test images that also occur among the training images, or among those of the pretraining."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from selfsup.evaluation.task import Task
 
 WITHOUT = "_without_copies"
 """What the name of a score ends in that leaves copies out."""
+ALSO = "test images are also among the"
+"""In every sentence about copies, and in no other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +35,7 @@ class Leaks:
     def lines(self) -> tuple[str, ...]:
         """A sentence for each place that has copies."""
         return tuple(
-            f"{exact + near:,} of {self.images:,} test images are also among the {where} images "
+            f"{exact + near:,} of {self.images:,} {ALSO} {where} images "
             f"({exact:,} with equal bytes, {near:,} near-equal)"
             for where, (exact, near) in self.counts.items()
             if exact + near
@@ -50,17 +52,19 @@ class Leaks:
         return {name + WITHOUT: score for name, score in scores.items()}
 
 
-def find_leaks(task: Task, *, pretraining: Any = None, num_workers: int = 2, cache: Path | None = None) -> Leaks:
+def find_leaks(
+    task: Task, *, pretraining: Sequence[Any] = (), num_workers: int = 2, cache: Path | None = None
+) -> Leaks:
     """Look for the task's test images among its training images, and among those of the pretraining.
 
     Args:
         task: whose parts are read.
-        pretraining: the source that the representation was trained on, if it is known.
+        pretraining: the sources that representations were trained on, as far as they are known.
         num_workers: threads that decode.
         cache: a folder that keeps what images are recognized by.
     """
     parts = task.parts
-    places = {"training": (parts.train, parts.val), "pretraining": (pretraining,)}
+    places = {"training": (parts.train, parts.val), "pretraining": tuple(pretraining)}
     test = _kept(parts.test, num_workers, cache)
     found: set[int] = set()
     counts = {}

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,7 +113,7 @@ class Representation:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of weights, input contract and layer; of split weights, all processes ask together."""
-        about = f"{class_name(self._network)} {self.input_contract.to_dict()} {self.layer} {self._digest()}"
+        about = f"{self._network_name} {self.input_contract.to_dict()} {self.layer} {self._digest()}"
         return hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
 
     @property
@@ -180,6 +181,12 @@ class Representation:
     def _network(self) -> nn.Module:
         return self.backbone.representation if isinstance(self.backbone, Method) else self.backbone
 
+    @property
+    def _network_name(self) -> str:
+        """Its class; of a network without tensors, which nothing else tells from another, its settings too."""
+        has_tensors = any(True for _ in chain(self._network.parameters(), self._network.buffers()))
+        return class_name(self._network) if has_tensors else repr(self._network)
+
     def _digest(self) -> str:
         if "digest" not in self._shared:
             whole = hasattr(self.backbone, "detect")  # a detector is evaluated with its heads
@@ -227,7 +234,7 @@ class Representation:
 
     def _file(self, source: str, flips: bool, *, count: int) -> FeatureFile:
         assert self.cache is not None
-        about = {"weights": self._digest(), "network": class_name(self._network), "source": source, "images": count}
+        about = {"weights": self._digest(), "network": self._network_name, "source": source, "images": count}
         about |= {"input_contract": self.input_contract.to_dict(), "layer": self.layer, "flips": flips}
         return FeatureFile(self.cache, {**about, "precision": self.precision}, count=count)
 

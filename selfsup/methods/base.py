@@ -70,6 +70,7 @@ class Method(BaseModel):
         joins_views: whether batch norm sees all views of an image together, and not one at a time.
         own_batch_norm: whether batch norm is meant to see the images of one process alone; a run that sets ``sync_bn``
             all the same is told so.
+        classes: names of the classes of the images that it is trained on, where they have any. A run sets it.
     """
 
     backbone: Any  # a module with the Backbone protocol: mypy cannot write that as one type
@@ -78,6 +79,7 @@ class Method(BaseModel):
     fresh_parts: tuple[str, ...] | None = None
     uniform_loss: float | None = None
     joins_views: bool = False
+    classes: Sequence[str] | None = None
     own_batch_norm: bool = False
     channels_last: bool | None = None
 

@@ -14,6 +14,7 @@ from selfsup.config import Recipe
 from selfsup.data.sampler import steps_per_epoch
 from selfsup.errors import ConfigError, under
 from selfsup.evaluation.build import build_evaluators
+from selfsup.ops.dist import broadcast_object, is_main, world_size
 from selfsup.ops.files import write_record
 from selfsup.planning.budget import Pace, measure
 from selfsup.registry import DATASETS
@@ -23,6 +24,8 @@ from selfsup.studies.works import Evaluate, Pretrain, Train, Untrained, task_of
 PACES, PROMISED = "paces.json", "predicted.json"
 REHEARSAL = 60.0
 """Seconds of the budget that a rehearsal is told, of which it takes a small share."""
+FAR = 4
+"""A batch that many times smaller or larger than the recipe's is said."""
 MOST_REHEARSED = 20_000
 """Images of a task that is evaluated for a forecast; for a larger one the first evaluation tells."""
 
@@ -46,21 +49,24 @@ class Forecast:
     _warm: bool = False
 
     def measure(self, cells: Sequence[Cell]) -> None:
-        """Measure the first steps of every kind of cell that nothing is known about."""
+        """Measure the first steps of every kind of cell that nothing is known about; all processes together."""
         self.look(cells)
-        known = self._paces()
-        for cell in cells:
+        known, unknown = self._paces(), dict[str, int]()
+        for number, cell in enumerate(cells):
             key = kind_of(cell)
-            if key is None or key in known or _digest([key, self._amount(cell)]) in self._done:
-                continue
-            found = self._measured(cell)
-            if found is not None:
+            if key is not None and key not in known and _digest([key, self._amount(cell)]) not in self._done:
+                unknown.setdefault(key, number)
+        for key, number in broadcast_object(unknown).items():  # what others finish meanwhile must not part them
+            found = self._measured(cells[number])
+            if found is not None and is_main():
                 known[key] = found
                 self.root.mkdir(parents=True, exist_ok=True)
                 write_record(self.root / PACES, json.dumps(known, indent=1) + "\n")
 
     def promise(self, cells: Sequence[Cell]) -> None:
         """Keep the first prediction for each cell that is to be done, to be set beside what it will have taken."""
+        if not is_main():
+            return
         known = promised(self.root)
         fresh = [cell for cell in cells if cell.identity not in known and not (cell.folder(self.root) / DONE).is_file()]
         known |= {cell.identity: seconds for cell in fresh if (seconds := self.seconds(cell))}
@@ -78,6 +84,9 @@ class Forecast:
             if isinstance(cell.work, Pretrain | Train):
                 with under(cell.name):
                     self._check_training(cell.work.recipe)
+                if (said := _said_of_batch(cell.work.recipe)) and said not in fine:
+                    fine.add(said)
+                    self.say(f"{cell.name}: {said}")
             if isinstance(cell.work, Evaluate | Untrained):
                 work = Evaluate(cell.work.task, cell.work.evaluators, cell.work.name)
                 if (key := _digest(plain(work))) not in fine:
@@ -89,7 +98,7 @@ class Forecast:
         """Reject images that do not fill a batch, and unlabelled ones where labels are learned."""
         loader, path = recipe["train_dataloader"], "train_dataloader.dataset"
         accumulate = recipe["optim_wrapper"].get("accumulative_counts", 1)
-        steps_per_epoch(self.num_images(loader["dataset"]), loader["batch_size"], 1, accumulate)
+        steps_per_epoch(self.num_images(loader["dataset"]), loader["batch_size"], world_size(), accumulate)
         if recipe["model"]["type"] == "Supervised" and not self._labelled[_digest(loader["dataset"])]:
             raise ConfigError.at(
                 path, "has no labels, and a classifier learns from them", got=loader["dataset"]["type"]
@@ -142,7 +151,7 @@ class Forecast:
         loader = recipe.train_dataloader
         count = self.num_images(loader.dataset)
         assert recipe.train_cfg.max_epochs is not None  # validated: one of the two
-        return recipe.train_cfg.max_epochs * steps_per_epoch(count, loader.batch_size, 1, recipe.accumulate)
+        return recipe.train_cfg.max_epochs * steps_per_epoch(count, loader.batch_size, world_size(), recipe.accumulate)
 
     def _measured(self, cell: Cell) -> dict[str, Any] | None:
         self.say(f"measuring first steps: {cell.name}")
@@ -182,6 +191,20 @@ def _evaluation(cell: Cell) -> dict[str, Any] | None:
     return {"seconds": (time.monotonic() - began) * max(len(cell.needs), 1), "steps": 0}
 
 
+def _said_of_batch(recipe: Mapping[str, Any]) -> str:
+    """What a reader should know of a batch that is far from the one that a recipe's rates are made for."""
+    made_for = (recipe.get("auto_scale_lr") or {}).get("base_batch_size")
+    accumulate = recipe["optim_wrapper"].get("accumulative_counts", 1)
+    batch = recipe["train_dataloader"]["batch_size"] * world_size() * accumulate
+    if made_for is None or made_for / FAR <= batch <= made_for * FAR:
+        return ""
+    processes = "1 process" if world_size() == 1 else f"{world_size()} processes"
+    return (
+        f"{batch:,} images an update on {processes}, and the learning rate is made for {made_for:,}; for scores like "
+        f"the published ones start the study on {-(-made_for * world_size() // batch)} processes (torchrun, srun)"
+    )
+
+
 def _check_task(work: Evaluate) -> None:
     """Reject evaluators that do not fit the task; a battery would leave them out, and the cell would be empty."""
     evaluators, _ = build_evaluators({name: dict(each) for name, each in work.evaluators.items()})
@@ -190,7 +213,11 @@ def _check_task(work: Evaluate) -> None:
         raise ConfigError.at(
             "task.max_train", "more labels than there are", got=whole.max_train, expected=f"<= {there}"
         )
-    for task in whole.tests():
+    if len(tests := whole.tests()) > 1:
+        raise ConfigError.at(
+            "task.test", "a cell keeps the scores of one test source", got=len(tests), expected="an axis for each"
+        )
+    for task in tests:
         for name, evaluator in evaluators.items():
             if reason := task.fits(evaluator.needs):
                 raise ConfigError.at(

@@ -3,11 +3,14 @@
 import json
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from selfsup.errors import ConfigError, SelfsupError
+from selfsup.ops.dist import broadcast_object, gather_objects, is_main
 from selfsup.ops.files import write_record
 from selfsup.ops.locks import Lease
 from selfsup.planning.budget import clock
@@ -21,7 +24,8 @@ WAIT = 2.0  # seconds between looks at cells that others are at work on
 class Runner:
     """Does the cells of a study that are still to be done; several may work in one folder at the same time.
 
-    Results are only ever read from disk, so that it does not matter who computed them, or whether he lives.
+    Results are only ever read from disk, so that it does not matter who computed them, or whether he lives. Processes
+    that a launcher has started together do each cell together.
 
     Args:
         study: what is to be done.
@@ -64,15 +68,27 @@ class Runner:
                 return self.states()
 
     def _one_round(self, cells: Sequence[Cell], began: float) -> str:
-        """Look for the first cell that can be done, and do it: 'worked', 'waiting' for others, or 'over'."""
+        """Look for the first cell that can be done, and do it: 'worked', 'waiting' for others, or 'over'.
+
+        Of several processes the main one looks, and all of them do the cell together.
+        """
+        outcome, number, position, lease = self._next(cells, began) if is_main() else ("", None, "", None)
+        outcome, number, position = broadcast_object((outcome, number, position))
+        if number is None:
+            return outcome
+        failed = not self._work(cells[number], lease, position=position)
+        return "over" if failed and self.fail_fast else "worked"
+
+    def _next(self, cells: Sequence[Cell], began: float) -> tuple[str, int | None, str, Lease | None]:
+        """How the round ends without a cell; or the number of a cell that can be done, and its lease."""
         done = {cell.identity for cell in cells if state_of(cell.folder(self.root)) == "done"}
         waiting = False
-        for cell in cells:
+        for number, cell in enumerate(cells):
             if cell.identity in done or cell.identity in self._tried:
                 continue
             state = state_of(cell.folder(self.root))
             if state == "done":  # by somebody else, since the round began
-                return "worked"
+                return "worked", None, "", None
             if state == "running":
                 waiting = True
                 continue
@@ -84,10 +100,8 @@ class Runner:
             if (lease := self._take(cell)) is None:
                 waiting = True
                 continue
-            position = f"{len(done) + 1} of {len(cells)}{self._time(cell, cells, done)}"
-            failed = not self._work(cell, lease, position=position)
-            return "over" if failed and self.fail_fast else "worked"
-        return "waiting" if waiting else "over"
+            return "", number, f"{len(done) + 1} of {len(cells)}{self._time(cell, cells, done)}", lease
+        return "waiting" if waiting else "over", None, "", None
 
     def _in_budget(self, cell: Cell, began: float) -> bool:
         if self.seconds is None:
@@ -108,32 +122,37 @@ class Runner:
         folder.mkdir(parents=True, exist_ok=True)
         return Lease.take(folder / LEASE)
 
-    def _work(self, cell: Cell, lease: Lease, *, position: str) -> bool:
-        """Do a cell under a lease; whether it came to its end."""
+    def _work(self, cell: Cell, lease: Lease | None, *, position: str) -> bool:
+        """Do a cell under a lease, which the main process has; whether it came to its end."""
         folder = cell.folder(self.root)
-        with lease:
-            if (folder / DONE).is_file():  # done between the look and the lease
+        with lease or nullcontext():
+            if broadcast_object((folder / DONE).is_file()):  # done between the look and the lease
                 return True
             about = {"name": cell.name, "identity": cell.identity, "seed": cell.seed, "factors": plain(cell.factors)}
             about["work"] = {"type": type(cell.work).__name__, **plain(cell.work)}
-            write_record(folder / ABOUT, json.dumps(about, indent=1) + "\n")
-            (folder / ERROR).unlink(missing_ok=True)
-            self.say(f"{position}: {cell.name}")
-            started = time.monotonic()
+            if lease is not None:
+                write_record(folder / ABOUT, json.dumps(about, indent=1) + "\n")
+                (folder / ERROR).unlink(missing_ok=True)
+                self.say(f"{position}: {cell.name}")
+            kept: Mapping[str, Any] = {}
+            started, own_fault = time.monotonic(), ""
             try:
                 inputs = {name: output_of(needed, self.root) for name, needed in cell.needs.items()}
                 kept = cell.work.run(folder, inputs)
             except Exception as error:
+                own_fault = str(error) if isinstance(error, SelfsupError) else traceback.format_exc()
+            if text := next(filter(None, gather_objects(own_fault)), ""):
                 self._tried.add(cell.identity)
-                text = str(error) if isinstance(error, SelfsupError) else traceback.format_exc()
-                write_record(folder / ERROR, text + "\n")
-                self.say(f"{cell.name} has failed: {text.strip().splitlines()[-1]} (all of it in {folder / ERROR})")
+                if lease is not None:
+                    write_record(folder / ERROR, text + "\n")
+                    self.say(f"{cell.name} has failed: {text.strip().splitlines()[-1]} (all of it in {folder / ERROR})")
                 return False
-            if not lease.is_held:
+            if lease is not None and not lease.is_held:
                 self.say(f"{cell.name}: another process has taken it over; what it computes counts")
-                return True
-            result = {"identity": cell.identity, "seconds": round(time.monotonic() - started, 3), "kept": plain(kept)}
-            write_record(folder / DONE, json.dumps(result, indent=1) + "\n")
+            elif lease is not None:
+                seconds = round(time.monotonic() - started, 3)
+                result = {"identity": cell.identity, "seconds": seconds, "kept": plain(kept)}
+                write_record(folder / DONE, json.dumps(result, indent=1) + "\n")
         return True
 
 
@@ -143,6 +162,8 @@ def check_study(root: Path, study: Study) -> None:
     Raises:
         ConfigError: if it does.
     """
+    if not is_main():
+        return
     root.mkdir(parents=True, exist_ok=True)
     path = root / "study.json"
     if path.is_file():

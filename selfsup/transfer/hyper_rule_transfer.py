@@ -9,7 +9,7 @@ from torch import Tensor
 from selfsup.config import Recipe
 from selfsup.data.decode.header import read_header
 from selfsup.data.draws import draw
-from selfsup.errors import ConfigError, DecodeError
+from selfsup.errors import ConfigError, DecodeError, require
 from selfsup.methods.base import Method
 from selfsup.ops.dist import world_size
 from selfsup.ops.launch import local_device
@@ -121,6 +121,13 @@ class HyperRuleTransfer(Transfer):
             drawn = {"count": BATCH * steps, "replacement": True, "seed": self.seed}
             dataset = {"type": "Subset", "dataset": data.train, **drawn}
         micro = self.micro_batch or _micro_batch(model, rule.crop)
+        require(
+            BATCH % (micro * world_size()) == 0,
+            "micro_batch",
+            f"an update of {BATCH} images cannot be made of equal parts by {world_size()} processes",
+            got=micro,
+            expected=f"a power of two of processes, and at most {BATCH // world_size()} images each",
+        )
         contract = {"size": rule.crop, "resize": "square", "crop": "none", "interpolation": "bilinear"}
         config: dict[str, Any] = {
             "model": model,
@@ -132,7 +139,7 @@ class HyperRuleTransfer(Transfer):
             },
             "optim_wrapper": {
                 "precision": self.precision,
-                "accumulative_counts": max(1, BATCH // (micro * world_size())),
+                "accumulative_counts": BATCH // (micro * world_size()),
                 "optimizer": {"type": "SGD", "lr": rule.base_lr, "momentum": 0.9, "weight_decay": 0.0},
             },
             "param_scheduler": {

@@ -21,7 +21,7 @@ from selfsup.evaluation.rows import Row, read_predictions
 from selfsup.evaluation.scores import Predictions
 from selfsup.methods.base import Method
 from selfsup.ops.dist import broadcast_object, is_main
-from selfsup.ops.launch import Launcher, found_launcher
+from selfsup.ops.launch import Launcher, found_launcher, init_process_group
 from selfsup.ops.parts import class_name
 from selfsup.planning.budget import clock, measure, parse_budget, within
 from selfsup.planning.fits import batch_has_to_fit
@@ -106,6 +106,7 @@ class Transfer:
             ConfigError: if the budget is too short for ten steps, or a batch does not fit into memory.
         """
         began = time.monotonic() if began is None else began
+        init_process_group(launcher, device)  # a recipe may depend on how many processes there are
         data.check()
         folder = Path(work_dir)
         recipe = replace(self.recipe(start, data), work_dir=str(folder))

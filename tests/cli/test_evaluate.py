@@ -89,6 +89,18 @@ def test_copies_of_test_images_are_counted_and_left_out_beside(place: Path, eval
             np.savez(file, **older)
 
 
+def test_copies_in_the_pretraining_are_told_in_rows_that_are_there_already(place: Path, evaluated: str) -> None:
+    words = ["--data", str(place / "train"), "--test", str(place / "test"), "--work-dir", str(place / "again")]
+    words += ["--device", "cpu", "--protocols", "knn", "--no-baselines"]
+    for more in ([], ["--pretraining", str(place / "test")]):
+        assert main(["evaluate", str(place / "net.pth"), *words, *more]) == 0
+    before, after = read_rows(place / "again" / "results.jsonl")
+    assert before.identity == after.identity and before.seconds == after.seconds
+    assert (before.scores["top1_without_copies"].n, len(before.notes)) == (16, 1)
+    assert "top1_without_copies" not in after.scores and len(after.notes) == 2  # no image is left
+    assert after.scores["top1"] == before.scores["top1"] and "18 of 18" in after.notes[1]
+
+
 def test_mistakes_are_listed_by_name(place: Path, evaluated: str) -> None:
     with (place / "out" / "mistakes_train.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
@@ -158,7 +170,7 @@ def test_other_protocols_are_named_and_learn_by_a_probe_where_they_must(place: P
     words += ["--device", "cpu", "--no-baselines", "--protocols", "corruptions,class_subset,vissl_knn"]
     assert main(["evaluate", str(place / "net.pth"), *words]) == 0
     rows = {row.evaluator: row for row in read_rows(place / "others" / "results.jsonl")}
-    assert [row.protocol for row in rows.values()] == ["corruptions/1", "class-subset/1", "knn/2"]
+    assert [row.protocol for row in rows.values()] == ["corruptions/1", "class-subset/2", "knn/2"]
     assert rows["corruptions"].scores["clean"] == rows["class_subset"].scores["top1"]
 
 

@@ -1,8 +1,7 @@
-"""One process = two wrapped = two sharded = two copies of two shards: ten steps in float64, the first one in float32.
+"""One process = two wrapped = two sharded = two copies of two shards, over ten steps, in float64 and in float32.
 
-After one step in float32 losses differ by 2e-7 at the most, weights, statistics and teachers by 1.3e-5 of the largest
-entry. From there so small a network, with batch norm over eight images, magnifies rounding: losses differ by more than
-1e-5 from step 3 (SwAV), 5 (SimCLR, MoCo) or 7 (BYOL) on, and after ten by 1e-4 to 1e-2.
+In float32 with a hundredth of the rates: at the whole ones so small a network, with batch norm over eight images,
+magnifies rounding until losses differ by more than 1e-5 from step 3 (SwAV), 5 (SimCLR, MoCo) or 7 (BYOL) on.
 """
 
 from pathlib import Path
@@ -32,7 +31,7 @@ KINDS: dict[str, tuple[int, dict[str, Any] | None]] = {
     "sharded": (2, SHARDING),
     "copies": (4, COPIES),
 }
-STEPS, SINGLE_STEPS = 10, 1
+STEPS, GENTLE = 10, 0.01
 
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -55,7 +54,7 @@ def config(folder: Path, name: str, batch: int, sharding: dict[str, Any] | None)
     found = config_of(folder / name, batch, sharding=sharding, train_cfg={"max_steps": STEPS})
     if method := METHODS[name]:
         found = with_method(found, method)
-        found["optim_wrapper"] |= {"optimizer": dict(LARS), "param_groups": [PLAIN]}
+        found["optim_wrapper"] |= {"optimizer": dict(LARS), "param_groups": [dict(PLAIN)]}
     else:
         found["optim_wrapper"]["optimizer"] = dict(LARC)
     return found | {"sync_bn": None if name == "moco" else "all"}
@@ -64,7 +63,9 @@ def config(folder: Path, name: str, batch: int, sharding: dict[str, Any] | None)
 def train(folder: Path, batch: int, sharding: dict[str, Any] | None) -> None:
     for name in METHODS:
         train_one(config(folder, name, batch, sharding))
-        single = config(folder / "float32", name, batch, sharding) | {"train_cfg": {"max_steps": SINGLE_STEPS}}
+        single = config(folder / "float32", name, batch, sharding)
+        for rates in (single["optim_wrapper"]["optimizer"], *single["optim_wrapper"].get("param_groups", ())):
+            rates["lr"] *= GENTLE
         Runner(single, device="cpu").train()
 
 
@@ -118,13 +119,13 @@ def assert_near(actual: torch.Tensor, expected: torch.Tensor, name: object, tole
 
 @pytest.mark.parametrize("kind", ["wrapped", "sharded", "copies"])
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize(("steps", "part", "tolerance"), [(STEPS, ".", 1e-7), (SINGLE_STEPS, "float32", 2e-5)])
+@pytest.mark.parametrize(("part", "tolerance"), [(".", 1e-7), ("float32", 1e-5)])
 def test_losses_weights_statistics_and_momentum_are_those_of_one_process(
-    folder: Path, kind: str, name: str, steps: int, part: str, tolerance: float
+    folder: Path, kind: str, name: str, part: str, tolerance: float
 ) -> None:
     one, several = folder / "one" / part / name, folder / kind / part / name
     expected = losses(one)
-    assert len(expected) == steps
+    assert len(expected) == STEPS
     for number in ("loss", "grad_norm"):  # recorded as float32
         assert losses(several, number) == pytest.approx(losses(one, number), rel=max(tolerance, 2e-7)), number
     actual, alone = newest(several), newest(one)

@@ -1,5 +1,6 @@
 """Evaluators on tasks: what they share, what is skipped, and that nothing is chosen on test."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,12 @@ def test_a_probe_learns_once_for_all_tests() -> None:
     knn = Noted()
     evaluate({"blobs": Task("blobs", train=Blobs(90), test=tests)}, {"knn": knn})
     assert knn.fits == 1
+
+
+def test_networks_without_weights_are_told_apart_by_their_settings(tmp_path: Path) -> None:
+    some = {size: Representation(RawPixels(size), SMALL, cache=tmp_path) for size in (1, 2)}
+    assert some[1].fingerprint != some[2].fingerprint
+    assert [some[size].features(TASK.test).features.shape[1] for size in (1, 2)] == [3, 12]
 
 
 def test_predictions_are_kept_by_image() -> None:

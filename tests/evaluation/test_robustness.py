@@ -187,6 +187,9 @@ def test_a_probe_learns_all_classes_and_is_tested_on_some() -> None:
     result = ClassSubset(probe=LinearProbe()).evaluate(SHOWN, task)
     alone = LinearProbe().evaluate(SHOWN, task)
     assert result.scores["top1"] == alone.scores["top1"] and result.chosen == alone.chosen
+    assert result.predictions is not None and set(result.predictions.predicted.tolist()) == {0, 1, 2}
+    restricted = ClassSubset(probe=LinearProbe(), restrict=True).evaluate(SHOWN, task)
+    assert restricted.predictions is not None and set(restricted.predictions.predicted.tolist()) == {0, 1}
     numbered = Blobs(30, num_classes=2, noise=40, seed=3, prefix="test")
     numbered.classes = ["0", "1"]
     task = Task(train=TASK.train, test=numbered)

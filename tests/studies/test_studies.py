@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import itertools
 import json
 import sys
@@ -21,9 +22,10 @@ from selfsup.engine.runner import Runner as EngineRunner
 from selfsup.errors import ConfigError, SelfsupError
 from selfsup.registry import DATASETS, METHODS, TRANSFORMS
 from selfsup.studies import Cell, Claim, Output, Runner, Study, ahead, load_study, verdict
-from selfsup.studies.axes.advice import Advice, advice_page
+from selfsup.studies.axes.advice import Advice, Question, advice_page
 from selfsup.studies.axes.axis import Figure
-from selfsup.studies.claims import half_width, image_part
+from selfsup.studies.claims import Verdict, half_width, image_part
+from selfsup.studies.forecast import _said_of_batch
 from selfsup.studies.load import on_own_images, study_names
 from selfsup.studies.plan import plan_of
 from selfsup.studies.reading import of_axis, page_of, points
@@ -263,6 +265,33 @@ def test_the_parts_of_a_split_have_nothing_in_common() -> None:
     assert sum(map(len, names)) == len(set.union(*names)) == len(DATASETS.build(whole))
 
 
+def test_a_classifier_on_frozen_features_has_no_more_labels_than_it_says(config: Path) -> None:
+    axis = load_study(str(config)).axes[0]
+    for labels, count in ((40, 40), (0.5, 100)):
+        parts = task_of(axis.with_labels(labels), "category").parts
+        assert len(parts.train) + len(parts.val) == count and 0 < len(parts.val) <= 0.3 * count
+    own = dataclasses.replace(axis, task={"type": "StandardTask", "set": "cifar10", "root": "nowhere"})
+    with pytest.raises(ConfigError) as caught:
+        own.with_labels(0.1)
+    assert caught.value.problems[0].path == "labels"
+
+
+def test_a_gain_that_is_surely_small_is_called_none_though_it_is_a_gain() -> None:
+    question = Question("Would it help?", claim("a", "b"), "Yes.", "Hardly.", 0.05)
+    found = Verdict(question.claim, "holds", 0.01, 0.005, 0.03, 3, 100)
+    assert "Hardly." in question.answer(found)
+    assert "Yes." in question.answer(dataclasses.replace(found, high=0.06))
+
+
+def test_a_batch_far_from_the_one_of_the_rates_is_said() -> None:
+    recipes = [
+        next(cell.work.recipe for cell in load_study(name, seeds=1).cells() if isinstance(cell.work, Pretrain))
+        for name in ("studies/quantity_imagenet", "studies/quantity_scenes")
+    ]
+    assert "128 images an update" in _said_of_batch(recipes[0]) and "on 32 processes" in _said_of_batch(recipes[0])
+    assert _said_of_batch(recipes[1]) == ""
+
+
 def test_a_forecast_is_stored_with_the_study(done: Path) -> None:
     paces = json.loads((done / "paces.json").read_text())
     assert len(paces) == 3 and all(pace.get("step", 1) > 0 for pace in paces.values())
@@ -334,7 +363,7 @@ def test_advice_says_what_was_planted_and_that_it_cannot_tell(folder: Path, tmp_
     section = on_own_images([{"type": "Advice", "base": "folder/cpu_small_images"}], folder, None)[0]
     given = {key: value for key, value in section.items() if key != "type"}
     axis = Advice(**given, num_images=1000, steps=60, others=section["images"], num_others=900, added=True)
-    whole = {"all images": 0.80, "half of the images": 0.70, "coarse": 0.801, "twice as long": 0.81, "chance": 0.5}
+    whole = {"all images": 0.80, "half of the images": 0.70, "coarse": 0.801, "twice as long": 0.84, "chance": 0.5}
     whole |= {"half others": 0.75, "others added": 0.79}
 
     def answers(half: float, root: Path) -> str:

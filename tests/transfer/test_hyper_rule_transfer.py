@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from selfsup.engine.schedules.build import build_schedules
+from selfsup.errors import ConfigError
 from selfsup.registry import DATASETS
-from selfsup.transfer import HyperRuleTransfer, Labelled, Start, hyper_rule
+from selfsup.transfer import HyperRuleTransfer, Labelled, Start, hyper_rule, hyper_rule_transfer
 from selfsup.transfer.hyper_rule_transfer import activation_bytes
 from tests.transfer.small import write_images, write_start
 
@@ -41,6 +42,17 @@ def test_batches_of_512_come_by_accumulation_and_with_replacement_from_few_image
     optimizer = recipe.optim_wrapper["optimizer"]
     assert (optimizer["momentum"], optimizer["weight_decay"]) == (0.9, 0.0)
     assert recipe.model["zero_init_head"] is True and "mixup_alpha" not in recipe.model
+
+
+def test_processes_share_the_512_equally_or_not_at_all(
+    start: Start, data: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hyper_rule_transfer, "world_size", lambda: 4)
+    assert HyperRuleTransfer(micro_batch=32).recipe(start, data).accumulate == 4
+    monkeypatch.setattr(hyper_rule_transfer, "world_size", lambda: 3)
+    with pytest.raises(ConfigError) as caught:
+        HyperRuleTransfer(micro_batch=32).recipe(start, data)
+    assert (caught.value.problems[0].path, caught.value.problems[0].got) == ("micro_batch", 32)
 
 
 def test_images_are_resized_whole_for_the_test_and_cropped_in_training(start: Start, data: Labelled) -> None:

@@ -11,6 +11,8 @@ import torch
 
 from selfsup.backbones.stages import tensor_stages
 from selfsup.data import ImageList
+from selfsup.engine import Runner
+from selfsup.engine.evaluate import evaluate
 from selfsup.engine.hooks.best_step import best_of, read_scores
 from selfsup.errors import CheckpointError, ConfigError, DataError
 from selfsup.evaluation.opening import open_representation
@@ -168,6 +170,21 @@ def test_another_request_in_the_same_work_dir_is_a_new_run(start: Start, images:
     LinearSGD(**QUICK | {"steps": 2}).run(start, data, work_dir=tmp_path)
     LinearSGD(**QUICK | {"steps": 3}).run(start, data, work_dir=tmp_path)
     assert (tmp_path / "earlier").is_dir()
+
+
+def test_every_head_of_a_linear_recipe_is_tested_on_its_own_layer(start: Start, images: Path, tmp_path: Path) -> None:
+    """As ``selfsup test`` does, without a head being chosen."""
+    linear = LinearSGD(**QUICK | {"steps": 2}, layers=("res5:2x1", "pooled"), rates=(0.1, 1.0))
+    recipe = replace(
+        linear.recipe(start, Labelled.of(images)), work_dir=str(tmp_path), evaluators={"head": {"type": "Head"}}
+    )
+    Runner(recipe, device="cpu").train()
+    rows = evaluate(recipe, list_checkpoints(tmp_path)[-1], device="cpu", results=tmp_path / "rows.jsonl")
+    assert [row.evaluator for row in rows] == [
+        f"head/{layer}.{n}" for n, layer in enumerate(("res5:2x1", "res5:2x1", "pooled", "pooled"))
+    ]
+    assert len({row.identity for row in rows}) == 4
+    assert [row.representation["layer"] for row in rows] == ["res5:2x1", "res5:2x1", "pooled", "pooled"]
 
 
 def test_a_linear_transfer_leaves_the_trunk_alone_and_folds_its_batch_norm(

@@ -10,7 +10,12 @@ images = _parts["train"]
 task = dict(type="Task", **_parts, max_train=5_000)
 
 _views = dict(size=32, scale=(0.4, 1.0))
-_short = {"train_dataloader.batch_size": 64, "train_cfg.max_steps": 240, "param_scheduler.warmup_steps": 24}
+_short = {
+    "train_dataloader.batch_size": 64,
+    "train_cfg.max_steps": 240,
+    "param_scheduler.warmup_steps": 24,
+    "input_contract": dict(size=32, resize="square", crop="none"),
+}
 _pair = {**_short, "train_dataloader.views": dict(type="SimCLRViews", strength=0.5, blur=False, **_views)}
 _one = {**_short, "train_dataloader.views": dict(type="SupervisedViews", jitter=0.1, **_views), "model.num_classes": 10}
 

@@ -165,21 +165,24 @@ def runs_of(weights: list[str]) -> list[Path]:
     return [path for spec in weights for part in spec.split("+") if (path := Path(part).expanduser()).is_dir()]
 
 
-def _pretraining(chosen: argparse.Namespace) -> Any:
-    """The images that the weights were trained on, as the command or the config of their run says; None if unknown."""
+def _pretraining(chosen: argparse.Namespace) -> list[Any]:
+    """The images that the weights were trained on, as the command or the configs of their runs say, where known."""
     from selfsup.config import load_config
     from selfsup.data import Split
+    from selfsup.evaluation.extraction.fingerprint import fingerprint
     from selfsup.planning.own_images import open_images
     from selfsup.registry import DATASETS
 
     if chosen.pretraining is not None:
-        return open_images(chosen.pretraining, option="--pretraining")
+        return [open_images(chosen.pretraining, option="--pretraining")]
+    known: dict[str, Any] = {}
     for run in runs_of(chosen.weights):
         with contextlib.suppress(SelfsupError):  # a folder that has moved, a part that is not installed
             images = DATASETS.build(load_config(run / "config.py").train_dataloader.dataset)
             found = Split.read(run, images)
-            return images if found is None else found.train
-    return None
+            trained_on = images if found is None else found.train
+            known.setdefault(fingerprint(trained_on), trained_on)
+    return list(known.values())
 
 
 def _opened(spec: str, **options: Any) -> Any:
@@ -193,6 +196,7 @@ def _opened(spec: str, **options: Any) -> Any:
 def _report(tasks: Mapping[str, Any], results: Path, representations: list[Any], console: Console) -> int:
     from selfsup.cli.models.compare import shown_table, told
     from selfsup.evaluation.comparison import comparable, difference, main_scores, names_of, read_entries
+    from selfsup.evaluation.leaks import ALSO
 
     ours = {representation.fingerprint for representation in representations}
     entries = [entry for entry in read_entries([results]) if entry.row.representation["fingerprint"] in ours]
@@ -201,7 +205,7 @@ def _report(tasks: Mapping[str, Any], results: Path, representations: list[Any],
     order = [names[representation.fingerprint] for representation in representations]
     console.print(shown_table(lines, order))
     for entry in entries:
-        for note in (note for note in entry.row.notes if "test images are also among" not in note):  # said before
+        for note in (note for note in entry.row.notes if ALSO not in note):  # those were said before
             console.print(
                 f"{names[entry.row.representation['fingerprint']]}, {entry.row.evaluator}: {note}", highlight=False
             )

@@ -37,9 +37,8 @@ def run(chosen: argparse.Namespace) -> int:
     workers = available_cpus() if chosen.workers is None else chosen.workers
     report = write_shards(source, chosen.out, images_per_shard=chosen.images_per_shard, workers=workers)
     there = f", {report.kept:,} of them there before" if report.kept else ""
-    print(
-        f"{Path(chosen.out)}: {report.images:,} images in {report.shards:,} shards{there}, {report.bytes / 1e9:.3g} GB"
-    )
+    shards = "1 shard" if report.shards == 1 else f"{report.shards:,} shards"
+    print(f"{Path(chosen.out)}: {report.images:,} images in {shards}{there}, {report.bytes / 1e9:.3g} GB")
     if report.unreadable:
         print(f"{report.unreadable:,} images could not be read and are left out")
     return 0

@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Plan a study, do what is still to be done, and write its table, figures and page."""
+    from selfsup.ops.launch import init_process_group
     from selfsup.studies.load import load_study, study_names
 
     console = Console()
@@ -54,25 +55,31 @@ def run(chosen: argparse.Namespace) -> int:
     root = chosen.work_dir or Path("work_dirs", study.name.replace("/", "_").replace(" ", "_"))
     if chosen.launcher == "slurm":
         return _submit(chosen, root, console)
+    init_process_group()
     return work_on(study, root, chosen, console)
 
 
 def work_on(study: Any, root: Path, chosen: argparse.Namespace, console: Console) -> int:
     """Plan, do what is still to be done, and read; the exit code."""
+    from selfsup.ops.dist import is_main, together
     from selfsup.planning.budget import clock, parse_budget
     from selfsup.studies.forecast import Forecast
     from selfsup.studies.plan import plan_of
     from selfsup.studies.reading import read
     from selfsup.studies.runner import Runner, check_study
 
+    if not is_main():
+        console.quiet = True
+
     def say(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
     cells = study.cells()
     budget = None if chosen.budget is None else parse_budget(chosen.budget)
-    check_study(root, study)
     forecast = Forecast(root, say)
-    forecast.check_images(cells)
+    with together():
+        check_study(root, study)
+        forecast.check_images(cells)
     forecast.measure(cells)
     forecast.promise(cells)
     left = None if budget is None else budget - (time.monotonic() - chosen.began)
@@ -83,8 +90,9 @@ def work_on(study: Any, root: Path, chosen: argparse.Namespace, console: Console
         say(line)
     if chosen.plan:
         return 0
-    if budget is not None:
-        plan.check_budget(str(chosen.budget))
+    with together():
+        if budget is not None:
+            plan.check_budget(str(chosen.budget))
     predicted = [plan.seconds[cell.identity] for cell in plan.open if cell.identity in plan.chosen]
     started = time.monotonic()
     runner = Runner(study, root, left, predict=forecast.current, retry=retry, fail_fast=fail_fast, say=say)
@@ -94,7 +102,7 @@ def work_on(study: Any, root: Path, chosen: argparse.Namespace, console: Console
         say("stopped; the same command resumes, in the middle of the cell that was begun")
         return INTERRUPTED
     finally:
-        files = read(study, root)
+        files = read(study, root) if is_main() else []
     if predicted and None not in predicted:
         total = sum(each or 0.0 for each in predicted)
         say(f"predicted {clock(total)}, taken {clock(time.monotonic() - started)}")

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Train a classifier on labelled images, and leave it with its scores, mistakes and card."""
-    from selfsup.ops.launch import local_device
+    from selfsup.ops.launch import init_process_group, local_device
     from selfsup.planning.budget import clock, parse_budget
     from selfsup.planning.own_images import device_kind, labels_needed
     from selfsup.transfer import Labelled, Start
@@ -40,6 +40,7 @@ def run(chosen: argparse.Namespace) -> int:
     from selfsup.transfer.classifier import MODEL
     from selfsup.transfer.report import write_report
 
+    init_process_group(device=chosen.device)
     console = Console(soft_wrap=True, highlight=False)
     budget = chosen.budget or USUAL_BUDGET[device_kind(local_device(chosen.device))]
     parse_budget(budget)  # a mistake is said before anything is read

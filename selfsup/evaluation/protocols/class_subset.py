@@ -30,7 +30,7 @@ class ClassSubset:
         mapping: classes of the classifier by test class: names or numbers, one or several; a dict, or the path of its
             JSON file, or of the folder ``mappings`` of ObjectNet, https://objectnet.dev; ``'number'`` where the test
             classes are numbers of the classifier's, as those of ImageNet-V2's folders; None for equal names.
-        restrict: whether only classes that a test class stands for compete, as is usual for ImageNet-A and -R; all do
+        restrict: whether only classes that the test images stand for compete, as is usual for ImageNet-A and -R; all do
             in the evaluation of ObjectNet.
         probe: what learns the many classes from the task's train, a probe or its dict; None for the head of a
             classifier.
@@ -43,7 +43,7 @@ class ClassSubset:
     arXiv:1907.07174 (ImageNet-A).
     """
 
-    protocol = "class-subset/1"
+    protocol = "class-subset/2"
 
     def __init__(
         self, mapping: str | Path | Mapping[str, Any] | None = None, *, restrict: bool = False, probe: Any = None
@@ -142,10 +142,10 @@ def _of_subset(
         logits: (N, C).
         labels: int64 (N,), each of which stands for a class.
         chosen: the classes that each label stands for.
-        restrict: whether only those compete.
+        restrict: whether only those of labels that occur compete.
     """
     competing = np.full(logits.shape[1], not restrict)
-    competing[[number for numbers in chosen for number in numbers]] = True
+    competing[[number for label in np.unique(labels).tolist() for number in chosen[label]]] = True
     logits = np.where(competing, logits, -np.inf)
     before = np.zeros(len(labels), np.int64)
     for label in np.unique(labels).tolist():

@@ -96,8 +96,10 @@ class Retrieval:
             scores[name] = mean(values[asked], some_groups)
             scores[f"{name}_per_class"] = mean(values[asked], some_groups, labels)
         left_out = int((~asked).sum())
-        notes = (f"{left_out} images have no other of their class and ask for nothing",) if left_out else ()
-        return Result(scores, notes=notes)
+        notes = [f"{left_out} images have no other of their class and ask for nothing"] if left_out else []
+        if self.exclude == "group" and groups is None:
+            notes.append("the images have no groups: each is left out of its own answers alone")
+        return Result(scores, notes=tuple(notes))
 
 
 def rankings(

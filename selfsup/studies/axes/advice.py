@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from selfsup.evaluation.scores import proportion
-from selfsup.studies.axes.axis import AXES, Axis
+from selfsup.studies.axes.axis import AXES, CHOOSE, Axis
 from selfsup.studies.cells import Cell, Output
 from selfsup.studies.claims import Claim, Verdict, ahead
 from selfsup.studies.recipes import Base, classifier_of, images_of, recipe_of
@@ -58,10 +58,10 @@ class Question:
         """In Markdown, with the interval."""
         if found.value is None:
             return f"**{self.asks}** Not measured yet."
-        if found.word == "holds":
-            said = self.yes
-        elif found.high is not None and found.high < self.matters:
+        if found.high is not None and found.high < self.matters:
             said = self.no
+        elif found.word == "holds":
+            said = self.yes
         else:
             said = "Cannot tell from these images and runs."
         return f"**{self.asks}** {said} ({self.claim.words}: {found.detail})"
@@ -115,7 +115,7 @@ class Advice(Axis):
             return self.pretrain(name, self.base, self._changes(factor), images=images, seed=seed)
 
         def linear(name: str, weights: Cell, *, labels: str = "100 %", task: Mapping[str, Any] | None = None) -> Cell:
-            given = {**(task or self.task), "max_train": self.label_counts[labels]}
+            given = {**(task or self.task), "max_train": self.label_counts[labels], "val": CHOOSE}
             about = {"what": name, "labels": labels}
             return self.evaluate(f"{name}/{labels} labels", {"weights": weights}, about, task=given, seed=seed)
 

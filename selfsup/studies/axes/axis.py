@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from selfsup.errors import ConfigError
 from selfsup.registry import Registry
 from selfsup.studies.cells import Cell
 from selfsup.studies.claims import Claim
@@ -13,6 +14,8 @@ from selfsup.studies.works import CLASSIFIER, Evaluate, Pretrain, Train, Untrain
 AXES = Registry("axis of studies", methods=("claims",), locations=("selfsup.studies",))
 
 LINEAR: Mapping[str, Any] = {"linear": {"type": "LinearProbe"}}
+CHOOSE = 0.2
+"""Of so many labels as a cell has, this share chooses hyper-parameters; the classifier then learns from all of them."""
 
 
 def shown(count: float | None) -> str:
@@ -96,11 +99,25 @@ class Axis:
         """The same metric of a classifier that was trained as a whole."""
         return f"{CLASSIFIER}/{self.metric}"
 
+    def to_learn_from(self, labelled: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """The labelled images of a classifier: those that an axis names, or else the task's."""
+        if (found := labelled or self.task.get("train")) is None:
+            raise ConfigError.at("labelled", "must be given where the task names no training images of its own")
+        return found
+
     def with_labels(self, labels: float | None) -> Mapping[str, Any]:
-        """The task with some of its training images: a number of them, a share as a fraction, or None for all."""
+        """The task with some of its labels: a number of them, a share as a fraction, or None for all.
+
+        A fifth of them choose, so that a classifier on frozen features has no more labels than one that is trained as
+        a whole.
+        """
+        if labels in (None, 1.0):
+            return self.task
         if isinstance(labels, int):
-            return {**self.task, "max_train": labels}
-        return self.task if labels in (None, 1.0) else {**self.task, "train": images_of(self.task["train"], labels)}
+            return {**self.task, "max_train": labels, "val": CHOOSE}
+        if "train" not in self.task:
+            raise ConfigError.at("labels", "a share needs a task with training images of its own", expected="a number")
+        return {**self.task, "train": images_of(self.task["train"], labels), "val": CHOOSE}
 
     def pretrain(
         self, name: str, base: Base, *changes: Mapping[str, Any], images: Any, count: float | None = None, seed: int

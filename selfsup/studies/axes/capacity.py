@@ -91,7 +91,7 @@ class Capacity(Axis):
 
     def _classifier(self, changes: Mapping[str, Any], labels: float, seed: int) -> dict[str, Any]:
         recipe = recipe_of(self.base, changes, images=self.images, seed=seed)
-        images = self.labelled or self.task["train"]
+        images = self.to_learn_from(self.labelled)
         return classifier_of(recipe, images=images, count=labels, num_classes=self.num_classes, **self.classifier)
 
     def claims(self) -> Sequence[Claim]:

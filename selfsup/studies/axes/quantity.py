@@ -72,7 +72,7 @@ class Quantity(Axis):
                     )
 
     def _classifier(self, base: Base, labels: int | None, seed: int) -> dict[str, Any]:
-        images = self.labelled or self.task["train"]
+        images = self.to_learn_from(self.labelled)
         given = dict(self.classifier or {"steps": 200})
         if "config" in given:
             return recipe_of(given, images=images_of(images, labels), seed=seed)

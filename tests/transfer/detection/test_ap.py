@@ -138,6 +138,17 @@ def test_the_faster_backend_has_the_same_numbers(folder: Path) -> None:
     assert values(fast) == pytest.approx(values(expected), abs=1e-9)
 
 
+def test_classes_are_those_of_the_same_names_whatever_their_order(folder: Path) -> None:
+    source = CocoDetection(folder / "annotations.json")
+    truth, found = found_in(source)
+    count, order = len(source.classes), [*reversed(source.classes), "unicorn"]
+    other = ground_truth(source, range(len(source)), order)
+    assert [each["name"] for each in other["categories"]] == order
+    turned = [{**one, "category_id": count + 1 - one["category_id"]} for one in found]
+    scores = [values(average_precision(*both, replicates=0)[0]) for both in ((truth, found), (other, turned))]
+    assert scores[0] == pytest.approx(scores[1]) and scores[0]["box_AP50"] > 0
+
+
 def test_nothing_found_is_zero_and_crowds_are_neither_right_nor_wrong(folder: Path) -> None:
     source = CocoDetection(folder / "annotations.json")
     truth, found = found_in(source)
