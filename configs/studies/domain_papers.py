@@ -1,7 +1,6 @@
-"""In-domain, cross-domain, pooled and fused: ImageNet, Places365 and iNaturalist 2021.
+"""In-domain, cross-domain, pooled and fused: ImageNet, Places365, iNaturalist 2021 and GLC20.
 
-Paper: Cole et al. 2022, arXiv:2105.05837, tables 1 to 3. The paper's fourth set, GLC20, is not among ours. Not run
-here.
+Paper: Cole et al. 2022, arXiv:2105.05837, tables 1 to 3. Not run here.
 
 Command: selfsup study studies/domain_papers --launcher slurm
     --slurm nodes=4 tasks_per_node=8 gpus_per_node=8 timeout_min=2880
@@ -10,7 +9,7 @@ Command: selfsup study studies/domain_papers --launcher slurm
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.studies.papers import evaluators, imagenet, inat2021, places365, simclr, supervised, tasks
+    from .._base_.studies.papers import evaluators, glc20, imagenet, inat2021, places365, simclr, supervised, tasks
 
 _classes = {"imagenet": 1000, "inat2021": 10_000}
 
@@ -22,10 +21,15 @@ study = dict(
         dict(
             type="Domain",
             base=simclr,
-            sources=dict(imagenet=imagenet, places365=places365, inat2021=inat2021),
+            sources=dict(imagenet=imagenet, places365=places365, inat2021=inat2021, glc20=glc20),
             tasks=tasks,
             count=500_000,
-            pooled=[("imagenet", "inat2021"), ("imagenet", "places365"), ("places365", "inat2021")],
+            pooled=[
+                ("imagenet", "inat2021"),
+                ("imagenet", "places365"),
+                ("places365", "inat2021"),
+                ("imagenet", "places365", "inat2021", "glc20"),
+            ],
             supervised={
                 name: dict(supervised, options={"model.num_classes": number}) for name, number in _classes.items()
             },

@@ -6,10 +6,12 @@ The folders below data/ are those of docs/evaluation.md; sizes and layouts are c
 imagenet = dict(type="Standard", name="imagenet", root="data/imagenet", split="train")
 places365 = dict(type="Standard", name="places365", root="data/places365", split="train")
 inat2021 = dict(type="Standard", name="inat2021", root="data/inat2021", split="train")
+glc20 = dict(type="Standard", name="glc20", root="data/glc20", split="train")
 tasks = dict(
     imagenet=dict(type="StandardTask", set="imagenet", root="data/imagenet"),
     places365=dict(type="StandardTask", set="places365", root="data/places365"),
     inat2021=dict(type="StandardTask", set="inat2021", root="data/inat2021"),
+    glc20=dict(type="StandardTask", set="glc20", root="data/glc20"),
 )
 evaluators = dict(linear=dict(type="LinearProbe"))
 

@@ -286,24 +286,26 @@ def solve(
 
 
 def solve_path(
-    problem: SoftmaxProblem, penalties: Sequence[float], *, tolerance: float, **options: Any
+    problem: SoftmaxProblem, penalties: Sequence[float], *, tolerance: float | Sequence[float], **options: Any
 ) -> Iterator[Solution]:
     """Solutions for penalties in equal steps of their logarithm, largest first, each from those before it.
 
     Where a search begins is the better of two: the last solution, and the parabola through the last three.
 
     Args:
-        problem, tolerance, options: as in :func:`solve`.
+        problem, options: as in :func:`solve`.
         penalties: of the mean loss, descending.
+        tolerance: as in :func:`solve`, or one for each penalty.
     """
     known: list[tuple[Tensor, Tensor]] = []
-    for penalty in penalties:
+    tolerances = [tolerance] * len(penalties) if isinstance(tolerance, float) else tolerance
+    for penalty, allowed in zip(penalties, tolerances, strict=True):
         start = problem.start() if not known else known[-1]
         if len(known) == 3:
             weight, bias = (3 * c - 3 * b + a for a, b, c in zip(*known, strict=True))
             if _gradient_at(problem, penalty, weight, bias) < _gradient_at(problem, penalty, *start):
                 start = weight, bias
-        found = solve(problem, penalty=penalty, tolerance=tolerance, start=start, **options)
+        found = solve(problem, penalty=penalty, tolerance=allowed, start=start, **options)
         known = [*known, (found.weight, found.bias)][-3:]
         yield found
 
