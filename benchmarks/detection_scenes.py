@@ -1,6 +1,6 @@
 """Do unseen emoji get found, and does a pretrained backbone find more of them than one that starts from scratch?
 
-    python -m benchmarks.detection_scenes [--steps 2000] [--weights FILE] [--pretraining 3000] [--work-dir DIR]
+    python -m benchmarks.detection_scenes [--steps 700] [--weights FILE] [--pretraining 3000] [--work-dir DIR]
 
 Trains transfer/detection_scenes twice for equal steps, once from the weights and once from scratch, and evaluates both
 on the same pictures of several emoji that no training has seen. Without ``--weights`` simclr/simclr_scenes is trained
@@ -96,7 +96,7 @@ def boxes_of(found: list[dict[str, Any]]) -> list[tuple[int, list[float]]]:
 def main() -> int:
     """Train both, print a table and the difference, and draw what the pretrained one finds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2000, help="of each detector")
+    parser.add_argument("--steps", type=int, default=700, help="of each detector")
     parser.add_argument("--weights", type=Path, help="a file with its card, or a work dir")
     parser.add_argument(
         "--pretraining", type=int, default=3000, help="steps of simclr_scenes where there are no weights"

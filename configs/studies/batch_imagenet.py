@@ -27,6 +27,7 @@ study = dict(
                     f"{batch}": {
                         "train_dataloader.batch_size": batch // 32,
                         "optim_wrapper.optimizer.lr": 0.3 * batch / 256,
+                        "auto_scale_lr": None,
                     }
                     for batch in (256, 512, 1024, 2048, 4096, 8192)
                 },

@@ -1,6 +1,6 @@
-"""Capacity x schedule, supervised, BiT's ResNets on ImageNet.
+"""Capacity x data x schedule, supervised, BiT's ResNets on a tenth of ImageNet and all of it.
 
-Paper: Kolesnikov et al. 2020, arXiv:1912.11370, section 4.1. Not run here.
+Paper: Kolesnikov et al. 2020, arXiv:1912.11370, section 4.1, which goes from ImageNet to larger sets. Not run here.
 
 Command: selfsup study studies/capacity_imagenet --launcher slurm
     --slurm nodes=4 tasks_per_node=8 gpus_per_node=8 timeout_min=1440
@@ -9,7 +9,7 @@ Command: selfsup study studies/capacity_imagenet --launcher slurm
 from mmengine.config import read_base
 
 with read_base():
-    from .._base_.studies.papers import evaluators, tasks
+    from .._base_.studies.papers import evaluators, imagenet, tasks
 
 study = dict(
     name="capacity_imagenet",
@@ -18,9 +18,13 @@ study = dict(
     axes=[
         dict(
             type="Grid",
-            title="Capacity and schedule",
+            title="Capacity, data and schedule",
             base=dict(config="bit/bit_s_resnet50"),
             factors=dict(
+                data={
+                    "a tenth": {"train_dataloader.dataset": dict(type="Subset", dataset=imagenet, fraction=0.1)},
+                    "all": {"train_dataloader.dataset": imagenet},
+                },
                 epochs={
                     f"{epochs}": {
                         "train_cfg.max_epochs": epochs,
@@ -36,10 +40,11 @@ study = dict(
             ),
             expected=[
                 dict(
-                    words=f"R101x3 beats R50x1 after {epochs} epochs",
-                    ahead=dict(epochs=epochs, network="R101x3"),
-                    behind=dict(epochs=epochs, network="R50x1"),
+                    words=f"R101x3 beats R50x1 after {epochs} epochs on {data} of the images",
+                    ahead=dict(data=data, epochs=epochs, network="R101x3"),
+                    behind=dict(data=data, epochs=epochs, network="R50x1"),
                 )
+                for data in ("a tenth", "all")
                 for epochs in ("90", "270")
             ],
             task=tasks["imagenet"],

@@ -31,7 +31,8 @@ study = dict(
                 ("imagenet", "places365", "inat2021", "glc20"),
             ],
             supervised={
-                name: dict(supervised, options={"model.num_classes": number}) for name, number in _classes.items()
+                name: dict(supervised, options={**supervised["options"], "model.num_classes": number})
+                for name, number in _classes.items()
             },
             fused=[("imagenet", "inat2021"), ("inat2021", "imagenet")],
             evaluators=evaluators,

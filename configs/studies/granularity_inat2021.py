@@ -18,9 +18,13 @@ study = dict(
     axes=[
         dict(
             type="GranularityAxis",
-            methods=dict(SimCLR=simclr, supervised=dict(supervised, options={"model.num_classes": 10_000})),
+            methods=dict(
+                SimCLR=simclr,
+                supervised=dict(supervised, options={**supervised["options"], "model.num_classes": 10_000}),
+            ),
             images=inat2021,
             levels=("kingdom", "phylum", "taxonomic class", "order", "family", "genus"),
+            breakdown="taxonomic class",
             task=dict(tasks["inat2021"], hierarchy="source"),
             task_name="inat2021",
         ),

@@ -3,7 +3,8 @@
 Paper: He et al. 2020, arXiv:1911.05722. Reported: 60.6 % top-1 for v1, 67.7 % for v2 after 200 epochs, 71.1 % after
 800 (README of MoCo). Not run here.
 
-main_lincls.py: rate 30 at batch 256, a tenth of it after 60 and 80 of 100 epochs, no weight decay, crops and flips.
+Rate 30 at batch 256 (README of MoCo), 100 epochs, no weight decay (mmpretrain's port of it), crops and flips. A tenth
+of the rate after 60 and 80 epochs is from memory, to be read again; so is the backbone in eval mode.
 
 Sized for batch 256, here as 8 processes with 32 images each.
 

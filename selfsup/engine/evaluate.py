@@ -1,6 +1,7 @@
 """The scores of a finished checkpoint on the test images of its tasks."""
 
 import copy
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,20 +9,23 @@ from typing import Any
 import torch
 
 from selfsup.config import Recipe, dist_timeout
+from selfsup.data.input_contract import InputContract
 from selfsup.data.splits import Split
 from selfsup.engine.distributed import build_on_main, shard, sharding_of
 from selfsup.engine.splits import doubt_about_test, run_split
 from selfsup.engine.start import load_method
 from selfsup.engine.work_dir import work_dir_of
 from selfsup.errors import under
+from selfsup.evaluation.baselines import ImageStatistics
 from selfsup.evaluation.battery import evaluate_rows
 from selfsup.evaluation.build import build_evaluators, build_tasks, method_representation, run_contract
 from selfsup.evaluation.detection import DetectionAP
 from selfsup.evaluation.head import Head
+from selfsup.evaluation.leaks import find_leaks
 from selfsup.evaluation.representation import Classifier, Representation
 from selfsup.evaluation.rows import Row
 from selfsup.evaluation.scores import Score
-from selfsup.ops.dist import is_main
+from selfsup.ops.dist import from_main, is_main
 from selfsup.ops.kernels import choose_kernels
 from selfsup.ops.launch import Launcher, init_process_group, local_device
 from selfsup.ops.memory import tune_allocator
@@ -37,6 +41,7 @@ def evaluate(
     device: str | None = None,
     launcher: Launcher | None = None,
     results: Path | None = None,
+    baselines: bool = False,
     note: Callable[[str], object] = print,
 ) -> list[Row]:
     """Run a config's evaluators on the frozen features of a checkpoint, on the test images of its tasks.
@@ -46,10 +51,12 @@ def evaluate(
         checkpoint: a training checkpoint of the same model, or an exported backbone.
         device, launcher: as of the :class:`~selfsup.engine.runner.Runner`.
         results: the file that rows are appended to; one that is there already is not computed again.
+        baselines: whether hand-made image statistics and the untrained network are evaluated too, and copies of test
+            images among a task's training images are looked for.
         note: told what a reader should know: evaluators that are left out, test images that were trained on.
 
     Returns:
-        A row for each evaluator and task that it fits; the same in every process.
+        A row for each evaluator and task that it fits, then those of the baselines; the same in every process.
 
     Raises:
         CheckpointError: if the checkpoint cannot be read or belongs to another model.
@@ -75,11 +82,33 @@ def evaluate(
     representation = method_representation(
         method, contract, classes=classes, name=recipe.recipe or type(method).__name__, layer=recipe.layer
     )
-    about = {"method": type(method).__name__, "step": step}
+    about: dict[str, Any] = {"method": type(method).__name__, "step": step}
+    leaks = {}
+    for task in (each for whole in tasks.values() for each in whole.tests()) if baselines else ():
+        leaks[task.name] = from_main(functools.partial(find_leaks, task))
+        for line in leaks[task.name].lines():
+            note(line)
     rows = []
     for evaluated, some in _by_head(method, representation, evaluators):
-        rows += evaluate_rows(evaluated, tasks, some, only=only, results=results, about=about, note=note)
+        meant = {name: only[whole] for name in some if (whole := name.partition("/")[0]) in only}
+        rows += evaluate_rows(evaluated, tasks, some, only=meant, leaks=leaks, results=results, about=about, note=note)
+    if baselines:
+        frozen = {name: each for name, each in evaluators.items() if not isinstance(each, Head | DetectionAP)}
+        meant = {name: task for name, task in only.items() if name in frozen}
+        for each in _baselines(recipe, contract, where):
+            rows += evaluate_rows(
+                each, tasks, frozen, only=meant, leaks=leaks, results=results, about={"baseline": True}, note=note
+            )
     return rows
+
+
+def _baselines(recipe: Recipe, contract: InputContract, device: torch.device) -> Iterator[Representation]:
+    """What needs no training, shown the same images."""
+    yield Representation(ImageStatistics().to(device), contract, name="image statistics")
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        untrained = METHODS.build(recipe.model)
+    yield method_representation(untrained.to(device).eval(), contract, name="untrained", layer=recipe.layer)
 
 
 def _by_head(
@@ -88,7 +117,7 @@ def _by_head(
     """What is evaluated by what: of a method with several heads each by itself, ``evaluator/layer``."""
     layers = getattr(method, "head_layers", None)
     by_head = {name: each for name, each in evaluators.items() if isinstance(each, Head)}
-    if layers is None or len(layers) == 1 or not isinstance(representation, Classifier):
+    if layers is None or list(layers) == [representation.layer] or not isinstance(representation, Classifier):
         yield representation, evaluators
         return
     yield representation, {name: each for name, each in evaluators.items() if name not in by_head}
@@ -106,6 +135,7 @@ def metrics(rows: list[Row], *, tasks: int) -> dict[str, Score]:
     return {
         f"{row.task['name'] + '/' if tasks > 1 else ''}{row.evaluator}/{name}": score
         for row in rows
+        if not row.representation.get("baseline")
         for name, score in row.scores.items()
     }
 

@@ -109,6 +109,9 @@ def _up_to_date(row: Row, copies: Leaks | None, results: Path | None) -> Row:
     others = tuple(note for note in row.notes if ALSO not in note)
     if copies is None or results is None or row.notes == (*others, *copies.lines()):
         return row
+    where = [f"{ALSO} {place} images" for place in copies.counts]
+    if not all(any(place in note for place in where) for note in row.notes if ALSO in note):
+        return row  # more is known in it
     scores = {name: score for name, score in row.scores.items() if not name.endswith(WITHOUT)}
     result = _with_leaks(Result(scores, read_predictions(results, row), notes=others), copies)
     return dataclasses.replace(row, scores=result.scores, notes=result.notes)

@@ -14,6 +14,8 @@ from selfsup.evaluation.task import Task
 
 WITHOUT = "_without_copies"
 """What the name of a score ends in that leaves copies out."""
+PRETRAINING = "compared weights' pretraining"
+"""What the images are called that any of the compared representations was trained on."""
 ALSO = "test images are also among the"
 """In every sentence about copies, and in no other."""
 
@@ -64,7 +66,9 @@ def find_leaks(
         cache: a folder that keeps what images are recognized by.
     """
     parts = task.parts
-    places = {"training": (parts.train, parts.val), "pretraining": tuple(pretraining)}
+    places = {"training": (parts.train, parts.val)}
+    if pretraining:
+        places[PRETRAINING] = tuple(pretraining)
     test = _kept(parts.test, num_workers, cache)
     found: set[int] = set()
     counts = {}

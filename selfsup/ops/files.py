@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,28 @@ def found_in_work_dir(folder: Path) -> set[str] | None:
         return set(json.loads((folder / WORK_DIR_MARKER).read_text(encoding="utf-8"))["found_in_work_dir"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN}
+"""Errors of network file systems that are often gone a moment later."""
+WAITS = (0.1, 0.5, 2.0)
+"""Seconds before a file is read again."""
+
+
+def read_patiently(path: Path) -> bytes:
+    """What a file holds; read again a few times where the file system is the reason that it cannot be read.
+
+    Raises:
+        OSError: if it cannot be read then either, or for another reason, such as that it is not there.
+    """
+    for wait in WAITS:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno not in PASSING:
+                raise
+            time.sleep(wait)
+    return path.read_bytes()
 
 
 _REMEDIES = {

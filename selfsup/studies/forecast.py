@@ -227,16 +227,16 @@ def _check_task(work: Evaluate) -> None:
 
 def kind_of(cell: Cell) -> str | None:
     """What the pace of a cell depends on; None for a cell that takes no time."""
-    work = cell.work
+    work, shared = cell.work, [world_size()] if world_size() > 1 else []
     if isinstance(work, Evaluate):
         networks = [
             each.work.recipe["model"]["backbone"] if isinstance(each.work, Pretrain) else plain(each.work)
             for each in cell.needs.values()
         ]
-        return _digest(["evaluate", plain(work), networks])
+        return _digest(["evaluate", plain(work), networks, *shared])
     if isinstance(work, Untrained):
         evaluation = Evaluate(work.task, work.evaluators, work.name)
-        return _digest(["evaluate", plain(evaluation), [work.recipe["model"]["backbone"]]])
+        return _digest(["evaluate", plain(evaluation), [work.recipe["model"]["backbone"]], *shared])
     if not isinstance(work, Pretrain | Train):
         return None
     loader, model = work.recipe["train_dataloader"], work.recipe["model"]
@@ -244,6 +244,7 @@ def kind_of(cell: Cell) -> str | None:
     return _digest(
         [model["type"], model.get("backbone"), loader["batch_size"], views, _types(loader["dataset"])]
         + ([work.name, plain(work.task)] if isinstance(work, Train) else [])
+        + shared
     )
 
 

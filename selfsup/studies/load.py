@@ -60,7 +60,8 @@ def load_study(
             built.append(AXES.build(axis))
     name = str(section.get("name", Path(path_or_name).stem))
     name = name if data is None else f"{name} on {Path(data).expanduser().resolve().name}"
-    return Study(name, built, range(count), str(section.get("question", "")))
+    own = "" if data is None else str(Path(data).expanduser().resolve())
+    return Study(name, built, range(count), str(section.get("question", "")), own)
 
 
 def on_own_images(axes: list[dict[str, Any]], root: Path, labels: str | None) -> list[dict[str, Any]]:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from selfsup.errors import ConfigError, SelfsupError
-from selfsup.ops.dist import broadcast_object, gather_objects, is_main
+from selfsup.ops.dist import broadcast_object, gather_objects, is_main, world_size
 from selfsup.ops.files import write_record
 from selfsup.ops.locks import Lease
 from selfsup.planning.budget import clock
 from selfsup.studies.cells import ABOUT, DONE, ERROR, LEASE, Cell, Output, State, output_of, plain, state_of
 from selfsup.studies.study import Study
+from selfsup.studies.works import Pretrain, Train
 
 WAIT = 2.0  # seconds between looks at cells that others are at work on
 
@@ -59,6 +60,11 @@ class Runner:
         """
         cells = self.study.cells()
         check_study(self.root, self.study)
+        if is_main() and (others := self._of_other_batches(cells)):
+            self.say(
+                f"{len(others)} trainings here were begun on another number of processes than {world_size()}, so with "
+                f"another batch, such as {others[0].name}: compare their scores with care"
+            )
         began = time.monotonic()
         while True:
             outcome = self._one_round(cells, began)
@@ -66,6 +72,17 @@ class Runner:
                 time.sleep(self.wait)
             elif outcome == "over":
                 return self.states()
+
+    def _of_other_batches(self, cells: Sequence[Cell]) -> list[Cell]:
+        """The trainings that were begun on another number of processes."""
+        found = []
+        for cell in cells:
+            path = cell.folder(self.root) / ABOUT
+            if isinstance(cell.work, Pretrain | Train) and path.is_file():
+                about = json.loads(path.read_text(encoding="utf-8"))
+                if about.get("processes", 1) != world_size():
+                    found.append(cell)
+        return found
 
     def _one_round(self, cells: Sequence[Cell], began: float) -> str:
         """Look for the first cell that can be done, and do it: 'worked', 'waiting' for others, or 'over'.
@@ -129,6 +146,7 @@ class Runner:
             if broadcast_object((folder / DONE).is_file()):  # done between the look and the lease
                 return True
             about = {"name": cell.name, "identity": cell.identity, "seed": cell.seed, "factors": plain(cell.factors)}
+            about["processes"] = world_size()
             about["work"] = {"type": type(cell.work).__name__, **plain(cell.work)}
             if lease is not None:
                 write_record(folder / ABOUT, json.dumps(about, indent=1) + "\n")
@@ -140,6 +158,9 @@ class Runner:
                 inputs = {name: output_of(needed, self.root) for name, needed in cell.needs.items()}
                 kept = cell.work.run(folder, inputs)
             except Exception as error:
+                if world_size() > 1 and not isinstance(error, SelfsupError):
+                    write_record(folder / ERROR, traceback.format_exc())
+                    raise  # the others wait inside the cell for this process: the launcher ends all of them
                 own_fault = str(error) if isinstance(error, SelfsupError) else traceback.format_exc()
             if text := next(filter(None, gather_objects(own_fault)), ""):
                 self._tried.add(cell.identity)
@@ -167,10 +188,17 @@ def check_study(root: Path, study: Study) -> None:
     root.mkdir(parents=True, exist_ok=True)
     path = root / "study.json"
     if path.is_file():
-        there = json.loads(path.read_text(encoding="utf-8"))["name"]
-        if there != study.name:
-            raise ConfigError.at("--work-dir", f"{root} holds another study", got=there, expected=f"not {study.name}")
-    write_record(path, json.dumps({"name": study.name, "question": study.question}, indent=1) + "\n")
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if there["name"] != study.name:
+            raise ConfigError.at(
+                "--work-dir", f"{root} holds another study", got=there["name"], expected=f"not {study.name}"
+            )
+        if (images := there.get("images", study.images)) != study.images:
+            raise ConfigError.at(
+                "--work-dir", f"{root} holds this study of other images", got=images, expected="another folder"
+            )
+    about = {"name": study.name, "question": study.question, "images": study.images}
+    write_record(path, json.dumps(about, indent=1) + "\n")
 
 
 def finished(study: Study, root: Path) -> list[tuple[Cell, Output]]:

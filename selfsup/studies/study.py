@@ -19,12 +19,14 @@ class Study:
         seeds: of the repetitions. All cells of the first come before any of the second: half of the time gives the
             whole picture once, and not half of it twice.
         question: what it asks, in a sentence.
+        images: the path of one's own images, where they replace those of the config.
     """
 
     name: str
     axes: Sequence[Any]
     seeds: Sequence[int] = (0, 1, 2)
     question: str = ""
+    images: str = ""
 
     def __post_init__(self) -> None:
         if not self.axes or not self.seeds:

@@ -18,6 +18,7 @@ from selfsup.evaluation.evaluator import predictions_of
 from selfsup.evaluation.opening import open_representation
 from selfsup.evaluation.rows import Row
 from selfsup.evaluation.scores import classification_scores
+from selfsup.ops.dist import rank
 from selfsup.ops.launch import local_device
 from selfsup.registry import METHODS, TASKS, TRANSFORMS
 from selfsup.studies.cells import Output
@@ -31,7 +32,7 @@ class QuietRunner(Runner):
 
     def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None) -> Any:
         """Nothing on the terminal."""
-        file = log_file or Path(self._log_dir) / "rank0.log"
+        file = log_file or Path(self._log_dir) / f"rank{rank()}.log"
         return open_log(self.experiment_name, level=log_level, file=file, to_terminal=False)
 
 

@@ -41,7 +41,7 @@ class Choice:
     Args:
         transfer: what is done.
         rule: its name.
-        why: for the user, a sentence each.
+        why: for the user, a sentence each, beside what :meth:`Transfer.run` tells.
     """
 
     transfer: Transfer
@@ -103,7 +103,7 @@ def _by(rule: str, start: Start, data: Labelled, *, size: int | None, micro_batc
     if rule == "bit":
         resized = None if size is None else (round(size * 512 / 480), size)
         bit = HyperRuleTransfer(size=resized, **common)
-        return Choice(bit, rule, tuple(bit.chosen(start, data)))
+        return Choice(bit, rule, ())  # the run itself tells
     if rule == "linear":
         linear = LinearSGD(steps=_steps(images, 256, epochs=100), size=size, **common)
         rates = ", ".join(f"{0.1 * rate:g}" for rate in linear.rates)

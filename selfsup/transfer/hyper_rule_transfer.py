@@ -9,7 +9,8 @@ from torch import Tensor
 from selfsup.config import Recipe
 from selfsup.data.decode.header import read_header
 from selfsup.data.draws import draw
-from selfsup.errors import ConfigError, DecodeError, require
+from selfsup.data.standard.sets import VTAB
+from selfsup.errors import ConfigError, DecodeError, nearest, require
 from selfsup.methods.base import Method
 from selfsup.ops.dist import world_size
 from selfsup.ops.launch import local_device
@@ -24,8 +25,8 @@ from selfsup.transfer.transfer import Transfer
 BATCH = 512
 LOOKED_AT = 20  # images whose size is looked at
 USABLE = 0.5  # of the device's memory, for activations
-WITHOUT_FLIP = ("dsprites-orientation", "smallnorb-azimuth", "dsprites-location")
-WITHOUT_CROP = ("clevr-count", "clevr-distance", "dmlab", "kitti-distance", "dsprites-location")
+WITHOUT_FLIP = ("dsprites_orientation", "snorb_azimuth", "dsprites_location")
+WITHOUT_CROP = ("clevr_count", "clevr_distance", "dmlab", "kitti_distance", "dsprites_location")
 """Tasks of VTAB whose labels a flip or a crop would change.
 
 Source: Kolesnikov et al. 2020, arXiv:1912.11370, supplement F.
@@ -43,7 +44,8 @@ class HyperRuleTransfer(Transfer):
         resolution: whose resize and crop, ``'code'`` or ``'paper'``: 512 and 480 pixels for every network, or 448 and
             384 for all but R152x4.
         drops: whose steps for a small task, ``'code'`` (200, 300, 400) or ``'paper'`` (150, 300, 450).
-        vtab: name of a VTAB task, such as ``'clevr-count'``, some of which go without flip or crop; None for another.
+        vtab: name of a VTAB task, such as ``'clevr_count'``, some of which go without flip or crop; the paper's
+            ``'clevr-count'`` is taken too. None for another task.
         size: (resize, crop) instead of the rule's, for networks of small images.
         steps: instead of the rule's, with warm-up and drops in proportion.
         base_lr: learning rate after the warm-up; that of the paper is made for BiT's networks.
@@ -74,11 +76,12 @@ class HyperRuleTransfer(Transfer):
     ) -> None:
         if micro_batch is not None and (micro_batch < 1 or BATCH % micro_batch):
             raise ConfigError.at("micro_batch", f"must divide {BATCH}", got=micro_batch)
+        require(steps is None or steps >= 1, "steps", "must be >= 1", got=steps)
         if size is not None and not 1 <= size[1] <= size[0]:
             raise ConfigError.at("size", "must be (resize, crop) with crop <= resize", got=size)
         self.resolution: Source = resolution
         self.drops: Source = drops
-        self.vtab = vtab
+        self.vtab = None if vtab is None else vtab_task(vtab)
         self.size = size
         self.steps = steps
         self.base_lr = base_lr
@@ -88,19 +91,27 @@ class HyperRuleTransfer(Transfer):
         self.seed = seed
 
     def rule(self, start: Start, data: Labelled) -> HyperRule:
-        """What the rule says for these images."""
+        """What the rule says for these images, stretched or shortened to the steps that are asked for."""
         images, (height, width) = len(data.source), median_size(data.source)
         largest = _is_largest(start)
         ours = hyper_rule(images, height, width, self.drops, base_lr=self.base_lr)
         shown = hyper_rule(images, height, width, self.resolution, largest_network=largest)
         resize, crop = self.size or (shown.resize, shown.crop)
-        return HyperRule(ours.steps, ours.warmup_steps, ours.drops, ours.mixup_alpha, resize, crop, ours.base_lr)
+        steps = self.steps or ours.steps
+        factor = steps / ours.steps
+        return HyperRule(
+            steps,
+            round(factor * ours.warmup_steps),
+            tuple(round(factor * drop) for drop in ours.drops),
+            ours.mixup_alpha,
+            resize,
+            crop,
+            ours.base_lr,
+        )
 
     def recipe(self, start: Start, data: Labelled) -> Recipe:
         """See :class:`~selfsup.transfer.transfer.Transfer`."""
         rule, images = self.rule(start, data), len(data.source)
-        steps = self.steps or rule.steps
-        factor = steps / rule.steps
         flips, crops = self.vtab not in WITHOUT_FLIP, self.vtab not in WITHOUT_CROP
         resize = rule.resize if crops else rule.crop
         transforms: list[dict[str, Any]] = [{"type": "Resize", "size": (resize, resize)}]
@@ -118,7 +129,7 @@ class HyperRuleTransfer(Transfer):
             model["mixup_alpha"] = rule.mixup_alpha
         dataset = data.train
         if images < BATCH:
-            drawn = {"count": BATCH * steps, "replacement": True, "seed": self.seed}
+            drawn = {"count": BATCH * rule.steps, "replacement": True, "seed": self.seed}
             dataset = {"type": "Subset", "dataset": data.train, **drawn}
         micro = self.micro_batch or _micro_batch(model, rule.crop)
         require(
@@ -144,10 +155,10 @@ class HyperRuleTransfer(Transfer):
             },
             "param_scheduler": {
                 "type": "MultiStep",
-                "steps": [round(factor * drop) + 1 for drop in rule.drops],  # the rate falls one update later
-                "warmup_steps": round(factor * rule.warmup_steps),
+                "steps": [drop + 1 for drop in rule.drops],  # the rate falls one update later
+                "warmup_steps": rule.warmup_steps,
             },
-            "train_cfg": {"max_steps": steps},
+            "train_cfg": {"max_steps": rule.steps},
             "tasks": {data.name: data.task_section()},
             "default_hooks": {"evaluate": None, **QUIET},
             "input_contract": contract,
@@ -159,20 +170,39 @@ class HyperRuleTransfer(Transfer):
         return Recipe.from_dict(config | {"split": None})
 
     def chosen(self, start: Start, data: Labelled) -> list[str]:
-        """What the rule says, and why."""
+        """What will be done, and why."""
         rule, images, (height, width) = self.rule(start, data), len(data.source), median_size(data.source)
         kind = "small" if images < 20_000 else "medium" if images < 500_000 else "large"
         area = "below" if height * width < 96 * 96 else "not below"
+        asked = "" if self.steps is None else " (as asked, the rest in proportion)"
         again = f", drawn with replacement, for there are fewer than {BATCH}" if images < BATCH else ""
         mixing = f"MixUp with alpha {rule.mixup_alpha:g}" if rule.mixup_alpha else "no MixUp"
         given = "as asked" if self.size else f"for their area is {area} 96 x 96, by the {self.resolution}"
+        cropped = f"resized to {rule.resize} and cropped to {rule.crop}"
+        shown = f"resized to {rule.crop} without a crop" if self.vtab in WITHOUT_CROP else cropped
+        flip = "; no flip" if self.vtab in WITHOUT_FLIP else ""
+        recipe = self.recipe(start, data)
+        micro, processes = recipe.train_dataloader.batch_size, world_size()
+        shared = f" on each of {processes} processes" if processes > 1 else ""
+        why = "what memory holds" if self.micro_batch is None else "as asked"
         return [
-            f"HyperRule: {images:,} images make it a {kind} task: {rule.steps:,} steps of {BATCH} images{again}; "
-            f"warm-up {rule.warmup_steps}, a tenth after {', '.join(map(str, rule.drops))} (by the {self.drops}), "
-            f"{mixing}",
-            f"HyperRule: images of {width} x {height} px are resized to {rule.resize} and cropped to {rule.crop}, "
-            f"{given}",
+            f"HyperRule: {images:,} images make it a {kind} task: {rule.steps:,} steps{asked} of {BATCH} images"
+            f"{again}; warm-up {rule.warmup_steps}, a tenth after {', '.join(map(str, rule.drops))} "
+            f"(by the {self.drops}), {mixing}",
+            f"HyperRule: images of {width} x {height} px are {shown}, {given}{flip}",
+            f"HyperRule: {micro} images at a time{shared} ({why}), accumulated {recipe.accumulate} times to {BATCH}",
         ]
+
+
+def vtab_task(name: str) -> str:
+    """A task of VTAB as :data:`~selfsup.data.standard.sets.VTAB` calls it; the paper's spelling is taken too.
+
+    Raises:
+        ConfigError: if there is no such task.
+    """
+    found = name.lower().replace("-", "_").replace("smallnorb", "snorb").replace("cifar_100", "cifar100")
+    require(found in VTAB, "vtab", "no such task of VTAB", got=name, expected=nearest(found, VTAB))
+    return found
 
 
 def median_size(source: Any) -> tuple[int, int]:

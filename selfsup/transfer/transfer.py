@@ -99,7 +99,7 @@ class Transfer:
             budget: how long it may take, such as ``'5m'``: a new run measures its first steps, and takes no more than
                 there is time for; its schedule keeps its shape.
             began: when the budget began to run, by ``time.monotonic()``; None for now.
-            note: told how long what takes.
+            note: told what the transfer has decided, and how long what takes.
 
         Raises:
             DataError: if the images cannot be learned from, before any training.
@@ -108,9 +108,14 @@ class Transfer:
         began = time.monotonic() if began is None else began
         init_process_group(launcher, device)  # a recipe may depend on how many processes there are
         data.check()
+        told = self.chosen(start, data)
+        for line in told if is_main() else ():
+            note(line)
         folder = Path(work_dir)
         recipe = replace(self.recipe(start, data), work_dir=str(folder))
         earlier = begun(recipe, start, budget)
+        if earlier is not None and (steps := earlier.train_cfg.max_steps) != recipe.train_cfg.max_steps:
+            note(f"goes on, to {steps or 0:,} steps: what there was time for when it was begun")
         recipe = recipe if earlier is None else earlier
         with batch_has_to_fit(recipe, device=device, option="--micro-batch"):
             if budget is not None and earlier is None:

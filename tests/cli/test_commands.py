@@ -135,6 +135,15 @@ def test_labelled_images_are_held_out_in_part_and_a_test_goes_by_the_split_of_th
         assert main(["test", "work_dirs/simclr_scenes/config.py", weights, "--device=cpu"]) == 0
         assert "note: " not in capsys.readouterr().out
         assert "knn/top1" in json.loads(Path("work_dirs/simclr_scenes/scores.json").read_text())
+    words = ["test", "work_dirs/simclr_scenes/config.py", "work_dirs/simclr_scenes", "--device=cpu"]
+    assert main([*words, "--baselines", "--work-dir", "beside"]) == 0
+    shown = capsys.readouterr().out
+    assert "image statistics" in shown and "untrained" in shown
+    scores = (json.loads(Path(folder, "scores.json").read_text()) for folder in ("work_dirs/simclr_scenes", "beside"))
+    assert len({json.dumps({**each, "of": ""}) for each in scores}) == 1  # those of the checkpoint alone
+    lines = Path("beside/results.jsonl").read_text().splitlines()
+    names = [json.loads(line)["representation"]["name"] for line in lines]
+    assert {"image statistics", "untrained"} < set(names)
     alone = Path("backbone.safetensors")
     alone.write_bytes(Path(weights).read_bytes())
     assert main(["test", "work_dirs/simclr_scenes/config.py", str(alone), "--device=cpu"]) == 0

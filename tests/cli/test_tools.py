@@ -37,6 +37,17 @@ def test_a_shell_script_says_how_it_is_used(path: Path, tmp_path: Path) -> None:
     assert f"usage: tools/{path.name}" in result.stderr
 
 
+@pytest.mark.parametrize(("restarts", "there"), [("", False), ("3", True)])
+def test_processes_that_are_started_again_resume(restarts: str, there: bool, tmp_path: Path) -> None:
+    (tmp_path / "torchrun").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "torchrun").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    options = {"PATH": path, **({"MAX_RESTARTS": restarts} if restarts else {})}
+    said = run("bash", ROOT / "tools/dist_train.sh", RECIPE, "2", "--seed=1", folder=tmp_path, **options).stdout.split()
+    assert said[-1] == "--seed=1"
+    assert ("--max-restarts=3" in said, "--resume" in said) == (there, there)
+
+
 @pytest.mark.slow
 def test_a_tool_works_from_any_folder(tmp_path: Path) -> None:
     result = run(sys.executable, ROOT / "tools/train.py", RECIPE, "--dry-run", folder=tmp_path, PYTHONPATH=str(ROOT))

@@ -8,8 +8,8 @@ import pytest
 
 from selfsup.cli import main
 from selfsup.planning import budget
+from selfsup.transfer import HyperRule, hyper_rule_transfer, load_classifier
 from selfsup.transfer import choose as choosing
-from selfsup.transfer import load_classifier
 from tests.transfer.small import CLASSES, write_images, write_start
 
 
@@ -18,6 +18,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("transfer")
     write_start(folder / "tiny.safetensors")
     write_images(folder / "colors")
+    write_images(folder / "more", per_class=3, classes=(*CLASSES, "violet"))
+    write_images(folder / "one", per_class=3, classes=("red",))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(budget, "SHORTEST", 0.1)
@@ -75,6 +77,18 @@ def test_the_classifier_is_exported_without_a_config_beside_itself(capsys: pytes
     assert "--format" in capsys.readouterr().err
 
 
+def test_what_hyper_rule_does_is_said_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hyper_rule_transfer, "hyper_rule", lambda *_, **__: HyperRule(12, 2, (6,), 0.0, 16, 16, 0.003))
+    monkeypatch.setattr(hyper_rule_transfer, "BATCH", 16)
+    for name, value in {"SHORTEST": 0.1, "SHARE": 0.0}.items():
+        monkeypatch.setattr(budget, name, value)
+    command = ["transfer", "tiny.safetensors", "--data", "colors", "--rule", "bit", "--micro-batch", "8"]
+    assert main([*command, "--budget", "1m", "--work-dir", "bit"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("images make it a small task: 12 steps of 16 images") == 1
+    assert said.count("8 images at a time (as asked), accumulated 2 times to 16") == 1
+
+
 @pytest.mark.slow
 def test_onnx_and_torch_export_lie_in_one_folder() -> None:
     pytest.importorskip("onnxruntime")
@@ -93,6 +107,8 @@ def test_onnx_and_torch_export_lie_in_one_folder() -> None:
         (["--data", "colors", "--labels-per-class", "0"], "--labels-per-class"),
         (["--data", "colors/red"], "--labels"),
         (["--data", "colors", "--budget", "soon"], "--budget"),
+        (["--data", "colors", "--test", "more"], "--test"),
+        (["--data", "one", "--labels", "folder"], "one: "),
     ],
 )
 def test_a_mistake_is_said_before_anything_is_trained(

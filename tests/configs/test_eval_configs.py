@@ -13,6 +13,18 @@ from selfsup.registry import TASKS
 NAMES = sorted(f"eval/{path.stem}" for path in (Path(__file__).parents[2] / "configs" / "eval").glob("*.py"))
 
 
+@pytest.fixture
+def mappings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of ObjectNet that say what its classes stand for, empty, where configs look for them."""
+    folder = tmp_path / "data" / "objectnet" / "mappings"
+    folder.mkdir(parents=True)
+    for name in ("folder_to_objectnet_label", "objectnet_to_imagenet_1k", "pytorch_to_imagenet_2012_id"):
+        (folder / f"{name}.json").write_text("{}")
+    (folder / "imagenet_to_label_2012_v2").write_text("")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("mappings")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_evaluator_is_built_and_every_task_is_known(name: str) -> None:
     config = read_config(find_config(name))

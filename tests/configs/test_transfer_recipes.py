@@ -2,12 +2,20 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from selfsup.config import config_names, load_config
+from selfsup.data.transforms.blur import GaussianBlur
+from selfsup.data.transforms.color import ColorJitter, RandomGray
+from selfsup.data.transforms.geometry import RandomResizedCrop
+from selfsup.data.transforms.orientation import RandomHorizontalFlip
+from selfsup.evaluation.build import run_contract
 from selfsup.planning.describe import rate_curve
+from selfsup.registry import TRANSFORMS
 from tests.configs.test_recipes import plan
 from tests.reference import record
 
@@ -25,8 +33,9 @@ class Said:
         decay: of the weights.
         nesterov: whether the momentum of 0.9 is Nesterov's.
         optimizer: its name.
+        variant: of LARS.
+        trust: its coefficient.
         groups: parameters with another rate.
-        kinds: what an image goes through after crop and flip.
         per_epoch: whether the cosine moves once per epoch.
         sync_bn: processes that share batch norm.
     """
@@ -39,14 +48,14 @@ class Said:
     decay: float = 0.0
     nesterov: bool = False
     optimizer: str = "SGD"
+    variant: str | None = None
+    trust: float | None = None
     groups: tuple[dict[str, Any], ...] = ()
-    kinds: tuple[str, ...] = ()
     model: dict[str, Any] = field(default_factory=dict)
     per_epoch: bool = False
     sync_bn: str | int | None = None
 
 
-SWAV_VIEW = ("ColorJitter", "RandomGray", "GaussianBlur")
 KEPT = {"neck": {"type": "HiddenLayers", "hidden_dims": (8192,), "bn": False, "fresh_bn": True}}
 NO_DECAY = {"kinds": "norm", "weight_decay": 0.0}
 FEW = Said(70, 128, 0.05 * 128 / 256, (30,), nesterov=True, model=KEPT, sync_bn=8)
@@ -61,8 +70,8 @@ def probe(epochs: int, drops: tuple[int, ...], num_classes: int, sync_bn: str | 
 SAYS = {
     "byol_linear_resnet50": Said(80, 1024, 0.2 * 1024 / 256, nesterov=True),
     "moco_linear_resnet50": Said(100, 256, 30.0, (60, 80)),
-    "seer_finetune_regnety256": Said(35, 256, 0.0125, (30,), decay=1e-4, kinds=SWAV_VIEW, model=KEPT),
-    "seer_finetune_regnety256_384": Said(35, 256, 0.0125, (30,), decay=1e-4, kinds=SWAV_VIEW, model=KEPT),
+    "seer_finetune_regnety256": Said(35, 256, 0.0125, (30,), decay=1e-4, model=KEPT),
+    "seer_finetune_regnety256_384": Said(35, 256, 0.0125, (30,), decay=1e-4, model=KEPT),
     "seer_linear_imagenet_regnety256": probe(28, (8, 16, 24), 1000),
     "seer_linear_inat18_regnety256": probe(84, (24, 48, 72), 8142, sync_bn=16),
     "seer_linear_openimages_regnety256": Said(
@@ -74,7 +83,7 @@ SAYS = {
     "simclr_finetune_10percent_resnet50": Said(30, 4096, 0.8, nesterov=True, sync_bn="all"),
     "simclr_finetune_1percent_resnet50": Said(60, 4096, 0.8, nesterov=True, sync_bn="all"),
     "simclr_linear_resnet50": Said(90, 4096, 1.6, decay=1e-6, nesterov=True, model={"init_std": 0.0}),
-    "simsiam_linear_resnet50": Said(90, 4096, 1.6, optimizer="LARS", per_epoch=True),
+    "simsiam_linear_resnet50": Said(90, 4096, 1.6, optimizer="LARS", variant="larc", trust=0.001, per_epoch=True),
     "swav_finetune_10percent_resnet50": Said(
         20, 256, 0.01, (12, 16), 0.2, groups=({"match": "classifier.*", "lr_scale": 20.0},), sync_bn="all"
     ),
@@ -107,7 +116,8 @@ def test_it_says_what_its_source_says(name: str) -> None:
     assert recipe.sync_bn == said.sync_bn
     assert steps == said.epochs * per_epoch
     optimizer = recipe.optim_wrapper["optimizer"]
-    assert optimizer["type"] == said.optimizer
+    assert (optimizer["type"], optimizer.get("variant")) == (said.optimizer, said.variant)
+    assert optimizer.get("trust_coefficient") == said.trust
     assert optimizer["momentum"] == 0.9
     assert optimizer.get("nesterov", False) is said.nesterov
     assert optimizer["weight_decay"] == said.decay
@@ -129,14 +139,83 @@ def test_it_says_what_its_source_says(name: str) -> None:
             assert recipe.train_dataloader.num_images == count
 
 
+@dataclass(frozen=True)
+class Shown:
+    """How a paper or its code shows images, and how its classifier starts.
+
+    Args:
+        side: of the crops in pixels, and of test images.
+        crop: how crops are resized.
+        resize: of test images.
+        test: how those are resized; None where that could not be read.
+        colors: whether SwAV's colors and blur follow crop and flip.
+        head: standard deviation of the classifier's first weights; 0 for one that starts at zero, None for PyTorch's
+            own way.
+    """
+
+    side: int
+    crop: str
+    resize: str = "shorter:256"
+    test: str | None = "bilinear"
+    colors: bool = False
+    head: float | None = None
+
+
+SIMCLR = Shown(224, "bicubic", test=None, head=0.0)
+SEER = Shown(224, "bilinear")  # low-shot
+LINEAR = Shown(224, "bilinear", head=0.01)
+SHOWN = {
+    "byol_linear_resnet50": Shown(224, "bicubic", test=None, head=0.01),
+    "moco_linear_resnet50": LINEAR,
+    "seer_finetune_regnety256": Shown(224, "bilinear", colors=True),
+    "seer_finetune_regnety256_384": Shown(384, "bicubic", "shorter:384", "bicubic", colors=True),
+    "seer_linear_imagenet_regnety256": LINEAR,
+    "seer_linear_inat18_regnety256": LINEAR,
+    "seer_linear_openimages_regnety256": LINEAR,
+    "seer_linear_places205_regnety256": LINEAR,
+    "seer_low_shot_10percent_regnety256": SEER,
+    "seer_low_shot_1percent_regnety256": SEER,
+    **{f"seer_places205_{share}percent_regnety256": SEER for share in SHARES},
+    "simclr_finetune_10percent_resnet50": SIMCLR,
+    "simclr_finetune_1percent_resnet50": SIMCLR,
+    "simclr_linear_resnet50": SIMCLR,
+    "simsiam_linear_resnet50": LINEAR,
+    "swav_finetune_10percent_resnet50": Shown(224, "bilinear"),
+    "swav_finetune_1percent_resnet50": Shown(224, "bilinear"),
+    "swav_linear_resnet50": LINEAR,
+}
+SWAV_COLORS = (
+    ColorJitter(0.8, 0.8, saturation=0.8, hue=0.2, p=0.8, order="random", brightness_mode="multiplicative"),
+    RandomGray(0.2),
+    GaussianBlur((0.1, 2.0), 0.5, kernel="full"),
+)
+
+
 @pytest.mark.parametrize("name", SAYS)
 def test_its_augmentation_is_the_papers(name: str) -> None:
-    views = load_config(f"transfer/{name}").train_dataloader.views
-    if kinds := SAYS[name].kinds:
-        types = tuple(each["type"] for each in views["pipelines"][0]["transforms"])
-        assert types == ("RandomResizedCrop", "RandomHorizontalFlip", *kinds)
+    said, views = SHOWN[name], TRANSFORMS.build(dict(load_config(f"transfer/{name}").train_dataloader.views))
+    (pipeline,) = views.pipelines
+    crop = RandomResizedCrop(said.side, (0.08, 1.0), ratio=(3 / 4, 4 / 3), interpolation=said.crop, attempts=10)
+    assert pipeline.count == 1 and not views.before and not views.shared
+    assert pipeline.transforms == (crop, RandomHorizontalFlip(0.5), *(SWAV_COLORS if said.colors else ()))
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_test_images_are_shown_as_the_paper_does(name: str) -> None:
+    said, recipe = SHOWN[name], load_config(f"transfer/{name}")
+    method: Any = SimpleNamespace(preprocess=SimpleNamespace(mean=torch.zeros(3), std=torch.ones(3)))
+    contract = run_contract(recipe.input_contract, method, TRANSFORMS.build(dict(recipe.train_dataloader.views)))
+    assert (contract.size, contract.resize, contract.crop) == (said.side, said.resize, "center")
+    assert said.test in (None, contract.interpolation)
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_the_classifier_starts_as_the_papers(name: str) -> None:
+    said, model = SHOWN[name], load_config(f"transfer/{name}").model
+    if model["type"] == "LinearHeads":
+        assert model["init_std"] == said.head
     else:
-        assert (views["type"], views["jitter"]) == ("SupervisedViews", 0.0)
+        assert model["zero_init_head"] is (said.head == 0)
 
 
 def test_seers_rate_is_that_of_the_conformance_record() -> None:

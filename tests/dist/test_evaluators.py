@@ -1,12 +1,16 @@
 """Evaluators on two processes find what they find on one."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from selfsup.data import Hierarchy
+from selfsup.backbones import ResNet
+from selfsup.data import Hierarchy, InputContract
 from selfsup.evaluation import (
     KNN,
     SVM,
@@ -18,9 +22,13 @@ from selfsup.evaluation import (
     Representation,
     Retrieval,
     Task,
+    read_rows,
 )
 from selfsup.evaluation.protocols.knn import Neighbors
 from selfsup.ops.dist import rank
+from selfsup.weights.card import weights_card
+from selfsup.weights.write import write_weights
+from tests.cli.test_evaluate import write_images
 from tests.dist.two_processes import run_in_processes
 from tests.evaluation.pictures import SMALL, Blobs
 
@@ -78,3 +86,26 @@ def test_each_process_answers_its_share_of_the_images() -> None:
 
 def test_an_error_of_one_process_ends_both() -> None:
     assert run_in_processes(answered, 1) == [([16], "process 1: MemoryError: no more"), ([], "no more")]
+
+
+def test_the_command_on_two_processes_writes_each_row_once(tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    backbone = ResNet(depth=18, width=0.125, stem="cifar")
+    contract = InputContract(size=24, resize="none")
+    about = {"type": "ResNet", "depth": 18, "width": 0.125, "stem": "cifar"}
+    card = weights_card(about, backbone, input_contract=contract, recipe={}, step=None, license="yours")
+    write_weights(backbone.state_dict(), tmp_path / "net.pth", card)
+    write_images(tmp_path / "train", 12, seed=0)
+    write_images(tmp_path / "test", 6, seed=1)
+    words = ["-m", "selfsup", "evaluate", "net.pth", "--data", "train", "--test", "test", "--device", "cpu"]
+    words += ["--protocols", "knn,linear"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    for out, before in (("one", []), ("two", launch)):
+        done = subprocess.run(
+            [sys.executable, *before, *words, "--work-dir", out], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("rows in") == 1
+    one, two = (read_rows(tmp_path / out / "results.jsonl") for out in ("one", "two"))
+    assert len(two) == 3 * 2 and {row.identity for row in one} == {row.identity for row in two}
+    assert [row.scores["top1"] for row in one] == [row.scores["top1"] for row in two]

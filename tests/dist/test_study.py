@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from selfsup.ops.dist import gather_objects, rank
+from selfsup.errors import DataError
+from selfsup.ops.dist import gather_objects, rank, together
 from selfsup.studies import Cell, Output, Runner, Study
 from selfsup.studies.cells import output_of
 from tests.dist.two_processes import run_in_processes
@@ -22,8 +23,9 @@ class Ranks:
     failing: int | None = None
 
     def run(self, folder: Path, inputs: Mapping[str, Output]) -> Mapping[str, Any]:
-        if rank() == self.failing:
-            raise RuntimeError("broken")
+        with together():
+            if rank() == self.failing:
+                raise DataError.at("image 3", "broken")
         return {"ranks": gather_objects(rank()) if self.failing is None else []}
 
 

@@ -9,7 +9,21 @@ import torch
 from torch import Tensor
 
 from selfsup.errors import ConfigError
-from selfsup.evaluation import KNN, LinearProbe, RawPixels, Representation, Spread, Task, evaluate_tasks, metrics_of
+from selfsup.evaluation import (
+    KNN,
+    SVM,
+    FewShot,
+    LinearProbe,
+    LogisticRegression,
+    RawPixels,
+    Representation,
+    Spread,
+    Task,
+    evaluate_tasks,
+    metrics_of,
+    read_rows,
+)
+from selfsup.evaluation.battery import evaluate_rows
 from selfsup.testing import check_evaluator
 from tests.evaluation.pictures import SMALL, Blobs
 
@@ -95,15 +109,32 @@ def test_they_fulfill_the_contract(evaluator: Any) -> None:
     check_evaluator(evaluator, TASK, input_contract=SMALL, unbounded=("rankme", "feature_std*"))
 
 
-def test_shuffling_the_test_labels_changes_no_choice() -> None:
+@pytest.mark.parametrize(
+    "evaluator",
+    [LinearProbe(), LogisticRegression((1000.0, 10.0, 0.1)), FewShot((2, 5), draws=3), SVM((0.01, 1.0, 100.0))],
+    ids=["linear", "logistic", "few shot", "svm"],
+)
+def test_shuffling_the_test_labels_changes_no_choice(evaluator: Any) -> None:
     chosen = []
     for seed in (None, 0):
         test = Blobs(60, noise=90, seed=1, prefix="test")
         if seed is not None:
             test.labels = np.random.default_rng(seed).permutation(test.labels)
         task = Task(train=TASK.train, test=test)
-        chosen.append(LinearProbe().evaluate(Representation(RawPixels(2), SMALL), task).chosen)
-    assert chosen[0] == chosen[1] and "weight_decay" in chosen[0]
+        chosen.append(evaluator.evaluate(Representation(RawPixels(2), SMALL), task).chosen)
+    assert chosen[0] == chosen[1] and chosen[0]
+
+
+def test_rows_of_before_are_kept_where_an_evaluator_fails(tmp_path: Path) -> None:
+    class Broken(KNN):
+        def evaluate(self, representation: Representation, task: Task) -> Any:
+            raise RuntimeError("broken")
+
+    results = tmp_path / "results.jsonl"
+    shown = Representation(RawPixels(2), SMALL)
+    with pytest.raises(RuntimeError, match="broken"):
+        evaluate_rows(shown, {"blobs": TASK}, {"knn": KNN(k=5), "broken": Broken(k=6)}, results=results)
+    assert [row.evaluator for row in read_rows(results)] == ["knn"]
 
 
 def test_an_evaluator_that_returns_no_scores_is_named() -> None:

@@ -39,6 +39,19 @@ def test_features_are_those_of_each_image_alone_in_eval_mode() -> None:
     assert found.labels.tolist() == images.labels.tolist()
 
 
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((16, 16, 3), np.float32), np.zeros((16, 16), np.uint8), np.zeros((3, 16, 16), np.uint8)],
+    ids=["floats", "gray", "channels first"],
+)
+def test_what_is_no_image_is_named_and_not_shown_to_the_network(image: np.ndarray) -> None:
+    images = Blobs(10)
+    images.pixels = [image] * 10
+    with pytest.raises(DataError, match="uint8") as caught:
+        extract(small_network(), images)
+    assert caught.value.problems[0].path == "blob 0"
+
+
 def test_training_flags_statistics_and_random_states_are_untouched() -> None:
     network = small_network().train()
     network[0].eval()

@@ -71,6 +71,29 @@ def of_task(evaluator: Any = None, **options: Any) -> Row:
     return row_of(Representation(Projected(), SMALL), Task(**{**parts, **options}), "any", evaluator or KNN(k=3))
 
 
+SHOWN_OTHERWISE: dict[str, Any] = {
+    "size": 8,
+    "resize": "square",
+    "crop": "none" if SMALL.crop == "center" else "center",
+    "interpolation": "bicubic",
+    "antialias": False,
+    "std": (0.5, 0.5, 0.5),
+    "value_range": (-1.0, 1.0),
+    "channel_order": "bgr",
+    "background": (0, 0, 0),
+}
+
+
+def of_contract(**fields: Any) -> Row:
+    task = Task(train=Blobs(30), test=Blobs(12, prefix="test"))
+    return row_of(Representation(Projected(), SMALL.replace(**fields)), task, "any", KNN(k=3))
+
+
+def of_layer(layer: str) -> Row:
+    task = Task(train=Blobs(30), test=Blobs(12, prefix="test"))
+    return row_of(Representation(Projected(), SMALL, layer=layer), task, "any", KNN(k=3))
+
+
 def tree(*above: str) -> Hierarchy:
     return Hierarchy(("kind",), {f"class {number}": (kind,) for number, kind in enumerate(above)})
 
@@ -95,6 +118,9 @@ def granularity(k: int, *above: str) -> Row:
         of_task(train=Blobs(30, seed=1)),
         of_task(seed=1),
         of_task(max_train=20),
+        of_task(val=Blobs(9, seed=2, prefix="val")),
+        of_layer("res4"),
+        *(of_contract(**{name: value}) for name, value in SHOWN_OTHERWISE.items()),
     ],
     ids=[
         "weights",
@@ -110,6 +136,9 @@ def granularity(k: int, *above: str) -> Row:
         "train",
         "cut",
         "max_train",
+        "val",
+        "layer",
+        *SHOWN_OTHERWISE,
     ],
 )
 def test_what_can_change_the_scores_changes_the_identity(other: Row) -> None:

@@ -11,8 +11,9 @@ import pytest
 from selfsup.errors import ConfigError
 from selfsup.ops.locks import _birth, _namespace
 from selfsup.studies import Cell, Runner, Study
-from selfsup.studies.cells import DONE, ERROR, LEASE, state_of
-from selfsup.studies.runner import finished
+from selfsup.studies.cells import ABOUT, DONE, ERROR, LEASE, state_of
+from selfsup.studies.runner import check_study, finished
+from selfsup.studies.works import Pretrain
 from tests.studies.works import STUDY, Broken, Square, Sum, squares
 
 
@@ -128,3 +129,22 @@ def test_a_folder_holds_one_study(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         quiet(dataclasses.replace(STUDY, name="other"), tmp_path).run()
     assert caught.value.problems[0].got == "squares"
+
+
+def test_a_folder_holds_a_study_of_one_set_of_images(tmp_path: Path) -> None:
+    one, other = (dataclasses.replace(STUDY, images=f"/{place}/photos") for place in ("a", "b"))
+    check_study(tmp_path, one)
+    check_study(tmp_path, one)
+    with pytest.raises(ConfigError, match="other images") as caught:
+        check_study(tmp_path, other)
+    assert (caught.value.problems[0].path, caught.value.problems[0].got) == ("--work-dir", "/a/photos")
+
+
+def test_trainings_of_another_number_of_processes_are_said(tmp_path: Path) -> None:
+    cell = Cell("trained", Pretrain({}))
+    cell.folder(tmp_path).mkdir(parents=True)
+    (cell.folder(tmp_path) / ABOUT).write_text('{"processes": 32}')
+    (cell.folder(tmp_path) / DONE).write_text('{"identity": "", "seconds": 1, "kept": {}}')
+    said: list[str] = []
+    Runner(Study("s", [lambda seed: [cell]], seeds=(0,)), tmp_path, say=said.append).run()
+    assert len(said) == 1 and "1 trainings" in said[0] and "trained" in said[0]

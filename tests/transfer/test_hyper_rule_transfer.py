@@ -1,11 +1,14 @@
+from pathlib import Path
+
 import pytest
 import torch
 
+from selfsup.data.standard.sets import VTAB
 from selfsup.engine.schedules.build import build_schedules
 from selfsup.errors import ConfigError
 from selfsup.registry import DATASETS
 from selfsup.transfer import HyperRuleTransfer, Labelled, Start, hyper_rule, hyper_rule_transfer
-from selfsup.transfer.hyper_rule_transfer import activation_bytes
+from selfsup.transfer.hyper_rule_transfer import WITHOUT_CROP, WITHOUT_FLIP, activation_bytes
 from tests.transfer.small import write_images, write_start
 
 
@@ -74,6 +77,7 @@ def test_some_tasks_of_vtab_go_without_flip_or_crop(start: Start, data: Labelled
     assert kinds("clevr-count") == ["Resize", "RandomHorizontalFlip"]
     assert kinds("smallnorb-azimuth") == ["Resize", "RandomCrop"]
     assert kinds("dsprites-location") == ["Resize"]
+    assert kinds("dsprites_location") == ["Resize"]
     assert kinds("cifar-100") == ["Resize", "RandomCrop", "RandomHorizontalFlip"]
 
 
@@ -91,3 +95,57 @@ def test_it_says_what_it_chose_and_why(start: Start, data: Labelled) -> None:
     said = " ".join(HyperRuleTransfer().chosen(start, data))
     for word in ("small task", "500 steps", "200, 300, 400", "16 x 16", "160", "128", "with replacement"):
         assert word in said
+
+
+def test_it_says_the_steps_and_the_accumulation_that_the_recipe_has(start: Start, data: Labelled) -> None:
+    short = HyperRuleTransfer(steps=50, micro_batch=32)
+    recipe, said = short.recipe(start, data), " ".join(short.chosen(start, data))
+    assert recipe.train_cfg.max_steps == 50
+    assert (recipe.param_scheduler["warmup_steps"], list(recipe.param_scheduler["steps"])) == (10, [21, 31, 41])
+    for word in ("50 steps", "warm-up 10", "20, 30, 40", "32 images at a time (as asked), accumulated 16 times"):
+        assert word in said
+    assert "500" not in said
+
+
+def test_it_says_that_a_task_of_vtab_goes_without_flip_or_crop(start: Start, data: Labelled) -> None:
+    said = HyperRuleTransfer(vtab="dsprites-location", micro_batch=32).chosen(start, data)[1]
+    assert "resized to 128 without a crop" in said and said.endswith("; no flip")
+
+
+def test_what_memory_holds_is_accumulated_to_512_and_said(
+    start: Start, data: Labelled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hyper_rule_transfer, "device_memory", lambda device: 200)
+    monkeypatch.setattr(hyper_rule_transfer, "activation_bytes", lambda model, side: 1)
+    recipe, said = HyperRuleTransfer().recipe(start, data), HyperRuleTransfer().chosen(start, data)[-1]
+    assert (recipe.train_dataloader.batch_size, recipe.accumulate) == (64, 8)
+    assert "64 images at a time (what memory holds), accumulated 8 times to 512" in said
+
+
+def test_a_run_from_python_tells_once_what_was_chosen(start: Start, data: Labelled, tmp_path: Path) -> None:
+    short = HyperRuleTransfer(steps=2, size=(16, 16), micro_batch=128, precision="fp32", num_workers=0)
+    said: list[str] = []
+    short.run(start, data, work_dir=tmp_path, device="cpu", note=said.append)
+    assert said == short.chosen(start, data)
+
+
+@pytest.mark.parametrize("images, alpha", [(19_999, None), (20_000, 0.1), (500_000, 0.1)])
+def test_mixup_begins_at_20000_images(start: Start, data: Labelled, images: int, alpha: float | None) -> None:
+    many = {"type": "Subset", "dataset": data.train, "count": images, "replacement": True, "seed": 0}
+    large = Labelled("colors", many)
+    recipe = HyperRuleTransfer(micro_batch=32).recipe(start, large)
+    assert recipe.model.get("mixup_alpha") == alpha
+    assert len(DATASETS.build(recipe.train_dataloader.dataset)) == images
+
+
+@pytest.mark.parametrize("given, nearest", [("clever-count", "clevr_count"), ("smallnorb-azimut", "snorb_azimuth")])
+def test_an_unknown_task_of_vtab_is_rejected(given: str, nearest: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        HyperRuleTransfer(vtab=given)
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.got, problem.expected) == ("vtab", given, f"did you mean {nearest!r}?")
+
+
+def test_every_task_of_vtab_is_taken_by_its_name() -> None:
+    assert [HyperRuleTransfer(vtab=name).vtab for name in VTAB] == list(VTAB)
+    assert {*WITHOUT_FLIP, *WITHOUT_CROP} <= set(VTAB)

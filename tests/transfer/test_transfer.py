@@ -4,26 +4,40 @@ import json
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from selfsup.backbones.stages import tensor_stages
+from selfsup.config import Recipe
 from selfsup.data import ImageList
 from selfsup.engine import Runner
 from selfsup.engine.evaluate import evaluate
 from selfsup.engine.hooks.best_step import best_of, read_scores
+from selfsup.engine.loop import TrainLoop
 from selfsup.errors import CheckpointError, ConfigError, DataError
 from selfsup.evaluation.opening import open_representation
-from selfsup.registry import BACKBONES
-from selfsup.transfer import FineTune, Labelled, LinearSGD, Start, Transferred, export_classifier, load_classifier
+from selfsup.registry import BACKBONES, METHODS
+from selfsup.transfer import (
+    FineTune,
+    HyperRuleTransfer,
+    Labelled,
+    LinearSGD,
+    Start,
+    Transfer,
+    Transferred,
+    export_classifier,
+    load_classifier,
+)
 from selfsup.transfer.report import confusion, write_report
+from selfsup.transfer.transfer import _batch_norm
 from selfsup.weights.card import read_card
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from selfsup.weights.read import read_weights
 from tests.engine.tiny_run import power_off, tiny_config, trained
-from tests.transfer.small import CLASSES, write_images, write_start
+from tests.transfer.small import CLASSES, NETWORK, write_images, write_start
 
 QUICK = {"precision": "fp32", "num_workers": 0, "steps": 8, "batch_size": 8, "jitter": 0.0}
 
@@ -99,6 +113,7 @@ def test_the_step_is_the_best_on_val_and_the_model_is_that_steps(tuned: Transfer
     model = read_weights(tuned.work_dir / "model.safetensors")
     assert all(torch.equal(model[name], kept[name]) for name in model)
     assert tuned.rows[0].representation["chosen_by"] == "val"
+    assert tuned.rows[0].representation["batch_norm"] == "train"
     logged = [json.loads(line) for line in (tuned.work_dir / "metrics.jsonl").read_text().splitlines()]
     watched = {line["step"]: line["head/top1"] for line in logged if "head/top1" in line}
     assert watched == scores
@@ -172,6 +187,20 @@ def test_another_request_in_the_same_work_dir_is_a_new_run(start: Start, images:
     assert (tmp_path / "earlier").is_dir()
 
 
+def test_a_run_that_goes_on_says_how_many_steps_its_budget_has_left_it(
+    start: Start, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shorter(transfer: Transfer, recipe: Recipe, budget: str, began: float, **where: Any) -> Recipe:
+        return replace(recipe, train_cfg=replace(recipe.train_cfg, max_steps=3), budget=budget)
+
+    monkeypatch.setattr(Transfer, "_fitted", shorter)
+    said: list[list[str]] = [[], []]
+    for lines in said:
+        out = LinearSGD(**QUICK).run(start, Labelled.of(images), work_dir=tmp_path, budget="1m", note=lines.append)
+        assert out.step == 3
+    assert said == [[], ["goes on, to 3 steps: what there was time for when it was begun"]]
+
+
 def test_every_head_of_a_linear_recipe_is_tested_on_its_own_layer(start: Start, images: Path, tmp_path: Path) -> None:
     """As ``selfsup test`` does, without a head being chosen."""
     linear = LinearSGD(**QUICK | {"steps": 2}, layers=("res5:2x1", "pooled"), rates=(0.1, 1.0))
@@ -200,6 +229,62 @@ def test_a_linear_transfer_leaves_the_trunk_alone_and_folds_its_batch_norm(
     features = loaded.features(ImageList(images, "folder")).features
     torch.testing.assert_close(loaded.head(features), out.method.head(features), rtol=1e-4, atol=1e-5)
     assert out.rows[0].representation["rate"] in (0.1, 1.0)
+    assert out.rows[0].representation["batch_norm"] == "frozen"
+
+
+@pytest.mark.parametrize(
+    "transfer, network, policy",
+    [
+        (FineTune(), "RegNet", "train"),
+        (FineTune(batch_norm="sync"), "RegNet", "synchronized"),
+        (FineTune(batch_norm="frozen"), "RegNet", "frozen"),
+        (FineTune(frozen_stages=4), "RegNet", "frozen"),
+        (FineTune(frozen_stages=3), "RegNet", "train"),
+        (LinearSGD(), "RegNet", "frozen"),
+        (FineTune(), "BiTResNet", "none"),
+    ],
+)
+def test_the_row_says_how_batch_norm_was_treated(
+    transfer: Transfer, network: str, policy: str, start: Start, images: Path
+) -> None:
+    backbone = start.backbone if network == "RegNet" else {"type": network, "depth": 50}
+    recipe = transfer.recipe(replace(start, backbone=backbone), Labelled.of(images))
+    with torch.device("meta"):
+        assert _batch_norm(recipe, METHODS.build(dict(recipe.model))) == policy
+
+
+@pytest.mark.parametrize("transfer", [FineTune(**QUICK), LinearSGD(**QUICK), HyperRuleTransfer(micro_batch=32)])
+def test_a_run_rejects_what_cannot_be_learned_before_it_trains(
+    transfer: Transfer, start: Start, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrainLoop, "run", lambda loop: pytest.fail("it trains"))
+    more = write_images(tmp_path / "more", per_class=3, classes=(*CLASSES, "violet"))
+    one = write_images(tmp_path / "one", classes=("red",))
+    for data, path, got in [(Labelled.of(images, more), "--test", "violet"), (Labelled.of(one), "one", 1)]:
+        with pytest.raises(DataError) as caught:
+            transfer.run(start, data, work_dir=tmp_path / "never")
+        assert (caught.value.problems[0].path, caught.value.problems[0].got) == (path, got)
+    assert not (tmp_path / "never").exists()
+
+
+OTHERS = {"wider": {"type": "RegNet", **NETWORK, "widths": (8, 8, 16, 32)}, "another": {"type": "ResNet", "depth": 18}}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("kind", [FineTune, LinearSGD])
+def test_weights_of_another_network_are_rejected_before_it_trains(
+    kind: type[FineTune | LinearSGD],
+    other: str,
+    start: Start,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(TrainLoop, "run", lambda loop: pytest.fail("it trains"))
+    with pytest.raises(CheckpointError) as caught:
+        kind(**QUICK).run(replace(start, backbone=OTHERS[other]), Labelled.of(images), work_dir=tmp_path)
+    assert str(start.file) in caught.value.problems[0].path
+    assert not list_checkpoints(tmp_path)
 
 
 def test_training_stops_before_it_begins_where_nothing_can_be_learned(

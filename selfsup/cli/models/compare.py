@@ -151,11 +151,11 @@ def _print_by(chosen: argparse.Namespace, lines: Sequence[Any], names: Sequence[
         raise ConfigError.at(
             "--by", "needs two representations", got=len(names), expected=f"--of NAME NAME, of {', '.join(names)}"
         )
-    shown: set[tuple[str, str]] = set()  # a class has one accuracy, whichever scores are asked for
+    shown: set[tuple[str, str, str]] = set()  # a class has one accuracy, whichever scores are asked for
     for line in (line for line in lines if line.score in ("top1", "per_class")):
-        if not set(names) <= set(line.values) or (line.task, line.evaluator) in shown:
+        if not set(names) <= set(line.values) or (line.task, line.evaluator, line.same) in shown:
             continue
-        shown.add((line.task, line.evaluator))
+        shown.add((line.task, line.evaluator, line.same))
         found = differences_by(line, names[0], names[1], taxa=_taxa(chosen, line))
         table = Table(title=f"{line.title}: how far {names[1]} is ahead of {names[0]}, by {chosen.by}")
         for column in (chosen.by, "points", "95 %", "images"):

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,10 +41,14 @@ def run(chosen: argparse.Namespace) -> int:
     from selfsup.cli.models.compare import wide_console
     from selfsup.evaluation.battery import baselines_of, evaluate_rows
     from selfsup.evaluation.leaks import find_leaks
+    from selfsup.ops.dist import from_main, is_main
+    from selfsup.ops.launch import init_process_group, leave_process_group, local_device
 
     if (chosen.data is None) == (chosen.config is None):
         raise ConfigError.at("--data", "needs labelled images, or --config a config, one of the two")
+    init_process_group(device=chosen.device)
     console = wide_console()
+    console.quiet = not is_main()
     tasks, evaluators, only, layer = _of_config(chosen) if chosen.config else _of_images(chosen, console)
     for task in tasks.values():
         _describe(task, console)
@@ -51,7 +56,7 @@ def run(chosen: argparse.Namespace) -> int:
         raise ConfigError.at("--data", "no protocol fits these images", expected="labels: a folder a class, or a list")
     name = images_name(chosen.data) if chosen.data else Path(chosen.config).stem
     work_dir = chosen.work_dir or Path("work_dirs", f"evaluate_{name}")
-    options = {"layer": layer, "device": chosen.device, "cache": work_dir / "features"}
+    options: dict[str, Any] = {"layer": layer, "device": local_device(chosen.device), "cache": work_dir / "features"}
     representations = {spec: _opened(spec, **options) for spec in chosen.weights}
     baselines: set[str] = set()
     for spec in () if chosen.no_baselines else chosen.weights:
@@ -63,7 +68,8 @@ def run(chosen: argparse.Namespace) -> int:
     leaks = {}
     for task in tasks.values():
         for each in task.tests():
-            leaks[each.name] = find_leaks(each, pretraining=pretraining, cache=options["cache"])
+            find = functools.partial(find_leaks, each, pretraining=pretraining, cache=options["cache"])
+            leaks[each.name] = from_main(find)
             for line in leaks[each.name].lines():
                 console.print(line, style="bold red", highlight=False, soft_wrap=True)
     results = work_dir / "results.jsonl"
@@ -78,7 +84,9 @@ def run(chosen: argparse.Namespace) -> int:
             about={"baseline": True} if name in baselines else None,
             note=lambda line: console.print(line, highlight=False, soft_wrap=True),
         )
-    return _report(tasks, results, list(representations.values()), console)
+    reports = is_main()
+    leave_process_group()
+    return _report(tasks, results, list(representations.values()), console) if reports else 0
 
 
 def _of_config(chosen: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any], dict[str, str], str]:

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Plan a study, do what is still to be done, and write its table, figures and page."""
-    from selfsup.ops.launch import init_process_group
+    from selfsup.ops.launch import init_process_group, leave_process_group
     from selfsup.studies.load import load_study, study_names
 
     console = Console()
@@ -56,7 +56,9 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.launcher == "slurm":
         return _submit(chosen, root, console)
     init_process_group()
-    return work_on(study, root, chosen, console)
+    code = work_on(study, root, chosen, console)
+    leave_process_group()
+    return code
 
 
 def work_on(study: Any, root: Path, chosen: argparse.Namespace, console: Console) -> int:

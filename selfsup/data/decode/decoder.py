@@ -24,6 +24,7 @@ import numpy as np
 from selfsup.data.decode.header import ImageHeader, read_header
 from selfsup.data.decode.pnm import pnm_values, read_pnm_header
 from selfsup.errors import DecodeError
+from selfsup.ops.files import read_patiently
 
 MAX_PIXELS = 1 << 28  # 268 megapixels, 805 MB decoded: the largest camera sensors on sale have 200
 
@@ -61,7 +62,7 @@ def decode_image(
         shown = name or os.fspath(source)
         try:
             is_file = stat.S_ISREG(os.stat(source).st_mode)
-            content = Path(source).read_bytes() if is_file else b""  # reading a named pipe would wait for ever
+            content = read_patiently(Path(source)) if is_file else b""  # reading a named pipe would wait for ever
         except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
             raise DecodeError(f"{shown}: {getattr(error, 'strerror', None) or error}") from None
         if not is_file:

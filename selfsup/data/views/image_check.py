@@ -17,6 +17,24 @@ def kind_of(image: Any) -> str:
     return f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
 
 
+def check_source_image(image: Any, name: str) -> None:
+    """Reject what an image source gives if it is no image as all readers give them.
+
+    Args:
+        image: what ``source.image`` has returned.
+        name: of the image.
+
+    Raises:
+        DataError: unless it is uint8, (height, width, 3) or with alpha (height, width, 4).
+    """
+    if not is_image(image) or image.shape[2] not in (3, 4):
+        raise DataError.at(
+            name,
+            "an image of a source must be uint8 in [0, 255], RGB (height, width, 3) or RGBA (height, width, 4)",
+            got=kind_of(image),
+        )
+
+
 def check_images(views: Any) -> None:
     """Reject what a view pipeline returns if no batch can be made of it.
 

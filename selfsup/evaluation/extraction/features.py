@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from selfsup.data.views.image_check import check_source_image
 from selfsup.errors import DataError, DecodeError
 from selfsup.evaluation.extraction.feature_files import FeatureFile
 from selfsup.ops.dist import (
@@ -265,9 +266,11 @@ def _batches(
 
     def load(index: int) -> np.ndarray | None:
         try:
-            return view(source.image(index))
+            image = source.image(index)
         except DecodeError:
             return None
+        check_source_image(image, source.name(index))
+        return view(image)
 
     chunks = [indices[number * batch_size : (number + 1) * batch_size] for number in range(rounds)]
     with ThreadPoolExecutor(max(1, num_workers)) as pool:
@@ -291,9 +294,11 @@ def first_images(source: Any, view: Callable[[np.ndarray], np.ndarray], count: i
     step = max(1, len(source) // count)
     for index in (place for start in range(step) for place in range(start, len(source), step)):
         try:
-            image = view(source.image(index))
+            image = source.image(index)
         except DecodeError:
             continue
+        check_source_image(image, source.name(index))
+        image = view(image)
         if not shown or image.shape == shown[0].shape:
             shown.append(torch.from_numpy(np.ascontiguousarray(image)))
         if len(shown) == count:

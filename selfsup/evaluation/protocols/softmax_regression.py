@@ -298,7 +298,7 @@ def solve_path(
         tolerance: as in :func:`solve`, or one for each penalty.
     """
     known: list[tuple[Tensor, Tensor]] = []
-    tolerances = [tolerance] * len(penalties) if isinstance(tolerance, float) else tolerance
+    tolerances = tolerance if isinstance(tolerance, Sequence) else [tolerance] * len(penalties)
     for penalty, allowed in zip(penalties, tolerances, strict=True):
         start = problem.start() if not known else known[-1]
         if len(known) == 3:

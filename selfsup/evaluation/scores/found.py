@@ -106,7 +106,7 @@ class Predictions:
     @property
     def has_top5(self) -> bool:
         """Whether more is known of an image than its best class."""
-        return self.logits is not None or (self.ranked is not None and self.ranked.shape[1] > 1)
+        return self.logits is not None or (self.ranked is not None and bool((self.ranked[:, 1:] >= 0).any()))
 
     @cached_property
     def class_names(self) -> list[str]:

@@ -239,11 +239,11 @@ def bootstrap(
 
 
 def classification_scores(predictions: Predictions) -> dict[str, Score]:
-    """``top1``, ``per_class`` (mean over the classes), and ``top5`` where there are logits of over five classes."""
+    """``top1``, ``per_class`` (mean over the classes), and ``top5`` where five of more are known in their order."""
     scores = {
         "top1": proportion(predictions.right, predictions.groups),
         "per_class": mean_per_class(predictions.labels, predictions.right, predictions.groups),
     }
-    if predictions.logits is not None and predictions.logits.shape[1] > 5:
+    if predictions.has_top5 and len(predictions.class_names) > 5:
         scores["top5"] = proportion(predictions.top(5), predictions.groups)
     return scores

@@ -228,7 +228,7 @@ class Advice(Axis):
                 f"{spec} beats pretraining on these images",
                 (_what(spec), WHOLE),
                 "Yes: start from them.",
-                "No: your own pretraining is at least as good.",
+                "No: hardly better than your own pretraining, or worse.",
             )
 
     def _asked(

@@ -1,7 +1,7 @@
 """A backbone under torchvision's Mask R-CNN or RetinaNet."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -171,6 +171,20 @@ class Detector(Method):
             "bad": [bad for sample in samples for bad in sample["bad"]],
         }
 
+    def label_classes(self) -> tuple[str, int]:
+        """Those of its heads."""
+        return "model.num_classes", self.num_classes
+
+    def before_training(self, load_trained: Callable[[str, nn.Module], None]) -> None:
+        """See that the heads have room for every class of the images.
+
+        Raises:
+            ConfigError: if they do not.
+        """
+        count = len(self.classes or ())
+        expected = f"the images have {count} classes"
+        require(count <= self.num_classes, "model.num_classes", "is too small", got=self.num_classes, expected=expected)
+
     def train(self, mode: bool = True) -> "Detector":
         """Training mode for all but what is frozen."""
         super().train(mode)
@@ -184,6 +198,8 @@ class Detector(Method):
         """Losses of a batch of :meth:`collate`; features as those of any method."""
         if mode != "loss":
             return super().forward(batch, mode, layer=layer)
+        if "images" not in batch:  # a plan's batch has views alone
+            raise NotImplementedError("boxes decide what a step takes")
         device = self._device
         images = self._shown(batch["images"])
         targets = [

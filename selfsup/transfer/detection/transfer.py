@@ -12,6 +12,7 @@ from selfsup.engine.evaluate import evaluate
 from selfsup.errors import CheckpointError
 from selfsup.evaluation.rows import Row
 from selfsup.ops.launch import Launcher
+from selfsup.planning.fits import batch_has_to_fit
 from selfsup.transfer.detection.detector import Detector
 from selfsup.weights.card import card_path, read_card
 from selfsup.weights.checkpoint import list_checkpoints
@@ -66,10 +67,14 @@ class Detection:
 
         Returns:
             The detector in eval mode, and the rows.
+
+        Raises:
+            ConfigError: if the data have more classes than the detector, or a batch does not fit into memory.
         """
         recipe = self.recipe(work_dir)
-        runner = Runner(recipe, resume=True, device=device, launcher=launcher)
-        detector: Any = runner.train()
+        with batch_has_to_fit(recipe, device=device):
+            runner = Runner(recipe, resume=True, device=device, launcher=launcher)
+            detector: Any = runner.train()
         file = list_checkpoints(work_dir)[-1]
         results = Path(work_dir) / "results.jsonl"
         rows = evaluate(recipe, file, device=device, launcher=launcher, results=results, note=runner.logger.info)

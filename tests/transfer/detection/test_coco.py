@@ -10,6 +10,7 @@ import pytest
 
 from selfsup import testing
 from selfsup.data import CocoDetection, CrowdedScenes, VocDetection
+from selfsup.data.sources.coco import _runs, mask_of
 from selfsup.errors import DataError
 from tests.transfer.detection.coco_files import SIZE, scenes, written
 
@@ -67,10 +68,20 @@ def test_images_without_objects_may_be_left_out(folder: Path) -> None:
     [
         ("bbox", [60, 10, 20, 20], "annotations.2.bbox"),
         ("bbox", [1, 2, -3, 4], "annotations.2.bbox"),
+        ("bbox", [1, 2, "3", 4], "annotations.2.bbox"),
+        ("bbox", [1, 2, 3], "annotations.2.bbox"),
+        ("bbox", None, "annotations.2.bbox"),
+        ("image_id", None, "annotations.2.image_id"),
+        ("category_id", None, "annotations.2.category_id"),
         ("category_id", 4, "annotations.2.category_id"),
         ("image_id", 12, "annotations.2.image_id"),
         ("segmentation", [[0, 0, 1, 1]], "annotations.2.segmentation"),
+        ("segmentation", [[0, 0, 1, 1, 2, "2"]], "annotations.2.segmentation"),
         ("segmentation", {"size": [32, 64], "counts": "abc"}, "annotations.2.segmentation"),
+        ("segmentation", {"size": [64, 64], "counts": "abc"}, "annotations.2.segmentation"),
+        ("segmentation", {"size": [64, 64], "counts": [4000, 95]}, "annotations.2.segmentation"),
+        ("segmentation", {"size": [64, 64], "counts": [4097, -1]}, "annotations.2.segmentation"),
+        ("segmentation", {"size": [64, 64], "counts": None}, "annotations.2.segmentation"),
     ],
 )
 def test_what_cannot_be_right_is_named_by_its_annotation(folder: Path, field: str, value: Any, path: str) -> None:
@@ -81,6 +92,67 @@ def test_what_cannot_be_right_is_named_by_its_annotation(folder: Path, field: st
     (problem,) = error.value.problems
     assert problem.path == path
     assert problem.got == (value["size"] if isinstance(value, dict) else value)
+    if field in ("bbox", "segmentation") and value is not None:
+        image = content["annotations"][2]["image_id"]
+        assert f"image {image} ({100 - image}.png)" in problem.expected
+
+
+def test_run_lengths_fill_their_image_as_pycocotools_counts_them(folder: Path) -> None:
+    content = content_of(folder)
+    for annotation in content["annotations"]:
+        shape = annotation["segmentation"]
+        runs = _runs(shape["counts"])
+        plain = mask_of({**shape, "counts": runs}, SIZE, SIZE)
+        np.testing.assert_array_equal(plain, mask_of(shape, SIZE, SIZE))
+        assert sum(runs) == SIZE * SIZE and sum(runs[1::2]) == plain.sum()
+    content["annotations"][2]["segmentation"]["counts"] = content["annotations"][2]["segmentation"]["counts"][:-2]
+    with pytest.raises(DataError) as error:
+        CocoDetection(content, folder)
+    assert [problem.path for problem in error.value.problems] == ["annotations.2.segmentation"]
+    CocoDetection(content, folder, masks=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "path"),
+    [
+        ("images", "id", "images[1].id"),
+        ("images", "file_name", "images.99.file_name"),
+        ("images", "height", "images.99.height"),
+        ("images", "width", "images.99.width"),
+        ("categories", "id", "categories[1].id"),
+        ("categories", "name", "categories.3.name"),
+        ("annotations", "id", "annotations[1].id"),
+        ("annotations", "image_id", "annotations.1.image_id"),
+        ("annotations", "category_id", "annotations.1.category_id"),
+        ("annotations", "bbox", "annotations.1.bbox"),
+    ],
+)
+def test_a_missing_field_is_named_by_the_id_of_what_lacks_it(folder: Path, kind: str, field: str, path: str) -> None:
+    content = content_of(folder)
+    del content[kind][1][field]
+    with pytest.raises(DataError) as error:
+        CocoDetection(content, folder)
+    assert [problem.path for problem in error.value.problems] == [path]
+
+
+def test_two_categories_or_images_with_one_id_and_a_size_that_is_text_are_rejected(folder: Path) -> None:
+    def problem_of(kind: str, **changes: Any) -> tuple[str, Any]:
+        content = content_of(folder)
+        content[kind][1] |= changes
+        with pytest.raises(DataError) as error:
+            CocoDetection(content, folder)
+        return error.value.problems[0].path, error.value.problems[0].got
+
+    assert problem_of("categories", id=7) == ("categories.7", 2)
+    assert problem_of("images", id=100) == ("images.100", 2)
+    assert problem_of("images", height="64") == ("images.99", ["64", 64])
+
+
+def test_a_list_of_results_is_no_file_of_annotations(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("[]")
+    with pytest.raises(DataError) as error:
+        CocoDetection(tmp_path / "results.json")
+    assert (error.value.problems[0].path, error.value.problems[0].got) == ("annotations", list)
 
 
 def test_a_missing_file_and_an_image_of_another_size_are_named_by_their_id(folder: Path) -> None:

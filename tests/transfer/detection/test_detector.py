@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from selfsup.config import Recipe
+from selfsup.config import Recipe, load_config
 from selfsup.data import CrowdedScenes, ScaleJitterViews, ViewDataset
 from selfsup.engine import Runner
 from selfsup.engine.evaluate import evaluate
@@ -228,6 +228,37 @@ def test_detection_takes_backbone_and_normalization_of_the_weights(tmp_path: Pat
     _, again = transfer.run(tmp_path / "second")
     assert again[0].identity == rows[0].identity
     assert len((tmp_path / "second" / "results.jsonl").read_text().splitlines()) == 1
+
+
+def test_more_classes_than_the_heads_have_are_rejected_before_training(tmp_path: Path) -> None:
+    changed = config(tmp_path)
+    changed["train_dataloader"]["dataset"] |= {"level": "category"}
+    with pytest.raises(ConfigError) as error:
+        Runner(changed).train()
+    (problem,) = error.value.problems
+    assert (problem.path, problem.got) == ("model.num_classes", 1) and "9 classes" in problem.expected
+    assert not list(tmp_path.rglob("metrics.jsonl"))
+
+
+def test_a_batch_that_does_not_fit_is_told_with_one_that_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(self: Runner) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(Runner, "train", train)
+    narrow = {f"model.{name}": value for name, value in NARROW.items()}
+    with pytest.raises(ConfigError) as error:
+        Detection(weights=None, options=narrow).run(tmp_path, device="cpu")
+    (problem,) = error.value.problems
+    assert (problem.path, problem.got) == ("train_dataloader.batch_size", 8)
+    assert "train_dataloader.batch_size=4 optim_wrapper.accumulative_counts=2" in problem.expected
+
+
+def test_the_page_evaluates_the_last_checkpoint_of_its_run() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "detection.md").read_text(encoding="utf-8")
+    last = checkpoint_path(
+        "work_dirs/detection_scenes", load_config("transfer/detection_scenes").train_cfg.max_steps or 0
+    )
+    assert f"selfsup test transfer/detection_scenes {last}" in page
 
 
 def test_drawings_are_written(tmp_path: Path) -> None:
