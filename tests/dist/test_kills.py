@@ -75,11 +75,11 @@ def attempted(work_dir: Path, attempt: int, *, processes: int, chance: random.Ra
                 process.join(900)
             assert [process.exitcode for process in run] == [0] * processes
             return "done"
-        saving, steps, seconds = chance.random() < 0.5, chance.randint(0, MOST), chance.uniform(0.5, 20)
+        saving, steps, seconds = chance.random() < 0.5, chance.randint(0, MOST), chance.uniform(0.5, 8)
         end = monotonic() + seconds  # while it starts, perhaps
         while monotonic() < end and done(work_dir, attempt) < steps:
             sleep(0.001)
-        while saving and monotonic() < end + 30 and done(work_dir, attempt) < MOST and not any(partial(work_dir)):
+        while saving and monotonic() < end + 10 and done(work_dir, attempt) < MOST and not any(partial(work_dir)):
             sleep(0.001)
         sleep(chance.uniform(0, 0.3))
         was_saving = any(partial(work_dir))
