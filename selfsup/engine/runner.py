@@ -36,7 +36,7 @@ from selfsup.engine.splits import check_images, data_state, describe_split, run_
 from selfsup.engine.start import TrainedWeights, start_from
 from selfsup.engine.work_dir import archive, check_writable, found_before, in_use, sweep, unused_name
 from selfsup.errors import require, under
-from selfsup.evaluation.build import build_tasks, run_contract
+from selfsup.evaluation.build import OWN, build_tasks, run_contract
 from selfsup.methods.base import Method, Progress
 from selfsup.ops.cpus import limit_threads, number_of_workers, own_cpus
 from selfsup.ops.dist import broadcast_object, is_main, rank, together, world_size
@@ -280,6 +280,9 @@ class Runner(MMEngineRunner):
         if self.split is not None:
             images = self.split.train
             log.info(describe_split(self.split))
+            if not len(self.split.val) and not len(self.tasks[OWN].watch().parts.test):
+                self.tasks = build_tasks({}, images, None)
+                log.info("too few images for any to be watched: evaluations look at images that are trained on")
         elif not recipe.tasks:
             log.info("no image is held out: evaluations look at images that are trained on")
         images = usable_by(self.method, images, log)

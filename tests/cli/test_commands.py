@@ -150,6 +150,18 @@ def test_labelled_images_are_held_out_in_part_and_a_test_goes_by_the_split_of_th
     assert f"note: {alone} does not say which images it was trained on" in capsys.readouterr().out
 
 
+def test_so_few_labelled_images_that_none_can_be_watched_are_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
+    images(Path("few"))
+    names = sorted(path.name for path in Path("few").iterdir())[:8]
+    rows = [f"{name},{label}" for name, label in zip(names, (0, 0, 5, 5, 10, 10, -1, -1), strict=True)]
+    Path("few", "list.csv").write_text("\n".join(["path,label", *rows]))
+    options = [*TINY, "train_dataloader.batch_size=2", "train_dataloader.dataset.labels=column"]
+    assert main(["train", "simclr/simclr_scenes", "--data", "few/list.csv", *options]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "too few images for any to be watched" in said and "spread/rankme" in said
+    assert Path("work_dirs/simclr_scenes/curves.png").is_file()
+
+
 def test_scores_lie_beside_the_checkpoint_and_say_what_was_scored(capsys: pytest.CaptureFixture[str]) -> None:
     small = [*TINY, "train_dataloader.dataset.split=test", "train_dataloader.dataset.variants=1"]
     spread = "evaluators={'spread': {'type': 'Spread'}}"

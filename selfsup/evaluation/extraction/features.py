@@ -233,6 +233,8 @@ def _features(features: Tensor, index: Tensor, source: Any, device: torch.device
 def _say_left_out(source: Any, index: Tensor, log: Callable[[str], None]) -> None:
     if len(index) < len(source) and is_main():
         log(_left_out(source, np.setdiff1d(np.arange(len(source)), index.numpy())))
+    if not len(source):
+        raise DataError.at("evaluation", "there is no image to evaluate", expected="more labelled images of each class")
     if not len(index):
         raise DataError.at(
             "evaluation", f"none of the {len(source):,} images can be decoded", expected="at least one is needed"
