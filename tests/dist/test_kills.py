@@ -20,7 +20,7 @@ from tests.dist.test_checkpoints import PARTS, SIMCLR
 from tests.dist.test_shard import SHARDING, config_of, with_method
 from tests.dist.two_processes import _child, _context
 
-pytestmark = [pytest.mark.dist, pytest.mark.slow]  # two minutes
+pytestmark = [pytest.mark.dist, pytest.mark.slow]  # more than five minutes
 
 KILLS, MOST, BATCH = 20, 4, 8  # kills, steps before each of them
 STEPS = KILLS * (MOST + 2)
@@ -75,11 +75,11 @@ def attempted(work_dir: Path, attempt: int, *, processes: int, chance: random.Ra
                 process.join(900)
             assert [process.exitcode for process in run] == [0] * processes
             return "done"
-        saving, steps, seconds = chance.random() < 0.5, chance.randint(0, MOST), chance.uniform(0.5, 8)
-        end = monotonic() + seconds  # while it starts, perhaps
+        starting, saving, steps = chance.random() < 0.2, chance.random() < 0.5, chance.randint(0, MOST)
+        end = monotonic() + (chance.uniform(0.5, 8) if starting else 60)
         while monotonic() < end and done(work_dir, attempt) < steps:
             sleep(0.001)
-        while saving and monotonic() < end + 10 and done(work_dir, attempt) < MOST and not any(partial(work_dir)):
+        while saving and monotonic() < end and done(work_dir, attempt) < MOST and not any(partial(work_dir)):
             sleep(0.001)
         sleep(chance.uniform(0, 0.3))
         was_saving = any(partial(work_dir))
