@@ -1,6 +1,7 @@
 """Twenty times ``kill -9`` of one process or of all, while it starts, trains or saves; 2, 1 and 2 processes in turn."""
 
 import os
+import pickle
 import random
 import signal
 import tempfile
@@ -15,12 +16,13 @@ from mmengine.hooks import Hook
 from selfsup.engine import saver
 from selfsup.engine.runner import Runner
 from selfsup.ops.dist import rank, world_size
+from selfsup.weights import sharded
 from selfsup.weights.checkpoint import Checkpoint, list_checkpoints
 from tests.dist.test_checkpoints import PARTS, SIMCLR
 from tests.dist.test_shard import SHARDING, config_of, with_method
 from tests.dist.two_processes import _child, _context
 
-pytestmark = [pytest.mark.dist, pytest.mark.slow]  # more than five minutes
+pytestmark = [pytest.mark.dist, pytest.mark.slow]  # a minute and a half
 
 KILLS, MOST, BATCH = 20, 4, 8  # kills, steps before each of them
 STEPS = KILLS * (MOST + 2)
@@ -52,8 +54,8 @@ def slowed(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def train(work_dir: Path, attempt: int, pause: float) -> None:
     """Until it is killed, or to the end."""
-    for part in ("save", "write_manifest", "settle_folder") if pause else ():
-        setattr(saver, part, slowed(getattr(saver, part)))
+    for module, part in ((saver, "save"), (sharded, "write_manifest"), (saver, "settle_folder")) if pause else ():
+        setattr(module, part, slowed(getattr(module, part)))
     config = with_method(config_of(work_dir, BATCH // world_size(), sharding=SHARDING), SIMCLR)
     saving = PARTS | {"every_steps": 2 if pause else 100}
     config |= {"train_cfg": {"max_steps": STEPS}, "default_hooks": config["default_hooks"] | {"checkpoint": saving}}
@@ -84,6 +86,7 @@ def attempted(work_dir: Path, attempt: int, *, processes: int, chance: random.Ra
         sleep(chance.uniform(0, 0.3))
         was_saving = any(partial(work_dir))
         assert all(process.is_alive() for process in run), "the run ended before it was killed"
+        assert not (ended := list(Path(meeting).glob("rank*"))), pickle.loads(ended[0].read_bytes())
         victims = run if chance.random() < 0.5 else [chance.choice(run)]
         for process in victims:
             os.kill(process.pid, signal.SIGKILL)
