@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from selfsup.engine.distributed import build_on_main, shard, sharding_of
 from selfsup.engine.splits import doubt_about_test, run_split
 from selfsup.engine.start import load_method
 from selfsup.engine.work_dir import work_dir_of
-from selfsup.errors import under
+from selfsup.errors import SelfsupError, under
 from selfsup.evaluation.baselines import ImageStatistics
 from selfsup.evaluation.battery import evaluate_rows
 from selfsup.evaluation.build import build_evaluators, build_tasks, method_representation, run_contract
@@ -74,11 +74,7 @@ def evaluate(
     tasks = build_tasks(recipe.tasks, *_own_images(recipe, checkpoint, note))
     contract = run_contract(recipe.input_contract, method, TRANSFORMS.build(recipe.train_dataloader.views))
     evaluators, only = build_evaluators(recipe.evaluators)
-    classes = None
-    if any(isinstance(evaluator, Head | DetectionAP) for evaluator in evaluators.values()):
-        with under("train_dataloader.dataset"):
-            classes = getattr(DATASETS.build(recipe.train_dataloader.dataset), "classes", None)
-    method.classes = classes
+    method.classes = classes = _classes(recipe, evaluators, note)
     representation = method_representation(
         method, contract, classes=classes, name=recipe.recipe or type(method).__name__, layer=recipe.layer
     )
@@ -90,7 +86,7 @@ def evaluate(
             note(line)
     rows = []
     for evaluated, some in _by_head(method, representation, evaluators):
-        meant = {name: only[whole] for name in some if (whole := name.partition("/")[0]) in only}
+        meant = {name: its for name in some if (its := only.get(name) or only.get(name.partition("/")[0]))}
         rows += evaluate_rows(evaluated, tasks, some, only=meant, leaks=leaks, results=results, about=about, note=note)
     if baselines:
         frozen = {name: each for name, each in evaluators.items() if not isinstance(each, Head | DetectionAP)}
@@ -100,6 +96,21 @@ def evaluate(
                 each, tasks, frozen, only=meant, leaks=leaks, results=results, about={"baseline": True}, note=note
             )
     return rows
+
+
+def _classes(recipe: Recipe, evaluators: Mapping[str, Any], note: Callable[[str], object]) -> Sequence[str] | None:
+    """Names of the classes of the training images, where an evaluator goes by them: a head cannot do without."""
+    heads, detects = (any(isinstance(each, kind) for each in evaluators.values()) for kind in (Head, DetectionAP))
+    if not heads and not detects:
+        return None
+    try:
+        with under("train_dataloader.dataset"):
+            return getattr(DATASETS.build(recipe.train_dataloader.dataset), "classes", None)
+    except SelfsupError as error:
+        if heads:
+            raise
+        note(f"classes are taken in the order of the test images, for those of the training are not there: {error}")
+        return None
 
 
 def _baselines(recipe: Recipe, contract: InputContract, device: torch.device) -> Iterator[Representation]:

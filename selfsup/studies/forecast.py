@@ -25,7 +25,7 @@ PACES, PROMISED = "paces.json", "predicted.json"
 REHEARSAL = 60.0
 """Seconds of the budget that a rehearsal is told, of which it takes a small share."""
 FAR = 4
-"""A batch that many times smaller or larger than the recipe's is said."""
+"""A batch that is more than so many times smaller or larger than the recipe's is said."""
 MOST_REHEARSED = 20_000
 """Images of a task that is evaluated for a forecast; for a larger one the first evaluation tells."""
 

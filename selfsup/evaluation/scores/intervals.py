@@ -244,6 +244,7 @@ def classification_scores(predictions: Predictions) -> dict[str, Score]:
         "top1": proportion(predictions.right, predictions.groups),
         "per_class": mean_per_class(predictions.labels, predictions.right, predictions.groups),
     }
-    if predictions.has_top5 and len(predictions.class_names) > 5:
+    classes = len(predictions.class_names) if predictions.logits is None else predictions.logits.shape[1]
+    if predictions.has_top5 and classes > 5:
         scores["top5"] = proportion(predictions.top(5), predictions.groups)
     return scores

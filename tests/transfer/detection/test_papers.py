@@ -69,8 +69,11 @@ def test_narrowed_it_trains_a_step_and_is_evaluated(name: str, tmp_path: Path) -
     }
     recipe = load_config(name, options)
     detector: Any = Runner(recipe).train()
+    said: list[str] = []
     before = build_on_meta(recipe).state_dict()
     assert before.keys() == detector.state_dict().keys()
-    (row,) = evaluate(recipe, checkpoint_path(tmp_path / "run", 1))
+    testing = {**options, "train_dataloader.dataset.annotations": str(tmp_path / "on_another_machine.json")}
+    (row,) = evaluate(load_config(name, testing), checkpoint_path(tmp_path / "run", 1), note=said.append)
+    assert sum("in the order of the test images" in line for line in said) == 1
     assert row.chosen["norm"] == load_config(name).model["norm"]
     assert ("mask_AP" in row.scores) == (name == SEER) and 0 <= row.scores["box_AP"].value <= 1
