@@ -1,4 +1,4 @@
-"""A billion images in 100,000 shards: how long a run takes to go on at step 1,000,000, and its memory.
+"""A billion images in 100,000 shards: how long a run takes to resume at step 1,000,000, and its memory.
 
     python -m benchmarks.billion [--shards 100000] [--images-per-shard 10000] [--folder DIR]
 

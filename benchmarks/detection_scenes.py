@@ -6,7 +6,7 @@ Trains transfer/detection_scenes twice for equal steps, once from the weights an
 on the same pictures of several emoji that no training has seen. Without ``--weights`` simclr/simclr_scenes is trained
 first. The detectors know one class: a linear probe on the weights' features of crops names the category of what is in
 their boxes, and its AP stands beside the AP that it reaches on the true boxes, the classifier's ceiling. Runs that are
-in the work dir go on from there, and their time does not count. The exit code is 1 if from the weights box AP50 stays
+in the work dir resume, and their time does not count. The exit code is 1 if from the weights box AP50 stays
 below 0.8 or mask AP50 below 0.7, or if a training takes longer than fifteen minutes.
 """
 

@@ -115,7 +115,7 @@ class Transfer:
         recipe = replace(self.recipe(start, data), work_dir=str(folder))
         earlier = begun(recipe, start, budget)
         if earlier is not None and (steps := earlier.train_cfg.max_steps) != recipe.train_cfg.max_steps:
-            note(f"goes on, to {steps or 0:,} steps: what there was time for when it was begun")
+            note(f"resumes, up to {steps or 0:,} steps: what there was time for when it was begun")
         recipe = recipe if earlier is None else earlier
         with batch_has_to_fit(recipe, device=device, option="--micro-batch"):
             if budget is not None and earlier is None:

@@ -198,7 +198,7 @@ def test_a_run_that_goes_on_says_how_many_steps_its_budget_has_left_it(
     for lines in said:
         out = LinearSGD(**QUICK).run(start, Labelled.of(images), work_dir=tmp_path, budget="1m", note=lines.append)
         assert out.step == 3
-    assert said == [[], ["goes on, to 3 steps: what there was time for when it was begun"]]
+    assert said == [[], ["resumes, up to 3 steps: what there was time for when it was begun"]]
 
 
 def test_every_head_of_a_linear_recipe_is_tested_on_its_own_layer(start: Start, images: Path, tmp_path: Path) -> None:

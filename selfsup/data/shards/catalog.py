@@ -79,7 +79,7 @@ def make_catalog(
 ) -> Catalog:
     """List the shards and index those that are not indexed yet, once for all processes of a machine.
 
-    Each shard's index is a file of its own, so that a run that is killed goes on where it was, and a new shard costs
+    Each shard's index is a file of its own, so that a run that is killed resumes, and a new shard costs
     itself alone. What is kept of all shards is read in one piece by the next run.
 
     Args:
