@@ -10,7 +10,8 @@ import pytest
 
 from selfsup import testing
 from selfsup.data import CocoDetection, CrowdedScenes, VocDetection
-from selfsup.data.sources.coco import _runs, mask_of
+from selfsup.data.sources.coco import mask_of
+from selfsup.data.sources.coco_check import _runs
 from selfsup.errors import DataError
 from tests.transfer.detection.coco_files import SIZE, scenes, written
 
