@@ -36,8 +36,8 @@ class ViewLoader(DataLoader[Any]):
         while True:
             try:
                 batch = next(batches, None)
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+            except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:
+                if not (self.num_workers and _is_of_a_dead_worker(error)):
                     raise
                 codes = [worker.exitcode for worker in getattr(batches, "_workers", ())]
                 raise _out_of_shared_memory() if -signal.SIGBUS in codes else _killed(codes) from None
@@ -46,6 +46,17 @@ class ViewLoader(DataLoader[Any]):
             if isinstance(batch, DataError):
                 raise batch
             yield batch
+
+
+def _is_of_a_dead_worker(error: Exception) -> bool:
+    """Whether PyTorch noticed that a worker is gone, or its connection broke in the handover of a batch.
+
+    The message of what a worker raised itself begins with "Caught".
+    """
+    message = str(error)
+    if isinstance(error, RuntimeError):
+        return message.startswith("DataLoader worker")
+    return not message.startswith("Caught")
 
 
 class _Collate:

@@ -66,6 +66,28 @@ def test_a_method_may_say_how_samples_become_a_batch(num_workers: int) -> None:
         list(build_loader(dataset, sampler, num_workers=num_workers, collate=numbers_squared))
 
 
+def broken(samples: Sequence[Sample]) -> dict[str, Any]:
+    raise RuntimeError("a mistake in a plugin")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_error_in_a_worker_is_not_taken_for_its_end(num_workers: int) -> None:
+    dataset, sampler = ViewDataset(Numbered(6), two_views), StepSampler(6, 6, total_steps=1)
+    with pytest.raises(RuntimeError, match="a mistake in a plugin"):
+        list(build_loader(dataset, sampler, num_workers=num_workers, collate=broken))
+
+
+def test_a_connection_that_breaks_in_the_handover_of_a_batch_is_the_end_of_a_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def reset(self: Any, timeout: float = 0.0) -> Any:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter._try_get_data", reset)
+    with pytest.raises(DataError, match="a worker process was ended from outside"):
+        batches(1)
+
+
 def test_workers_are_spawned_where_there_is_no_fork_server_and_memory_is_page_locked_for_cuda_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
