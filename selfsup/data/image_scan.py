@@ -37,7 +37,7 @@ ROW = np.dtype(
 )
 _JOB = 256  # images
 _FEW = 2048  # images up to which processes of their own are not worth their start
-_LEAST_SIDE = 4 * SIDE  # that large JPEGs are decoded at: nothing of a thumbnail is lost by it
+_LEAST_SIDE = 16 * SIDE  # that large JPEGs are decoded at: copies are found as at full size, at 4 * SIDE not
 _SOURCE: list[Any] = []  # of a worker process, set once
 
 

@@ -16,6 +16,7 @@ from selfsup.data.image_scan import ROW, scan_images
 from selfsup.data.near_duplicates import joined, near_pairs
 from selfsup.data.report import ASPECTS, SIDES, DataReport, report_on
 from selfsup.data.shards.write import write_shards
+from selfsup.data.sources.pictures import photograph, photograph_names
 from tests.data.pictures import picture
 
 NUM_IMAGES = 12
@@ -84,6 +85,17 @@ def test_each_kind_is_found_and_nothing_else(report: DataReport) -> None:
     }
     reasons = {Path(row.image).name: row.detail for row in report.findings() if row.kind == "unreadable"}
     assert all(reasons.values())
+
+
+def test_copies_of_large_photographs_are_found(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(len(photograph_names())):
+        image = photograph(number)[0]
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg(image))
+        (tmp_path / f"{number} again.jpg").write_bytes(again(image, rng.uniform(0.5, 1.5)))
+    found = report_on(ImageList(tmp_path), tmp_path / "seen").findings()
+    near = {frozenset((Path(row.image).stem, Path(row.other).stem)) for row in found if row.kind == "near"}
+    assert near == {frozenset((str(number), f"{number} again")) for number in range(len(photograph_names()))}
 
 
 def test_the_histograms_count_every_readable_image_once(report: DataReport) -> None:
