@@ -198,6 +198,7 @@ class Recipe:
         find_unused_parameters: for methods that leave parameters without gradient, on several processes.
         dist_timeout: minutes that a process waits for the others before the run is given up; one that lists a billion
             files lets them wait for the better part of an hour.
+        slow_step: seconds after which a step of several processes is reported, with what each of them is doing.
         recipe: what the config is called on the cards of what it trains; None stands for its name or path.
         budget: the time that ``--budget`` has fitted the number of steps to, such as ``'30m'``, for the record: a run
             that has it resumes with the recipe that it stored.
@@ -230,6 +231,7 @@ class Recipe:
     load_from: str | None = None
     find_unused_parameters: bool = False
     dist_timeout: float = 120.0
+    slow_step: float = 120.0
     custom_imports: CustomImports | None = None
     recipe: str | None = None
     budget: str | None = None
@@ -305,7 +307,7 @@ SECTIONS: dict[str, type] = {
 
 def upgraded(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config in a checkpoint of an earlier version, in the words of this one."""
-    return {"split": None, "compile": False, **config}  # what held until there were these keys
+    return {"split": None, "compile": False, "slow_step": 120.0, **config}  # what held until there were these keys
 
 
 def _made(section: type, values: Mapping[str, Any], partial: bool) -> Any:
@@ -354,6 +356,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "sync_bn": (1, inf),
     "seed": (0, inf),
     "dist_timeout": (1, 7 * 24 * 60),
+    "slow_step": (1, inf),
 }
 """The least and the greatest number that makes sense, by path; components check their own arguments."""
 

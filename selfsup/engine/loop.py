@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader
 from selfsup.data.sources.source import file_or_name
 from selfsup.engine.interrupt import TIME_IS_UP, Interrupted, InterruptWatch
 from selfsup.engine.schedules.build import scheduled_options
+from selfsup.engine.slow_step import SlowStepWatch
+from selfsup.engine.undo import BeforeStep
 from selfsup.errors import CheckpointError, DataError, NonFiniteError, RecordError, UnreadableError
 from selfsup.methods.base import Progress
 from selfsup.methods.first_step import check_losses, checked_parts
@@ -50,6 +52,7 @@ class TrainLoop(BaseLoop):
         self.iter = start_step
         runner.optim_wrapper.steps_per_epoch = steps_per_epoch
         self._fault: DataError | RecordError | None = None
+        self._not_finite = ""  # why the current update is left out, if it is
 
     @property
     def epoch(self) -> int:
@@ -70,18 +73,20 @@ class TrainLoop(BaseLoop):
             DataError: if images cannot be read, on all processes together, once the state is saved.
             CheckpointError: if the state cannot be saved, on all processes together.
             RecordError: if metrics or names of unreadable images cannot be written, likewise.
-            NonFiniteError: at the first loss or gradient that is not finite, on all processes together; the weights are
-                those before the step.
+            NonFiniteError: at the first loss or gradient that is not finite once ``max_skipped_updates`` of the optim
+                wrapper are used up, on all processes together; the weights are those before the step.
         """
         runner = self.runner
         # fp16 skips updates whose gradients overflow, while the schedule goes on
         warnings.filterwarnings("ignore", "Detected call of `scheduler.step")
         self._call("before_train", runner.hooks)
         batches = iter(self.dataloader)
-        with InterruptWatch() as interrupt:
+        slow_step = SlowStepWatch(runner.logger, limit=runner.recipe.slow_step, name=runner.run_id)
+        with InterruptWatch() as interrupt, slow_step:
             while self.iter < self.max_iters:
                 start = time.perf_counter()
                 interrupt.begin_step()
+                slow_step.begin_step(self.iter + 1)
                 micro_batches = self._fetch(batches)
                 waited = time.perf_counter() - start
                 self._stop_if_needed(interrupt.asked, interrupt.number)
@@ -151,28 +156,38 @@ class TrainLoop(BaseLoop):
         self.runner.saver.finish()
 
     def _run_step(self, micro_batches: list[dict[str, Any]]) -> dict[str, float]:
-        """One update.
+        """One update, or none: if a loss or a gradient is not finite, the method is restored to what it was before.
 
         Returns:
             What the method reports, as means over micro-batches and processes, the learning rate and whatever else
-            schedules move, and the norm of the gradients.
+            schedules move, the norm of the gradients, and how many updates were left out where that is allowed.
         """
-        runner = self.runner
+        runner, wrapper = self.runner, self.runner.optim_wrapper
         runner.model.train()
         progress = self.progress
+        self._not_finite = ""
+        before = BeforeStep(runner.method) if wrapper.can_skip else None
         runner.method.before_step(progress)
-        options = scheduled_options(runner.param_schedulers or (), runner.optim_wrapper.optimizer)
+        options = scheduled_options(runner.param_schedulers or (), wrapper.optimizer)
         sums: dict[str, Tensor] = {}
         runner.call_hook("before_train_iter", batch_idx=self.iter, data_batch=micro_batches)
         for number in range(runner.accumulate):
             for name, value in self._forward_backward(micro_batches[: number + 1]).items():
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value / runner.accumulate
-        runner.method.after_step(progress)
-        outputs = self._mean_over_processes(sums, grad_norm=runner.optim_wrapper.last_grad_norm)
+        if self._not_finite and before is not None:
+            before.restore()
+            wrapper.skip()
+            used = f"{wrapper.skipped_updates} of {wrapper.max_skipped_updates} (optim_wrapper.max_skipped_updates)"
+            runner.logger.warning(f"{self._not_finite}; this update is left out, {used}")
+        else:
+            runner.method.after_step(progress)
+        outputs = self._mean_over_processes(sums, grad_norm=None if self._not_finite else wrapper.last_grad_norm)
         grad_norm = outputs.pop("grad_norm", None)
         for scheduler in runner.param_schedulers or ():
-            if hasattr(scheduler, "observe"):
+            if hasattr(scheduler, "observe") and not self._not_finite:
                 scheduler.observe(outputs["loss"])
+        if wrapper.max_skipped_updates:
+            options["skipped_updates"] = wrapper.skipped_updates
         outputs |= options
         return outputs if grad_norm is None else outputs | {"grad_norm": grad_norm}
 
@@ -210,34 +225,49 @@ class TrainLoop(BaseLoop):
             loss = torch.stack(list(losses.values())).sum()
         self._check_finite([*losses.items(), ("loss", loss)], batch)
         try:
-            runner.optim_wrapper.update_params(loss)
+            if self._not_finite:  # the backward pass still ends every exchange of gradients that has begun
+                runner.optim_wrapper.backward(loss)
+            else:
+                runner.optim_wrapper.update_params(loss)
         except NonFiniteError as error:
-            raise NonFiniteError(self._describe(str(error), micro_batches)) from None
+            self._leave_out(self._describe(str(error), micro_batches))
         found = {**{name: value.detach().float() for name, value in parts.items()}, "loss": loss.detach()}
         return {name: value.to(loss.device) for name, value in found.items()}  # a metric may be computed on the CPU
 
     def _check_finite(self, losses: Sequence[tuple[str, Tensor]], batch: dict[str, Any]) -> None:
-        """Stop all processes before the backward pass, in which they would wait for the one that has a bad loss.
+        """Let all processes leave out the update, or stop, if one of them has a bad loss.
 
         One wait for the device, whatever the number of losses and processes.
         """
         bad = ~torch.isfinite(torch.stack([value.detach() for _, value in losses]))
         if not all_reduce_max(bad.any().float()):
             return
-        with together():
-            for (name, value), is_bad in zip(losses, bad.tolist(), strict=True):
-                if is_bad:
-                    raise NonFiniteError(self._describe(f"{name} is {float(value.detach())}", [batch]))
+        try:
+            with together():
+                for (name, value), is_bad in zip(losses, bad.tolist(), strict=True):
+                    if is_bad:
+                        raise NonFiniteError(self._describe(f"{name} is {float(value.detach())}", [batch]))
+        except NonFiniteError as error:
+            self._leave_out(str(error))
+
+    def _leave_out(self, fault: str) -> None:
+        """Note that the current update is to be left out; all processes call this together."""
+        wrapper = self.runner.optim_wrapper
+        if wrapper.can_skip:
+            self._not_finite = self._not_finite or fault
+            return
+        limit = f"optim_wrapper.max_skipped_updates, {wrapper.max_skipped_updates}, is used up; "
+        raise NonFiniteError(
+            f"{fault}; {limit if wrapper.max_skipped_updates else ''}the weights are those before this step and the "
+            "last checkpoint is good: lower the learning rate, clip gradients (optim_wrapper.clip_grad), or use "
+            "optim_wrapper.precision='fp32', and resume with --resume"
+        ) from None
 
     def _describe(self, fault: str, micro_batches: list[dict[str, Any]]) -> str:
         images = [int(index) for batch in micro_batches for index in batch["index"]]
         names = ", ".join(file_or_name(self.runner.train_images, index) for index in images[:SHOWN_IMAGES])
         more = f" and {len(images) - SHOWN_IMAGES} more" if len(images) > SHOWN_IMAGES else ""
-        return (
-            f"step {self.iter + 1}: {fault}; images {names}{more}; the weights are those before this step and the last "
-            "checkpoint is good: lower the learning rate, clip gradients (optim_wrapper.clip_grad), or use "
-            "optim_wrapper.precision='fp32', and resume with --resume"
-        )
+        return f"step {self.iter + 1}: {fault}; images {names}{more}"
 
     def _mean_over_processes(self, sums: dict[str, Tensor], *, grad_norm: Tensor | None) -> dict[str, float]:
         """One reduction and one wait for the device; the norm of the gradients is the same everywhere."""

@@ -63,6 +63,8 @@ class Method(BaseModel):
         fresh_parts: names of the submodules that start fresh in a run that begins with the weights of another method's
             checkpoint: all others must be found there, and what else it holds is left behind. None, the default,
             stands for a method that only begins with a checkpoint of its own kind, tensor by tensor.
+        moved_before_step: names of the submodules whose parameters ``before_step`` changes. Where an update is left out
+            (``optim_wrapper.max_skipped_updates``), they are restored, and so are all buffers.
         channels_last: how uint8 images are laid out before they are normalized; None, the default, leaves them as they
             are. A run sets it.
         uniform_loss: the loss of a method that cannot tell its images apart, such as ln K for K prototypes; a run warns
@@ -77,6 +79,7 @@ class Method(BaseModel):
     num_views: int | None = None
     entry_points: tuple[str, ...] = ()
     fresh_parts: tuple[str, ...] | None = None
+    moved_before_step: tuple[str, ...] = ()
     uniform_loss: float | None = None
     joins_views: bool = False
     classes: Sequence[str] | None = None

@@ -57,6 +57,7 @@ class MoCo(Method):
     """
 
     num_views = 2
+    moved_before_step = ("teacher",)
 
     def __init__(
         self,

@@ -40,6 +40,7 @@ class MoCoV3(Method):
     """
 
     num_views = 2
+    moved_before_step = ("teacher",)
 
     def __init__(
         self,

@@ -52,6 +52,7 @@ class SwAV(Method):
     """
 
     entry_points = ("prototype_scores",)
+    moved_before_step = ("prototypes",)
     joins_views = True
 
     def __init__(

@@ -39,6 +39,7 @@ def check_method(
     - Gradients reach every trainable parameter, as DistributedDataParallel needs. A ``teacher`` is not, and moves.
     - Features have the backbone's width and do not depend on the batch in eval mode.
     - State that ``loss`` changes, but for batch norm, depends on all processes' images; a second one is simulated.
+    - ``before_step`` changes parameters of ``moved_before_step`` alone.
     - After a few steps a new method with the state dict gives exactly the next loss.
 
     Args:
@@ -206,7 +207,12 @@ def _step(used: Any, step: int, given: dict[str, Any], untrained: Collection[str
     torch.manual_seed(step)
     views = [view + 0.1 * torch.randn(view.shape) for view in given["views"]]
     progress = Progress(step, STEPS, step // PER_EPOCH, PER_EPOCH)
+    before = {name: parameter.detach().clone() for name, parameter in used.named_parameters()}
     used.before_step(progress)
+    restored = tuple(f"{part}." for part in used.moved_before_step)
+    moved = [name for name, now in used.named_parameters() if not torch.equal(now, before[name])]
+    missing = [name for name in moved if not name.startswith(restored)]
+    require(not missing, used, f"before_step changes {listed(missing)}, which moved_before_step must name")
     losses = _losses(used, {**given, "views": views})
     used.zero_grad()
     _total(losses).backward()

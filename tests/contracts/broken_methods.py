@@ -80,6 +80,12 @@ class Overflows(Sound):
         return {"loss": super().loss(views)["loss"] * (float("inf") if torch.is_autocast_enabled("cpu") else 1.0)}
 
 
+class Rescales(Sound):
+    def before_step(self, progress: Progress) -> None:
+        with torch.no_grad():
+            next(self.neck.parameters()).mul_(0.9)
+
+
 class Remembers(Sound):
     """Keeps the number of steps where no state dict sees it."""
 
@@ -123,5 +129,6 @@ METHODS = [
     Broken(
         changed(Sound, load_state_dict=lambda self: None), "must load into a method that has not trained: TypeError"
     ),
+    Broken(Rescales, "before_step changes neck.*, which moved_before_step must name"),
     Broken(Remembers, "with its state dict loaded must give exactly the next loss, but not so loss"),
 ]

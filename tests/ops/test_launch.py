@@ -1,3 +1,4 @@
+import inspect
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
@@ -6,6 +7,7 @@ import pytest
 import torch
 import torch.distributed
 
+from selfsup.config import Recipe
 from selfsup.errors import ConfigError
 from selfsup.ops import launch
 from selfsup.ops.dist import rank, world_size
@@ -138,3 +140,8 @@ def test_a_gpu_that_is_not_there_is_rejected_and_the_cpu_taken_by_default() -> N
 )
 def test_the_first_host_of_a_slurm_node_list(nodes: str, first: str) -> None:
     assert launch.first_slurm_host(nodes) == first
+
+
+def test_processes_without_a_recipe_wait_as_long_as_a_recipe_says_by_default() -> None:
+    default = inspect.signature(launch.init_process_group).parameters["timeout"].default
+    assert default == timedelta(minutes=Recipe.dist_timeout)

@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 from scipy.stats import t
 
 from selfsup.cli.main import main
-from selfsup.cli.runs.study import job_words
+from selfsup.cli.runs.launch import job_words
 from selfsup.data import Pooled, Scenes
 from selfsup.engine.runner import Runner as EngineRunner
 from selfsup.errors import ConfigError, SelfsupError
+from selfsup.ops.slurm import submit
 from selfsup.registry import DATASETS, METHODS, TRANSFORMS
 from selfsup.studies import Cell, Claim, Output, Runner, Study, ahead, load_study, verdict
 from selfsup.studies.axes.advice import Advice, Question, advice_page
@@ -30,7 +31,6 @@ from selfsup.studies.load import on_own_images, study_names
 from selfsup.studies.plan import plan_of
 from selfsup.studies.reading import of_axis, page_of, points
 from selfsup.studies.runner import finished
-from selfsup.studies.slurm import submit
 from selfsup.studies.works import Pretrain, Train, task_of
 from tests.engine.tiny_run import PoweredOff, PowerOff
 from tests.studies.tiny import TINY

@@ -1,6 +1,7 @@
 """What the launcher told this process, before any process group exists."""
 
 import os
+from collections.abc import Sequence
 
 _WORLD_SIZE = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS"}
 _ASKED_OF_SLURM = {
@@ -47,3 +48,19 @@ def launch_command(launcher: str, *, python: bool = True) -> list[str]:
 def is_first(launcher: str) -> bool:
     """Whether this process is the one that speaks."""
     return int(os.environ.get(_RANK.get(launcher, ""), 0)) == 0
+
+
+def job_words(words: Sequence[str]) -> list[str]:
+    """The words of the same command for one job: without what only concerns the submitting."""
+    kept: list[str] = []
+    left_out = False
+    for number, word in enumerate(words):
+        option = word.partition("=")[0]
+        if word.startswith("--"):
+            left_out = option == "--slurm"
+        if left_out or option in ("--launcher", "--jobs"):
+            continue
+        if number and words[number - 1] in ("--launcher", "--jobs"):
+            continue
+        kept.append(word)
+    return kept

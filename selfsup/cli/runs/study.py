@@ -3,7 +3,6 @@
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from selfsup.cli.main import INTERRUPTED
+from selfsup.cli.runs.launch import job_words
 from selfsup.config.options import parse_options
 from selfsup.errors import ConfigError
 
@@ -126,24 +126,8 @@ def _table(plan: Any, root: Path) -> Table:
     return table
 
 
-def job_words(words: Sequence[str]) -> list[str]:
-    """The words of the same command for one job: without what only concerns the submitting."""
-    kept: list[str] = []
-    left_out = False
-    for number, word in enumerate(words):
-        option = word.partition("=")[0]
-        if word.startswith("--"):
-            left_out = option == "--slurm"
-        if left_out or option in ("--launcher", "--jobs"):
-            continue
-        if number and words[number - 1] in ("--launcher", "--jobs"):
-            continue
-        kept.append(word)
-    return kept
-
-
 def _submit(chosen: argparse.Namespace, root: Path, console: Console) -> int:
-    from selfsup.studies.slurm import submit
+    from selfsup.ops.slurm import submit
 
     if chosen.jobs < 1:
         raise ConfigError.at("--jobs", "must be >= 1", got=chosen.jobs)

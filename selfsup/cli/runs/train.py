@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from selfsup.cli.main import INTERRUPTED
-from selfsup.cli.runs.launch import is_first, launch_command, launched_processes
+from selfsup.cli.runs.launch import is_first, job_words, launch_command, launched_processes
 from selfsup.config import Recipe, config_name, find_config, load_config, scale_learning_rates
 from selfsup.config.images import images_name, images_section
 from selfsup.config.options import parse_options
@@ -55,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "they are not looked at",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="replaces the config's seed")
+    parser.add_argument(
+        "--slurm",
+        nargs="+",
+        metavar="K=V",
+        help="submit the command as a job and return; options of submitit, such as nodes=8 tasks_per_node=8 "
+        "gpus_per_node=8 timeout_min=1440 slurm_partition=gpu",
+    )
     parser.add_argument("--dry-run", action="store_true", help="show what would happen, read no data, and stop")
     parser.add_argument("--processes", type=int, metavar="N", help="with --dry-run: plan for this many processes")
 
@@ -103,6 +110,8 @@ def run(chosen: argparse.Namespace) -> int:
             expected="to train on several start the command with torchrun or srun, as tools/dist_train.sh and "
             "tools/slurm_train.sh do",
         )
+    if chosen.slurm and not chosen.dry_run:
+        return submit_job(chosen, console)
     processes = chosen.processes or launched_processes(chosen.launcher)
     stored = stored_config(chosen)
     choice = None if chosen.config or stored else chosen_for(chosen, processes)
@@ -135,6 +144,32 @@ def run(chosen: argparse.Namespace) -> int:
 
         print_next_steps(recipe, chosen.data, console, seconds=time.monotonic() - chosen.began)
     return code
+
+
+def submit_job(chosen: argparse.Namespace, console: Console) -> int:
+    """Submit the same command to Slurm as a job that resumes itself; what is wrong with the config is said here."""
+    from selfsup.ops.slurm import submit_run
+
+    options = parse_options(chosen.slurm)
+    chosen.resume = True
+    stored = stored_config(chosen)
+    if chosen.config or stored:
+        recipe, notes = prepared(chosen, stored=stored)
+        print_notes(notes, console)
+        work_dir = Path(str(recipe.work_dir))
+    else:  # the job chooses the recipe, for the device that it has
+        check_data(chosen.data)
+        work_dir = Path(chosen.work_dir or Path("work_dirs", images_name(chosen.data))).expanduser()
+    words = job_words(sys.argv[1:])
+    words = [*words[words[:1] == ["train"] :], "--work-dir", str(work_dir), "--launcher", "slurm", "--resume"]
+    command = [sys.executable, "-u", "-m", "selfsup", "train", *words]
+    number, log = submit_run(command, folder=work_dir.absolute() / "slurm", options=options)
+    console.print(
+        f"submitted job {number}, which resumes what is in {work_dir}; its log is {log}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
 
 
 def train(recipe: Recipe, chosen: argparse.Namespace) -> int:

@@ -75,6 +75,8 @@ class OnlineHeadHook(Hook):
             runner.logger.warning("online head: left out, the step's features do not belong to its labels")
             self._stop()
             return
+        if not math.isfinite(outputs["loss"]):  # the update was left out, and these features may be no numbers
+            return
         self._learn(features, labels, lr=self.lr * (1 + math.cos(math.pi * runner.progress.fraction)) / 2)
         if (runner.iter + 1) % self.every_steps == 0 and self._sums is not None:
             count, right, loss = self._sums.tolist()

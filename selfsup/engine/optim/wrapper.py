@@ -49,10 +49,13 @@ class PrecisionOptimWrapper(OptimWrapper):
             gain, and with more than one forward pass per update the copies of all weights stay alive.
         check_finite: stop at gradients that are not finite, before they reach the weights. Costs the wait for one
             number per update on a GPU.
+        max_skipped_updates: how many updates of the whole run may be left out because a loss or a gradient is not
+            finite; 0 stops the run at the first. Those that fp16 skips while its scale adapts are not among them.
 
     Attributes:
         precision: that of the forward pass, never ``'auto'``.
         updates: updates so far, skipped ones included.
+        skipped_updates: how many of them :meth:`skip` has left out.
         steps_per_epoch: updates in one pass over the data, which the training loop sets; needed to freeze for epochs.
         whole_gradients: of a sharded model, whether gradients stay whole until the last loss of an update; the config's
             ``sharding`` says it.
@@ -74,10 +77,12 @@ class PrecisionOptimWrapper(OptimWrapper):
         freeze: Mapping[str, int | str] | None = None,
         cache_casts: bool = False,
         check_finite: bool = True,
+        max_skipped_updates: int = 0,
     ) -> None:
         near = nearest(precision, PRECISIONS)
         require(precision in PRECISIONS, "precision", f"unknown precision {precision!r}", expected=near)
         require(accumulative_counts >= 1, "accumulative_counts", "must be >= 1", got=accumulative_counts)
+        require(max_skipped_updates >= 0, "max_skipped_updates", "must be >= 0", got=max_skipped_updates)
         super().__init__(optimizer, accumulative_counts=accumulative_counts)
         self.base_param_settings = None  # MMEngine's own, which would show as one more parameter group
         for key in clip_grad or ():
@@ -91,7 +96,8 @@ class PrecisionOptimWrapper(OptimWrapper):
         self.whole_gradients = False
         self.cache_casts = cache_casts
         self.check_finite = check_finite
-        self.updates = 0
+        self.max_skipped_updates = max_skipped_updates
+        self.updates = self.skipped_updates = 0
         self.last_grad_norm: Tensor | None = None
         self._names: dict[Tensor, str] | None = None
         device = computed_on(optimizer.param_groups[0]["params"][0])
@@ -167,10 +173,23 @@ class PrecisionOptimWrapper(OptimWrapper):
             self.scaler.update()
         self.updates += 1
 
+    @property
+    def can_skip(self) -> bool:
+        """Whether one more update may be left out."""
+        return self.skipped_updates < self.max_skipped_updates
+
+    def skip(self) -> None:
+        """Leave out the update whose losses have all been added: their gradients are dropped, nothing else changes."""
+        assert self.can_skip
+        self.zero_grad()
+        self.updates += 1
+        self.skipped_updates += 1
+
     def state_dict(self) -> dict[str, Any]:
         """State of the optimizer and of fp16's loss scale, updates so far, and the parameters' names in order."""
         names = None if self._names is None else [self._names[parameter] for parameter in self._parameters()]
-        return {**super().state_dict(), "updates": self.updates, "scaler": self.scaler.state_dict(), "names": names}
+        counts = {"updates": self.updates, "skipped_updates": self.skipped_updates}
+        return {**super().state_dict(), **counts, "scaler": self.scaler.state_dict(), "names": names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state with whole tensors, each parameter its own, by name: other groups may hold it than did.
@@ -182,6 +201,7 @@ class PrecisionOptimWrapper(OptimWrapper):
         """
         state = {name: state_dict[name] for name in ("state", "param_groups")}
         self.updates = state_dict["updates"]
+        self.skipped_updates = state_dict.get("skipped_updates", 0)  # not in earlier versions' checkpoints
         self._inner_count = self.updates * self._accumulative_counts
         if state_dict["scaler"]:
             self.scaler.load_state_dict(state_dict["scaler"])
@@ -229,6 +249,7 @@ class PrecisionOptimWrapper(OptimWrapper):
                 name = f"parameter {number}" if self._names is None else self._names[parameter]
                 fault = f"the gradient of {name} is not finite"
                 break
+        self.scaler.update()  # takes in the overflow, and is ready for the next update if this one is left out
         raise NonFiniteError(f"{fault} (norm {float(self.last_grad_norm or 0):g})")
 
 
