@@ -5,7 +5,8 @@ BiT-L, 40.8 from the baseline, each the median of five runs (table 3). Not run h
 
 From the paper: 1024 x 1024 pixels, batch 256, 30 epochs, SGD with rate 0.08, a tenth of it after epochs 16 and 22,
 momentum 0.9, weight decay 1e-4, mirror images and scale jitter, focal loss with alpha 0.25 and gamma 2, which are
-torchvision's. The paper does not say how far scales vary; 0.8 to 1.25 is ours.
+torchvision's. The paper does not say how far scales vary, 0.8 to 1.25 is ours; nor which anchors it takes, these are
+torchvision's, of 32 to 512 pixels, and for how long the rate warms up, here not at all; all weights are decayed.
 
 Sized for 64 GPUs with 4 images each.
 

@@ -21,6 +21,7 @@ batch = 128 * processes  # 1024
 
 train_dataloader.batch_size = batch // processes
 train_dataloader.views.interpolation = "bicubic"
+input_contract = dict(interpolation="bicubic")  # of test images: deepmind-research/byol, utils/dataset.py
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
     precision="auto",

@@ -5,7 +5,8 @@ results, not in the paper's table). Not run here.
 
 Numbers from VISSL's object_detection/COCOInstance configs for detectron2: batch 16, lr 0.02, 90,000 updates with drops
 at 60,000 and 80,000, weight decay 1e-4, warm-up of 100 updates, shorter side 640 to 800, batch norm of trunk and
-pyramid synchronized, nothing frozen. Their "2x" is 180,000 updates with drops at 120,000 and 160,000. From detectron2's
+pyramid synchronized, nothing frozen, anchors of 32 to 512 pixels, 2,000 proposals per level in training and 1,000 in
+the test, of which 1,000 are kept. Their "2x" is 180,000 updates with drops at 120,000 and 160,000. From detectron2's
 defaults: warm-up from a thousandth of the rate, longest side 1333, no decay of normalization, images without objects
 left out. torchvision's Mask R-CNN differs from detectron2's in the sampling of its region pooling.
 

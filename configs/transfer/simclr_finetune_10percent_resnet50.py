@@ -20,6 +20,7 @@ with read_base():
         auto_scale_lr,
         default_hooks,
         evaluators,
+        input_contract,
         model,
         optim_wrapper,
         param_scheduler,

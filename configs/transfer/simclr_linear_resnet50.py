@@ -24,6 +24,7 @@ batch = 128 * processes  # 4096
 model.update(init_std=0.0, preprocess=dict(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)))
 train_dataloader.batch_size = batch // processes
 train_dataloader.views.interpolation = "bicubic"
+input_contract = dict(interpolation="bicubic")  # of test images: google-research/simclr, tf2/data_util.py, center_crop
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
     precision="auto",

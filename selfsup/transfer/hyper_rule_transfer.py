@@ -12,7 +12,7 @@ from selfsup.data.draws import draw
 from selfsup.data.standard.sets import VTAB
 from selfsup.errors import ConfigError, DecodeError, nearest, require
 from selfsup.methods.base import Method
-from selfsup.ops.dist import world_size
+from selfsup.ops.dist import gather_objects, world_size
 from selfsup.ops.launch import local_device
 from selfsup.ops.memory import device_memory
 from selfsup.registry import METHODS
@@ -160,7 +160,7 @@ class HyperRuleTransfer(Transfer):
             },
             "train_cfg": {"max_steps": rule.steps},
             "tasks": {data.name: data.task_section()},
-            "default_hooks": {"evaluate": None, **QUIET},
+            "default_hooks": {"checkpoint": _saved(rule.steps), "evaluate": None, **QUIET},
             "input_contract": contract,
             "recipe": self.name,
             "seed": self.seed,
@@ -229,11 +229,17 @@ def _is_largest(start: Start) -> bool:
     return network.get("type") == "BiTResNet" and network.get("depth") == 152 and network.get("width") == 4
 
 
+def _saved(steps: int) -> dict[str, Any]:
+    """How often a run saves: a task drawn with replacement is a single epoch, at whose end alone it else would."""
+    return {"every_epochs": None, "every_steps": max(50, steps // 20)}
+
+
 def _micro_batch(model: dict[str, Any], side: int) -> int:
-    """The largest power of two whose activations fit into memory, at most the batch of this process."""
+    """The largest power of two whose activations fit into every process's memory, at most a process's batch."""
     each = activation_bytes(model, side)
     most = max(1, BATCH // world_size())
-    fitting = max(1, int(USABLE * device_memory(local_device(None)) / each))
+    memory = min(gather_objects(device_memory(local_device(None))))  # all processes accumulate equally often
+    fitting = max(1, int(USABLE * memory / each))
     return min(most, 1 << (fitting.bit_length() - 1))
 
 

@@ -147,7 +147,7 @@ class Shown:
         side: of the crops in pixels, and of test images.
         crop: how crops are resized.
         resize: of test images.
-        test: how those are resized; None where that could not be read.
+        test: how those are resized.
         colors: whether SwAV's colors and blur follow crop and flip.
         head: standard deviation of the classifier's first weights; 0 for one that starts at zero, None for PyTorch's
             own way.
@@ -156,16 +156,16 @@ class Shown:
     side: int
     crop: str
     resize: str = "shorter:256"
-    test: str | None = "bilinear"
+    test: str = "bilinear"
     colors: bool = False
     head: float | None = None
 
 
-SIMCLR = Shown(224, "bicubic", test=None, head=0.0)
+SIMCLR = Shown(224, "bicubic", test="bicubic", head=0.0)  # tf2/data_util.py, center_crop
 SEER = Shown(224, "bilinear")  # low-shot
 LINEAR = Shown(224, "bilinear", head=0.01)
 SHOWN = {
-    "byol_linear_resnet50": Shown(224, "bicubic", test=None, head=0.01),
+    "byol_linear_resnet50": Shown(224, "bicubic", test="bicubic", head=0.01),  # byol/utils/dataset.py
     "moco_linear_resnet50": LINEAR,
     "seer_finetune_regnety256": Shown(224, "bilinear", colors=True),
     "seer_finetune_regnety256_384": Shown(384, "bicubic", "shorter:384", "bicubic", colors=True),
@@ -205,8 +205,8 @@ def test_test_images_are_shown_as_the_paper_does(name: str) -> None:
     said, recipe = SHOWN[name], load_config(f"transfer/{name}")
     method: Any = SimpleNamespace(preprocess=SimpleNamespace(mean=torch.zeros(3), std=torch.ones(3)))
     contract = run_contract(recipe.input_contract, method, TRANSFORMS.build(dict(recipe.train_dataloader.views)))
-    assert (contract.size, contract.resize, contract.crop) == (said.side, said.resize, "center")
-    assert said.test in (None, contract.interpolation)
+    found = (contract.size, contract.resize, contract.crop, contract.interpolation)
+    assert found == (said.side, said.resize, "center", said.test)
 
 
 @pytest.mark.parametrize("name", SAYS)

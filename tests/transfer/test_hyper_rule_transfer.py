@@ -6,10 +6,12 @@ import torch
 from selfsup.data.standard.sets import VTAB
 from selfsup.engine.schedules.build import build_schedules
 from selfsup.errors import ConfigError
+from selfsup.ops.dist import rank
 from selfsup.registry import DATASETS
 from selfsup.transfer import HyperRuleTransfer, Labelled, Start, hyper_rule, hyper_rule_transfer
 from selfsup.transfer.hyper_rule_transfer import WITHOUT_CROP, WITHOUT_FLIP, activation_bytes
-from tests.transfer.small import write_images, write_start
+from tests.dist.two_processes import run_in_processes
+from tests.transfer.small import NETWORK, write_images, write_start
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +151,20 @@ def test_an_unknown_task_of_vtab_is_rejected(given: str, nearest: str) -> None:
 def test_every_task_of_vtab_is_taken_by_its_name() -> None:
     assert [HyperRuleTransfer(vtab=name).vtab for name in VTAB] == list(VTAB)
     assert {*WITHOUT_FLIP, *WITHOUT_CROP} <= set(VTAB)
+
+
+def _micro_batch_of_unequal_devices() -> int:
+    model = {
+        "type": "Supervised",
+        "backbone": {"type": "RegNet", **NETWORK},
+        "num_classes": 3,
+        "loss": {"type": "CrossEntropyLoss"},
+    }
+    fitting = (64, 16)[rank()] / hyper_rule_transfer.USABLE
+    hyper_rule_transfer.device_memory = lambda device: int(fitting * activation_bytes(model, 32)) + 1
+    return hyper_rule_transfer._micro_batch(model, 32)
+
+
+@pytest.mark.dist
+def test_processes_take_as_many_images_at_a_time_as_the_smallest_memory_holds() -> None:
+    assert run_in_processes(_micro_batch_of_unequal_devices) == [16, 16]

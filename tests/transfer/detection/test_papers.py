@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torchvision.models.detection import maskrcnn_resnet50_fpn, retinanet_resnet50_fpn
@@ -10,8 +11,11 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn, retinanet_resnet
 from selfsup.config import load_config
 from selfsup.engine import Runner
 from selfsup.engine.evaluate import evaluate
+from selfsup.planning.describe import rate_curve
 from selfsup.planning.trial import build_on_meta
+from selfsup.registry import TRANSFORMS
 from selfsup.weights.checkpoint import checkpoint_path
+from tests.configs.test_recipes import plan
 from tests.transfer.detection.coco_files import scenes, written
 
 pytest.importorskip("pycocotools")
@@ -31,6 +35,67 @@ VIEWS = {
     SEER: {"type": "ShortSideViews", "sides": (48, 64), "longest": 96},
     BIT: {"type": "ScaleJitterViews", "size": 64, "scale": (0.8, 1.25)},
 }
+
+RATES: dict[str, list[tuple[int, int, float]]] = {
+    SEER: [(100, 60_000, 0.02), (60_000, 80_000, 0.002), (80_000, 90_000, 0.0002)],
+    BIT: [(0, 16 * 462, 0.08), (16 * 462, 22 * 462, 0.008), (22 * 462, 30 * 462, 0.0008)],  # 462 = 118,287 // 256
+}
+"""From a step on, up to another, the rate."""
+WARM_UP = [(0, 0.00002), (25, 0.005015), (50, 0.01001), (75, 0.015005), (99, 0.0198002)]
+"""SEER's: detectron2's line from a thousandth of the rate."""
+
+
+@pytest.mark.parametrize(("name", "batch"), [(SEER, 16), (BIT, 256)])
+def test_the_rate_is_the_papers_over_the_whole_training(name: str, batch: int) -> None:
+    found, recipe = plan(name), load_config(name)
+    last = RATES[name][-1][1]
+    assert (found.effective_batch, found.steps) == (batch, last)
+    rate = rate_curve(recipe, steps=last, steps_per_epoch=found.steps_per_epoch)
+    assert rate is not None
+    for start, end, expected in RATES[name]:
+        actual = [rate(step) for step in range(start, end)]
+        np.testing.assert_allclose(actual, expected, rtol=1e-9)
+    for step, expected in WARM_UP if name == SEER else ():
+        assert rate(step) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "undecayed"), [(SEER, [{"kinds": ("norm",), "weight_decay": 0.0}]), (BIT, [])])
+def test_the_optimizer_is_the_papers(name: str, undecayed: list[Any]) -> None:
+    found = load_config(name).optim_wrapper
+    expected = {"type": "SGD", "lr": {SEER: 0.02, BIT: 0.08}[name], "momentum": 0.9, "weight_decay": 1e-4}
+    assert expected.items() <= found["optimizer"].items() and not found["optimizer"].get("nesterov")
+    assert list(found.get("param_groups", ())) == undecayed
+
+
+def test_seers_images_norm_and_proposals_are_the_papers() -> None:
+    recipe, detector = load_config(SEER), build_on_meta(load_config(SEER))
+    views = TRANSFORMS.build(dict(recipe.train_dataloader.views))
+    assert (min(views.sides), max(views.sides), views.longest, views.flip) == (640, 800, 1333, 0.5)
+    model = recipe.model
+    assert (model["norm"], model["freeze_at"], model["fpn_bn"]) == ("sync", 0, True)
+    assert all(parameter.requires_grad for parameter in detector.parameters())
+    assert (model["min_size"], model["max_size"]) == (800, 1333)
+    assert np.round(255 * np.array(model["preprocess"]["mean"]), 3).tolist() == [123.675, 116.28, 103.53]
+    assert np.round(255 * np.array(model["preprocess"]["std"]), 3).tolist() == [58.395, 57.12, 57.375]
+    inner: Any = detector.detector  # type: ignore[union-attr]
+    assert inner.rpn.anchor_generator.sizes == ((32,), (64,), (128,), (256,), (512,))
+    assert inner.rpn.anchor_generator.aspect_ratios == ((0.5, 1.0, 2.0),) * 5
+    assert inner.rpn._pre_nms_top_n == {"training": 2000, "testing": 1000}
+    assert inner.rpn._post_nms_top_n == {"training": 1000, "testing": 1000}
+
+
+def test_bits_images_norm_and_anchors_are_the_papers_or_said_to_be_torchvisions() -> None:
+    recipe, detector = load_config(BIT), build_on_meta(load_config(BIT))
+    views = TRANSFORMS.build(dict(recipe.train_dataloader.views))
+    assert (views.size, views.scale, views.flip) == (1024, (0.8, 1.25), 0.5)
+    model = recipe.model
+    assert (model["norm"], model.get("freeze_at", 0), model["min_size"], model["max_size"]) == ("train", 0, 1024, 1024)
+    assert not any("BatchNorm" in type(part).__name__ for part in detector.modules())
+    assert all(parameter.requires_grad for parameter in detector.parameters())
+    anchors: Any = detector.detector.anchor_generator  # type: ignore[union-attr]
+    assert [sizes[0] for sizes in anchors.sizes] == [32, 64, 128, 256, 512]
+    np.testing.assert_allclose(np.array(anchors.sizes)[:, 2] / [32, 64, 128, 256, 512], 2 ** (2 / 3), rtol=0.02)
+    assert anchors.aspect_ratios == ((0.5, 1.0, 2.0),) * 5
 
 
 @pytest.mark.parametrize(("name", "reference"), [(SEER, maskrcnn_resnet50_fpn), (BIT, retinanet_resnet50_fpn)])
