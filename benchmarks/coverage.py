@@ -10,10 +10,16 @@ one exact accuracy jumps between two values, of which none may be near 95 % (Bro
 
 What decides is images, or whole groups, with a wrong answer, or of which one representation alone is right. Where fewer
 than ten of them are expected, a figure over 97 is marked ``o``: so few decide that an interval that never says too much
-must often say too little.
+must often say too little. How many of these cells are forced is counted: the number of decisive images, or of those
+that speak for the second of two, takes whole values, and no set of consecutive values around the likeliest one has a
+probability from 93 to 97 %. Of two representations this is asked for each number of decisive images, which an interval
+must be valid for, and averaged over the replicates.
 """
 
 import argparse
+import math
+from collections import Counter
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -26,12 +32,15 @@ GROUPS = (1, 5)
 KINDS = ("share", "per class", "paired, equal", "paired, ahead", "paired per class")
 CLASSES = 5
 FEW = 10
+LEAST, MOST = 0.93, 0.97
 
 
 def coverage(
     kind: str, accuracy: float, n: int, *, group: int = 1, replicates: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """The share of replicates whose interval contains the truth, and how many images or groups decide, on average.
+) -> tuple[float, float, float]:
+    """How often the interval contains the truth, how many images or groups decide, and the least possible coverage.
+
+    The last is the least that is :data:`LEAST` or more, see the module.
 
     Args:
         kind: of KINDS; 'paired, equal' is also 1 - the rate at which the test finds what is not there.
@@ -45,7 +54,7 @@ def coverage(
     index = np.arange(n)
     groups = None if group == 1 else index // group
     labels = index // group % CLASSES
-    covered, decisive = 0, 0
+    covered, ahead, decisive = 0, 0, Counter[int]()
     for _ in range(replicates):
         error = (1 - accuracy) * rng.uniform(2 / 3, 4 / 3)
         errors = (error, error * 0.7 if kind in ("paired, ahead", "paired per class") else error)
@@ -63,8 +72,33 @@ def coverage(
         assert low is not None and high is not None
         covered += low <= truth <= high
         deciding = ~rights[0] if len(rights) == 1 else rights[0] != rights[1]
-        decisive += int(deciding.reshape(-1, group).any(axis=1).sum())
-    return covered / replicates, decisive / replicates
+        decisive[int(deciding.reshape(-1, group).any(axis=1).sum())] += 1
+        ahead += int((rights[-1] & deciding).reshape(-1, group).any(axis=1).sum())
+    mean = sum(count * times for count, times in decisive.items()) / replicates
+    if len(rights) == 1:
+        return covered / replicates, mean, least_coverage(n // group, mean * group / n)
+    chance = round(ahead / max(1, round(mean * replicates)), 2)
+    least = sum(times * least_coverage(count, chance) for count, times in decisive.items())
+    return covered / replicates, mean, least / replicates
+
+
+@cache
+def least_coverage(n: int, chance: float) -> float:
+    """The least probability, of :data:`LEAST` or more, of consecutive counts that the likeliest is among.
+
+    Args:
+        n: what is counted are successes in so many trials.
+        chance: of a success, in [0, 1].
+    """
+    if n == 0 or not 0 < chance < 1:
+        return 1.0
+    counts = np.arange(n + 1)
+    logs = np.array([math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(n + 1)])
+    chances = np.exp(logs + counts * math.log(chance) + (n - counts) * math.log(1 - chance))
+    below = np.concatenate([[0.0], np.cumsum(chances)])
+    likeliest = int(chances.argmax())
+    sums = below[likeliest + 1 :][None] - below[: likeliest + 1][:, None]
+    return float(sums[sums >= LEAST - 1e-9].min())
 
 
 def _draw(rng: np.random.Generator, errors: tuple[float, ...], n: int, group: int) -> list[np.ndarray]:
@@ -87,7 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--replicates", type=int, default=2000)
     replicates = parser.parse_args().replicates
-    found: list[tuple[float, float]] = []
+    found: list[tuple[float, float, float]] = []
     for kind in KINDS:
         for group in GROUPS:
             print(f"\n{kind}, {'no groups' if group == 1 else f'groups of {group}'}: coverage in %, by accuracy and n")
@@ -95,17 +129,19 @@ def main() -> None:
             for accuracy in ACCURACIES:
                 row = [coverage(kind, accuracy, n, group=group, replicates=replicates) for n in SIZES]
                 found += row
-                print(f"{accuracy:<9}" + "".join(f"{100 * x:>8.1f}{_mark(x, few)}" for x, few in row), flush=True)
-    marks = [_mark(*each) for each in found]
+                print(f"{accuracy:<9}" + "".join(f"{100 * x:>8.1f}{_mark(x, few)}" for x, few, _ in row), flush=True)
+    marks = [_mark(x, few) for x, few, _ in found]
+    forced = sum(x > MOST and least > MOST for x, _, least in found)
     print(f"\n{marks.count(' ')} of {len(found)} between 93 and 97 %; {marks.count('o')} over 97 % with few decisive")
     print(f"images or groups (o), {marks.count('*')} others outside (*), the least of all {100 * min(found)[0]:.1f} %")
+    print(f"{forced} of those over 97 % are forced: whole numbers of decisive images or groups allow no less")
     print(f"standard error of each about {100 * (0.95 * 0.05 / replicates) ** 0.5:.1f}")
 
 
 def _mark(covered: float, decisive: float) -> str:
-    if 0.93 <= covered <= 0.97:
+    if LEAST <= covered <= MOST:
         return " "
-    return "o" if covered > 0.97 and decisive < FEW else "*"
+    return "o" if covered > MOST and decisive < FEW else "*"
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def evaluate(
     launcher: Launcher | None = None,
     results: Path | None = None,
     baselines: bool = False,
+    flips: bool = False,
     note: Callable[[str], object] = print,
 ) -> list[Row]:
     """Run a config's evaluators on the frozen features of a checkpoint, on the test images of its tasks.
@@ -53,6 +54,7 @@ def evaluate(
         results: the file that rows are appended to; one that is there already is not computed again.
         baselines: whether hand-made image statistics and the untrained network are evaluated too, and copies of test
             images among a task's training images are looked for.
+        flips: whether features are those of an image and its mirror image, averaged.
         note: told what a reader should know: evaluators that are left out, test images that were trained on.
 
     Returns:
@@ -76,7 +78,7 @@ def evaluate(
     evaluators, only = build_evaluators(recipe.evaluators)
     method.classes = classes = _classes(recipe, evaluators, note)
     representation = method_representation(
-        method, contract, classes=classes, name=recipe.recipe or type(method).__name__, layer=recipe.layer
+        method, contract, classes=classes, name=recipe.recipe or type(method).__name__, layer=recipe.layer, flips=flips
     )
     about: dict[str, Any] = {"method": type(method).__name__, "step": step}
     leaks = {}
@@ -91,7 +93,7 @@ def evaluate(
     if baselines:
         frozen = {name: each for name, each in evaluators.items() if not isinstance(each, Head | DetectionAP)}
         meant = {name: task for name, task in only.items() if name in frozen}
-        for each in _baselines(recipe, contract, where):
+        for each in _baselines(recipe, contract, where, flips=flips):
             rows += evaluate_rows(
                 each, tasks, frozen, only=meant, leaks=leaks, results=results, about={"baseline": True}, note=note
             )
@@ -113,13 +115,16 @@ def _classes(recipe: Recipe, evaluators: Mapping[str, Any], note: Callable[[str]
         return None
 
 
-def _baselines(recipe: Recipe, contract: InputContract, device: torch.device) -> Iterator[Representation]:
+def _baselines(
+    recipe: Recipe, contract: InputContract, device: torch.device, *, flips: bool
+) -> Iterator[Representation]:
     """What needs no training, shown the same images."""
-    yield Representation(ImageStatistics().to(device), contract, name="image statistics")
+    yield Representation(ImageStatistics().to(device), contract, name="image statistics", flips=flips)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
         untrained = METHODS.build(recipe.model)
-    yield method_representation(untrained.to(device).eval(), contract, name="untrained", layer=recipe.layer)
+    untrained = untrained.to(device).eval()
+    yield method_representation(untrained, contract, name="untrained", layer=recipe.layer, flips=flips)
 
 
 def _by_head(

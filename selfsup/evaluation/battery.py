@@ -44,7 +44,11 @@ def baselines_of(spec: str, representation: Representation, *, cache: Path | Non
         representation: what is evaluated.
         cache: the folder of the features.
     """
-    shown: dict[str, Any] = {"input_contract": representation.input_contract, "cache": cache}
+    shown: dict[str, Any] = {
+        "input_contract": representation.input_contract,
+        "cache": cache,
+        "flips": representation.flips,
+    }
     device = device_of(representation.backbone)
     found = [Representation(ImageStatistics().to(device), name="image statistics", **shown)]
     if "+" not in spec:

@@ -197,7 +197,7 @@ def evaluate_task(representation: Representation, task: Task, name: str, evaluat
     scores = getattr(result, "scores", None)
     if not isinstance(scores, Mapping) or not all(isinstance(score, Score) for score in scores.values()):
         raise ConfigError.at(f"evaluators.{name}", "must return a Result whose scores are Scores by name", got=result)
-    return result
+    return result if task.note is None else dataclasses.replace(result, notes=(*result.notes, task.note))
 
 
 def evaluate_tasks(

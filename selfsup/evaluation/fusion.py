@@ -56,6 +56,7 @@ class Fusion(Representation):
         self.representations: Sequence[Representation] = representations
         self.scaling = scaling
         self.reference = reference
+        self.flips = any(each.flips for each in representations)
         self.layer = "+".join(each.layer for each in representations)
 
     @property
@@ -78,13 +79,13 @@ class Fusion(Representation):
             each.settle(source)
         return self.precision
 
-    def features(self, source: Any, *, flips: bool = False) -> Features:
+    def features(self, source: Any, *, flips: bool | None = None) -> Features:
         """The features of every image, if each representation can decode the same; each keeps its own as it does."""
         found = self.remember(("features", id(source), flips), source, lambda: self.extract(source, flips=flips))
         found.check(self.name)
         return found
 
-    def extract(self, source: Any, *, flips: bool = False) -> Features:
+    def extract(self, source: Any, *, flips: bool | None = None) -> Features:
         """:meth:`features`, joined anew."""
         return self.join([each.features(source, flips=flips) for each in self.representations])
 

@@ -34,6 +34,7 @@ def open_representation(
     name: str | None = None,
     cache: Path | None = None,
     precision: Any = "auto",
+    flips: bool = False,
     batch_size: int = 64,
     num_workers: int = 2,
     **stated: Any,
@@ -46,7 +47,7 @@ def open_representation(
         layer: see :class:`~selfsup.evaluation.Representation`.
         device: where it computes; None takes the GPU where there is one.
         name: what tables call it; None stands for ``spec``.
-        cache, precision: see :class:`~selfsup.evaluation.Representation`.
+        cache, precision, flips: see :class:`~selfsup.evaluation.Representation`.
         batch_size: images at a time.
         num_workers: threads that decode ahead.
         stated: fields of the input contract that count instead of the card's, such as ``size``.
@@ -75,6 +76,7 @@ def open_representation(
         layer=layer,
         cache=cache,
         precision=precision,
+        flips=flips,
         batch_size=batch_size,
         num_workers=num_workers,
     )

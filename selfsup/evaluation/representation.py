@@ -54,6 +54,7 @@ class Representation:
             features in float32 is 0.999 or more (about their mean 0.99), and in float32 otherwise; a method, which may
             be in training, is always evaluated in float32. Or one of ``'fp32'``, ``'bf16'``, ``'fp16'``, whatever comes
             out.
+        flips: whether the features of an image are averaged with those of its mirror image.
         batch_size: images at a time on each process.
         num_workers: threads that decode ahead.
         log: told which images cannot be decoded, and where the precision is not the fast one.
@@ -71,6 +72,7 @@ class Representation:
         layer: str = "pooled",
         cache: Path | None = None,
         precision: Literal["auto"] | Precision = "auto",
+        flips: bool = False,
         batch_size: int = 64,
         num_workers: int = 2,
         log: Callable[[str], None] = logger.warning,
@@ -83,6 +85,7 @@ class Representation:
         self.input_contract = input_contract
         self.name = name
         self.layer = layer
+        self.flips = flips
         self.cache = None if cache is None else Path(cache).expanduser()
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -112,8 +115,9 @@ class Representation:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of weights, input contract and layer; of split weights, all processes ask together."""
+        """A digest of weights, input contract, layer and flips; of split weights, all processes ask together."""
         about = f"{self._network_name} {self.input_contract.to_dict()} {self.layer} {self._digest()}"
+        about += " flips" if self.flips else ""
         return hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
 
     @property
@@ -141,17 +145,18 @@ class Representation:
                 write_record(self._precision_file, json.dumps({fast: self._shared["precision"]}) + "\n")
         return self.precision
 
-    def features(self, source: Any, *, flips: bool = False) -> Features:
+    def features(self, source: Any, *, flips: bool | None = None) -> Features:
         """The features of every image of a source that can be decoded.
 
         Args:
             source: see :class:`~selfsup.data.ImageSource`.
-            flips: average the features of each image and of its mirror image.
+            flips: instead of the representation's own.
 
         Raises:
             DataError: if no image can be decoded, features are not finite, or all are the same.
             RecordError: if the disk does not take them.
         """
+        flips = self.flips if flips is None else flips
         key = ("features", id(source), flips)
         if key not in self._kept:
             for other, found in zip(self._together, self._extract(self._together, source, flips), strict=True):
@@ -160,9 +165,9 @@ class Representation:
         self.remember(("checked", *key[1:]), source, lambda: found.check(self.name))
         return found
 
-    def extract(self, source: Any, *, flips: bool = False) -> Features:
+    def extract(self, source: Any, *, flips: bool | None = None) -> Features:
         """:meth:`features`, computed anew, or taken from the cache, and whatever they are."""
-        return self._extract([self], source, flips)[0]
+        return self._extract([self], source, self.flips if flips is None else flips)[0]
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:

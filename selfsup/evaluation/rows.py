@@ -25,8 +25,8 @@ class Row:
     """One line of ``results.jsonl``.
 
     Args:
-        representation: ``name``, ``fingerprint``, ``layer``, and where known ``method`` and ``step``; of a fusion
-            ``fused``, its parts, and their ``scaling``.
+        representation: ``name``, ``fingerprint``, ``layer``, ``flips`` where mirrored images count too, and where known
+            ``method`` and ``step``; of a fusion ``fused``, its parts, and their ``scaling``.
         task: ``name``, ``fingerprint`` of each part, images and classes of each, classes missing from train and test.
         evaluator: its name in the config.
         protocol: name and version.
@@ -98,6 +98,8 @@ def row_of(representation: Representation, task: Task, name: str, evaluator: Any
         known: more about the representation, such as ``method`` and ``step``.
     """
     about = {"name": representation.name, "fingerprint": representation.fingerprint, "layer": representation.layer}
+    if getattr(representation, "flips", False):
+        known["flips"] = True
     if isinstance(parts := getattr(representation, "representations", None), Sequence):
         known["fused"] = [{"name": each.name, "input_contract": each.input_contract.to_dict()} for each in parts]
         known["scaling"] = getattr(representation, "scaling", None)

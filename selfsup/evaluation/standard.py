@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from selfsup.data import Subset, split
+from selfsup.data.draws import AllBut
 from selfsup.data.standard import SETS, Standard
+from selfsup.data.standard.sets import StandardSet
 from selfsup.errors import ConfigError, DataError, nearest
 from selfsup.evaluation.task import Task
 from selfsup.registry import TASKS
@@ -25,8 +29,9 @@ def StandardTask(
     """A task on a standard data set: learned from its training split, evaluated on the split that papers report.
 
     Hyper-parameters are chosen on the official validation split where there is one besides the reported one, otherwise
-    on a share of the training images. A set without official splits (Caltech-101, EuroSAT, SUN397 as torchvision reads
-    it) is split by us: a fifth is test, the same images every time.
+    on a share of the training images. A set without official splits (EuroSAT, Caltech-101), or whose lists are not in
+    the folder (SUN397), is split by us, the same way every time, and each row says so: a fifth of each class is test;
+    of Caltech-101, as usual, all but 30 images of each class.
 
     Args:
         set: its name, see ``selfsup.data.standard.SETS``.
@@ -51,10 +56,10 @@ def StandardTask(
     task_name = name or set
     if known.train is None:
         return Task(task_name, test=Standard(set, root, known.test, complete=complete), **options)
+    if not known.test or (known.lists and not Path(root, known.lists).expanduser().is_file()):
+        learned, tested, note = _cut(Standard(set, root, "all", complete=complete), known)
+        return Task(task_name, train=learned, val=val, test=tested, note=note, **options)
     train: Any = Standard(set, root, known.train, complete=complete)
-    if not known.test:
-        parts = split(train, val=0.0, test=0.2, max_images=len(train))
-        return Task(task_name, train=parts.train, val=val, test=parts.test, **options)
     if label_list is not None:
         train = Subset(train, indices=listed(train, Path(label_list).expanduser()))
     own: Any = Standard(set, root, known.val, complete=complete) if known.val else val
@@ -63,6 +68,18 @@ def StandardTask(
         own, options["max_train"] = Subset(own, count=some), max_train - some
     test = Standard(set, root, known.test, complete=complete)
     return Task(task_name, train=train, val=own, test=test, **options)
+
+
+def _cut(whole: Any, known: StandardSet) -> tuple[Any, Any, str]:
+    """Training and test images of a set whose official split is not there, and how they were chosen."""
+    why = f"{known.lists} is not there" if known.lists else "there is no official one"
+    note = f"the split is ours, stratified by class with seed 0, because {why}: "
+    if known.per_class is None:
+        parts = split(whole, val=0.0, test=0.2, max_images=len(whole))
+        return parts.train, parts.test, f"{note}a fifth of each class is test"
+    train = Subset(whole, per_class=known.per_class)
+    test = Subset(whole, AllBut(len(whole), np.asarray(train.indices)))
+    return train, test, f"{note}{known.per_class} images of each class are learned from, the others are test"
 
 
 def listed(source: Any, path: Path) -> list[int]:

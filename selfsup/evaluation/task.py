@@ -65,6 +65,7 @@ class Task:
         hierarchy: of the classes, for evaluators that need one: a :class:`~selfsup.data.hierarchy.Hierarchy`, or its
             dict, see :meth:`~selfsup.data.hierarchy.Hierarchy.of`; ``'source'`` for the ``taxonomy`` of the test
             images, which scenes and iNaturalist have.
+        note: what the notes of every row should say about the images, such as that the split is ours; None for nothing.
 
     Raises:
         ConfigError: if ``val`` is a share outside (0, 1), or ``max_train`` is too small.
@@ -78,6 +79,7 @@ class Task:
     max_train: int | None = None
     metric: str = "top1"
     hierarchy: Any = None
+    note: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.val, float) and not 0 < self.val < 1:

@@ -144,6 +144,10 @@ def test_labelled_images_are_held_out_in_part_and_a_test_goes_by_the_split_of_th
     lines = Path("beside/results.jsonl").read_text().splitlines()
     names = [json.loads(line)["representation"]["name"] for line in lines]
     assert {"image statistics", "untrained"} < set(names)
+    assert main([*words, "--flips", "--work-dir", "mirrored"]) == 0
+    mirrored = [json.loads(line)["representation"] for line in Path("mirrored/results.jsonl").read_text().splitlines()]
+    assert mirrored and all(each["flips"] for each in mirrored)
+    capsys.readouterr()
     alone = Path("backbone.safetensors")
     alone.write_bytes(Path(weights).read_bytes())
     assert main(["test", "work_dirs/simclr_scenes/config.py", str(alone), "--device=cpu"]) == 0

@@ -127,6 +127,7 @@ def test_rows_side_by_side(place: Path, evaluated: str, capsys: pytest.CaptureFi
         (["--protocols", "knn", "--test", "{place}/none"], "--test"),
         (["--test", "{place}/empty"], "--test"),
         (["--test", "{place}/train/red"], "--labels"),
+        (["--fusion-scaling", "normalize"], "--fusion-scaling"),
     ],
 )
 def test_what_cannot_be_evaluated_is_said_at_once(
@@ -172,6 +173,18 @@ def test_other_protocols_are_named_and_learn_by_a_probe_where_they_must(place: P
     rows = {row.evaluator: row for row in read_rows(place / "others" / "results.jsonl")}
     assert [row.protocol for row in rows.values()] == ["corruptions/1", "class-subset/2", "knn/2"]
     assert rows["corruptions"].scores["clean"] == rows["class_subset"].scores["top1"]
+
+
+def test_rows_of_a_fusion_say_how_its_features_are_scaled_and_that_images_are_mirrored(place: Path) -> None:
+    fused = f"{place / 'net.pth'}+{place / 'net.pth'}"
+    words = ["--data", str(place / "train"), "--test", str(place / "test"), "--work-dir", str(place / "fused")]
+    words += ["--device", "cpu", "--no-baselines", "--protocols", "knn"]
+    for more in ([], ["--fusion-scaling", "standardize"], ["--fusion-scaling", "normalize", "--flips"]):
+        assert main(["evaluate", fused, *words, *more]) == 0
+    rows = read_rows(place / "fused" / "results.jsonl")
+    assert [row.representation["scaling"] for row in rows] == ["none", "standardize", "normalize"]
+    assert [row.representation.get("flips", False) for row in rows] == [False, False, True]
+    assert len({row.identity for row in rows}) == 3
 
 
 def test_a_card_that_does_not_say_how_images_are_shown_is_rejected(

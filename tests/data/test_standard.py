@@ -15,10 +15,13 @@ import torchvision
 
 from selfsup.config import find_config
 from selfsup.config.read import read_config
+from selfsup.data import InputContract
 from selfsup.data.standard import SETS, Standard
 from selfsup.data.standard.readers import TorchvisionImages
 from selfsup.data.standard.sets import SIMCLR_TRANSFER, VTAB
-from selfsup.errors import ConfigError, DataError
+from selfsup.errors import ConfigError, DataError, DecodeError
+from selfsup.evaluation import KNN, RawPixels, Representation, Retrieval
+from selfsup.evaluation.evaluator import evaluate_task
 from selfsup.evaluation.standard import StandardTask
 
 
@@ -106,6 +109,33 @@ def test_inaturalist_has_a_taxonomy(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_inaturalist_2018_has_its_names_in_a_file_of_their_own(tmp_path: Path) -> None:
+    """Names in train2018.json are obfuscated; categories.json holds the list that replaces them."""
+    ranks = {"kingdom": "Animalia", "phylum": "Chordata", "class": "Aves", "order": "Anseriformes"}
+    ranks |= {"supercategory": "Aves", "family": "Anatidae"}
+    named = [
+        {"id": 4141, "name": "Anas platyrhynchos", "genus": "Anas", **ranks},
+        {"id": 2820, "name": "Aix sponsa", "genus": "Aix", **ranks},
+    ]
+    hidden = [{"id": each["id"], "name": str(each["id"]), **dict.fromkeys(ranks, "5")} for each in named]
+    file = "train_val2018/Aves/2820/be77d37b52ef9f0f0f15a4bb2cb8bc14.jpg"
+    image = {"id": 1, "width": 800, "height": 600, "file_name": file, "license": 3, "rights_holder": "Ruth"}
+    annotations = {
+        "info": {"year": 2018, "version": "1"}, "licenses": [{"id": 3, "name": "CC BY-NC", "url": ""}],
+        "images": [image], "categories": hidden, "annotations": [{"id": 1, "image_id": 1, "category_id": 2820}],
+    }  # fmt: skip
+    for split in ("train", "val"):
+        (tmp_path / f"{split}2018.json").write_text(json.dumps(annotations))
+    assert shown(Standard("inat2018", tmp_path, "train", complete=False)) == {file: ["2820"]}
+    (tmp_path / "categories.json").write_text(json.dumps(named))
+    write_image(tmp_path / file, 70)
+    found = Standard("inat2018", tmp_path, "val", complete=False)
+    assert (shown(found), found.classes) == ({file: ["Aix sponsa"]}, ["Aix sponsa", "Anas platyrhynchos"])
+    assert found.taxa[0] == ["Animalia", "Chordata", "Aves", "Anseriformes", "Anatidae", "Aix", "Aix sponsa"]
+    assert found.taxonomy.lineages["Aix sponsa"] == tuple(found.taxa[0][:-1])
+    np.testing.assert_allclose(found.image(0), 70, atol=2)
+
+
 def test_voc_tells_difficult_objects_from_absent_ones(tmp_path: Path) -> None:
     main = tmp_path / "VOCdevkit/VOC2007/ImageSets/Main"
     main.mkdir(parents=True)
@@ -173,6 +203,102 @@ def test_torchvision_reads_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     np.testing.assert_array_equal(found.image(1), pixels[1].reshape(3, 32, 32).transpose(1, 2, 0))
 
 
+def write_idx(path: Path, values: np.ndarray) -> None:
+    """Fashion-MNIST's format: 0, 0, 8 for bytes, the number of dimensions, their sizes with the high byte first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sizes = np.array(values.shape, ">u4").tobytes()
+    path.write_bytes(bytes([0, 0, 8, values.ndim]) + sizes + values.astype(np.uint8).tobytes())
+
+
+def test_fashion_mnist_is_gray_images_in_idx_files(tmp_path: Path) -> None:
+    pixels = np.arange(3 * 28 * 28).reshape(3, 28, 28) % 256
+    for part in ("train", "t10k"):
+        write_idx(tmp_path / "FashionMNIST/raw" / f"{part}-images-idx3-ubyte", pixels)
+        write_idx(tmp_path / "FashionMNIST/raw" / f"{part}-labels-idx1-ubyte", np.array([9, 0, 3]))
+    found = Standard("fashion_mnist", tmp_path, "test", complete=False)
+    labels = [["Ankle boot"], ["T-shirt/top"], ["Dress"]]
+    assert shown(found) == {f"FashionMNIST/test/{number}": label for number, label in enumerate(labels)}
+    np.testing.assert_array_equal(found.image(2), np.repeat(pixels[2][..., None], 3, axis=2))
+
+
+def test_places365_lists_paths_and_numbers_of_256_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = dataclasses.replace(SETS["places365"], images={"train": 2, "val": 1}, classes=3)
+    monkeypatch.setitem(SETS, "places365", known)
+    monkeypatch.setattr("torchvision.datasets.places365.check_integrity", lambda file, md5: Path(file).is_file())
+    (tmp_path / "categories_places365.txt").write_text("/a/airfield 0\n/f/field/wild 1\n/f/field_road 2\n")
+    (tmp_path / "places365_train_standard.txt").write_text("/a/airfield/00000001.jpg 0\n/f/field/wild/00004872.jpg 1\n")
+    (tmp_path / "places365_val.txt").write_text("Places365_val_00000001.jpg 2\n")
+    write_image(tmp_path / "data_256_standard/f/field/wild/00004872.jpg", 50)
+    with pytest.raises(DataError) as caught:
+        Standard("places365", tmp_path, "train")
+    assert caught.value.problems[0].got == str(tmp_path / "data_256_standard/a/airfield/00000001.jpg")
+    train = Standard("places365", tmp_path, "train", complete=False)
+    assert list(shown(train).values()) == [["/a/airfield"], ["/f/field/wild"]]
+    np.testing.assert_allclose(train.image(1), 50, atol=2)
+    with pytest.raises(DecodeError):
+        train.image(0)
+    write_image(tmp_path / "val_256/Places365_val_00000001.jpg", 60)
+    assert list(shown(Standard("places365", tmp_path, "val")).values()) == [["/f/field_road"]]
+
+
+def test_glc20_is_a_table_of_patches_and_land_covers(tmp_path: Path) -> None:
+    """Patches lie as the competition's do: that of occurrence XXXXXABCD at CD/AB/XXXXXABCD."""
+    rows = "path,label\npatches/75/16/10171675.png,forest\npatches/02/88/22068802.png,pasture and meadows\n"
+    (tmp_path / "observations_val.csv").write_text(rows)
+    write_image(tmp_path / "patches/02/88/22068802.png", 40)
+    found = Standard("glc20", tmp_path, "val", complete=False)
+    assert [labels for labels in shown(found).values()] == [["forest"], ["pasture and meadows"]]
+    np.testing.assert_array_equal(found.image(1), np.full((8, 8, 3), 40))
+    with pytest.raises(DataError) as caught:
+        Standard("glc20", tmp_path, "val")
+    assert (caught.value.problems[0].got, caught.value.problems[0].message) == (2, "val must have 16 classes")
+
+
+@pytest.fixture
+def sun397(tmp_path: Path) -> Path:
+    classes = ("/a/abbey", "/a/apartment_building/outdoor")
+    for number, name in enumerate(classes):
+        for index in range(10):
+            write_image(tmp_path / f"SUN397{name}" / f"sun_aaalbzqrima{index}.jpg", 20 * index + 10 * number)
+    (tmp_path / "SUN397/ClassName.txt").write_text("\n".join(classes) + "\n")
+    return tmp_path
+
+
+def test_sun397_follows_its_official_lists(sun397: Path) -> None:
+    (sun397 / "Partitions").mkdir()
+    abbey, building = "/a/abbey/sun_aaalbzqrima3.jpg", "/a/apartment_building/outdoor/sun_aaalbzqrima7.jpg"
+    (sun397 / "Partitions/Training_01.txt").write_text(f"{abbey}\r\n{building}\r\n")
+    (sun397 / "Partitions/Testing_01.txt").write_text(f"{building.replace('7', '8')}\r\n")
+    train = Standard("sun397", sun397, "train", complete=False)
+    assert shown(train) == {abbey[1:]: ["abbey"], building[1:]: ["apartment_building/outdoor"]}
+    np.testing.assert_allclose(train.image(1), 150, atol=2)
+    task = StandardTask("sun397", sun397, val=0.5, complete=False)
+    assert (len(task.parts.test), task.note) == (1, None)
+
+
+def test_rows_say_that_a_split_is_ours(sun397: Path) -> None:
+    task = StandardTask("sun397", sun397, complete=False)
+    assert [len(task.parts.train) + len(task.parts.val), len(task.parts.test)] == [16, 4]
+    assert np.bincount(task.parts.test.labels).tolist() == [2, 2]
+    representation = Representation(RawPixels(2), InputContract(size=8, resize="none"))
+    for evaluator in (KNN(k=3), Retrieval()):
+        (note,) = [
+            note for note in evaluate_task(representation, task, "x", evaluator).notes if "split is ours" in note
+        ]
+        assert "Partitions/Testing_01.txt is not there" in note
+
+
+def test_caltech101_learns_from_30_images_of_each_class(tmp_path: Path) -> None:
+    for first, (name, count) in ((0, ("BACKGROUND_Google", 31)), (100, ("accordion", 34))):
+        for number in range(1, count + 1):
+            write_image(tmp_path / "caltech101/101_ObjectCategories" / name / f"image_{number:04d}.jpg", first + number)
+    task = StandardTask("caltech101", tmp_path, complete=False)
+    train, val, test = (np.asarray(part.labels) for part in (task.parts.train, task.parts.val, task.parts.test))
+    assert np.bincount(np.concatenate([train, val])).tolist() == [30, 30]
+    assert (np.bincount(test).tolist(), task.metric) == ([1, 4], "per_class")
+    assert "30 images of each class" in (task.note or "")
+
+
 class KeptLabels(SimpleNamespace):
     """A torchvision data set as far as its labels go."""
 
@@ -217,7 +343,8 @@ def test_counts_are_held_against_the_published_ones(imagenet: Path) -> None:
 def test_the_two_suites_are_complete() -> None:
     assert len(set(VTAB)) == 19 and set(VTAB) <= set(SETS)
     config = read_config(find_config("eval/vtab"))["tasks"]
-    assert [section["set"] for section in config.values()] == list(VTAB)
+    assert [name.partition("/")[2] for name in config] == list(VTAB)
+    assert {section["set"] for section in config.values()} == {*VTAB, "sun397_tfds"} - {"sun397"}
     assert len(set(SIMCLR_TRANSFER)) == 12 and set(SIMCLR_TRANSFER) <= set(SETS)
 
 

@@ -107,6 +107,9 @@ def test_flips_average_the_features_of_an_image_and_its_mirror_image() -> None:
     images = Blobs(5)
     plain, both = (extract(RawPixels(16), images, flips=flips).features.view(5, 3, 16, 16) for flips in (False, True))
     torch.testing.assert_close(both, (plain + plain.flip(3)) / 2)
+    always = Representation(RawPixels(16), SMALL, flips=True)
+    assert torch.equal(always.features(images).features.view_as(both), both)
+    assert always.fingerprint != Representation(RawPixels(16), SMALL).fingerprint
 
 
 @pytest.mark.parametrize(("value", "said"), [(torch.nan, "not finite"), (0.0, "the same features")])

@@ -2,10 +2,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, chi2, t
+from scipy.stats import binom, binomtest, chi2, t
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
-from benchmarks.coverage import coverage
+from benchmarks.coverage import coverage, least_coverage
 from selfsup.errors import ConfigError, DataError
 from selfsup.evaluation.scores import (
     Difference,
@@ -84,8 +84,14 @@ def test_one_image_a_group_is_no_group_and_one_group_alone_shows_little() -> Non
 )
 def test_intervals_cover_the_truth(kind: str, accuracy: float, n: int, group: int) -> None:
     """95 % is expected, and three to four standard errors are allowed; benchmarks/coverage.py does it at length."""
-    covered, _ = coverage(kind, accuracy, n, group=group, replicates=300)
+    covered, _, _ = coverage(kind, accuracy, n, group=group, replicates=300)
     assert 0.90 <= covered <= 0.985
+
+
+def test_few_decisive_images_allow_only_some_coverages() -> None:
+    assert [least_coverage(n, 0.5) for n in (1, 4)] == pytest.approx([1, 15 / 16])
+    assert least_coverage(50, 0.005) == pytest.approx(binom.cdf(1, 50, 0.005))
+    assert least_coverage(5000, 0.2) == pytest.approx(0.93, abs=1e-3)
 
 
 @pytest.mark.parametrize("df", [1.0, 2.5, 9.0, 300.0, 2e4])

@@ -31,6 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     protocols = "default: knn,linear,logistic,few_shot,spread; others are vissl_knn, svm, retrieval, corruptions"
     parser.add_argument("--protocols", metavar="A,B", help=protocols)
     parser.add_argument("--layer", default="pooled", help="pooled (default), or res2 to res5")
+    parser.add_argument("--flips", action="store_true", help="average the features of each image and its mirror image")
+    parser.add_argument(
+        "--fusion-scaling",
+        choices=("none", "normalize", "standardize"),
+        default="none",
+        help="what is done to the features of A and of B: nothing (default); divided by their length, image by image; "
+        "or mean 0 and deviation 1 over the training images",
+    )
     parser.add_argument("--work-dir", type=Path, metavar="DIR", help="default: work_dirs/evaluate_<TRAIN or NAME>")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: the GPU where there is one)")
     parser.add_argument("--no-baselines", action="store_true", help="without image statistics and untrained networks")
@@ -57,7 +65,8 @@ def run(chosen: argparse.Namespace) -> int:
     name = images_name(chosen.data) if chosen.data else Path(chosen.config).stem
     work_dir = chosen.work_dir or Path("work_dirs", f"evaluate_{name}")
     options: dict[str, Any] = {"layer": layer, "device": local_device(chosen.device), "cache": work_dir / "features"}
-    representations = {spec: _opened(spec, **options) for spec in chosen.weights}
+    fusion = _fusion(chosen, tasks)
+    representations = {spec: _opened(spec, fusion, flips=chosen.flips, **options) for spec in chosen.weights}
     baselines: set[str] = set()
     for spec in () if chosen.no_baselines else chosen.weights:
         for baseline in baselines_of(spec, representations[spec], cache=options["cache"]):
@@ -193,12 +202,30 @@ def _pretraining(chosen: argparse.Namespace) -> list[Any]:
     return list(known.values())
 
 
-def _opened(spec: str, **options: Any) -> Any:
+def _fusion(chosen: argparse.Namespace, tasks: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of fusions."""
+    scaling = chosen.fusion_scaling
+    if scaling != "none" and not any("+" in spec for spec in chosen.weights):
+        raise ConfigError.at("--fusion-scaling", "is for fusions", got=chosen.weights, expected="A+B")
+    if scaling != "standardize":
+        return {"scaling": scaling}
+    references = [task.parts.train for task in tasks.values()]
+    if len(references) != 1 or references[0] is None:
+        raise ConfigError.at(
+            "--fusion-scaling",
+            "standardize takes means and deviations from the training images of one task",
+            got=", ".join(tasks),
+            expected="a task at a time, with training images",
+        )
+    return {"scaling": scaling, "reference": references[0]}
+
+
+def _opened(spec: str, fusion: Mapping[str, Any], **options: Any) -> Any:
     from selfsup.evaluation import Fusion
     from selfsup.evaluation.opening import open_representation
 
     parts = [open_representation(part, **options) for part in spec.split("+")]
-    return parts[0] if len(parts) == 1 else Fusion(*parts)
+    return parts[0] if len(parts) == 1 else Fusion(*parts, **fusion)
 
 
 def _report(tasks: Mapping[str, Any], results: Path, representations: list[Any], console: Console) -> int:

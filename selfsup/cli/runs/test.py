@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="beside hand-made image statistics and the untrained network; copies of test images are looked for",
     )
+    parser.add_argument("--flips", action="store_true", help="average the features of each image and its mirror image")
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -52,6 +53,7 @@ def run(chosen: argparse.Namespace) -> int:
         launcher=chosen.launcher,
         results=folder / "results.jsonl",
         baselines=chosen.baselines,
+        flips=chosen.flips,
         note=said.append,
     )
     leave_process_group()

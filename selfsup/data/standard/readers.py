@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from selfsup.data.hierarchy import FINEST, Hierarchy
 from selfsup.data.sources.image_list import ImageList
 from selfsup.data.standard.files import NamedFiles, label_sets
-from selfsup.errors import DataError
+from selfsup.errors import DataError, DecodeError
 
 _VOC_VALUES = {"1": 1, "0": -1}  # shown, and difficult
 TAXA = ("kingdom", "phylum", "class", "order", "family", "genus", "species")
@@ -126,6 +126,26 @@ def openimages(root: Path, split: str) -> Any:
     return NamedFiles(root / split, [f"{name}.jpg" for name in names], sets, [name for _, name in described])
 
 
+def sun397(root: Path, split: str, *, lists: Mapping[str, str]) -> Any:
+    """Partitions/LIST names the images of a split below SUN397, such as ``/a/abbey/sun_aqswjsnjlrfzzhiz.jpg``.
+
+    Args:
+        root: of the data set.
+        split: of ``lists``, or ``'all'`` for every image.
+        lists: the file of each split.
+    """
+    base = _there(root / "SUN397")
+    found = _there(base / "ClassName.txt").read_text(encoding="utf-8").split()
+    number = {name.strip("/"): place for place, name in enumerate(found)}
+    if split == "all":
+        names = sorted(path.relative_to(base).as_posix() for path in base.rglob("sun_*.jpg"))
+    else:
+        lines = _there(root / "Partitions" / lists[split]).read_text(encoding="utf-8").split()
+        names = [line.strip("/") for line in lines]
+    labels = np.array([number[name.rpartition("/")[0]] for name in names], np.int64)
+    return NamedFiles(base, names, labels, [name.partition("/")[2] for name in number])
+
+
 def geolifeclef(root: Path, split: str) -> Any:
     """A table of paths and labels, as one makes it from the competition's patches."""
     return ImageList(_there(root / f"observations_{split}.csv"), "column")
@@ -153,13 +173,26 @@ class TorchvisionImages:
     def __len__(self) -> int:
         return len(self.dataset)
 
+    @property
+    def file(self) -> Callable[[int], str] | None:
+        """``file(index)``, the path of an image; None where images lie in archives of torchvision's."""
+        files = next((found for name in _FILES if (found := getattr(self.dataset, name, None)) is not None), None)
+        return files and (lambda index: str(files[index][0] if isinstance(files[index], tuple) else files[index]))
+
     def name(self, index: int) -> str:
         """Data set, split and number."""
         return f"{self._name}/{index}"
 
     def image(self, index: int) -> np.ndarray:
-        """The image, uint8 (H, W, 3)."""
-        return np.asarray(self.dataset[index][0].convert("RGB"))
+        """The image, uint8 (H, W, 3).
+
+        Raises:
+            DecodeError: if it is not there, or cannot be decoded.
+        """
+        try:
+            return np.asarray(self.dataset[index][0].convert("RGB"))
+        except OSError as error:
+            raise DecodeError(f"{self.name(index)}: {error}") from None
 
 
 def torchvision(
@@ -185,6 +218,7 @@ def torchvision(
     return TorchvisionImages(found, f"{dataset}/{split}", None if names is None else [str(name) for name in names])
 
 
+_FILES = ("imgs", "_image_files", "_images", "_samples")  # what torchvision calls its list of paths
 _BY_FLAG = ("CIFAR10", "CIFAR100", "FashionMNIST")
 
 

@@ -18,7 +18,9 @@ class StandardSet:
             of 11 points).
         train: the split that is learned from; None for sets of test images alone.
         val: the official split to choose hyper-parameters in; None if there is none.
-        test: the split that papers report.
+        test: the split that papers report; empty where there is no official one, so that ``all`` is cut by us.
+        lists: the file in the root without which the official split is not known, and ``all`` is cut by us.
+        per_class: training images of each class where we cut, the others are test; None for four fifths of each class.
         options: of the reader.
     """
 
@@ -31,6 +33,8 @@ class StandardSet:
     train: str | None = "train"
     val: str | None = None
     test: str = "test"
+    lists: str | None = None
+    per_class: int | None = None
     options: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -61,6 +65,19 @@ def _vtab(images: Mapping[str, int], classes: int, name: str, size: str, parts: 
     parts = f", {parts}" if parts else ""
     where = f"tensorflow_datasets.load('{name}') ({size}{parts}), each image written to a folder of its class"
     return _folders(images, classes, where, val="val")
+
+
+def _sun397(images: Mapping[str, int], lists: Mapping[str, str], where: str, val: str | None = None) -> StandardSet:
+    return StandardSet(
+        "sun397",
+        {**images, "all": 108_754},
+        397,
+        f"https://vision.princeton.edu/projects/2010/SUN (37 GB); the lists are {where}",
+        f"SUN397/ with ClassName.txt and the images, Partitions/ with {', '.join(lists.values())}",
+        val=val,
+        lists=f"Partitions/{lists['test']}",
+        options={"lists": lists},
+    )
 
 
 SETS: dict[str, StandardSet] = {
@@ -193,8 +210,16 @@ SETS: dict[str, StandardSet] = {
         101,
         "https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101 (5 GB)",
     ),
-    "sun397": _torchvision(
-        "SUN397", {"all": 108_754}, 397, "https://vision.princeton.edu/projects/2010/SUN (37 GB)", train="all", test=""
+    "sun397": _sun397(
+        {"train": 19_850, "test": 19_850},
+        {"train": "Training_01.txt", "test": "Testing_01.txt"},
+        "the first of the ten in download/Partitions.zip there",
+    ),
+    "sun397_tfds": _sun397(
+        {"train": 76_128, "val": 10_875, "test": 21_750},
+        {"train": "sun397_tfds_tr.txt", "val": "sun397_tfds_va.txt", "test": "sun397_tfds_te.txt"},
+        "in tensorflow_datasets/image_classification of https://github.com/tensorflow/datasets",
+        val="val",
     ),
     "cars": _torchvision(
         "StanfordCars", {"train": 8_144, "test": 8_041}, 196, "torchvision's page on StanfordCars says where (2 GB)"
@@ -223,14 +248,17 @@ SETS: dict[str, StandardSet] = {
         metric="per_class",
         val="val",
     ),
-    "caltech101": _torchvision(
-        "Caltech101",
-        {"all": 8_677},
-        101,
-        "https://data.caltech.edu/records/mzrjq-6wc02 (0.1 GB; without the background class)",
+    "caltech101": StandardSet(
+        "folder",
+        {"all": 9_144},
+        102,
+        "https://data.caltech.edu/records/mzrjq-6wc02 (0.1 GB)",
+        "caltech101/101_ObjectCategories/ with a folder for each class, BACKGROUND_Google among them",
         metric="per_class",
         train="all",
         test="",
+        per_class=30,
+        options={"inside": "caltech101/101_ObjectCategories"},
     ),
     "dtd": _torchvision(
         "DTD",
@@ -314,7 +342,7 @@ VTAB = (
     "clevr_count", "clevr_distance", "dmlab", "dsprites_location", "dsprites_orientation", "kitti_distance",
     "snorb_azimuth", "snorb_elevation",
 )  # fmt: skip
-"""The nineteen of Zhai et al. 2019, arXiv:1910.04867: natural, specialized, structured."""
+"""The nineteen of Zhai et al. 2019, arXiv:1910.04867: natural, specialized, structured; SUN397 as ``sun397_tfds``."""
 
 SIMCLR_TRANSFER = (
     "food101", "cifar10", "cifar100", "birdsnap", "sun397", "cars", "aircraft", "voc07", "dtd", "pets", "caltech101",
