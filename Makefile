@@ -14,7 +14,7 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "selfsup needs Python 3.11 or newer, got " + sys.version.split()[0] + "; name another with PYTHON=...")'
 	@echo "setting up $(VENV) (PyTorch is large: one to three minutes)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --editable '.[eval,report,timm,export,detection,dev]'
+	@$(BIN)/python -m pip install --quiet --editable '.[cluster,detection,dev,eval,export,faiss,heif,parquet,remote,report,shards,timm]'
 	@touch $@
 
 setup: $(VENV)/.ready  ## the virtual environment, with the package installed editable

@@ -50,10 +50,8 @@ def submit_run(command: Sequence[str], *, folder: Path, options: Mapping[str, An
         ConfigError: as :func:`submit`.
     """
     srun = ["--kill-on-bad-exit=1", *options.get("slurm_srun_args", ())]
-    if "cpus_per_task" in options:
-        srun.append(
-            f"--cpus-per-task={options['cpus_per_task']}"
-        )  # since Slurm 22.05 srun does not take it from sbatch
+    if "cpus_per_task" in options:  # since Slurm 22.05 srun does not take it from sbatch
+        srun.append(f"--cpus-per-task={options['cpus_per_task']}")
     more = options.get("slurm_additional_parameters", {})
     ours = {
         "slurm_srun_args": srun,
