@@ -44,6 +44,7 @@ train_dataloader = dict(
     views=dict(type="SupervisedViews", size=224, jitter=0.0, interpolation="bicubic"),
     num_images=imagenet.num_images,
 )
+input_contract = dict(interpolation="bicubic")  # of test images: google-research/simclr, tf2/data_util.py, center_crop
 optim_wrapper = dict(
     type="PrecisionOptimWrapper",
     precision="auto",
