@@ -17,10 +17,10 @@ from scipy.stats import t
 
 from selfsup.cli.main import main
 from selfsup.cli.runs.launch import job_words
+from selfsup.cli.runs.slurm import submit
 from selfsup.data import Pooled, Scenes
 from selfsup.engine.runner import Runner as EngineRunner
 from selfsup.errors import ConfigError, SelfsupError
-from selfsup.ops.slurm import submit
 from selfsup.registry import DATASETS, METHODS, TRANSFORMS
 from selfsup.studies import Cell, Claim, Output, Runner, Study, ahead, load_study, verdict
 from selfsup.studies.axes.advice import Advice, Question, advice_page

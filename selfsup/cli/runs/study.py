@@ -127,7 +127,7 @@ def _table(plan: Any, root: Path) -> Table:
 
 
 def _submit(chosen: argparse.Namespace, root: Path, console: Console) -> int:
-    from selfsup.ops.slurm import submit
+    from selfsup.cli.runs.slurm import submit
 
     if chosen.jobs < 1:
         raise ConfigError.at("--jobs", "must be >= 1", got=chosen.jobs)

@@ -148,7 +148,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 def submit_job(chosen: argparse.Namespace, console: Console) -> int:
     """Submit the same command to Slurm as a job that resumes itself; what is wrong with the config is said here."""
-    from selfsup.ops.slurm import submit_run
+    from selfsup.cli.runs.slurm import submit_run
 
     options = parse_options(chosen.slurm)
     chosen.resume = True

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from selfsup.cli import main
+from selfsup.cli.runs.slurm import submit_run
 from selfsup.errors import ConfigError
-from selfsup.ops.slurm import submit_run
 
 pytest.importorskip("submitit")
 
